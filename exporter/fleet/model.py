@@ -1,0 +1,185 @@
+"""The values every room exchanges: where an agent is, what it last said, and what that makes of its fleet.
+
+Frozen and slotted: a value that was handed out never changes, so it may be shared between tasks without a lock.
+Instants are seconds on one monotonic clock of this process (`…_at`, `…_since`), so that ages survive a wall clock that
+jumps. Where a person or another system needs a date, the field says `…_time` and holds Unix seconds.
+`None` always means "not known"; it is never written as 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Dialect(StrEnum):
+    """The two ways an agent names its metrics (and so the two endpoints it may have)."""
+
+    OTEL = "otel"
+    LEGACY = "legacy"
+
+
+class AgentState(StrEnum):
+    """What an agent is to its fleet; exactly one, the first that applies (see `capacity.judge`)."""
+
+    DRAINING = "draining"
+    STARTING = "starting"
+    UNREACHABLE = "unreachable"
+    STOPPED = "stopped"
+    DISCONNECTED = "disconnected"
+    SERVING = "serving"
+
+
+class AgentStatus:
+    """Values of the agent's own status gauge, as the vendor documents them."""
+
+    STOPPED = 0
+    RUNNING = 1
+    PENDING_SHUTDOWN = 2
+    SHUTTING_DOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where on an agent's address its metrics may be found."""
+
+    kind: Dialect
+    port: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodFacts:
+    """What Kubernetes says of the pod an agent runs in. Counts and reasons are the agent container's."""
+
+    ready: bool = False
+    ready_since: float | None = None
+    """When the pod last became Ready (monotonic); None while it is not."""
+    created_time: float | None = None
+    draining_time: float | None = None
+    """When the pod was asked to end; None while it was not. It may run its tasks for another 12 hours."""
+    node: str | None = None
+    image: str | None = None
+    restarts: int | None = None
+    waiting_reason: str | None = None
+    """Why the container does not run, in Kubernetes' words: `CrashLoopBackOff`, `ImagePullBackOff`, …"""
+    last_terminated_reason: str | None = None
+    """How the container ended last time: `OOMKilled`, `Error`, `Completed`, …"""
+    last_terminated_time: float | None = None
+    memory_limit_bytes: float | None = None
+
+    @property
+    def crash_looping(self) -> bool:
+        """Whether Kubernetes holds the container back because it keeps dying."""
+        return self.waiting_reason == "CrashLoopBackOff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One agent to scrape."""
+
+    uid: str
+    """Identity for life: the pod's UID, so that a pod replaced under the same name is another agent."""
+    namespace: str
+    fleet: str
+    pod: str
+    address: str | None
+    """IP address or host name without brackets; None while the pod has none."""
+    endpoint: Endpoint | None = None
+    """The one endpoint to use; None to try those of the `scrape.endpoints` setting in turn."""
+    facts: PodFacts | None = None
+    """None where no Kubernetes stands behind the target (static targets)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one good page of an agent said. A page without a task count is not a good page."""
+
+    dialect: Dialect
+    tasks_active: float
+    """Tasks executing. Interactive tasks are not limited, so it may exceed the agent's task slots."""
+    tasks_queued: float | None = None
+    status: int | None = None
+    connected: bool | None = None
+    requests_active: float | None = None
+    sessions_open: float | None = None
+    busyness_score: float | None = None
+    heap_used_bytes: float | None = None
+    heap_limit_bytes: float | None = None
+    version: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSnapshot:
+    """The latest known of one agent: its target, its last good reading, and how the last attempt went."""
+
+    target: Target
+    reading: Reading | None = None
+    read_at: float | None = None
+    """When `reading` was complete; None as long as there is none."""
+    read_time: float | None = None
+    url: str | None = None
+    """Where `reading` came from."""
+    scrape_seconds: float | None = None
+    """How long the last attempt took, good or not; None before the first."""
+    error: str | None = None
+    """Why the last attempt failed, in words; None after a good one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A snapshot as judged at one instant."""
+
+    snapshot: AgentSnapshot
+    state: AgentState
+    fresh: bool
+    """Whether the reading is recent enough to count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The agents that share a namespace and a fleet name, and what they add up to at one instant."""
+
+    namespace: str
+    name: str
+    agents: tuple[Agent, ...]
+    """Sorted by pod name, then UID."""
+    states: Mapping[AgentState, int]
+    """How many agents are in each state; every state is a key."""
+    tasks_per_agent: int
+    target_tasks_per_agent: int
+    capacity_tasks: int
+    tasks_active: float | None
+    """None when there are agents that should answer and not one does: their sum is not 0, it is unknown."""
+    tasks_draining: float
+    tasks_queued: float | None
+    """None when no agent reports a queue."""
+    free_slots: float
+    agents_saturated: int
+    held_tasks: float
+    replacement_tasks: float
+    coverage: float
+    """Share of the agents that should answer and do, 0 to 1."""
+    sync_age: float
+    """Seconds since discovery last knew the fleet's membership to be current."""
+    read_age: float | None
+    """Seconds since the oldest reading that counts was taken; None when none counts."""
+    untrusted_reason: str | None
+    """Why the figures are not to be acted on, in words; None when they are."""
+    demand: float
+    """Demand as far as it can be computed. For a person to look at: a scaler takes `demand_tasks`."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a scaler may act on this fleet's figures."""
+        return self.untrusted_reason is None
+
+    @property
+    def demand_tasks(self) -> float | None:
+        """Tasks the fleet should have room for; None while the fleet is not trusted."""
+        return self.demand if self.trusted else None
+
+    @property
+    def desired_agents(self) -> int | None:
+        """Agents it takes to hold `demand_tasks` at the target load; None while the fleet is not trusted."""
+        return -int(-self.demand // self.target_tasks_per_agent) if self.trusted else None

@@ -1,0 +1,1 @@
+"""What every user of the Kubernetes API shares: the connection, and list + watch."""

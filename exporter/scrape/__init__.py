@@ -1,0 +1,1 @@
+"""Polls each `Target` and keeps the latest `AgentSnapshot` of each."""
