@@ -1,0 +1,164 @@
+"""From snapshots to fleets: what state each agent is in, what the fleet adds up to, and whether to trust it.
+
+Knows nothing of how snapshots are made or who reads the result. The definitions are the contract with every dashboard,
+alert and scaler; `docs/architecture.md` says them in prose.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, Fleet
+
+_SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
+_NO_ANSWER_OWED = (AgentState.DRAINING, AgentState.STARTING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How snapshots are judged. Times in seconds; the defaults are those of the `capacity` settings."""
+
+    tasks_per_agent: int = 20
+    """Tasks an agent runs at once. The vendor's EKS guide: "each agent pod can execute up to 20 concurrent tasks"."""
+    target_tasks_per_agent: int = 16
+    """The load per agent a scaler aims at. The vendor's advice for an HPA is 15 to 17."""
+    stale_after: float = 30.0
+    forget_after: float = 600.0
+    max_sync_age: float = 120.0
+    min_coverage: float = 0.5
+    unknown_agents: Literal["hold", "full", "ignore"] = "hold"
+    max_replaced: float = 0.25
+
+
+def judge(snapshot: AgentSnapshot, policy: Policy, now: float) -> Agent:
+    """Return the agent's state at `now`, the first that applies, and whether its reading still counts."""
+    fresh = snapshot.read_at is not None and now - snapshot.read_at <= policy.stale_after
+    return Agent(snapshot, _state(snapshot, fresh, policy, now), fresh)
+
+
+def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float) -> AgentState:
+    facts, reading = snapshot.target.facts, snapshot.reading
+    if facts is not None and facts.draining_time is not None:
+        return AgentState.DRAINING
+    if fresh and reading is not None and reading.status in _SHUTTING_DOWN:
+        return AgentState.DRAINING
+    if snapshot.target.address is None or (reading is None and _still_booting(snapshot, policy, now)):
+        return AgentState.STARTING
+    if not fresh or reading is None:
+        return AgentState.UNREACHABLE
+    if reading.status == AgentStatus.STOPPED:
+        return AgentState.STOPPED
+    return AgentState.DISCONNECTED if reading.connected is False else AgentState.SERVING
+
+
+def _still_booting(snapshot: AgentSnapshot, policy: Policy, now: float) -> bool:
+    """Whether an agent that never answered has not yet had the time to.
+
+    The vendor's pods have no probes: they are Ready as soon as the process starts, long before it opens its port. So
+    `stale_after` runs from readiness. A static target has no readiness to count from: it is said to be there.
+    """
+    facts = snapshot.target.facts
+    if facts is None:
+        return False
+    return not facts.ready or facts.ready_since is None or now - facts.ready_since <= policy.stale_after
+
+
+def aggregate(
+    namespace: str, name: str, snapshots: Iterable[AgentSnapshot], policy: Policy, now: float, *, sync_age: float
+) -> Fleet:
+    """Add up the agents of one fleet at the instant `now`.
+
+    `sync_age` is how many seconds ago discovery last knew the fleet's membership to be current. The order of
+    `snapshots` does not matter.
+    """
+    agents = tuple(
+        sorted(
+            (judge(snapshot, policy, now) for snapshot in snapshots),
+            key=lambda agent: (agent.snapshot.target.pod, agent.snapshot.target.uid),
+        )
+    )
+    states = Counter(agent.state for agent in agents)
+    serving = [agent for agent in agents if agent.state is AgentState.SERVING]
+    expected = [agent for agent in agents if agent.state not in _NO_ANSWER_OWED]
+    fresh = [agent for agent in expected if agent.fresh]
+    working = _active_tasks(agent for agent in agents if agent.state is not AgentState.DRAINING)
+    queues = [
+        agent.snapshot.reading.tasks_queued
+        for agent in agents
+        if agent.fresh and agent.snapshot.reading is not None and agent.snapshot.reading.tasks_queued is not None
+    ]
+    tasks_queued = sum(queues) if queues else None
+    lost = [agent for agent in agents if _is_lost(agent)]
+    held = sum(
+        _held(agent, policy, now) for agent in agents if agent.state is AgentState.UNREACHABLE and not _is_lost(agent)
+    )
+    replaceable = min(len(lost), _ceil(policy.max_replaced * len(serving)))
+    replacement = float(policy.target_tasks_per_agent * replaceable)
+    coverage = len(fresh) / len(expected) if expected else 1.0
+    counted_at = [agent.snapshot.read_at for agent in agents if agent.fresh and agent.snapshot.read_at is not None]
+    serving_tasks = [agent.snapshot.reading.tasks_active for agent in serving if agent.snapshot.reading is not None]
+    return Fleet(
+        namespace=namespace,
+        name=name,
+        agents=agents,
+        states={state: states[state] for state in AgentState},
+        tasks_per_agent=policy.tasks_per_agent,
+        target_tasks_per_agent=policy.target_tasks_per_agent,
+        capacity_tasks=policy.tasks_per_agent * len(serving),
+        tasks_active=None if expected and not fresh else working,
+        tasks_draining=_active_tasks(agent for agent in agents if agent.state is AgentState.DRAINING),
+        tasks_queued=tasks_queued,
+        free_slots=sum(max(0.0, policy.tasks_per_agent - tasks) for tasks in serving_tasks),
+        agents_saturated=sum(tasks >= policy.tasks_per_agent for tasks in serving_tasks),
+        held_tasks=held,
+        replacement_tasks=replacement,
+        coverage=coverage,
+        sync_age=sync_age,
+        read_age=now - min(counted_at) if counted_at else None,
+        untrusted_reason=_untrusted_reason(len(fresh), len(expected), coverage, sync_age, policy),
+        demand=working + (tasks_queued or 0.0) + held + replacement,
+    )
+
+
+def _active_tasks(agents: Iterable[Agent]) -> float:
+    return sum(
+        (agent.snapshot.reading.tasks_active for agent in agents if agent.fresh and agent.snapshot.reading is not None),
+        start=0.0,
+    )
+
+
+def _is_lost(agent: Agent) -> bool:
+    """Whether the pod fills a replica but gives no slot, so that a scaler must ask for one more."""
+    if agent.state is AgentState.DRAINING:
+        return False
+    facts = agent.snapshot.target.facts
+    crash_looping = facts is not None and facts.crash_looping
+    return crash_looping or agent.state in (AgentState.STOPPED, AgentState.DISCONNECTED)
+
+
+def _held(agent: Agent, policy: Policy, now: float) -> float:
+    """Return the work an agent that cannot be seen is taken to have, running and queued."""
+    if policy.unknown_agents == "ignore":
+        return 0.0
+    if policy.unknown_agents == "full":
+        return float(policy.tasks_per_agent)
+    reading, read_at = agent.snapshot.reading, agent.snapshot.read_at
+    if reading is None or read_at is None or now - read_at > policy.forget_after:
+        return float(policy.target_tasks_per_agent)
+    return reading.tasks_active + (reading.tasks_queued or 0.0)
+
+
+def _untrusted_reason(fresh: int, expected: int, coverage: float, sync_age: float, policy: Policy) -> str | None:
+    reasons = []
+    if coverage < policy.min_coverage:
+        reasons.append(f"only {fresh} of {expected} agents answer, {policy.min_coverage:.0%} are needed")
+    if sync_age > policy.max_sync_age:
+        reasons.append(f"the list of agents is {sync_age:.0f} s old, {policy.max_sync_age:.0f} s are allowed")
+    return "; ".join(reasons) or None
+
+
+def _ceil(value: float) -> int:
+    """Round up, but not for the last bit of a product such as 0.1 × 30."""
+    return ceil(round(value, 9))

@@ -1,0 +1,154 @@
+r"""From the bytes of a metrics page to the samples of the wanted families, and nothing else.
+
+Reads both text formats agents speak: Prometheus text 0.0.4 and OpenMetrics. A page has some 150 series of which about
+20 matter, and a thousand pages arrive every few seconds, so a line is looked at closely only when its first bytes say
+that it may be wanted, and a label set is taken apart once for all pages that repeat it. What is not wanted, such as
+`target_info` with the agent's command line, never becomes an object.
+
+A line that cannot be read loses itself, not the page.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Sample(NamedTuple):
+    """One series of a page. `value` may be NaN or infinite: what that means is for the reader to say."""
+
+    name: bytes
+    labels: Labels
+    """Sorted by label name."""
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The wanted samples of a page in their order, and how many wanted lines could not be read."""
+
+    samples: tuple[Sample, ...]
+    rejected_lines: int
+
+
+class Wanted:
+    """The families to read from a page. Names are bytes because pages are."""
+
+    __slots__ = ("names", "prefixes")
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        self.names = frozenset(names)
+        # Up to the second "_": few enough to test each line against, telling enough to pass over the rest. Blanks
+        # before a name are allowed, so lines that start with one are looked at too.
+        stems = {b"_".join(name.split(b"_", 2)[:2]) for name in self.names}
+        self.prefixes = (*sorted(stems), b" ", b"\t")
+
+
+class _MalformedError(Exception):
+    """A line is not a sample."""
+
+
+# The fields behind the label set: value, then in 0.0.4 a timestamp in milliseconds, in OpenMetrics one in seconds.
+_MOST_FIELDS = 2
+_LABEL = re.compile(rb'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*+)"\s*(,|$)')
+_LABEL_SET_END = re.compile(rb'(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\}')
+_ESCAPE = re.compile(r"\\(.)")
+_UNESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
+_LONGEST_CACHED = 1024
+# Number syntax that Python reads and the exposition formats do not have: digit grouping and hexadecimal.
+_NOT_A_NUMBER = re.compile(rb"[_xX]")
+
+
+def read(page: bytes, wanted: Wanted) -> Page:
+    """Return the samples of `page` whose family is `wanted`. Never raises for what a page contains."""
+    samples = []
+    rejected = 0
+    for line in page.split(b"\n"):
+        if not line.startswith(wanted.prefixes):
+            continue
+        stripped = line.strip()
+        if not stripped.startswith(wanted.prefixes):
+            continue
+        try:
+            sample = _sample(stripped, wanted.names)
+        except _MalformedError:
+            rejected += 1
+        else:
+            if sample is not None:
+                samples.append(sample)
+    return Page(tuple(samples), rejected)
+
+
+def _sample(line: bytes, names: frozenset[bytes]) -> Sample | None:
+    """Return the sample of a line, None if its family is not wanted. Raises _MalformedError."""
+    brace = line.find(b"{")
+    # `name value # {…} …`: the brace of an exemplar is not the series' own.
+    if brace < 0 or b" " in line[:brace].rstrip() or b"\t" in line[:brace].rstrip():
+        name, _, rest = line.replace(b"\t", b" ").partition(b" ")
+        return Sample(name, (), _value(rest)) if name in names else None
+    name = line[:brace].rstrip()
+    if name not in names:
+        return None
+    end = _label_set_end(line, brace)
+    return Sample(name, _labels(line[brace + 1 : end]), _value(line[end + 1 :]))
+
+
+def _label_set_end(line: bytes, brace: int) -> int:
+    if b"#" not in line:
+        # Behind the label set stand only numbers, so the last brace is its own, whatever the label values hold.
+        end = line.rfind(b"}")
+        if end > brace:
+            return end
+        raise _MalformedError
+    found = _LABEL_SET_END.match(line, brace + 1)
+    if found is None:
+        raise _MalformedError
+    return found.end() - 1
+
+
+def _value(rest: bytes) -> float:
+    """Return the value in front of an optional timestamp and an optional exemplar."""
+    fields = rest.partition(b" # ")[0].split()
+    if not 1 <= len(fields) <= _MOST_FIELDS or _NOT_A_NUMBER.search(fields[0]):
+        raise _MalformedError
+    try:
+        for timestamp in fields[1:]:
+            float(timestamp)
+        return float(fields[0])
+    except ValueError:
+        raise _MalformedError from None
+
+
+def _labels(text: bytes) -> Labels:
+    """Return what stands between the braces as sorted pairs."""
+    return _parsed(text) if len(text) <= _LONGEST_CACHED else _parsed.__wrapped__(text)
+
+
+# An agent's label sets stay the same from page to page, and are mostly the same from agent to agent. Both bounds are
+# for a hostile page: it may at worst empty the cache, not fill the memory.
+@lru_cache(maxsize=8192)
+def _parsed(text: bytes) -> Labels:
+    """Read a label set. A comma after the last pair is allowed. Raises _MalformedError, which is not cached."""
+    labels: dict[str, str] = {}
+    position = 0
+    while text[position:].strip():
+        found = _LABEL.match(text, position)
+        if found is None:
+            raise _MalformedError
+        try:
+            name, value = found[1].decode("ascii"), found[2].decode()
+        except UnicodeDecodeError:
+            raise _MalformedError from None
+        if name in labels:
+            raise _MalformedError
+        labels[name] = _ESCAPE.sub(_unescape, value) if "\\" in value else value
+        position = found.end()
+    return tuple(sorted(labels.items()))
+
+
+def _unescape(found: re.Match[str]) -> str:
+    # An escape the formats do not define stands for itself, as Prometheus reads it.
+    return _UNESCAPED.get(found[1], found[0])
