@@ -1,0 +1,102 @@
+"""Values of the core with sane defaults, so that a test says only what it is about.
+
+An agent made here is a healthy OpenTelemetry agent with 12 tasks, read one second before `NOW`. Every factory takes the
+fields of what it makes as keywords. A fleet is always the product of the real `aggregate`: figures that no judgement
+would give are not worth a test.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from exporter.fleet.capacity import Policy, aggregate, judge
+from exporter.fleet.model import Agent, AgentSnapshot, AgentStatus, Dialect, Fleet, PodFacts, Reading, Target
+
+NOW = 10_000.0
+"""The monotonic instant at which tests judge."""
+WALL_NOW = 1_767_234_600.0
+"""The same instant for people: 2026-01-01 02:30:00 UTC."""
+POLICY = Policy()
+
+
+def make_facts(**fields: Any) -> PodFacts:
+    """Return the facts of a pod that has been Ready for an hour."""
+    ready = fields.get("ready", True)
+    defaults = {
+        "ready": ready,
+        "ready_since": NOW - 3600 if ready else None,
+        "created_time": WALL_NOW - 3660,
+        "node": "node-1",
+        "image": "registry.example/agent:1.2.3",
+        "restarts": 0,
+        "memory_limit_bytes": 4.0 * 1024**3,
+    }
+    return PodFacts(**(defaults | fields))
+
+
+def make_target(pod: str = "agent-1", **fields: Any) -> Target:
+    """Return a static target; pass `facts=make_facts()` for one found in Kubernetes."""
+    defaults = {"uid": f"uid-{pod}", "namespace": "matillion", "fleet": "etl", "address": "127.0.10.1"}
+    return Target(**(defaults | {"pod": pod} | fields))
+
+
+def make_reading(tasks_active: float = 12.0, **fields: Any) -> Reading:
+    """Return what a running, connected agent's OpenTelemetry page says; one of the legacy dialect has no queue."""
+    dialect = fields.get("dialect", Dialect.OTEL)
+    defaults = {
+        "dialect": dialect,
+        "tasks_queued": 0.0 if dialect is Dialect.OTEL else None,
+        "status": AgentStatus.RUNNING,
+        "connected": True,
+        "version": "11.50.0",
+        "commit": "abc1234",
+    }
+    return Reading(**(defaults | {"tasks_active": tasks_active} | fields))
+
+
+def make_snapshot(
+    pod: str = "agent-1",
+    *,
+    target: Target | None = None,
+    reading: Reading | None = None,
+    tasks_active: float = 12.0,
+    age: float = 1.0,
+    never_read: bool = False,
+    **fields: Any,
+) -> AgentSnapshot:
+    """Return what is known of one agent `age` seconds after its last good reading, or of one that `never_read` so far.
+
+    Keywords that a target has (`namespace`, `fleet`, `uid`, `address`, `facts`, `endpoint`) go to the target.
+    """
+    ours = {name: fields.pop(name) for name in tuple(fields) if name in Target.__slots__}
+    target = target or make_target(pod, **ours)
+    if never_read:
+        return AgentSnapshot(target=target, **fields)
+    defaults = {
+        "read_at": NOW - age,
+        "read_time": WALL_NOW - age,
+        "url": f"http://{target.address}:9464/metrics",
+        "scrape_seconds": 0.012,
+    }
+    return AgentSnapshot(target=target, reading=reading or make_reading(tasks_active), **(defaults | fields))
+
+
+def make_agent(
+    snapshot: AgentSnapshot | None = None, *, policy: Policy = POLICY, now: float = NOW, **fields: Any
+) -> Agent:
+    """Return the agent as `judge` sees it; keywords as for `make_snapshot`."""
+    return judge(snapshot or make_snapshot(**fields), policy, now)
+
+
+def make_fleet(
+    snapshots: Iterable[AgentSnapshot] | None = None,
+    *,
+    namespace: str = "matillion",
+    name: str = "etl",
+    policy: Policy = POLICY,
+    now: float = NOW,
+    sync_age: float = 1.0,
+) -> Fleet:
+    """Return what `aggregate` makes of the snapshots; of one healthy agent by default."""
+    if snapshots is None:
+        snapshots = [make_snapshot(namespace=namespace, fleet=name)]
+    return aggregate(namespace, name, snapshots, policy, now, sync_age=sync_age)
