@@ -21,7 +21,7 @@ POLICY = Policy()
 def make_facts(**fields: Any) -> PodFacts:
     """Return the facts of a pod that has been Ready for an hour."""
     ready = fields.get("ready", True)
-    defaults = {
+    defaults: dict[str, Any] = {
         "ready": ready,
         "ready_since": NOW - 3600 if ready else None,
         "created_time": WALL_NOW - 3660,
@@ -35,14 +35,14 @@ def make_facts(**fields: Any) -> PodFacts:
 
 def make_target(pod: str = "agent-1", **fields: Any) -> Target:
     """Return a static target; pass `facts=make_facts()` for one found in Kubernetes."""
-    defaults = {"uid": f"uid-{pod}", "namespace": "matillion", "fleet": "etl", "address": "127.0.10.1"}
+    defaults: dict[str, Any] = {"uid": f"uid-{pod}", "namespace": "matillion", "fleet": "etl", "address": "127.0.10.1"}
     return Target(**(defaults | {"pod": pod} | fields))
 
 
 def make_reading(tasks_active: float = 12.0, **fields: Any) -> Reading:
     """Return what a running, connected agent's OpenTelemetry page says; one of the legacy dialect has no queue."""
     dialect = fields.get("dialect", Dialect.OTEL)
-    defaults = {
+    defaults: dict[str, Any] = {
         "dialect": dialect,
         "tasks_queued": 0.0 if dialect is Dialect.OTEL else None,
         "status": AgentStatus.RUNNING,
@@ -71,7 +71,7 @@ def make_snapshot(
     target = target or make_target(pod, **ours)
     if never_read:
         return AgentSnapshot(target=target, **fields)
-    defaults = {
+    defaults: dict[str, Any] = {
         "read_at": NOW - age,
         "read_time": WALL_NOW - age,
         "url": f"http://{target.address}:9464/metrics",

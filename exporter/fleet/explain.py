@@ -1,0 +1,130 @@
+"""Why an agent is in the state it is in, in one sentence for a person.
+
+Pure: the instants are arguments. What the state is was decided elsewhere (`capacity.judge`); nothing is judged here.
+"""
+
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, PodFacts
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def explain(agent: Agent, now: float, wall_now: float) -> str:
+    """Return the reason of the agent's state in words.
+
+    `now` is on the monotonic clock of the snapshot's ages, `wall_now` the same instant in Unix seconds.
+    """
+    snapshot, facts = agent.snapshot, agent.snapshot.target.facts
+    match agent.state:
+        case AgentState.DRAINING:
+            return _draining(agent, facts, now, wall_now)
+        case AgentState.STARTING:
+            return _starting(snapshot, facts, now, wall_now)
+        case AgentState.UNREACHABLE:
+            return _unreachable(snapshot, facts, now, wall_now)
+        case AgentState.STOPPED:
+            return "the agent answers, and says that it is not running (status 0)" + _last_exit(facts, wall_now)
+        case AgentState.DISCONNECTED:
+            return f"not connected to the control plane, {_tasks(snapshot)} active"
+        case AgentState.SERVING:
+            return _serving(snapshot, now)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as a person would say it: `42 s`, `3 min`, `11 h`, `2 days`; never negative."""
+    seconds = max(0.0, seconds)
+    if seconds < 2 * _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds / _HOUR:.0f} h"
+    return f"{seconds / _DAY:.0f} days"
+
+
+def _draining(agent: Agent, facts: PodFacts | None, now: float, wall_now: float) -> str:
+    reading, read_at = agent.snapshot.reading, agent.snapshot.read_at
+    if facts is not None and facts.draining_time is not None:
+        lasting = wall_now - facts.draining_time
+        # A time of day says nothing once it could be yesterday's.
+        since = (
+            f"draining since {_time_of_day(facts.draining_time)} UTC"
+            if lasting < _DAY
+            else f"draining for {duration(lasting)}"
+        )
+    elif reading is not None and reading.status == AgentStatus.PENDING_SHUTDOWN:
+        since = "the agent says that its shutdown is pending"
+    else:
+        since = "the agent says that it is shutting down"
+    if reading is None or read_at is None:
+        return f"{since}, its tasks are not known" + _because(agent.snapshot)
+    if agent.fresh:
+        return f"{since}, {_tasks(agent.snapshot)} left"
+    return f"{since}, {_tasks(agent.snapshot)} left {duration(now - read_at)} ago, not scraped since" + _because(
+        agent.snapshot
+    )
+
+
+def _starting(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_now: float) -> str:
+    if facts is not None and facts.waiting_reason is not None:
+        return _waiting(facts.waiting_reason, facts, wall_now)
+    if snapshot.target.address is None:
+        return "the pod has no IP address yet" + _last_exit(facts, wall_now)
+    if facts is not None and facts.ready and facts.ready_since is not None:
+        ready = f"Ready for {duration(now - facts.ready_since)}"
+    else:
+        ready = "the pod is not Ready"
+    return f"{ready} and was never scraped{_because(snapshot)}{_last_exit(facts, wall_now)}"
+
+
+def _unreachable(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_now: float) -> str:
+    if facts is not None and facts.waiting_reason is not None:
+        return _waiting(facts.waiting_reason, facts, wall_now)
+    if snapshot.read_at is not None:
+        scraped = f"not scraped for {duration(now - snapshot.read_at)}"
+    elif facts is not None and facts.ready_since is not None:
+        scraped = f"never scraped in the {duration(now - facts.ready_since)} since it became Ready"
+    else:
+        scraped = "never scraped"
+    return f"{scraped}{_because(snapshot)}{_last_exit(facts, wall_now)}"
+
+
+def _serving(snapshot: AgentSnapshot, now: float) -> str:
+    reading = snapshot.reading
+    queued = f", {_count(reading.tasks_queued)} queued" if reading is not None and reading.tasks_queued else ""
+    sentence = f"serving {_tasks(snapshot)}{queued}"
+    if snapshot.error is None or snapshot.read_at is None:
+        return sentence
+    return f"{sentence} {duration(now - snapshot.read_at)} ago; since then: {snapshot.error}"
+
+
+def _waiting(reason: str, facts: PodFacts, wall_now: float) -> str:
+    return f"waiting: {reason}{_last_exit(facts, wall_now)}"
+
+
+def _last_exit(facts: PodFacts | None, wall_now: float) -> str:
+    if facts is None or facts.last_terminated_reason is None:
+        return ""
+    ended = facts.last_terminated_time
+    ago = "" if ended is None else f" {duration(wall_now - ended)} ago"
+    return f", last exit {facts.last_terminated_reason}{ago}"
+
+
+def _because(snapshot: AgentSnapshot) -> str:
+    return "" if snapshot.error is None else f": {snapshot.error}"
+
+
+def _tasks(snapshot: AgentSnapshot) -> str:
+    if snapshot.reading is None:
+        return "an unknown number of tasks"
+    tasks = snapshot.reading.tasks_active
+    return f"{_count(tasks)} task" if tasks == 1 else f"{_count(tasks)} tasks"
+
+
+def _count(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _time_of_day(unix_seconds: float) -> str:
+    """Return HH:MM in UTC. Unix time has no leap seconds, so a day is always 86,400 of them."""
+    minutes = int(unix_seconds % _DAY) // _MINUTE
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
