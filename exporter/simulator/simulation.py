@@ -1,0 +1,385 @@
+"""A seeded model of fleets at work: tasks arrive, wait, run and end; agents come, go and get into trouble.
+
+Pure: no asyncio, no sockets, no clock. Time is simulated seconds since the start, and `advance` takes it in steps of
+`TICK`, so how often it is called changes nothing: the same plan, seed and calls of `scale` at the same instants give
+the same history. Every task that arrived is queued, running, finished or lost.
+"""
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from exporter.simulator.scenario import HOUR, Incident, Scenario, Trouble
+from exporter.simulator.simulated_agent import TASKS_PER_AGENT, Phase, SimulatedAgent
+from exporter.simulator.vitals import Behaviour, Image
+
+TICK = 1.0
+GRACE_SECONDS = 12 * HOUR
+"""The `terminationGracePeriodSeconds` of the vendor's chart: how long a deleted agent may work on."""
+START_SECONDS = (20.0, 45.0)
+"""From a pod's creation to its agent answering: the image is pulled and a JVM starts."""
+RESTART_SECONDS = (10.0, 20.0)
+"""From the end of a container to its successor answering: the image is there already."""
+SHUTDOWN_SECONDS = 4.0
+"""From a draining agent's last task to its end."""
+LONG_TASK_SECONDS = (2 * HOUR, 11 * HOUR)
+TASK_SPREAD = 0.7
+"""Sigma of the log-normal distribution of task durations: some take a minute, some ten."""
+POISSON_BY_NORMAL = 30.0
+"""From this mean up a Poisson draw is taken from the normal distribution, which is then indistinguishable."""
+
+NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""What Kubernetes makes the random ends of names from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Tasks of a fleet: `arrived` since the start is the sum of the other four."""
+
+    arrived: int
+    queued: int
+    running: int
+    finished: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """How a fleet begins: its name and one image per initial agent."""
+
+    name: str
+    images: tuple[Image, ...]
+    added: Image
+    """The image of agents that come later."""
+
+
+@dataclass(slots=True)
+class Ids:
+    """Hands out agent numbers, one after the other, over all fleets."""
+
+    next_number: int = 0
+
+    def take(self) -> int:
+        """Return a number nobody had."""
+        number = self.next_number
+        self.next_number += 1
+        return number
+
+
+Action = Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Task:
+    seconds: float
+    interactive: bool
+
+
+@dataclass(slots=True)
+class SimulatedFleet:
+    """The agents of one fleet and the work they share."""
+
+    plan: FleetPlan
+    scenario: Scenario
+    seed: int
+    ids: Ids
+    now: float = 0.0
+    agents: list[SimulatedAgent] = field(default_factory=list)
+    """In order of creation, oldest first; those that are gone are not among them."""
+    membership: int = 0
+    """Grows whenever an agent comes or goes."""
+    arrived: int = 0
+    finished: int = 0
+    lost: int = 0
+    _draw: random.Random = field(init=False)
+    _queue: deque[_Task] = field(default_factory=deque)
+    _timers: list[tuple[float, int, SimulatedAgent, int, Action]] = field(default_factory=list)
+    _sequence: int = 0
+    _takers: list[SimulatedAgent] | None = None
+
+    def __post_init__(self) -> None:
+        self._draw = random.Random(f"{self.seed}/{self.plan.name}")
+        for image in self.plan.images:
+            self._start(self._add(image))
+        # A fleet is found at work: what the load of the first instant keeps running is running already, part done.
+        for _ in range(self._poisson(self.scenario.load(0.0) * TASKS_PER_AGENT * len(self.agents))):
+            self._queue.append(self._task_under_way())
+            self.arrived += 1
+        self._dispatch()
+        self._share_queue()
+
+    def counts(self) -> Counts:
+        """Return where the tasks that arrived so far are."""
+        running = sum(agent.tasks for agent in self.agents)
+        return Counts(self.arrived, len(self._queue), running, self.finished, self.lost)
+
+    @property
+    def replicas(self) -> int:
+        """Agents a Deployment would count: those that drain belong to it no more."""
+        return sum(agent.phase is not Phase.DRAINING for agent in self.agents)
+
+    def scale(self, replicas: int) -> None:
+        """Add agents, or let the newest go, until there are `replicas` besides those that drain."""
+        if replicas < 0:
+            raise ValueError(f"a fleet cannot have {replicas} agents")
+        kept = [agent for agent in self.agents if agent.phase is not Phase.DRAINING]
+        for _ in range(replicas - len(kept)):
+            self._create(self.plan.added)
+        # Kubernetes lets pods that are not ready go first, then the newest.
+        kept.sort(key=lambda agent: (agent.phase is Phase.RUNNING, -agent.number))
+        for agent in kept[: max(0, len(kept) - replicas)]:
+            self._drain(agent)
+        self._share_queue()
+
+    def tick(self) -> None:
+        """Let one `TICK` pass."""
+        before, self.now = self.now, self.now + TICK
+        for incident in self.scenario.incidents:
+            if before % self.scenario.cycle < incident.at <= before % self.scenario.cycle + TICK:
+                self._strike(incident)
+        while self._timers and self._timers[0][0] <= self.now:
+            _, _, agent, life, action = heapq.heappop(self._timers)
+            if life == agent.life and agent.phase is not Phase.GONE:
+                action()
+        for _ in range(self._poisson(self._rate() * TICK)):
+            self._queue.append(self._task())
+            self.arrived += 1
+        self._dispatch()
+        self._share_queue()
+
+    # Work
+
+    def _rate(self) -> float:
+        """Return how many tasks arrive per second now."""
+        slots = TASKS_PER_AGENT * len(self.plan.images)
+        return max(0.0, self.scenario.load(self.now)) * slots * sum(self._rates_per_slot())
+
+    def _rates_per_slot(self) -> tuple[float, float]:
+        """Return how many ordinary and how many long tasks a second keep one slot busy between them."""
+        share = self.scenario.long_share
+        return (1 - share) / self.scenario.task_seconds, share / (sum(LONG_TASK_SECONDS) / 2)
+
+    def _task(self) -> _Task:
+        ordinary, long = self._rates_per_slot()
+        if self._draw.random() < long / (ordinary + long):
+            return _Task(self._draw.uniform(*LONG_TASK_SECONDS), False)
+        return self._ordinary_task()
+
+    def _ordinary_task(self) -> _Task:
+        middle = math.log(self.scenario.task_seconds) - TASK_SPREAD**2 / 2
+        interactive = self._draw.random() < self.scenario.interactive_share
+        return _Task(self._draw.lognormvariate(middle, TASK_SPREAD), interactive)
+
+    def _task_under_way(self) -> _Task:
+        """Return a task as one meets it in a slot: long ones are met more often, and part of it is done."""
+        if self._draw.random() < self.scenario.long_share:
+            return _Task(self._draw.uniform(*LONG_TASK_SECONDS) * self._draw.random(), False)
+        task = self._ordinary_task()
+        # Weighting a log-normal distribution by its length moves it by sigma squared.
+        return _Task(task.seconds * math.exp(TASK_SPREAD**2) * self._draw.random(), task.interactive)
+
+    def _dispatch(self) -> None:
+        """Let agents pull from the queue, in its order, as long as there is one to take its head."""
+        while self._queue:
+            agent = self._taker(self._queue[0].interactive)
+            if agent is None:
+                return
+            task = self._queue.popleft()
+            if task.interactive:
+                agent.interactive += 1
+            else:
+                agent.limited += 1
+            self._later(task.seconds, agent, partial(self._finish, agent, task))
+
+    def _taker(self, interactive: bool) -> SimulatedAgent | None:
+        """Return the agent that pulls next: the less busy of two, or any that still has a slot."""
+        takers = self._taking()
+        if not takers:
+            return None
+        one, other = self._draw.choice(takers), self._draw.choice(takers)
+        agent = min(one, other, key=lambda taker: taker.tasks)
+        if interactive or agent.limited < TASKS_PER_AGENT:
+            return agent
+        return next((taker for taker in takers if taker.limited < TASKS_PER_AGENT), None)
+
+    def _taking(self) -> list[SimulatedAgent]:
+        if self._takers is None:
+            self._takers = [agent for agent in self.agents if agent.takes_work]
+        return self._takers
+
+    def _finish(self, agent: SimulatedAgent, task: _Task) -> None:
+        if agent.behaviour is Behaviour.HUNG:
+            # It stands still; the task ends some time after it wakes.
+            self._later(self._draw.uniform(5.0, 30.0), agent, partial(self._finish, agent, task))
+            return
+        if task.interactive:
+            agent.interactive -= 1
+        else:
+            agent.limited -= 1
+        agent.finished += 1
+        self.finished += 1
+        self._end_if_idle(agent)
+
+    def _share_queue(self) -> None:
+        """Spread the queue over the agents that can say so; what no agent can say stays invisible."""
+        reporters = [agent for agent in self._taking() if agent.image.otel]
+        whole, rest = divmod(len(self._queue), len(reporters)) if reporters else (0, 0)
+        for agent in self.agents:
+            agent.queued = 0
+        for index, agent in enumerate(reporters):
+            agent.queued = whole + (index < rest)
+
+    # Agents
+
+    def _add(self, image: Image) -> SimulatedAgent:
+        suffix = "".join(self._draw.choices(NAME_LETTERS, k=5))
+        pod = f"{self.plan.name}-{_template_hash(self.plan.name, image)}-{suffix}"
+        agent = SimulatedAgent(self.ids.take(), self.plan.name, pod, image, self.now)
+        self.agents.append(agent)
+        self.membership += 1
+        return agent
+
+    def _create(self, image: Image) -> None:
+        agent = self._add(image)
+        self._later(self._draw.uniform(*START_SECONDS), agent, partial(self._start, agent))
+
+    def _start(self, agent: SimulatedAgent) -> None:
+        agent.started_at = self.now
+        agent.behaviour = Behaviour.ANSWERING
+        if agent.phase is Phase.STARTING:
+            agent.phase = Phase.RUNNING
+        self._takers = None
+
+    def _die(self, agent: SimulatedAgent) -> None:
+        """End the agent's process with all it ran; its container starts again unless its pod was deleted."""
+        self._lose_tasks(agent)
+        agent.connected, agent.stopped, agent.leaking_since = True, False, None
+        agent.behaviour = Behaviour.CLOSED
+        if agent.phase is Phase.DRAINING:
+            self._remove(agent)
+            return
+        agent.phase = Phase.STARTING
+        self._later(self._draw.uniform(*RESTART_SECONDS), agent, partial(self._start, agent))
+
+    def _drain(self, agent: SimulatedAgent) -> None:
+        if agent.phase is Phase.STARTING:
+            self._remove(agent)
+            return
+        agent.phase = Phase.DRAINING
+        self._takers = None
+        self._later(GRACE_SECONDS, agent, partial(self._remove, agent))
+        self._end_if_idle(agent)
+
+    def _end_if_idle(self, agent: SimulatedAgent) -> None:
+        if agent.phase is Phase.DRAINING and agent.tasks == 0 and not agent.shutting_down:
+            agent.shutting_down = True
+            self._later(SHUTDOWN_SECONDS, agent, partial(self._remove, agent))
+
+    def _remove(self, agent: SimulatedAgent) -> None:
+        self._lose_tasks(agent)
+        agent.phase, agent.behaviour = Phase.GONE, Behaviour.CLOSED
+        self.agents.remove(agent)
+        self.membership += 1
+
+    def _lose_tasks(self, agent: SimulatedAgent) -> None:
+        self.lost += agent.tasks
+        agent.limited = agent.interactive = agent.finished = 0
+        agent.life += 1
+        self._takers = None
+
+    # Trouble
+
+    def _strike(self, incident: Incident) -> None:
+        sound = [agent for agent in self.agents if agent.phase is Phase.RUNNING and not agent.troubled]
+        struck = min(len(sound), max(1, round(incident.share * len(sound))))
+        for agent in self._draw.sample(sound, struck):
+            self._trouble(agent, incident)
+        self._takers = None
+
+    def _trouble(self, agent: SimulatedAgent, incident: Incident) -> None:
+        match incident.trouble:
+            case Trouble.DISCONNECT:
+                agent.connected = False
+            case Trouble.STOP:
+                agent.stopped = True
+            case Trouble.HANG | Trouble.SLOW | Trouble.ERROR:
+                agent.behaviour = _BEHAVIOUR[incident.trouble]
+            case Trouble.DIE:
+                self._die(agent)
+                return
+            case Trouble.LEAK:
+                agent.leaking_since, agent.leak_seconds = self.now, incident.lasts
+                self._later(incident.lasts, agent, partial(self._die, agent))
+                return
+            case Trouble.DRAIN:
+                self._drain(agent)
+                self._create(self.plan.added)
+                return
+        self._later(incident.lasts, agent, partial(self._recover, agent))
+
+    def _recover(self, agent: SimulatedAgent) -> None:
+        agent.connected, agent.stopped, agent.behaviour = True, False, Behaviour.ANSWERING
+        self._takers = None
+
+    # Chance and time
+
+    def _later(self, seconds: float, agent: SimulatedAgent, action: Action) -> None:
+        """Do `action` after `seconds`, unless the agent's life ends first."""
+        self._sequence += 1
+        heapq.heappush(self._timers, (self.now + seconds, self._sequence, agent, agent.life, action))
+
+    def _poisson(self, mean: float) -> int:
+        if mean >= POISSON_BY_NORMAL:
+            return max(0, round(self._draw.gauss(mean, math.sqrt(mean))))
+        count, product, floor = 0, self._draw.random(), math.exp(-mean)
+        while product > floor:
+            count += 1
+            product *= self._draw.random()
+        return count
+
+
+_BEHAVIOUR = {
+    Trouble.HANG: Behaviour.HUNG,
+    Trouble.SLOW: Behaviour.SLOW,
+    Trouble.ERROR: Behaviour.ERRORING,
+}
+
+
+def _template_hash(fleet: str, image: Image) -> str:
+    """Return the part of a pod's name that its ReplicaSet gives it: the same for the same image."""
+    return "".join(random.Random(f"{fleet}/{image.version}").choices(NAME_LETTERS, k=9))
+
+
+class Simulation:
+    """Several fleets under one scenario and one clock."""
+
+    def __init__(self, plans: Sequence[FleetPlan], scenario: Scenario, seed: int) -> None:
+        ids = Ids()
+        self.fleets = {plan.name: SimulatedFleet(plan, scenario, seed, ids) for plan in plans}
+        self.now = 0.0
+
+    def advance(self, until: float) -> None:
+        """Let time pass up to `until`, as far as whole ticks go."""
+        while self.now + TICK <= until:
+            for fleet in self.fleets.values():
+                fleet.tick()
+            self.now += TICK
+
+    @property
+    def agents(self) -> Iterator[SimulatedAgent]:
+        """Every agent there is, fleet by fleet, oldest first."""
+        for fleet in self.fleets.values():
+            yield from fleet.agents
+
+    @property
+    def membership(self) -> int:
+        """Grows whenever an agent comes or goes."""
+        return sum(fleet.membership for fleet in self.fleets.values())
+
+    def scale(self, fleet: str, replicas: int) -> None:
+        """Give `fleet` as many agents as `replicas`, besides those that drain; KeyError if it is not known."""
+        self.fleets[fleet].scale(replicas)
