@@ -1,0 +1,82 @@
+"""From the command line to a command and its exit code: 0 good, 1 a check failed or a part died, 2 wrong use or bad
+configuration. An error is one plain sentence, never a traceback.
+"""
+
+import argparse
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from sys import stderr
+from typing import Any
+
+from exporter import __version__, service
+from exporter.config import ConfigError, Settings, load
+from exporter.kube.client import KubeError
+from exporter.logs import configure
+
+GOOD, FAILED, WRONG_USE = 0, 1, 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` name and return its exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ConfigError as error:
+        print(error, file=stderr)
+        return WRONG_USE
+    except (service.PartFailedError, KubeError, OSError) as error:
+        print(f"fleet-exporter: {error}", file=stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fleet-exporter",
+        description="Task capacity of Matillion agents, for Prometheus and the Horizontal Pod Autoscaler.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the exporter")
+    run.add_argument("--config", type=Path, metavar="FILE", help="settings (YAML); the environment overrides it")
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser("check-config", help="check a file of settings, without running anything")
+    check.add_argument("file", type=Path, metavar="FILE", help="settings (YAML)")
+    check.set_defaults(command=_check_config)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = load(options.config, os.environ)
+    configure(settings.log)
+    _run_loop(_serve(settings))
+    return GOOD
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    service.stop_on_signals(stop)
+    await service.run(settings, stop)
+
+
+def _run_loop(main_task: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on uvloop where there is one: it takes about a quarter off the cost of a scrape."""
+    try:
+        import uvloop  # noqa: PLC0415 - it is left out of the installation where it cannot be built
+    except ImportError:
+        asyncio.run(main_task)
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main_task)
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    load(options.file, os.environ)
+    print(f"{options.file}: good")
+    return GOOD

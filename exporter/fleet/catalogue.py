@@ -1,0 +1,303 @@
+"""Every metric there is, in one table: name, type, meaning, labels, and how it is read from a fleet or an agent.
+
+Publishers, `docs/metrics.md` and the checks of dashboards and alerts all read this table. A reader that returns no
+series says "not known"; there is no other way to say it, so there is no way to say 0 by accident.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts, Reading
+
+PREFIX = "matillion_fleet_"
+EXPORTER_PREFIX = "matillion_fleet_exporter_"
+FLEET_LABELS = ("namespace", "fleet")
+AGENT_LABELS = ("namespace", "fleet", "pod")
+
+Series = tuple[tuple[str, ...], float]
+"""The values of a metric's own labels, in their order, and the series' value."""
+_Of = TypeVar("_Of")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric(Generic[_Of]):
+    """One metric family that is read from values of type `_Of`."""
+
+    name: str
+    """Without the prefix; units are in it, as is customary."""
+    help: str
+    read: Callable[[_Of], Iterable[Series]]
+    labels: tuple[str, ...] = ()
+    """Labels besides those every series of the scope has."""
+    type: Literal["gauge", "counter"] = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One metric of the exporter itself, counted as things happen instead of read from a fleet."""
+
+    name: str
+    help: str
+    type: Literal["gauge", "counter", "histogram"]
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _always(read: Callable[[_Of], float]) -> Callable[[_Of], Iterable[Series]]:
+    return lambda subject: (((), read(subject)),)
+
+
+def _known(read: Callable[[_Of], float | None]) -> Callable[[_Of], Iterable[Series]]:
+    def series(subject: _Of) -> Iterable[Series]:
+        value = read(subject)
+        return () if value is None else (((), value),)
+
+    return series
+
+
+def _fresh(read: Callable[[Reading], float | None]) -> Callable[[Agent], Iterable[Series]]:
+    """Read from the agent's reading as long as that counts; what an agent said long ago is not known any more."""
+
+    def series(agent: Agent) -> Iterable[Series]:
+        reading = agent.snapshot.reading
+        value = read(reading) if agent.fresh and reading is not None else None
+        return () if value is None else (((), value),)
+
+    return series
+
+
+def _fact(read: Callable[[PodFacts], float | None]) -> Callable[[Agent], Iterable[Series]]:
+    def series(agent: Agent) -> Iterable[Series]:
+        facts = agent.snapshot.target.facts
+        value = read(facts) if facts is not None else None
+        return () if value is None else (((), value),)
+
+    return series
+
+
+def _reason(read: Callable[[PodFacts], str | None]) -> Callable[[Agent], Iterable[Series]]:
+    def series(agent: Agent) -> Iterable[Series]:
+        facts = agent.snapshot.target.facts
+        reason = read(facts) if facts is not None else None
+        return () if reason is None else (((reason,), 1.0),)
+
+    return series
+
+
+def _agents_by_state(fleet: Fleet) -> Iterable[Series]:
+    return [((state,), count) for state, count in fleet.states.items()]
+
+
+def _agent_state(agent: Agent) -> Iterable[Series]:
+    return [((state,), state is agent.state) for state in AgentState]
+
+
+def _agent_info(agent: Agent) -> Iterable[Series]:
+    reading, facts = agent.snapshot.reading, agent.snapshot.target.facts
+    version, commit, endpoint = (
+        (reading.version or "", reading.commit or "", reading.dialect.value) if reading is not None else ("", "", "")
+    )
+    return (((version, commit, (facts and facts.node) or "", endpoint), 1.0),)
+
+
+def _agent_up(agent: Agent) -> float | None:
+    if agent.snapshot.scrape_seconds is None:
+        return None
+    return agent.snapshot.error is None
+
+
+FLEET_METRICS: tuple[Metric[Fleet], ...] = (
+    Metric("agents", "Agents of the fleet by state; every agent is in exactly one.", _agents_by_state, ("state",)),
+    Metric(
+        "capacity_tasks",
+        "Tasks the serving agents can run at once: tasks_per_agent times the agents in state serving.",
+        _always(lambda fleet: fleet.capacity_tasks),
+    ),
+    Metric(
+        "tasks_active",
+        "Tasks running on agents that are not draining. Absent while agents should answer and none does.",
+        _known(lambda fleet: fleet.tasks_active),
+    ),
+    Metric(
+        "tasks_draining",
+        "Tasks still running on draining agents; they are not part of the demand.",
+        _always(lambda fleet: fleet.tasks_draining),
+    ),
+    Metric(
+        "tasks_queued",
+        "Tasks waiting for a slot, over the agents that report a queue. Absent when none does.",
+        _known(lambda fleet: fleet.tasks_queued),
+    ),
+    Metric(
+        "held_tasks",
+        "Work that unreachable agents are taken to have, so that what cannot be seen does not shrink the fleet.",
+        _always(lambda fleet: fleet.held_tasks),
+    ),
+    Metric(
+        "replacement_tasks",
+        "Demand added for agents that fill a replica but give no slot (stopped, disconnected or crash looping).",
+        _always(lambda fleet: fleet.replacement_tasks),
+    ),
+    Metric(
+        "free_slots",
+        "Tasks the serving agents could take on right now.",
+        _always(lambda fleet: fleet.free_slots),
+    ),
+    Metric(
+        "agents_saturated",
+        "Serving agents with no free slot.",
+        _always(lambda fleet: fleet.agents_saturated),
+    ),
+    Metric(
+        "demand_tasks",
+        "Tasks the fleet should have room for: active, queued, held and replacement. Absent while not trusted.",
+        _known(lambda fleet: fleet.demand_tasks),
+    ),
+    Metric(
+        "desired_agents",
+        "Agents it takes to hold demand_tasks at target_tasks_per_agent each. Absent while not trusted.",
+        _known(lambda fleet: fleet.desired_agents),
+    ),
+    Metric(
+        "coverage_ratio",
+        "Share of the agents that should answer and do, 0 to 1; 1 if there are none.",
+        _always(lambda fleet: fleet.coverage),
+    ),
+    Metric(
+        "trusted",
+        "1 if a scaler may act on the fleet's figures, 0 while coverage is too low or discovery too old.",
+        _always(lambda fleet: fleet.trusted),
+    ),
+    Metric(
+        "target_tasks_per_agent",
+        "Load per agent that scaling aims at (setting capacity.target_tasks_per_agent).",
+        _always(lambda fleet: fleet.target_tasks_per_agent),
+    ),
+    Metric(
+        "tasks_per_agent",
+        "Tasks one agent runs at once (setting capacity.tasks_per_agent).",
+        _always(lambda fleet: fleet.tasks_per_agent),
+    ),
+)
+
+AGENT_METRICS: tuple[Metric[Agent], ...] = (
+    Metric(
+        "agent_info",
+        "Always 1; what is known of the agent's build, node and dialect (otel or legacy). Unknown labels are empty.",
+        _agent_info,
+        ("version", "commit", "node", "endpoint"),
+    ),
+    Metric("agent_state", "1 for the state the agent is in, 0 for the others.", _agent_state, ("state",)),
+    Metric(
+        "agent_up",
+        "1 if the last scrape of the agent succeeded, 0 if it failed. Absent before the first.",
+        _known(_agent_up),
+    ),
+    Metric(
+        "agent_connected",
+        "1 if the agent says it is connected to the Matillion control plane, 0 if it says it is not.",
+        _fresh(lambda reading: reading.connected),
+    ),
+    Metric(
+        "agent_tasks_active",
+        "Tasks the agent is running. Interactive tasks are not limited, so it can exceed tasks_per_agent.",
+        _fresh(lambda reading: reading.tasks_active),
+    ),
+    Metric(
+        "agent_tasks_queued",
+        "Tasks waiting for a slot of the agent. Absent on agents that do not report a queue.",
+        _fresh(lambda reading: reading.tasks_queued),
+    ),
+    Metric(
+        "agent_requests_active",
+        "HTTP requests the agent is handling.",
+        _fresh(lambda reading: reading.requests_active),
+    ),
+    Metric(
+        "agent_sessions_open",
+        "Data warehouse sessions the agent holds open.",
+        _fresh(lambda reading: reading.sessions_open),
+    ),
+    Metric(
+        "agent_busyness_score",
+        "The agent's own estimate of its load.",
+        _fresh(lambda reading: reading.busyness_score),
+    ),
+    Metric(
+        "agent_heap_used_bytes",
+        "Java heap in use, over all heap pools.",
+        _fresh(lambda reading: reading.heap_used_bytes),
+    ),
+    Metric(
+        "agent_heap_limit_bytes",
+        "Java heap limit, over the heap pools that have one.",
+        _fresh(lambda reading: reading.heap_limit_bytes),
+    ),
+    Metric(
+        "agent_memory_limit_bytes",
+        "Memory limit of the agent's container.",
+        _fact(lambda facts: facts.memory_limit_bytes),
+    ),
+    Metric(
+        "agent_restarts_total",
+        "Restarts of the agent's container during the life of its pod, as Kubernetes counts them.",
+        _fact(lambda facts: facts.restarts),
+        type="counter",
+    ),
+    Metric(
+        "agent_last_terminated",
+        "Always 1; why the agent's container ended last time (OOMKilled, Error, …).",
+        _reason(lambda facts: facts.last_terminated_reason),
+        ("reason",),
+    ),
+    Metric(
+        "agent_waiting",
+        "Always 1; why the agent's container does not run now (CrashLoopBackOff, ImagePullBackOff, …).",
+        _reason(lambda facts: facts.waiting_reason),
+        ("reason",),
+    ),
+    Metric(
+        "agent_scrape_duration_seconds",
+        "How long the last scrape of the agent took, good or not.",
+        _known(lambda agent: agent.snapshot.scrape_seconds),
+    ),
+    Metric(
+        "agent_last_scrape_timestamp_seconds",
+        "When the agent was last scraped successfully, in Unix time.",
+        _known(lambda agent: agent.snapshot.read_time),
+    ),
+)
+
+BUILD_INFO = Instrument("build_info", "Always 1; the version of the exporter.", "gauge", ("version",))
+SCRAPES = Instrument("scrapes_total", "Finished scrapes of agents by outcome.", "counter", ("outcome",))
+SCRAPE_DURATION = Instrument(
+    "scrape_duration_seconds",
+    "How long scrapes of agents took, good or not.",
+    "histogram",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+REJECTED_LINES = Instrument("rejected_lines_total", "Lines of agents' pages that could not be read.", "counter")
+DISCOVERY_TARGETS = Instrument("discovery_targets", "Agents that discovery knows.", "gauge")
+DISCOVERY_SYNC_AGE = Instrument(
+    "discovery_sync_age_seconds",
+    "Seconds since the oldest source of targets was last known to be current. Absent before the first sync.",
+    "gauge",
+)
+WATCH_RESTARTS = Instrument(
+    "watch_restarts_total", "Watches of the Kubernetes API that ended and were taken up again.", "counter", ("reason",)
+)
+EVENT_LOOP_LAG = Instrument(
+    "event_loop_lag_seconds", "The longest the event loop kept a timer waiting in the last minute.", "gauge"
+)
+
+EXPORTER_METRICS = (
+    BUILD_INFO,
+    SCRAPES,
+    SCRAPE_DURATION,
+    REJECTED_LINES,
+    DISCOVERY_TARGETS,
+    DISCOVERY_SYNC_AGE,
+    WATCH_RESTARTS,
+    EVENT_LOOP_LAG,
+)

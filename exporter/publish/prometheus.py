@@ -1,0 +1,195 @@
+"""`/metrics`: the fleets, read through the catalogue, and the exporter's own instruments.
+
+The exporter's instruments live in a prometheus_client registry, which also renders them. A thousand agents are 25,000
+series; prometheus_client takes some 200 ms for those, in one piece. So the fleets' series are rendered here, a slice of
+a family at a time, and the event loop gets its turn after each slice: a page never holds it for more than a few
+milliseconds. What is rendered is frozen, so a page is of one instant however long it takes to send.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.registry import Collector
+
+from exporter import __version__
+from exporter.fleet import catalogue
+from exporter.fleet.catalogue import Instrument, Metric
+from exporter.fleet.model import Agent, AgentState, Fleet
+
+# Series rendered between two turns of the event loop: about 1 ms of work.
+_SLICE = 1000
+# zlib's fastest level already makes a page of a thousand agents forty times smaller; more is not worth the CPU.
+_GZIP_LEVEL = 1
+_GZIP_CONTAINER = zlib.MAX_WBITS | 16
+
+_Of = TypeVar("_Of")
+
+
+class FleetSource(Protocol):
+    """Where the fleets come from, and how discovery stands."""
+
+    def fleets(self) -> Sequence[Fleet]:
+        """Return every fleet as of now."""
+
+    def targets(self) -> int:
+        """Return how many agents are known."""
+
+    def sync_age(self) -> float | None:
+        """Return the age in seconds of the oldest source's view; None before its first."""
+
+
+class ExporterMetrics:
+    """The exporter's own instruments, in a registry of their own.
+
+    `outcomes` and `restart_reasons` are the label values that can occur: they start at 0, so that the first one counted
+    is an increase a query can see.
+    """
+
+    def __init__(self, source: FleetSource, *, outcomes: Iterable[str], restart_reasons: Iterable[str]) -> None:
+        # A start time per series doubles the page and says no more than process start does. The switch is the process'.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
+        self.registry = CollectorRegistry()
+        self.registry.register(_Discovery(source))
+        self._gauge(catalogue.BUILD_INFO).labels(__version__).set(1)
+        self._event_loop_lag = self._gauge(catalogue.EVENT_LOOP_LAG)
+        self._rejected_lines = self._counter(catalogue.REJECTED_LINES)
+        self._scrapes = self._counter(catalogue.SCRAPES)
+        self._watch_restarts = self._counter(catalogue.WATCH_RESTARTS)
+        for outcome in outcomes:
+            self._scrapes.labels(outcome)
+        for reason in restart_reasons:
+            self._watch_restarts.labels(reason)
+        durations = catalogue.SCRAPE_DURATION
+        self._scrape_duration = Histogram(
+            _name(durations), durations.help, buckets=durations.buckets, registry=self.registry
+        )
+
+    def _counter(self, instrument: Instrument) -> Counter:
+        return Counter(_name(instrument), instrument.help, instrument.labels, registry=self.registry)
+
+    def _gauge(self, instrument: Instrument) -> Gauge:
+        return Gauge(_name(instrument), instrument.help, instrument.labels, registry=self.registry)
+
+    def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
+        """Count one finished scrape."""
+        self._scrapes.labels(outcome).inc()
+        self._scrape_duration.observe(seconds)
+        if rejected_lines:
+            self._rejected_lines.inc(rejected_lines)
+
+    def watch_restarted(self, reason: str) -> None:
+        """Count one watch that ended."""
+        self._watch_restarts.labels(reason).inc()
+
+    def event_loop_lag(self, seconds: float) -> None:
+        """Set the longest recent delay of the event loop."""
+        self._event_loop_lag.set(seconds)
+
+
+class _Discovery(Collector):
+    """Reads how discovery stands at the moment of the scrape; an age that is not known yet has no series."""
+
+    def __init__(self, source: FleetSource) -> None:
+        self._source = source
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        targets = catalogue.DISCOVERY_TARGETS
+        yield GaugeMetricFamily(_name(targets), targets.help, value=self._source.targets())
+        age = self._source.sync_age()
+        if age is not None:
+            sync_age = catalogue.DISCOVERY_SYNC_AGE
+            yield GaugeMetricFamily(_name(sync_age), sync_age.help, value=age)
+
+
+def _name(instrument: Instrument) -> str:
+    return catalogue.EXPORTER_PREFIX + instrument.name
+
+
+class MetricsPage:
+    """The handler of `/metrics`."""
+
+    def __init__(self, source: FleetSource, registry: CollectorRegistry) -> None:
+        self._source = source
+        self._registry = registry
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the page in the format and compression the client asks for."""
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        response = web.StreamResponse(headers={"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"})
+        compress = None
+        if gzip_accepted(request.headers.get("Accept-Encoding", "")):
+            response.headers["Content-Encoding"] = "gzip"
+            compress = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_CONTAINER)
+        openmetrics = content_type.startswith("application/openmetrics-text")
+        await response.prepare(request)
+        for text in render(self._source.fleets(), openmetrics=openmetrics):
+            chunk = text.encode()
+            await response.write(compress.compress(chunk) if compress else chunk)
+            await asyncio.sleep(0)
+        # Last, because in OpenMetrics it brings the mark of the page's end with it.
+        own = encode(self._registry)
+        await response.write(compress.compress(own) + compress.flush() if compress else own)
+        await response.write_eof()
+        return response
+
+
+def render(fleets: Sequence[Fleet], *, openmetrics: bool) -> Iterator[str]:
+    """Yield the series of the fleets and their agents in pieces of at most some thousand lines."""
+    fleet_subjects = [(_labels(catalogue.FLEET_LABELS, (fleet.namespace, fleet.name)), fleet) for fleet in fleets]
+    for fleet_metric in catalogue.FLEET_METRICS:
+        yield from _family(fleet_metric, fleet_subjects, openmetrics=openmetrics)
+    agent_subjects = [
+        (_labels(catalogue.AGENT_LABELS, (fleet.namespace, fleet.name, agent.snapshot.target.pod)), agent)
+        for fleet in fleets
+        for agent in _one_per_pod(fleet.agents)
+    ]
+    for agent_metric in catalogue.AGENT_METRICS:
+        yield from _family(agent_metric, agent_subjects, openmetrics=openmetrics)
+
+
+def _one_per_pod(agents: Sequence[Agent]) -> Iterable[Agent]:
+    """Return the agents with each pod name once: two series with the same labels would cost the reader the page.
+
+    A pod that was deleted and made anew under its name is two agents for as long as the old one drains; the new one is
+    shown. Both count in the fleet's figures.
+    """
+    by_pod: dict[str, Agent] = {}
+    for agent in agents:
+        pod = agent.snapshot.target.pod
+        if pod not in by_pod or agent.state is not AgentState.DRAINING:
+            by_pod[pod] = agent
+    return by_pod.values()
+
+
+def _family(metric: Metric[_Of], subjects: Sequence[tuple[str, _Of]], *, openmetrics: bool) -> Iterator[str]:
+    """Yield one family in slices, nothing at all if it has no series."""
+    name = catalogue.PREFIX + metric.name
+    # OpenMetrics names the family of a counter without the suffix of its samples.
+    family = name.removesuffix("_total") if openmetrics and metric.type == "counter" else name
+    header = f"# HELP {family} {metric.help}\n# TYPE {family} {metric.type}\n"
+    lines = _lines(name, metric, subjects)
+    while piece := "".join(islice(lines, _SLICE)):
+        yield header + piece
+        header = ""
+
+
+def _lines(name: str, metric: Metric[_Of], subjects: Sequence[tuple[str, _Of]]) -> Iterator[str]:
+    for labels, subject in subjects:
+        for own_labels, value in metric.read(subject):
+            own = _labels(metric.labels, own_labels)
+            yield f"{name}{{{labels}{',' if own else ''}{own}}} {float(value)!r}\n"
+
+
+def _labels(names: Sequence[str], values: Sequence[str]) -> str:
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True))
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

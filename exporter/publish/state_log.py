@@ -1,0 +1,86 @@
+"""Tells the log what changed: one line when an agent or a fleet changes its state, none while it stays the same."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from exporter.fleet.explain import explain
+from exporter.fleet.model import Agent, AgentState, Fleet
+
+_log = structlog.get_logger(__name__)
+
+# A person reads the log; what came and went within a second is noise.
+_LOOK_EVERY = 1.0
+# States that somebody may have to do something about.
+_TROUBLE = (AgentState.UNREACHABLE, AgentState.STOPPED, AgentState.DISCONNECTED)
+
+
+class FleetSource(Protocol):
+    """Where the fleets come from, and the clocks of their instants."""
+
+    def fleets(self) -> Sequence[Fleet]:
+        """Return every fleet as of now."""
+
+    def now(self) -> float:
+        """Return the instant on the clock of every age in a fleet."""
+
+    def wall_now(self) -> float:
+        """Return the present in Unix time."""
+
+
+class StateLog:
+    """Compares the fleets with what they were a second ago."""
+
+    def __init__(self, source: FleetSource) -> None:
+        self._source = source
+        self._agents: dict[str, Agent] = {}
+        self._fleets: dict[tuple[str, str], Fleet] = {}
+
+    async def run(self) -> None:
+        """Look at the fleets every second, until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def look(self) -> None:
+        """Log what changed since the last look."""
+        fleets = {(fleet.namespace, fleet.name): fleet for fleet in self._source.fleets()}
+        agents = {agent.snapshot.target.uid: agent for fleet in fleets.values() for agent in fleet.agents}
+        for key, fleet in fleets.items():
+            self._compare_fleet(self._fleets.get(key), fleet)
+        for key in self._fleets.keys() - fleets.keys():
+            _log.info("fleet has no agents any more", namespace=key[0], fleet=key[1])
+        for uid, agent in agents.items():
+            self._compare_agent(self._agents.get(uid), agent)
+        for uid in self._agents.keys() - agents.keys():
+            _log.info("agent is gone", **_names(self._agents[uid]), was=self._agents[uid].state.value)
+        self._fleets, self._agents = fleets, agents
+
+    def _compare_fleet(self, before: Fleet | None, fleet: Fleet) -> None:
+        names = {"namespace": fleet.namespace, "fleet": fleet.name}
+        if before is None:
+            _log.info("fleet found", **names, agents=len(fleet.agents))
+        was_trusted = before is None or before.trusted
+        if was_trusted and not fleet.trusted:
+            _log.warning("fleet is not trusted, its demand is withheld", **names, reason=fleet.untrusted_reason)
+        elif not was_trusted and fleet.trusted:
+            _log.info("fleet is trusted again", **names, coverage=round(fleet.coverage, 3), demand_tasks=fleet.demand)
+
+    def _compare_agent(self, before: Agent | None, agent: Agent) -> None:
+        if before is not None and before.state is agent.state:
+            return
+        _log.log(
+            # The levels of the standard library: 30 warning, 20 info.
+            30 if agent.state in _TROUBLE else 20,
+            "agent is " + agent.state.value,
+            **_names(agent),
+            was=before.state.value if before is not None else None,
+            reason=explain(agent, self._source.now(), self._source.wall_now()),
+        )
+
+
+def _names(agent: Agent) -> dict[str, str]:
+    target = agent.snapshot.target
+    return {"namespace": target.namespace, "fleet": target.fleet, "pod": target.pod}
