@@ -1,0 +1,187 @@
+"""What no single setting shows: combinations that cannot work, unreadable files, absent features."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+
+from exporter.config.durations import format_duration
+from exporter.config.problems import Path, Problem, dotted, shown
+from exporter.config.settings import Settings, StaticTarget
+from exporter.config.yaml_source import read_text
+
+NOT_AVAILABLE = ("cloudwatch", "external_metrics", "deletion_cost", "pod_logs")
+"""Sections whose `enabled: true` this version cannot honour. Whoever adds the feature takes its line out."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects problems, leaving out those that rest on a setting which is wrong by itself."""
+
+    wrong: Collection[Path]
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, path: str | Path, message: str, *also: str) -> None:
+        """Report a problem at `path`; `also` are the other settings it rests on."""
+        at = split(path)
+        if not any(_related(involved, bad) for involved in (at, *map(split, also)) for bad in self.wrong):
+            self.problems.append(Problem(at, message))
+
+
+def split(path: str | Path) -> Path:
+    """Return a dotted path of keys as a tuple."""
+    return tuple(path.split(".")) if isinstance(path, str) else path
+
+
+def _related(one: Path, other: Path) -> bool:
+    shared = min(len(one), len(other))
+    return one[:shared] == other[:shared]
+
+
+def check(settings: Settings, wrong: Collection[Path]) -> list[Problem]:
+    """Return what is wrong with settings that are each right; `wrong` are the paths where a default had to stand in."""
+    findings = Findings(wrong)
+    for part in (_features, _discovery, _times, _capacity, _leadership, _cloudwatch, _listeners, _files):
+        part(settings, findings)
+    return findings.problems
+
+
+def _features(settings: Settings, findings: Findings) -> None:
+    for section in NOT_AVAILABLE:
+        if getattr(settings, section).enabled:
+            findings.add(f"{section}.enabled", "this is not available in this version; set it to false")
+
+
+def _discovery(settings: Settings, findings: Findings) -> None:
+    kubernetes, static = settings.discovery.kubernetes, settings.discovery.static
+    if not kubernetes.enabled and not static.targets and static.file is None:
+        findings.add(
+            "discovery",
+            "no agent would ever be found; set kubernetes.enabled to true, or give static.targets or static.file",
+        )
+    _repeated(("discovery", "kubernetes", "namespaces"), kubernetes.namespaces, findings)
+    endpoints = [(endpoint.port, endpoint.path) for endpoint in settings.scrape.endpoints]
+    _repeated(("scrape", "endpoints"), [f"{port}{path}" for port, path in endpoints], findings)
+    if not endpoints:
+        findings.add(
+            "scrape.endpoints", "an empty list leaves nothing to ask an agent; leave the key out for the default"
+        )
+    findings.problems += targets(static.targets, ("discovery", "static", "targets"), findings.wrong)
+
+
+def _repeated(where: Path, values: Sequence[str], findings: Findings) -> None:
+    for index, value in enumerate(values):
+        first = values.index(value)
+        if first != index:
+            findings.add(
+                (*where, index),
+                f"{shown(value)} already stands at {dotted((*where, first))}",
+                ".".join(map(str, where)),
+            )
+
+
+def targets(given: Sequence[StaticTarget], where: Path, wrong: Collection[Path]) -> list[Problem]:
+    """Return what is wrong with a list of targets that are each right, as a list that stands at `where`."""
+    findings = Findings(wrong)
+    seen: dict[tuple[str, str, str], int] = {}
+    for index, target in enumerate(given):
+        first = seen.setdefault(target.identity, index)
+        if first != index:
+            names = "/".join(target.identity)
+            findings.add(
+                (*where, index), f"{shown(names)} (namespace/fleet/pod) already stands at {dotted((*where, first))}"
+            )
+        if target.host_and_port[1] is None:
+            for key in ("path", "kind"):
+                if getattr(target, key) is not None:
+                    findings.add((*where, index, key), "this needs an address with a port, such as 10.0.0.1:9464")
+    return findings.problems
+
+
+def _times(settings: Settings, findings: Findings) -> None:
+    scrape, capacity = settings.scrape, settings.capacity
+    if scrape.timeout > scrape.interval:
+        message = f"{format_duration(scrape.timeout)} must not be longer than scrape.interval"
+        findings.add("scrape.timeout", f"{message} ({format_duration(scrape.interval)})", "scrape.interval")
+    shortest = scrape.interval + scrape.timeout
+    if capacity.stale_after < shortest:
+        findings.add(
+            "capacity.stale_after",
+            f"{format_duration(capacity.stale_after)} is shorter than scrape.interval + scrape.timeout "
+            f"({format_duration(shortest)}), so that good readings would not count",
+            "scrape.interval",
+            "scrape.timeout",
+        )
+    if capacity.forget_after < capacity.stale_after:
+        message = f"{format_duration(capacity.forget_after)} must not be shorter than capacity.stale_after"
+        findings.add(
+            "capacity.forget_after", f"{message} ({format_duration(capacity.stale_after)})", "capacity.stale_after"
+        )
+
+
+def _capacity(settings: Settings, findings: Findings) -> None:
+    target, limit = settings.capacity.target_tasks_per_agent, settings.capacity.tasks_per_agent
+    if target > limit:
+        findings.add(
+            "capacity.target_tasks_per_agent",
+            f"{target} must not be more than capacity.tasks_per_agent ({limit})",
+            "capacity.tasks_per_agent",
+        )
+
+
+def _leadership(settings: Settings, findings: Findings) -> None:
+    lease = settings.leader_election
+    pairs = (
+        ("renew_deadline", lease.renew_deadline, "lease_duration", lease.lease_duration),
+        ("retry_period", lease.retry_period, "renew_deadline", lease.renew_deadline),
+    )
+    for key, given, other, limit in pairs:
+        if lease.enabled and given >= limit:
+            message = f"{format_duration(given)} must be shorter than leader_election.{other}"
+            findings.add(f"leader_election.{key}", f"{message} ({format_duration(limit)})", f"leader_election.{other}")
+
+
+def _cloudwatch(settings: Settings, findings: Findings) -> None:
+    interval = settings.cloudwatch.interval
+    if 60 % interval and interval % 60:
+        findings.add(
+            "cloudwatch.interval",
+            f"{format_duration(interval)} must divide a minute or be a number of minutes, as CloudWatch's periods do",
+        )
+    if settings.cloudwatch.enabled and settings.cluster is None:
+        findings.add("cluster", "CloudWatch needs a name for its ClusterName dimension; set it", "cloudwatch.enabled")
+
+
+def _listeners(settings: Settings, findings: Findings) -> None:
+    web, external = settings.web.listen, settings.external_metrics.listen
+    if settings.external_metrics.enabled and web.port == external.port != 0:
+        findings.add("external_metrics.listen", f"port {external.port} is already taken by web.listen", "web.listen")
+    for key in ("cert_file", "key_file"):
+        if settings.external_metrics.enabled and getattr(settings.external_metrics, key) is None:
+            findings.add(f"external_metrics.{key}", "this is required: the API server speaks TLS only")
+
+
+def _named_files(settings: Settings) -> Iterator[tuple[str, FilePath]]:
+    web, external = settings.web, settings.external_metrics
+    named: dict[str, FilePath | None] = {
+        "web.tls.cert_file": web.tls.cert_file if web.tls else None,
+        "web.tls.key_file": web.tls.key_file if web.tls else None,
+        "web.tls.client_ca_file": web.tls.client_ca_file if web.tls else None,
+        "web.basic_auth.users_file": web.basic_auth.users_file if web.basic_auth else None,
+        "web.bearer_token_file": web.bearer_token_file,
+        "external_metrics.cert_file": external.cert_file,
+        "external_metrics.key_file": external.key_file,
+    }
+    for path, file in named.items():
+        if file is not None:
+            yield path, file
+
+
+def _files(settings: Settings, findings: Findings) -> None:
+    for path, file in _named_files(settings):
+        text, reason = read_text(file)
+        if reason is None and not text.strip():
+            reason = "it is empty"
+        if reason is not None:
+            # A token pasted in place of its file's name must not reach a log.
+            name = "the file" if path == "web.bearer_token_file" else shown(str(file))
+            findings.add(path, f"{name} cannot be used: {reason}")

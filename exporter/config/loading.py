@@ -1,0 +1,177 @@
+"""From a file and the environment to settings, or to a report of everything that is wrong with them."""
+
+import copy
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from exporter.config import checks
+from exporter.config.environment import Overrides, merge, read_environment
+from exporter.config.problems import ConfigError, Path, Problem, dotted, shown
+from exporter.config.settings import Settings, StaticSettings, StaticTarget
+from exporter.config.shape import keys, shape_at
+from exporter.config.yaml_source import parse_yaml, read_text
+
+_TARGETS: Path = ("discovery", "static", "targets")
+
+
+def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
+    """Read the settings from a YAML file (none: defaults only) with the environment's overrides on top.
+
+    Also checks that the files which settings name can be read. Raises ConfigError, which reports all problems at once.
+    """
+    data, problems = _read_file(path)
+    understood = bool(data) or not problems
+    overrides = read_environment(environ)
+    for where, value in overrides.values.items():
+        merge(data, where, value)
+    settings, wrong = _validate(data)
+    problems += overrides.problems + wrong.problems
+    if understood:
+        problems += checks.check(settings, wrong.paths | overrides.intended)
+        problems += _check_target_file(settings.discovery.static)
+    if problems:
+        raise ConfigError("configuration" if path is None else str(path), _name_variables(problems, overrides))
+    return settings
+
+
+def load_targets(path: FilePath) -> tuple[StaticTarget, ...]:
+    """Read the list of targets that `discovery.static.file` names. Raises ConfigError."""
+    text, reason = read_text(path)
+    if reason is not None:
+        raise ConfigError(str(path), [Problem((), reason)])
+    data, problems = parse_yaml(text)
+    if not problems and not isinstance(data, list):
+        problems = [Problem((), f"{shown(data)} is not a list of targets; write [] for none")]
+    if problems:
+        raise ConfigError(str(path), problems)
+    settings, wrong = _validate({"discovery": {"static": {"targets": data}}})
+    targets = settings.discovery.static.targets
+    problems = wrong.problems + checks.targets(targets, _TARGETS, wrong.paths)
+    if problems:
+        raise ConfigError(str(path), [replace(one, path=one.path[len(_TARGETS) :]) for one in problems])
+    return targets
+
+
+def _check_target_file(static: StaticSettings) -> list[Problem]:
+    """Return what is wrong with the file of targets, alone and together with the inline targets."""
+    where = ("discovery", "static", "file")
+    if static.file is None:
+        return []
+    try:
+        from_file = load_targets(static.file)
+    except ConfigError as error:
+        return [Problem(where, f"{shown(str(static.file))} cannot be used: {one}") for one in error.problems]
+    inline = {target.identity for target in static.targets}
+    return [
+        Problem(where, f"[{index}] {shown('/'.join(target.identity))} already stands in discovery.static.targets")
+        for index, target in enumerate(from_file)
+        if target.identity in inline
+    ]
+
+
+def _read_file(path: FilePath | None) -> tuple[dict[str, Any], list[Problem]]:
+    if path is None:
+        return {}, []
+    text, reason = read_text(path)
+    if reason is not None:
+        return {}, [Problem((), reason)]
+    data, problems = parse_yaml(text)
+    if data is None and not problems:
+        problems = [Problem((), "the file is empty; write {} for a configuration of defaults only")]
+    elif data is not None and not isinstance(data, dict):
+        problems.append(Problem((), f"{shown(data)} is not a mapping of keys to values"))
+    return data if isinstance(data, dict) else {}, problems
+
+
+@dataclass(slots=True)
+class _Wrong:
+    """What validation found, and where the settings it returned are not what was given."""
+
+    problems: list[Problem] = field(default_factory=list)
+    paths: set[Path] = field(default_factory=set)
+
+
+def _validate(data: dict[str, Any]) -> tuple[Settings, _Wrong]:
+    """Return the settings with defaults in the place of whatever is wrong, and what that is.
+
+    So the combinations of all the rest can still be checked, and reported together with it.
+    """
+    data, wrong = copy.deepcopy(data), _Wrong()
+    while True:
+        try:
+            return Settings.model_validate(data), wrong
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        if not wrong.problems:
+            for one in details:
+                wrong.problems.append(_describe(one, wrong.paths))
+        # From the end, so that positions in lists stay true while items go.
+        paths = sorted((one["loc"] for one in details), reverse=True)
+        if not any([_remove(data, path, wrong.paths) for path in paths]):  # noqa: C419 - all of them are to be removed
+            # What is required is missing: what should have held it goes.
+            _remove(data, paths[0][:-1], wrong.paths)
+
+
+def _remove(data: dict[str, Any], path: Path, removed: set[Path]) -> bool:
+    """Take out what is at `path`, if it is there, and note the paths that no longer are what was given."""
+    place: Any = data
+    for key in path[:-1]:
+        place = place.get(key) if isinstance(place, dict) else place[int(key)]
+        if not isinstance(place, dict | list):
+            return False
+    if isinstance(place, dict) and path[-1] not in place:
+        return False
+    del place[path[-1]]
+    removed.add(path if isinstance(place, dict) else path[:-1])
+    return True
+
+
+def _describe(error: ErrorDetails, wrong: set[Path]) -> Problem:
+    path, given = error["loc"], error["input"]
+    if error["type"] == "extra_forbidden":
+        return Problem(path, _unknown_key(path, wrong))
+    shape = shape_at(path)
+    allowed = shape.allowed if shape else ""
+    if error["type"] == "missing" or (given is None and shape and shape.required):
+        return Problem(path, f"this is required: {allowed}")
+    reason = str(error.get("ctx", {}).get("error", ""))
+    if shape and shape.is_text and isinstance(given, bool | int | float):
+        reason = f"to mean text, put {shown(given)} in quotes"
+    return Problem(path, f"{shown(given)} is not {allowed}{f'; {reason}' if reason else ''}")
+
+
+def _unknown_key(path: Path, wrong: set[Path]) -> str:
+    shape = shape_at(path[:-1])
+    siblings = list(shape.section.model_fields) if shape and shape.section else []
+    key = str(path[-1])
+    close = difflib.get_close_matches(key.lower().replace("-", "_"), siblings, n=1)
+    if close:
+        wrong.add((*path[:-1], close[0]))
+        return f"there is no such key; did you mean {close[0]}?"
+    elsewhere = [one.path for one in keys() if one.path.rpartition(".")[2] == key]
+    if len(elsewhere) == 1:
+        return f"there is no such key here; did you mean {elsewhere[0]}?"
+    return f"there is no such key; the keys here are {', '.join(siblings)}"
+
+
+def _name_variables(problems: list[Problem], overrides: Overrides) -> list[Problem]:
+    """Call a setting that came from the environment by its variable."""
+    return [replace(one, origin=one.origin or _variable(one.path, overrides)) for one in problems]
+
+
+def _variable(path: Path, overrides: Overrides) -> str | None:
+    for length in range(len(path), 0, -1):
+        variable = overrides.variables.get(path[:length])
+        if variable is None:
+            continue
+        value, rest = overrides.values.get(path[:length]), path[length:]
+        if not rest or not isinstance(value, dict) or rest[0] in value:
+            inner = dotted(rest)
+            return f"{variable}{'.' if inner and not inner.startswith('[') else ''}{inner}"
+    return None

@@ -1,0 +1,69 @@
+"""What is wrong with a configuration, as a person is told: every problem at once, one line each.
+
+Nothing given is shown without passing `shown`, which keeps credentials out.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Path = tuple[str | int, ...]
+"""Where a setting is: keys, and positions in lists."""
+
+_LONGEST_SHOWN = 80
+_CREDENTIALS = re.compile(r"[^\s/\"]+@")
+_SIMPLE_KEY = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. Without a path it concerns the file as a whole."""
+
+    path: Path
+    message: str
+    origin: str | None = None
+    """The environment variable the setting came from."""
+
+    def __str__(self) -> str:
+        """Return the line for a person."""
+        where = self.origin or dotted(self.path)
+        return f"{where}: {self.message}" if where else self.message
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used. Its text is the whole report, one problem a line after a heading."""
+
+    def __init__(self, subject: str, problems: Iterable[Problem]) -> None:
+        self.subject = subject
+        self.problems = tuple(problems)
+        super().__init__(subject, self.problems)
+
+    def __str__(self) -> str:
+        """Return the report; a single problem is one line."""
+        if len(self.problems) == 1:
+            return f"{self.subject}: {self.problems[0]}"
+        return "\n  ".join([f"{self.subject}: {len(self.problems)} problems", *map(str, self.problems)])
+
+
+def dotted(path: Path) -> str:
+    """Write a path as `discovery.static.targets[2].address`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            key = part if _SIMPLE_KEY.fullmatch(part) else shown(part)
+            text += f".{key}" if text else key
+    return text
+
+
+def shown(value: object) -> str:
+    """Write what was given as it would stand in the file: on one line, cut to a readable length, credentials masked."""
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}" if value else "an empty list"
+    text = _CREDENTIALS.sub("***@", str(value)) if isinstance(value, str) else value
+    line = json.dumps(text, ensure_ascii=False, default=str)
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[: _LONGEST_SHOWN - 1]}…"

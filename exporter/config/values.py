@@ -1,0 +1,221 @@
+"""The kinds of value a setting may take: how each is checked, and what is allowed in words.
+
+A kind is metadata inside `Annotated[...]`. Its `allowed` completes the sentence "… is not …", so that error messages
+and the table in docs/configuration.md say the same. Where a value is refused for a reason that sentence does not show,
+the ValueError's message gives it. Knows no setting by name.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, GetCoreSchemaHandler, Strict
+from pydantic_core import CoreSchema, core_schema
+
+from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
+from exporter.config.durations import LONGEST_SECONDS, format_duration, parse_duration
+
+Flag = Annotated[bool, Strict()]
+
+
+@runtime_checkable
+class ValueKind(Protocol):
+    """Metadata that can say which values it takes."""
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, such as "a whole number of at least 1"."""
+
+
+@dataclass(frozen=True)
+class WholeNumber:
+    """An integer within bounds; text and booleans are refused."""
+
+    least: int
+    most: int | None = None
+
+    @property
+    def allowed(self) -> str:
+        """The bounds in words."""
+        return f"a whole number {_bounds(str(self.least), None if self.most is None else str(self.most))}"
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.int_schema(strict=True, ge=self.least, le=self.most)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number within bounds."""
+
+    least: float
+    most: float
+
+    @property
+    def allowed(self) -> str:
+        """The bounds in words."""
+        return f"a number {_bounds(f'{self.least:g}', f'{self.most:g}')}"
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.float_schema(strict=True, ge=self.least, le=self.most, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length of time within bounds, held as seconds."""
+
+    least: float
+    most: float = LONGEST_SECONDS
+
+    @property
+    def allowed(self) -> str:
+        """The bounds in words."""
+        most = None if self.most == LONGEST_SECONDS else format_duration(self.most)
+        return f"a duration {_bounds(format_duration(self.least), most)} (such as 250ms, 5s, 2m or 1h30m)"
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._read)
+
+    def _read(self, given: object) -> float:
+        seconds = parse_duration(given)
+        if not self.least <= seconds <= self.most:
+            raise ValueError("")
+        return seconds
+
+
+def _bounds(least: str, most: str | None) -> str:
+    return f"of at least {least}" if most is None else f"from {least} to {most}"
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Text that matches a pattern as a whole."""
+
+    allowed: str
+    pattern: str
+    longest: int = 253
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
+
+    def _check(self, given: str) -> str:
+        if len(given) > self.longest:
+            raise ValueError(f"it is longer than {self.longest} characters")
+        if not re.fullmatch(self.pattern, given):
+            raise ValueError("")
+        return given
+
+
+@dataclass(frozen=True)
+class Read:
+    """Text that a function reads; what the function raises as ValueError is the reason."""
+
+    allowed: str
+    read: Callable[[str], object]
+    result: type
+    """What `read` returns; a ready value of this type is taken as it is."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._read, serialization=core_schema.to_string_ser_schema()
+        )
+
+    def _read(self, given: object) -> object:
+        if isinstance(given, self.result) and self.result is not str:
+            return given
+        if not isinstance(given, str):
+            raise ValueError("")
+        return self.read(given)
+
+
+@dataclass(frozen=True)
+class BuiltFrom:
+    """A value of the core that stands in the file as a mapping: checked as `model`, then made by `build`."""
+
+    model: type[BaseModel]
+    build: Callable[[Any], object]
+    result: type
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        built = core_schema.no_info_after_validator_function(self.build, handler.generate_schema(self.model))
+        return core_schema.no_info_wrap_validator_function(
+            lambda given, read: given if isinstance(given, self.result) else read(given), built
+        )
+
+
+def _read_path(text: str) -> Path:
+    if not text.strip() or "\0" in text:
+        raise ValueError("")
+    return Path(text)
+
+
+def _read_regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{error}") from None
+    return text
+
+
+def _read_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname or re.search(r"\s", text):
+        raise ValueError("")
+    if "@" in url.netloc:
+        raise ValueError("it must not carry a user or password; AWS credentials come from the pod's role")
+    if url.query or url.fragment:
+        raise ValueError("it must end with the host or a path")
+    return text
+
+
+def _read_agent_address(text: str) -> str:
+    parse_agent_address(text)
+    return text
+
+
+FileName = Annotated[Path, Read("the name of a file", _read_path, Path)]
+Listen = Annotated[
+    HostPort, Read("host:port, such as 0.0.0.0:9850, 127.0.0.1:9850 or [::]:9850", parse_listen, HostPort)
+]
+AgentAddress = Annotated[
+    str, Read("the address of an agent: host, host:port, an IPv6 address, or [IPv6]:port", _read_agent_address, str)
+]
+RegularExpression = Annotated[str, Read("a regular expression", _read_regular_expression, str)]
+HttpUrl = Annotated[str, Read("a URL with http:// or https:// and a host", _read_url, str)]
+UrlPath = Annotated[
+    str, Matching("a path that begins with / and has no query", r"/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*", longest=2048)
+]
+
+# Kubernetes' own rules for names and labels (apimachinery validation): https://kubernetes.io/docs/concepts/overview/working-with-objects/
+_LABEL_VALUE = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_LABEL_KEY = rf"(?:{_DNS_LABEL}(?:\.{_DNS_LABEL})*/)?{_LABEL_VALUE}"
+_VALUES = rf"\(\s*(?:{_LABEL_VALUE})?(?:\s*,\s*(?:{_LABEL_VALUE})?)*\s*\)"
+_REQUIREMENT = (
+    rf"\s*(?:!\s*{_LABEL_KEY}|{_LABEL_KEY}(?:\s*(?:==|=|!=)\s*(?:{_LABEL_VALUE})?|\s+(?:in|notin)\s+{_VALUES})?)\s*"
+)
+
+NamespaceName = Annotated[str, Matching("the name of a Kubernetes namespace (lower case, digits and -)", _DNS_LABEL)]
+ObjectName = Annotated[
+    str, Matching("a Kubernetes object name (lower case, digits, - and .)", rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
+]
+LabelKey = Annotated[str, Matching("a label name, such as app.kubernetes.io/instance", _LABEL_KEY, longest=317)]
+LabelValue = Annotated[
+    str,
+    Matching("a name of 1 to 63 letters, digits, -, _ and . that begin and end with a letter or digit", _LABEL_VALUE),
+]
+LabelSelector = Annotated[
+    str,
+    Matching(
+        "a label selector, such as app.kubernetes.io/name=matillion-runner",
+        rf"{_REQUIREMENT}(?:,{_REQUIREMENT})*",
+        4096,
+    ),
+]
+PodName = Annotated[str, Matching("a name without spaces or /", r"[^\s/\x00-\x1f\x7f]+")]
+# CloudWatch's limits for a dimension's value: 1,024 ASCII characters, not all blank, no leading colon.
+ClusterName = Annotated[
+    str, Matching("a name of 1 to 1024 printable ASCII characters", r"(?! )[!-9;-~][ -~]*(?<! )", longest=1024)
+]

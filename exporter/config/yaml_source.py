@@ -1,0 +1,129 @@
+"""Strict YAML: plain data only, and whatever could be misread is a problem with its line and column.
+
+On top of PyYAML's safe loader: duplicate keys, keys that are not text, anchors, aliases and tags of other types are
+problems, and dates and base-60 numbers (`12:30`, which YAML 1.1 takes for 750) stay text.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.constructor import ConstructorError
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from exporter.config.problems import Problem, shown
+
+LARGEST_BYTES = 64 * 1024 * 1024
+"""A list of 100,000 targets takes a tenth of it; a device or a log file given by mistake is not read for ever."""
+
+_TAG = "tag:yaml.org,2002:"
+_KEPT = ("null", "bool", "int", "float", "str", "seq", "map")
+_RESOLVED_ELSEWISE = {f"{_TAG}{name}" for name in ("timestamp", "merge", "value", "int", "float")}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML's safe loader with the traps taken out."""
+
+    yaml_constructors = {  # noqa: RUF012 - PyYAML's own class attribute
+        tag: constructor
+        for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.removeprefix(_TAG) in _KEPT
+    }
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _RESOLVED_ELSEWISE]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.complaints: list[Problem] = []
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # types-PyYAML has no types for the parser
+        if event is not None and getattr(event, "anchor", None):
+            raise ConstructorError(None, None, "anchors and aliases (& and *) are not read", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if isinstance(node, MappingNode):
+            self._check_keys(node)
+        return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, IndexError, OverflowError):
+            message = f"{shown(node.value)} cannot be read as {node.tag.removeprefix(_TAG)}"
+            raise ConstructorError(None, None, message, node.start_mark) from None
+
+    def _check_keys(self, node: MappingNode) -> None:
+        first_lines: dict[str, int] = {}
+        for key, _ in node.value:
+            mark = key.start_mark
+            if not isinstance(key, ScalarNode) or key.tag != f"{_TAG}str":
+                what = shown(key.value) if isinstance(key, ScalarNode) else "this"
+                raise ConstructorError(None, None, f"a key must be text, and {what} is not; write it in quotes", mark)
+            if key.value in first_lines:
+                message = f"the key {shown(key.value)} was already given on line {first_lines[key.value]}"
+                self.complaints.append(_at(mark, message))
+            first_lines.setdefault(key.value, mark.line + 1)
+
+
+_SIGN_OR_DIGIT = list("-+0123456789")
+_StrictLoader.add_implicit_resolver(f"{_TAG}int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), _SIGN_OR_DIGIT)
+_StrictLoader.add_implicit_resolver(
+    f"{_TAG}float",
+    re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    [*_SIGN_OR_DIGIT, "."],
+)
+
+
+def _at(mark: yaml.Mark, message: str) -> Problem:
+    return Problem((), f"line {mark.line + 1}, column {mark.column + 1}: {message}")
+
+
+def parse_yaml(text: str) -> tuple[Any, list[Problem]]:
+    """Return the data of one YAML or JSON document and what is wrong with it.
+
+    The data is None where the text cannot be read at all; then there is at least one problem.
+    """
+    loader: _StrictLoader | None = None
+    try:
+        loader = _StrictLoader(text)
+        data = loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        message = ", ".join(part for part in (error.problem, error.context) if part)
+        mark = error.problem_mark or error.context_mark
+        return None, [_at(mark, message) if mark else Problem((), f"not YAML: {message}")]
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        return None, [Problem((), f"line {line}: the character {ord(error.character):#06x} is not allowed in YAML")]
+    except RecursionError:
+        return None, [Problem((), "lists or mappings are nested too deeply")]
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return data, loader.complaints
+
+
+_WHY_NOT: dict[type[OSError], str] = {
+    FileNotFoundError: "there is no such file",
+    IsADirectoryError: "it is a directory, not a file",
+    PermissionError: "this user may not read it",
+}
+
+
+def read_text(path: Path) -> tuple[str, str | None]:
+    """Return the text of a file and None, or an empty text and why it cannot be read, in words."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        return "", _WHY_NOT.get(type(error), f"it cannot be read ({error.strerror or error})")
+    if len(content) > LARGEST_BYTES:
+        return "", f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MiB"
+    try:
+        return content.decode("utf-8-sig"), None
+    except UnicodeDecodeError as error:
+        return "", f"it is not UTF-8 text (byte {error.start + 1})"
