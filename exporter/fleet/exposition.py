@@ -133,8 +133,9 @@ def _labels(text: bytes) -> Labels:
 def _parsed(text: bytes) -> Labels:
     """Read a label set. A comma after the last pair is allowed. Raises _MalformedError, which is not cached."""
     labels: dict[str, str] = {}
+    text = text.strip()
     position = 0
-    while text[position:].strip():
+    while position < len(text):
         found = _LABEL.match(text, position)
         if found is None:
             raise _MalformedError
