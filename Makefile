@@ -1,0 +1,53 @@
+# Everything here works on a machine that has Python 3.11 or later, make, and the package registries.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format docs bench tools clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## a simulated fleet, the exporter and a small autoscaler (ARGS="--duration 60s" and so on)
+	@$(BIN)/fleet-exporter demo $(ARGS)
+
+test: $(READY) tools lint  ## everything: checks, then all tests, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/coverage report --include='exporter/fleet/*' --fail-under=100 --skip-covered >/dev/null || \
+	  { $(BIN)/coverage report --include='exporter/fleet/*'; echo "exporter/fleet is to be covered completely" >&2; exit 1; }
+
+test-fast: $(READY)  ## the tests that need no server and no second
+	$(BIN)/python -m pytest -m 'not slow' -q
+
+lint: $(READY)  ## style, types, the layers, and whether generated files are in step
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m docs.build --check
+
+format: $(READY)  ## put the style right
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(READY)  ## write the generated pages anew
+	$(BIN)/python -m docs.build
+
+bench: $(READY)  ## measure against Prometheus on the same targets
+	@./.ci/tools nginx:nginx-light prometheus:prometheus
+	$(BIN)/python -m benchmarks.scrape $(ARGS)
+
+tools:  ## Debian packages some tests use; without them those tests are left out and say so
+	@./.ci/tools promtool:prometheus
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache

@@ -1,0 +1,203 @@
+"""/metrics: what prometheus_client's own parsers, and promtool, read from it."""
+
+import asyncio
+import gzip
+import shutil
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_page
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from exporter.fleet import catalogue
+from exporter.fleet.model import Fleet
+from exporter.publish.prometheus import ExporterMetrics, MetricsPage, render
+from tests.factories import make_facts, make_fleet, make_reading, make_snapshot
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Source:
+    """Fleets set by hand."""
+
+    def __init__(self, fleets: Sequence[Fleet] = (), sync_age: float | None = 1.5) -> None:
+        self.current = fleets
+        self.age = sync_age
+
+    def fleets(self) -> Sequence[Fleet]:
+        return self.current
+
+    def targets(self) -> int:
+        return sum(len(fleet.agents) for fleet in self.current)
+
+    def sync_age(self) -> float | None:
+        return self.age
+
+
+def make_metrics(source: Source) -> ExporterMetrics:
+    return ExporterMetrics(source, outcomes=("ok", "timeout"), restart_reasons=("expired",))
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source([make_fleet([make_snapshot("a", facts=make_facts(restarts=2)), make_snapshot("b", age=60)])])
+
+
+@pytest.fixture
+async def server(source: Source) -> AsyncIterator[TestServer]:
+    app = web.Application()
+    app.router.add_get("/metrics", MetricsPage(source, make_metrics(source).registry).handle)
+    async with TestServer(app) as server:
+        yield server
+
+
+async def get(server: TestServer, accept: str = "", encoding: str = "identity") -> tuple[web.Response, bytes]:
+    headers = {"Accept": accept, "Accept-Encoding": encoding}
+    async with (
+        ClientSession(auto_decompress=False) as session,
+        session.get(server.make_url("/metrics"), headers=headers) as answer,
+    ):
+        return answer, await answer.read()
+
+
+async def test_text_is_the_default(server: TestServer) -> None:
+    """Without a wish the client gets text 0.0.4, and every series of the catalogue that is known is on it."""
+    answer, body = await get(server)
+    assert answer.headers["Content-Type"] == CONTENT_TYPE_PLAIN_0_0_4
+    families = {family.name: family for family in read_text(body.decode())}
+    [capacity] = families["matillion_fleet_capacity_tasks"].samples
+    assert (capacity.labels, capacity.value) == ({"namespace": "matillion", "fleet": "etl"}, 20)
+    [restarts] = families["matillion_fleet_agent_restarts"].samples
+    assert (restarts.labels["pod"], restarts.value) == ("a", 2)
+    assert families["matillion_fleet_agent_restarts"].type == "counter"
+    [tasks] = families["matillion_fleet_agent_tasks_active"].samples
+    assert tasks.labels["pod"] == "a", "the figure of an agent not seen for a minute has no series"
+
+
+async def test_openmetrics_on_request(server: TestServer) -> None:
+    """A client that prefers OpenMetrics gets it, with the mark of its end, and reads the same series."""
+    answer, body = await get(server, OPENMETRICS)
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert body.endswith(b"# EOF\n")
+    _, text = await get(server)
+    assert series(read_openmetrics(body.decode())) == series(read_text(text.decode()))
+
+
+def series(families: Iterable[Any]) -> set[tuple[str, str, tuple[tuple[str, str], ...], float]]:
+    return {
+        (family.type, sample.name, tuple(sorted(sample.labels.items())), sample.value)
+        for family in families
+        for sample in family.samples
+    }
+
+
+async def test_gzip_on_request(server: TestServer) -> None:
+    """A client that takes gzip gets the same page compressed, and caches keep the two apart."""
+    answer, body = await get(server, encoding="gzip")
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in answer.headers["Vary"]
+    _, plain = await get(server)
+    assert gzip.decompress(body) == plain
+
+
+async def test_a_pod_that_is_gone_has_no_series(server: TestServer, source: Source) -> None:
+    """On the next scrape after a pod went, nothing speaks of it."""
+    _, before = await get(server)
+    source.current = [make_fleet([make_snapshot("a")])]
+    _, after = await get(server)
+    assert b'pod="b"' in before
+    assert b'pod="b"' not in after
+
+
+async def test_no_fleets_make_a_valid_page(server: TestServer, source: Source) -> None:
+    """Before anything is found there are no fleet series, only the exporter's own; an unknown sync age is absent."""
+    source.current, source.age = [], None
+    _, body = await get(server)
+    names = {family.name for family in read_text(body.decode())}
+    assert all(name.startswith(catalogue.EXPORTER_PREFIX) for name in names)
+    assert "matillion_fleet_exporter_discovery_sync_age_seconds" not in names
+    assert "matillion_fleet_exporter_discovery_targets" in names
+
+
+async def test_the_exporters_own_series(server: TestServer, source: Source) -> None:
+    """Exactly the instruments of the catalogue, with labels that can occur starting at 0 and no start times."""
+    _, body = await get(server)
+    own = {
+        family.name: family for family in read_text(body.decode()) if family.name.startswith(catalogue.EXPORTER_PREFIX)
+    }
+    assert own.keys() == {
+        catalogue.EXPORTER_PREFIX + row.name.removesuffix("_total") for row in catalogue.EXPORTER_METRICS
+    }
+    scrapes = own["matillion_fleet_exporter_scrapes"].samples
+    assert {sample.labels["outcome"]: sample.value for sample in scrapes} == {"ok": 0, "timeout": 0}
+
+
+def test_scrapes_are_counted(source: Source) -> None:
+    """Outcome, duration and rejected lines go where the catalogue says."""
+    metrics = make_metrics(source)
+    metrics.scraped("ok", 0.02, 0)
+    metrics.scraped("timeout", 3.0, 2)
+    value = metrics.registry.get_sample_value
+    assert value("matillion_fleet_exporter_scrapes_total", {"outcome": "timeout"}) == 1
+    assert value("matillion_fleet_exporter_scrape_duration_seconds_sum") == pytest.approx(3.02)
+    assert value("matillion_fleet_exporter_rejected_lines_total") == 2
+
+
+def test_label_values_are_escaped() -> None:
+    """Quotes, backslashes and newlines in a name come back as they were."""
+    nasty = 'a"b\\c\nd\\n'
+    page = "".join(render([make_fleet([make_snapshot(nasty)])], openmetrics=False))
+    pods = {sample.labels.get("pod") for family in read_text(page) for sample in family.samples}
+    assert pods == {None, nasty}
+
+
+def test_a_pod_made_anew_under_its_name_is_one_series() -> None:
+    """While the old pod drains both count in the fleet, and the page shows the new one only."""
+    old = make_snapshot("a", uid="1", reading=make_reading(3), facts=make_facts(draining_time=1.0))
+    new = make_snapshot("a", uid="0", reading=make_reading(8), facts=make_facts())
+    page = "".join(render([make_fleet([old, new])], openmetrics=False))
+    found = series(read_text(page))
+    assert len([one for one in found if one[1] == "matillion_fleet_agent_tasks_active"]) == 1
+    labels = (("fleet", "etl"), ("namespace", "matillion"), ("pod", "a"))
+    assert ("gauge", "matillion_fleet_agent_tasks_active", labels, 8.0) in found
+    assert ("gauge", "matillion_fleet_tasks_draining", labels[:2], 3.0) in found
+
+
+def test_rendering_comes_in_small_pieces() -> None:
+    """A large fleet is rendered in slices, each family's header once, so that the event loop gets its turns."""
+    fleet = make_fleet([make_snapshot(f"agent-{number}") for number in range(2500)])
+    pieces = list(render([fleet], openmetrics=False))
+    assert max(piece.count("\n") for piece in pieces) <= 1002
+    page = "".join(pieces)
+    assert page.count("# TYPE matillion_fleet_agent_tasks_active gauge") == 1
+    assert page.count("\nmatillion_fleet_agent_tasks_active{") == 2500
+
+
+def test_an_empty_registry_still_ends_openmetrics() -> None:
+    """The end of an OpenMetrics page comes from prometheus_client, whatever is registered."""
+    assert openmetrics_page(CollectorRegistry()) == b"# EOF\n"
+
+
+@pytest.mark.slow
+async def test_promtool_finds_nothing_to_say(server: TestServer) -> None:
+    """Prometheus' own linter reads the page without a complaint."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian package prometheus, `make tools`)")
+    _, body = await get(server)
+    process = await asyncio.create_subprocess_exec(
+        promtool,
+        "check",
+        "metrics",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate(body)
+    assert (process.returncode, output.decode()) == (0, "")
