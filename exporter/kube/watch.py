@@ -1,0 +1,382 @@
+"""Follow one collection of the Kubernetes API: list it, watch it, and never stop trying.
+
+A `Reflector` tells a handler what the collection holds, by UID, and must not know what the objects are for. What it
+knew stays with the handler while the API server is away. Its one rule for trouble: a watch that ended the way it was
+asked to end is taken up again where it stopped; after anything else the collection is listed anew, because a list is
+right whatever has happened. Raw objects are not kept, only their UIDs and versions.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, NoReturn, Protocol, TypeVar
+
+import structlog
+
+from exporter.kube.client import (
+    AccessDeniedError,
+    ApiError,
+    ExpiredError,
+    InactiveError,
+    Json,
+    KubeError,
+    KubeReader,
+    Resource,
+    api_error,
+)
+
+_log = structlog.get_logger(__name__)
+
+RETRY_AFTER_LONGEST = 60.0
+"""Seconds to heed a server's Retry-After for at most."""
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class RestartReason(StrEnum):
+    """Why following a collection had to be taken up again."""
+
+    ENDED = "ended"
+    """The server ended the watch without an error, as it does after the time it was asked to."""
+    EXPIRED = "expired"
+    """The version to go on from was too old for the server (410)."""
+    INACTIVE = "inactive"
+    """Nothing came on the watch, not even a bookmark, for longer than a living server stays silent."""
+    FORBIDDEN = "forbidden"
+    """The server refused the credentials or the permission (401, 403)."""
+    ERROR = "error"
+    """Anything else: no connection, a cut answer, a server's own failure, a line that makes no sense."""
+
+
+class WatchHandler(Protocol[T_contra]):
+    """Takes what a collection holds. Called on the event loop, so it must not block."""
+
+    def replaced(self, items: Mapping[str, T_contra]) -> None:
+        """Take the whole collection by UID; what is not in it is gone."""
+
+    def upserted(self, uid: str, item: T_contra) -> None:
+        """Take one object that was added or changed."""
+
+    def deleted(self, uid: str) -> None:
+        """Take note that one object is gone, or no longer selected."""
+
+    def alive(self) -> None:
+        """Take note that what is known is current just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTiming:
+    """How patient a Reflector is. All in seconds unless said otherwise."""
+
+    page_size: int = 100
+    """Objects asked for at once. A page of 100 pods is about 1 MB, whose parsing holds up the event loop for some
+    10 ms; client-go's 500 would hold it up for more than 50."""
+    list_timeout: float = 30.0
+    """For one page. The API server itself gives up after 60."""
+    watch_shortest: float = 300.0
+    """Least time a watch is asked to last, as in client-go."""
+    watch_longest: float = 600.0
+    """Most; random between the two, so that many watchers do not return all at once."""
+    inactivity: float = 70.0
+    """Silence after which a watch counts as dead: the API server sends a bookmark about every 60 s."""
+    overtime: float = 30.0
+    """How much longer than asked a watch may last before it is ended from here."""
+    short_watch: float = 5.0
+    """A watch that ends sooner than this did not do its work: it counts as a failure, however politely it ended."""
+    settled: float = 30.0
+    """A watch that lasted this long was real progress: the next failure is met with the shortest delay again."""
+    backoff_first: float = 0.8
+    backoff_longest: float = 30.0
+    relist_after: float = 3600.0
+    """A list at least this often heals what no error betrays, such as an event that a proxy dropped."""
+
+
+class Backoff:
+    """Delays that double from `first` to `longest` and stay there, each shortened at random by up to a half."""
+
+    def __init__(self, first: float, longest: float, rng: random.Random) -> None:
+        self._first = first
+        self._longest = longest
+        self._rng = rng
+        self._ceiling = first
+
+    def next(self) -> float:
+        """Return how many seconds to wait now."""
+        delay = self._ceiling * self._rng.uniform(0.5, 1.0)
+        self._ceiling = min(self._longest, self._ceiling * 2)
+        return delay
+
+    def reset(self) -> None:
+        """Begin again with the shortest delay."""
+        self._ceiling = self._first
+
+
+class OutOfStepError(KubeError):
+    """What the server sent cannot be followed; only a list can tell what is true."""
+
+
+def _no_hook(_reason: RestartReason) -> None:
+    """Nobody counts the restarts."""
+
+
+class Reflector(Generic[T]):
+    """Keeps a handler informed of one collection, for ever."""
+
+    def __init__(
+        self,
+        client: KubeReader,
+        resource: Resource,
+        handler: WatchHandler[T],
+        *,
+        read: Callable[[Json], T],
+        label_selector: str = "",
+        on_restart: Callable[[RestartReason], None] = _no_hook,
+        timing: WatchTiming | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Follow `resource` (a collection); `read` makes of a raw object what the handler is to get."""
+        self._client = client
+        self._resource = resource
+        self._handler = handler
+        self._read = read
+        self._selector = [("labelSelector", label_selector)] if label_selector else []
+        self._on_restart = on_restart
+        self._timing = timing or WatchTiming()
+        self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
+        self._backoff = Backoff(self._timing.backoff_first, self._timing.backoff_longest, self._rng)
+        self._version: str | None = None
+        """Where a watch goes on; None when only a list will do."""
+        self._known: dict[str, str] = {}
+        """The version last seen of each object, by UID. Versions are opaque: they are compared for equality only."""
+        self._listed_at = 0.0
+        self._watch_began: float | None = None
+        self._failed_watches = 0
+        self._expired_before = False
+        self._unknown_types: set[str] = set()
+        self._list_health = _Health(
+            resource, "Kubernetes cannot be listed; what was known is kept", "Kubernetes can be listed again"
+        )
+        self._watch_health = _Health(
+            resource, "Kubernetes cannot be watched; it is listed again and again", "Kubernetes can be watched again"
+        )
+
+    async def run(self) -> NoReturn:
+        """List and watch until cancelled. No answer of the API server ends it."""
+        while True:
+            error = await self._follow()
+            delay = self._delay(error)
+            self._on_restart(_reason(error))
+            await asyncio.sleep(delay)
+
+    async def _follow(self) -> KubeError | None:
+        """List unless there is a version to go on from, then watch. Returns why it ended, None for a polite end."""
+        self._watch_began = None
+        if self._version is None:
+            try:
+                await self._list()
+            except KubeError as error:
+                self._list_health.bad(error)
+                return error
+        try:
+            await self._watch()
+        except KubeError as error:
+            self._version = None
+            self._watch_failed(error)
+            return error
+        return None
+
+    def _delay(self, error: KubeError | None) -> float:
+        """Judge how the last round went, and return the seconds to wait before the next."""
+        now = asyncio.get_running_loop().time()
+        lasted = 0.0 if self._watch_began is None else now - self._watch_began
+        if lasted >= self._timing.settled:
+            self._backoff.reset()
+            self._expired_before = False
+        if error is None and lasted >= self._timing.short_watch:
+            self._watch_is_well()
+            if now - self._listed_at >= self._timing.relist_after:
+                self._version = None
+            return 0.0
+        if error is None:
+            self._version = None
+            self._watch_failed(OutOfStepError(f"Each watch of {self._resource} is ended by the server at once."))
+        if isinstance(error, ExpiredError) and not self._expired_before:
+            self._expired_before = True
+            return 0.0
+        asked = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
+        return max(self._backoff.next(), min(asked, RETRY_AFTER_LONGEST))
+
+    async def _list(self) -> None:
+        items: dict[str, T] = {}
+        known: dict[str, str] = {}
+        version: str | None = None
+        more: list[tuple[str, str]] = []
+        while True:
+            query = [("limit", str(self._timing.page_size)), *self._selector, *more]
+            page = await self._client.get(self._resource, query, timeout=self._timing.list_timeout)
+            objects, page_version, token = _page(self._resource, page)
+            before = len(items)
+            for obj in objects:
+                uid, known_version = _identity(obj)
+                known[uid] = known_version
+                items[uid] = self._read(obj)
+            version = version or page_version
+            if not token:
+                break
+            if len(items) == before:
+                raise OutOfStepError(f"The list of {self._resource} goes on for ever: a page brought nothing new.")
+            more = [("continue", token)]
+        self._known = known
+        self._version = version
+        self._listed_at = asyncio.get_running_loop().time()
+        self._list_health.good()
+        self._handler.replaced(items)
+
+    async def _watch(self) -> None:
+        timing = self._timing
+        seconds = round(self._rng.uniform(timing.watch_shortest, timing.watch_longest))
+        query = [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", self._version or ""),
+            ("timeoutSeconds", str(seconds)),
+            *self._selector,
+        ]
+        opened = self._client.stream(
+            self._resource, query, idle_timeout=timing.inactivity, total_timeout=seconds + timing.overtime
+        )
+        async with opened as lines:
+            self._watch_began = asyncio.get_running_loop().time()
+            async for line in lines:
+                if line.strip():
+                    self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        """Act on one event. Raises KubeError when the watch cannot be followed any further."""
+        kind, obj = _event(line)
+        if kind == "ERROR":
+            code = obj.get("code")
+            raise api_error("watch", self._resource, code if isinstance(code, int) else 500, obj)
+        if kind == "BOOKMARK":
+            self._version = _version(obj)
+            self._handler.alive()
+        elif kind in {"ADDED", "MODIFIED", "DELETED"}:
+            self._apply(kind, obj)
+        elif kind not in self._unknown_types:
+            self._unknown_types.add(kind)
+            _log.warning("Watch event of unknown type passed over", resource=str(self._resource), type=kind)
+        if self._watch_began is not None and (
+            asyncio.get_running_loop().time() - self._watch_began >= self._timing.settled
+        ):
+            self._watch_is_well()
+
+    def _apply(self, kind: str, obj: Json) -> None:
+        """Apply a change, unless it shows that events were lost, repeated or came out of order.
+
+        An order of versions cannot be read off them. But a server that is in step adds only what is not there, and
+        changes only what is: anything else (a gone object that comes back as MODIFIED, a known one ADDED once more in
+        another version) is not applied, and a list tells what is true.
+        """
+        uid, version = _identity(obj)
+        known = self._known.get(uid)
+        if kind == "DELETED":
+            self._known.pop(uid, None)
+            self._handler.deleted(uid)
+        elif known == version:
+            self._handler.alive()
+        elif (known is None) == (kind == "ADDED"):
+            self._known[uid] = version
+            self._handler.upserted(uid, self._read(obj))
+        else:
+            raise OutOfStepError(f"The watch of {self._resource} is out of step: {kind} came for object {uid}.")
+        self._version = version
+
+    def _watch_failed(self, error: KubeError) -> None:
+        """Log it if it is a change of state. One failure alone is none, since the list after it makes it good."""
+        self._failed_watches += 1
+        if self._failed_watches > 1 or isinstance(error, AccessDeniedError):
+            self._watch_health.bad(error)
+
+    def _watch_is_well(self) -> None:
+        self._failed_watches = 0
+        self._watch_health.good()
+
+
+class _Health:
+    """Logs once that something is wrong (and once more when it goes wrong in another way), and once that it is well."""
+
+    def __init__(self, resource: Resource, trouble: str, relief: str) -> None:
+        self._resource = resource
+        self._trouble = trouble
+        self._relief = relief
+        self._reason: RestartReason | None = None
+
+    def bad(self, error: KubeError) -> None:
+        reason = _reason(error)
+        if reason is not self._reason:
+            fix = {"fix": self._resource.grant("list", "watch")} if isinstance(error, AccessDeniedError) else {}
+            _log.warning(self._trouble, resource=str(self._resource), reason=reason, error=str(error), **fix)
+        self._reason = reason
+
+    def good(self) -> None:
+        if self._reason is not None:
+            _log.info(self._relief, resource=str(self._resource))
+        self._reason = None
+
+
+def _reason(error: KubeError | None) -> RestartReason:
+    match error:
+        case None:
+            return RestartReason.ENDED
+        case ExpiredError():
+            return RestartReason.EXPIRED
+        case InactiveError():
+            return RestartReason.INACTIVE
+        case AccessDeniedError():
+            return RestartReason.FORBIDDEN
+        case _:
+            return RestartReason.ERROR
+
+
+def _page(resource: Resource, page: Json) -> tuple[list[Json], str, str]:
+    """Take a list answer apart: objects, version, token for the next page. Not even an empty list goes unproven."""
+    metadata = page.get("metadata")
+    objects = page.get("items", ())
+    objects = [] if objects is None else objects
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(objects, list) or not isinstance(version, str) or not version:
+        raise OutOfStepError(f"The answer to a list of {resource} is not a list.")
+    return objects, version, str(metadata.get("continue") or "")
+
+
+def _event(line: bytes) -> tuple[str, Json]:
+    try:
+        event = json.loads(line)
+    except ValueError as error:
+        raise OutOfStepError(f"A line of {len(line)} bytes on a watch is not JSON: {error}.") from error
+    kind = event.get("type") if isinstance(event, dict) else None
+    obj = event.get("object") if isinstance(event, dict) else None
+    if not isinstance(kind, str) or not isinstance(obj, dict):
+        raise OutOfStepError(f"A line of {len(line)} bytes on a watch is not an event.")
+    return kind, obj
+
+
+def _version(obj: object) -> str:
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    if not isinstance(version, str) or not version:
+        raise OutOfStepError("An object came without a resourceVersion.")
+    return version
+
+
+def _identity(obj: object) -> tuple[str, str]:
+    """Return an object's UID and version."""
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    uid = metadata.get("uid") if isinstance(metadata, dict) else None
+    if not isinstance(uid, str) or not uid:
+        raise OutOfStepError("An object came without a UID.")
+    return uid, _version(obj)

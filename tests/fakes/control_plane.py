@@ -1,0 +1,356 @@
+"""A real Kubernetes control plane for tests: etcd and kube-apiserver on free loopback ports, with RBAC.
+
+The binaries are looked for where `KUBEBUILDER_ASSETS` says (the convention of Kubernetes' own test tools). There is no
+kubelet: `Admin` writes the status of pods as one would. Nothing of the project under test is used here.
+"""
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Json = dict[str, Any]
+
+READY_SECONDS = 90.0
+"""For a server to come up: seconds on an idle machine, many on a busy one."""
+PROGRAMS = ("etcd", "kube-apiserver")
+
+
+def assets() -> Path | None:
+    """Return the folder of the binaries, or None where there is none."""
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    if not folder or not all((Path(folder) / program).exists() for program in PROGRAMS):
+        return None
+    return Path(folder)
+
+
+class CertificateAuthority:
+    """Signs certificates into a folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.certificate_file = folder / f"{name}.crt"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = (
+            self._builder(self._name)
+            .public_key(self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(
+        self, file: str, common_name: str, organization: str | None = None, hosts: tuple[str, ...] = ()
+    ) -> tuple[Path, Path]:
+        """Write `<file>.crt` and `<file>.key` for a user (organization = group) or a server (its hosts)."""
+        attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+        if organization is not None:
+            attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+        key = ec.generate_private_key(ec.SECP256R1())
+        usage = [ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = self._builder(x509.Name(attributes)).public_key(key.public_key())
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        if hosts:
+            names = [x509.IPAddress(ip_address(h)) if h[0].isdigit() else x509.DNSName(h) for h in hosts]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        paths = self.folder / f"{file}.crt", self.folder / f"{file}.key"
+        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        write_key(paths[1], key)
+        return paths
+
+    def _builder(self, subject: x509.Name) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(now + timedelta(days=1))
+        )
+
+
+def write_key(file: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    """Write a key in the traditional form, the only one kube-apiserver takes for service accounts."""
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on just now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [cast(int, sock.getsockname()[1]) for sock in sockets]
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+class ControlPlane:
+    """etcd and one API server that can be stopped and started. Blocking: use it from fixtures, or in a thread."""
+
+    def __init__(self, binaries: Path, folder: Path, flags: tuple[str, ...] = ()) -> None:
+        """Prepare a control plane in an empty folder; `flags` are more of them for kube-apiserver."""
+        self.binaries = binaries
+        self.folder = folder
+        self.flags = flags
+        self.etcd_port, self._etcd_peer_port, self.port = free_ports(3)
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.ca = CertificateAuthority(folder, "ca")
+        self.front_proxy_ca = CertificateAuthority(folder, "front-proxy-ca")
+        self._admin_files = self.ca.issue("admin", "test-admin", "system:masters")
+        self._tls = ssl.create_default_context(cafile=str(self.ca.certificate_file))
+        self._tls.load_cert_chain(*map(str, self._admin_files))
+        self._etcd: subprocess.Popen[bytes] | None = None
+        self._api_server: subprocess.Popen[bytes] | None = None
+        self._api_flags = self._write_certificates()
+        self.kubeconfig = self._write_kubeconfig(
+            "admin", {"client-certificate": str(self._admin_files[0]), "client-key": str(self._admin_files[1])}
+        )
+
+    def start(self) -> None:
+        """Start etcd and the API server, and wait until both are ready."""
+        url, peer = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self._etcd_peer_port}"
+        self._etcd = self._spawn(
+            "etcd",
+            f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls={url}",
+            f"--advertise-client-urls={url}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",
+        )
+        self._wait("etcd", self._etcd, lambda: self._etcd_call("maintenance/status", {}))
+        self.start_api_server()
+
+    def stop(self) -> None:
+        """Stop everything."""
+        self.stop_api_server()
+        if self._etcd is not None:
+            self._etcd.terminate()
+            _reap(self._etcd)
+            self._etcd = None
+
+    def start_api_server(self) -> None:
+        """Start the API server, or start it again: the same port, the same etcd."""
+        self._api_server = self._spawn("kube-apiserver", *self._api_flags, *self.flags)
+        self._wait("kube-apiserver", self._api_server, lambda: self._admin_get("/readyz"))
+
+    def stop_api_server(self) -> None:
+        """Kill the API server, as a node that fails does; a polite end would wait for its watches first."""
+        if self._api_server is not None:
+            self._api_server.kill()
+            _reap(self._api_server)
+            self._api_server = None
+
+    def compact(self) -> None:
+        """Make etcd forget every version but the newest, so that older resourceVersions are Gone."""
+        revision = self._etcd_call("maintenance/status", {})["header"]["revision"]
+        self._etcd_call("kv/compaction", {"revision": revision, "physical": True})
+
+    def kubeconfig_for_token(self, name: str, token: str) -> Path:
+        """Write a kubeconfig that logs in with a bearer token."""
+        return self._write_kubeconfig(name, {"token": token})
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator["Admin"]:
+        """Open a session that may do everything."""
+        connector = aiohttp.TCPConnector(ssl=self._tls)
+        timeout = aiohttp.ClientTimeout(total=30)
+        async with aiohttp.ClientSession(self.url, connector=connector, timeout=timeout) as session:
+            yield Admin(session)
+
+    def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{program}.log").open("ab") as log:
+            return subprocess.Popen([self.binaries / program, *arguments], stdout=log, stderr=log)
+
+    def _wait(self, program: str, process: subprocess.Popen[bytes], probe: Callable[[], object]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                probe()
+            except (OSError, http.client.HTTPException) as error:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log = (self.folder / f"{program}.log").read_text(errors="replace")
+                    raise RuntimeError(f"{program} did not become ready ({error}):\n{log[-4000:]}") from error
+                time.sleep(0.1)
+            else:
+                return
+
+    def _admin_get(self, path: str) -> None:
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self._tls)
+        _exchange(connection, "GET", path)
+
+    def _etcd_call(self, path: str, body: Json) -> Json:
+        connection = http.client.HTTPConnection("127.0.0.1", self.etcd_port, timeout=10)
+        return cast(Json, json.loads(_exchange(connection, "POST", f"/v3/{path}", json.dumps(body))))
+
+    def _write_certificates(self) -> list[str]:
+        server = self.ca.issue("apiserver", "kube-apiserver", hosts=("127.0.0.1", "localhost", "10.0.0.1"))
+        proxy = self.front_proxy_ca.issue("front-proxy-client", "front-proxy-client")
+        service_account_key = self.folder / "service-account.key"
+        write_key(service_account_key, ec.generate_private_key(ec.SECP256R1()))
+        return [
+            f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={self.port}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            f"--cert-dir={self.folder}",
+            f"--tls-cert-file={server[0]}",
+            f"--tls-private-key-file={server[1]}",
+            f"--client-ca-file={self.ca.certificate_file}",
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={service_account_key}",
+            f"--service-account-signing-key-file={service_account_key}",
+            f"--requestheader-client-ca-file={self.front_proxy_ca.certificate_file}",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={proxy[0]}",
+            f"--proxy-client-key-file={proxy[1]}",
+            # It would want a controller to make a token for each pod.
+            "--disable-admission-plugins=ServiceAccount",
+        ]
+
+    def _write_kubeconfig(self, name: str, user: Json) -> Path:
+        cluster = {"server": self.url, "certificate-authority": str(self.ca.certificate_file)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": name, "user": user}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": name}}],
+        }
+        file = self.folder / f"{name}.kubeconfig"
+        file.write_text(json.dumps(config))
+        return file
+
+
+def _exchange(connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None) -> bytes:
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        text = answer.read()
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise http.client.HTTPException(f"{method} {path}: {answer.status} {text[:200]!r}")
+    return text
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(timeout=20)
+
+
+class Admin:
+    """Does to the cluster what people, controllers and kubelets do."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def call(self, method: str, path: str, body: Json | None = None, content_type: str | None = None) -> Json:
+        """Send one request; raises for any answer that is not 2xx."""
+        headers = {"Content-Type": content_type or "application/json"}
+        data = None if body is None else json.dumps(body)
+        async with self._session.request(method, path, data=data, headers=headers) as answer:
+            text = await answer.text()
+            if not answer.ok:
+                raise RuntimeError(f"{method} {path}: {answer.status} {text}")
+            return cast(Json, json.loads(text))
+
+    async def create_namespace(self, name: str) -> None:
+        """Make a namespace."""
+        await self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+
+    async def create_pod(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        labels: Mapping[str, str],
+        memory_limit: str = "4Gi",
+        grace_seconds: int = 43200,
+    ) -> str:
+        """Make a pod that no kubelet runs, bound to a node so that its deletion has to wait; returns its UID."""
+        container = {
+            "name": "agent",
+            "image": "agent:1",
+            "ports": [{"containerPort": 8080}, {"containerPort": 9464}],
+            "resources": {"limits": {"memory": memory_limit, "cpu": "1"}},
+        }
+        spec = {"nodeName": "node-1", "terminationGracePeriodSeconds": grace_seconds, "containers": [container]}
+        metadata = {"name": name, "labels": dict(labels)}
+        pod = await self.call("POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": metadata, "spec": spec})
+        return cast(str, pod["metadata"]["uid"])
+
+    async def set_status(self, namespace: str, name: str, status: Json) -> None:
+        """Write a pod's status as its kubelet would."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/status"
+        await self.call("PATCH", path, {"status": status}, "application/strategic-merge-patch+json")
+
+    async def run_pod(self, namespace: str, name: str, ip: str, *, ready_time: str = "2024-01-01T00:00:00Z") -> None:
+        """Report a pod as running and ready."""
+        state = {"running": {"startedAt": ready_time}}
+        agent = {"name": "agent", "ready": True, "restartCount": 0, "image": "agent:1", "imageID": "", "state": state}
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": ready_time}
+        status = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": [ready]}
+        await self.set_status(namespace, name, {**status, "containerStatuses": [agent]})
+
+    async def label_pod(self, namespace: str, name: str, labels: Mapping[str, str | None]) -> None:
+        """Set labels of a pod; None takes one away."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+        await self.call("PATCH", path, {"metadata": {"labels": dict(labels)}}, "application/merge-patch+json")
+
+    async def delete_pod(self, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
+        """Ask for a pod's deletion; with 0 seconds it is gone at once, as after its kubelet has ended it."""
+        query = "" if grace_seconds is None else f"?gracePeriodSeconds={grace_seconds}"
+        await self.call("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}{query}")
+
+    async def service_account_token(self, namespace: str, name: str) -> str:
+        """Make a service account and a token for it, as the kubelet would mount."""
+        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        await self.call("POST", accounts, {"metadata": {"name": name}})
+        answer = await self.call("POST", f"{accounts}/{name}/token", {"spec": {"expirationSeconds": 3600}})
+        return cast(str, answer["status"]["token"])
+
+    async def grant(self, namespace: str, account: str, name: str, rules: list[Json]) -> None:
+        """Make a Role with `rules` and bind it to a service account of the same namespace."""
+        base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+        await self.call("POST", f"{base}/roles", {"metadata": {"name": name}, "rules": rules})
+        binding = {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
+        }
+        await self.call("POST", f"{base}/rolebindings", binding)
