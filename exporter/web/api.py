@@ -1,0 +1,134 @@
+"""`/api/v1`: the fleets, their agents and their history as JSON, and the one number a scaler asks for.
+
+Every answer is of one instant. What a scaler may not act on is refused with its reason, never answered with a 0.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from math import isfinite
+
+from aiohttp import web
+
+from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.web.answers import json_answer, json_list
+from exporter.web.documents import Document, agent_document, demand_document, fleet_document
+from exporter.web.history import History
+from exporter.web.view import FleetView
+
+PREFIX = "/api/v1"
+_STATES = tuple(state.value for state in AgentState)
+
+
+class Api:
+    """The JSON routes over a view of the fleets."""
+
+    def __init__(self, view: FleetView, history: History, wall_clock: Callable[[], float]) -> None:
+        self._view = view
+        self._history = history
+        self._wall_clock = wall_clock
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Return the routes to mount; each also answers HEAD."""
+        fleet = f"{PREFIX}/fleets/{{namespace}}/{{fleet}}"
+        return [
+            web.get(f"{PREFIX}/fleets", self.fleets),
+            web.get(fleet, self.fleet),
+            web.get(f"{fleet}/demand", self.demand),
+            web.get(f"{PREFIX}/agents", self.agents),
+            web.get(f"{PREFIX}/history", self.history),
+        ]
+
+    async def fleets(self, request: web.Request) -> web.StreamResponse:
+        """Answer with every fleet."""
+        _query(request, ())
+        fleets = self._view.fleets()
+        return await json_list(request, self._head(), "fleets", map(fleet_document, fleets))
+
+    async def fleet(self, request: web.Request) -> web.StreamResponse:
+        """Answer with one fleet."""
+        _query(request, ())
+        return json_answer(request, self._head() | fleet_document(self._find(request)))
+
+    async def demand(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the demand a scaler may act on, or with 503 and why there is none."""
+        _query(request, ())
+        reason = self._view.not_ready_reason()
+        if reason is not None:
+            raise web.HTTPServiceUnavailable(text=f"not ready yet: {reason}")
+        fleet = self._find(request)
+        demand_tasks = fleet.demand_tasks
+        if demand_tasks is None or not isfinite(demand_tasks):
+            reason = fleet.untrusted_reason or "the demand is not known"
+            raise web.HTTPServiceUnavailable(text=f"the demand of {_named(fleet)} is not to be trusted: {reason}")
+        return json_answer(request, demand_document(fleet, demand_tasks))
+
+    async def agents(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the agents of every fleet, or of those the query chooses."""
+        query = _query(request, ("namespace", "fleet", "state"))
+        state = query.get("state")
+        if state is not None and state not in _STATES:
+            raise web.HTTPBadRequest(text=f"there is no state {state!r}; the states are {', '.join(_STATES)}")
+        now, wall_now = self._view.now(), self._wall_clock()
+        chosen = _chosen(self._view.fleets(), query.get("namespace"), query.get("fleet"), state)
+        documents = (agent_document(agent, now, wall_now) for agent in chosen)
+        return await json_list(request, self._head(), "agents", documents)
+
+    async def history(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the points of the last hours, of every fleet or of those the query chooses."""
+        query = _query(request, ("namespace", "fleet", "since"))
+        documents = self._history.documents(
+            namespace=query.get("namespace"), fleet=query.get("fleet"), since=_since(query.get("since"))
+        )
+        head = self._head() | {"interval_seconds": self._history.interval}
+        return await json_list(request, head, "history", documents)
+
+    def _head(self) -> Document:
+        return {"time_seconds": round(self._wall_clock(), 3)}
+
+    def _find(self, request: web.Request) -> Fleet:
+        namespace, name = request.match_info["namespace"], request.match_info["fleet"]
+        for fleet in self._view.fleets():
+            if (fleet.namespace, fleet.name) == (namespace, name):
+                return fleet
+        reason = self._view.not_ready_reason()
+        if reason is not None:
+            raise web.HTTPServiceUnavailable(text=f"not ready yet: {reason}")
+        raise web.HTTPNotFound(
+            text=f"there is no fleet {name!r} in namespace {namespace!r}; {PREFIX}/fleets lists those there are"
+        )
+
+
+def _query(request: web.Request, allowed: Collection[str]) -> dict[str, str]:
+    """Return the query's parameters; a name that is not known, given twice or empty is an error, not all agents."""
+    for name in request.query:
+        if name not in allowed:
+            known = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
+            raise web.HTTPBadRequest(text=f"{request.path} does not know the parameter {name!r}; {known}")
+        if len(request.query.getall(name)) > 1:
+            raise web.HTTPBadRequest(text=f"the parameter {name!r} may be given once")
+        if not request.query[name]:
+            raise web.HTTPBadRequest(text=f"the parameter {name!r} is empty; give a value or leave it out")
+    return dict(request.query)
+
+
+def _chosen(
+    fleets: Sequence[Fleet], namespace: str | None, fleet_name: str | None, state: str | None
+) -> Iterator[Agent]:
+    for fleet in fleets:
+        if namespace in (None, fleet.namespace) and fleet_name in (None, fleet.name):
+            yield from (agent for agent in fleet.agents if state in (None, agent.state))
+
+
+def _since(given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        since = float(given)
+    except ValueError:
+        since = float("nan")
+    if not isfinite(since):
+        raise web.HTTPBadRequest(text=f"since={given!r} is not a number; it takes Unix seconds, such as 1767234600")
+    return since
+
+
+def _named(fleet: Fleet) -> str:
+    return f"{fleet.namespace}/{fleet.name}"

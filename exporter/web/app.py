@@ -1,0 +1,143 @@
+"""The application: which route answers what, and what holds for every answer."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from exporter.web import api, page
+from exporter.web.answers import JSON_POLICY, json_answer
+from exporter.web.connections import connection_of
+from exporter.web.history import History
+from exporter.web.view import FleetView
+
+log = structlog.get_logger(__name__)
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds from a request's header to the last byte the client takes; three times Prometheus' usual scrape timeout."""
+
+
+def build_app(
+    view: FleetView,
+    metrics: Handler,
+    history: History,
+    *,
+    access: Middleware,
+    wall_clock: Callable[[], float],
+    answer_timeout: float = ANSWER_TIMEOUT,
+) -> web.Application:
+    """Return the application. `metrics` answers `/metrics`; `access` refuses who may not ask."""
+    app = web.Application(middlewares=[_deliver_in(answer_timeout), _errors, access])
+    app.on_response_prepare.append(_common_headers)
+    health = _Health(view)
+    app.router.add_routes(
+        [
+            web.get("/", health.front_page),
+            web.get("/metrics", metrics),
+            web.get("/healthz", health.healthz),
+            web.get("/readyz", health.readyz),
+            *api.Api(view, history, wall_clock).routes(),
+        ]
+    )
+    return app
+
+
+class _Health:
+    """The answers that need nothing but the view's state."""
+
+    def __init__(self, view: FleetView) -> None:
+        self._view = view
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """Answer at all: that is what shows that the event loop runs."""
+        return web.Response(text="ok\n")
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """Answer 200 once the figures mean something, before that 503 with what is missing."""
+        reason = self._view.not_ready_reason()
+        if reason is not None:
+            return web.Response(text=f"{reason}\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+        return web.Response(text="ready\n")
+
+    async def front_page(self, _request: web.Request) -> web.Response:
+        """Answer with a page for a person who came to look."""
+        html = page.render(self._view.fleets(), self._view.not_ready_reason())
+        return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": page.POLICY})
+
+
+def _deliver_in(timeout: float) -> Middleware:
+    """Return the outermost middleware, which also sends the answer, so that a client that never reads is let go."""
+
+    @web.middleware
+    async def deliver(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = connection_of(request)
+        if connection is not None:
+            connection.begin_request()
+        try:
+            async with asyncio.timeout(timeout):
+                response = await handler(request)
+                await response.prepare(request)
+                await response.write_eof()
+                return response
+        except TimeoutError:
+            log.debug("answer was not taken in time, connection closed", path=request.path, client=request.remote)
+            return _broken_off(request)
+        except ConnectionError:
+            return _broken_off(request)
+        finally:
+            if connection is not None:
+                connection.end_request()
+
+    return deliver
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn errors into answers: JSON below /api/, a line of text elsewhere."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _error_answer(request, error)
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("request failed", path=request.path)
+        if request.writer.output_size:
+            # Half an answer is out; it must not look like a whole one.
+            return _broken_off(request)
+        return _error_answer(request, web.HTTPInternalServerError(text="something went wrong here; the log says what"))
+
+
+def _error_answer(request: web.Request, error: web.HTTPException) -> web.Response:
+    text = error.text or error.reason
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        text = f"{request.method} is not possible here, only {', '.join(sorted(error.allowed_methods))}"
+    elif error.status == HTTPStatus.NOT_FOUND and request.match_info.http_exception is error:
+        text = f"there is nothing at {request.path}; / lists what there is"
+    if request.path.startswith("/api/"):
+        answer = json_answer(request, {"error": text}, error.status)
+    else:
+        answer = web.Response(text=f"{text}\n", status=error.status)
+    for name in (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.WWW_AUTHENTICATE):
+        for value in error.headers.getall(name, ()):
+            answer.headers.add(name, value)
+    return answer
+
+
+def _broken_off(request: web.Request) -> web.Response:
+    """Cut the connection; aiohttp wants an answer all the same, and finds that there is nobody to send it to."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+async def _common_headers(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Give every answer what a proxy and a browser must know: keep nothing, guess nothing, run nothing."""
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    response.headers.setdefault("Content-Security-Policy", JSON_POLICY)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers[hdrs.SERVER] = "fleet-exporter"

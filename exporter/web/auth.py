@@ -1,0 +1,116 @@
+"""Who may ask: basic authentication, a bearer token, a client certificate.
+
+Either of the first two suffices where both are set; a client certificate is asked for on top. `/healthz` and `/readyz`
+stay open: the kubelet has no credentials, and they tell nothing.
+"""
+
+import binascii
+import hmac
+from base64 import b64decode
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from exporter.config.settings import WebSettings
+from exporter.web.errors import WebError
+from exporter.web.passwords import PasswordCheck, TooBusyError, parse_users
+from exporter.web.reload import Reloaded, read_file
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_REALM = "fleet-exporter"
+
+
+class Access:
+    """Lets requests through or refuses them, by the newest credentials on disk."""
+
+    def __init__(self, settings: WebSettings, *, client_certificates: bool, reload_interval: float) -> None:
+        self._client_certificates = client_certificates
+        self._passwords: PasswordCheck | None = None
+        self._token: bytes | None = None
+        self._users_file = settings.basic_auth.users_file if settings.basic_auth is not None else None
+        self._token_file = settings.bearer_token_file
+        self.files: Sequence[Reloaded] = [
+            Reloaded(what, [file], load, reload_interval)
+            for what, file, load in (
+                ("web.basic_auth", self._users_file, self._load_users),
+                ("web.bearer_token_file", self._token_file, self._load_token),
+            )
+            if file is not None
+        ]
+
+    @property
+    def middleware(self) -> Middleware:
+        """The middleware that refuses what is not allowed in."""
+
+        @web.middleware
+        async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.path not in OPEN_PATHS:
+                await self._admit(request)
+            return await handler(request)
+
+        return access
+
+    async def _admit(self, request: web.Request) -> None:
+        """Return if the request may go on; raise the HTTP error that refuses it otherwise."""
+        if self._client_certificates and not _shows_certificate(request):
+            raise web.HTTPForbidden(text="a client certificate is required; the connection came without one")
+        if self._users_file is None and self._token_file is None:
+            return
+        scheme, _, credentials = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        try:
+            if scheme.lower() == "basic" and await self._knows(credentials.strip()):
+                return
+        except TooBusyError:
+            message = "too many passwords are being checked; try again"
+            raise web.HTTPTooManyRequests(text=message, headers={hdrs.RETRY_AFTER: "1"}) from None
+        if scheme.lower() == "bearer" and self._is_token(credentials.strip()):
+            return
+        raise self._unauthorized(given=bool(scheme))
+
+    async def _knows(self, credentials: str) -> bool:
+        if self._passwords is None:
+            return False
+        try:
+            user, colon, password = b64decode(credentials, validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return False
+        return bool(colon) and await self._passwords.accepts(user, password)
+
+    def _is_token(self, token: str) -> bool:
+        # Bytes, since compare_digest refuses text that is not ASCII.
+        return self._token is not None and hmac.compare_digest(token.encode(errors="surrogateescape"), self._token)
+
+    def _unauthorized(self, *, given: bool) -> web.HTTPUnauthorized:
+        message = "the credentials are not known" if given else "credentials are required"
+        refusal = web.HTTPUnauthorized(text=message)
+        if self._users_file is not None:
+            refusal.headers.add(hdrs.WWW_AUTHENTICATE, f'Basic realm="{_REALM}", charset="UTF-8"')
+        if self._token_file is not None:
+            refusal.headers.add(hdrs.WWW_AUTHENTICATE, f'Bearer realm="{_REALM}"')
+        return refusal
+
+    def _load_users(self) -> None:
+        if self._users_file is not None:
+            text = read_file(self._users_file, "web.basic_auth.users_file", str(self._users_file))
+            self._passwords = PasswordCheck(parse_users(text, str(self._users_file)))
+
+    def _load_token(self) -> None:
+        if self._token_file is not None:
+            self._token = _token(self._token_file)
+
+
+def _token(path: Path) -> bytes:
+    # The file is not named: a token pasted in its place must not reach a log.
+    text = read_file(path, "web.bearer_token_file", "the file it names").strip()
+    if not text:
+        raise WebError("web.bearer_token_file: the file it names is empty; put the token into it")
+    if len(text.split()) > 1:
+        raise WebError("web.bearer_token_file: the file it names holds more than one word; a token has no spaces")
+    return text.encode()
+
+
+def _shows_certificate(request: web.Request) -> bool:
+    """Return whether the client showed a certificate; one that does not verify ended the handshake."""
+    return bool(request.get_extra_info("peercert"))

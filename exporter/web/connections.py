@@ -1,0 +1,126 @@
+"""How many connections there may be, and how long one may take to say what it wants.
+
+aiohttp bounds what a request may hold (a line, a header, their number) but not how long its header may take: a client
+that sends one byte a minute keeps its connection for ever, and enough of them take every file descriptor of the
+process, those of the scraper too. So a connection that has not sent a whole header in time is closed, and where there
+are too many, the one that has been idle longest makes room. aiohttp itself ends a kept-alive connection that asks
+nothing more.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from aiohttp import web
+
+MAX_CONNECTIONS = 256
+"""Room for two Prometheus servers, the kubelet, KEDA and dozens of browsers; a quarter of the usual 1,024 files."""
+HEADER_TIMEOUT = 10.0
+"""Seconds from connecting to the end of the first request's header."""
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: passes everything on to aiohttp's handler, and times the arrival of a request."""
+
+    def __init__(self, handler: asyncio.Protocol, limits: "ConnectionLimits") -> None:
+        self._handler = handler
+        self._limits = limits
+        self._deadline: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock, and make room if this is one too many."""
+        # A stream server's transports are these; uvloop's own type does not say so.
+        self._transport = cast(asyncio.Transport, transport)
+        self._deadline = asyncio.get_running_loop().call_later(self._limits.header_timeout, self.abort)
+        self._limits.add(self)
+        self._handler.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on."""
+        self._handler.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Pass on."""
+        return self._handler.eof_received()
+
+    def pause_writing(self) -> None:
+        """Pass on."""
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on."""
+        self._handler.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+        self._limits.discard(self)
+        self._handler.connection_lost(exc)
+
+    def begin_request(self) -> None:
+        """Take note that a whole header has arrived and is being answered."""
+        self._stop_clock()
+        self._limits.busy(self)
+
+    def end_request(self) -> None:
+        """Take note that the answer is out; from now on this connection is idle."""
+        self._limits.idle(self)
+
+    def abort(self) -> None:
+        """Close at once, without sending what is left."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class ConnectionLimits:
+    """The connections of one server."""
+
+    def __init__(self, max_connections: int = MAX_CONNECTIONS, header_timeout: float = HEADER_TIMEOUT) -> None:
+        self.header_timeout = header_timeout
+        self._max_connections = max_connections
+        self._busy: set[Connection] = set()
+        # The one idle longest comes first.
+        self._idle: dict[Connection, None] = {}
+
+    def protocol_factory(self, server: Callable[[], asyncio.Protocol]) -> Callable[[], Connection]:
+        """Return what makes the protocol of a new connection; `server` makes aiohttp's part of it."""
+        return lambda: Connection(server(), self)
+
+    def __len__(self) -> int:
+        return len(self._busy) + len(self._idle)
+
+    def add(self, connection: Connection) -> None:
+        """Count a new connection. If it is one too many, close the one idle longest: itself where all others work."""
+        self._idle[connection] = None
+        if len(self) > self._max_connections:
+            longest = next(iter(self._idle))
+            del self._idle[longest]
+            longest.abort()
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        self._busy.discard(connection)
+        self._idle.pop(connection, None)
+
+    def busy(self, connection: Connection) -> None:
+        """Take note that a request is being answered."""
+        self._idle.pop(connection, None)
+        self._busy.add(connection)
+
+    def idle(self, connection: Connection) -> None:
+        """Take note that nothing is being answered any more."""
+        if connection in self._busy:
+            self._busy.remove(connection)
+            self._idle[connection] = None
+
+
+def connection_of(request: web.Request) -> Connection | None:
+    """Return the connection a request came on; None where it is gone already."""
+    protocol = request.transport.get_protocol() if request.transport is not None else None
+    return protocol if isinstance(protocol, Connection) else None

@@ -1,0 +1,75 @@
+"""A running `WebServer` on a free port of 127.0.0.1, over a view whose content the test sets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from exporter.config.settings import WebSettings
+from exporter.fleet.model import Fleet
+from exporter.web.server import WebServer
+from tests.factories import NOW, WALL_NOW
+
+
+@dataclass(slots=True)
+class StaticView:
+    """A `FleetView` that says what it was told."""
+
+    shown: Sequence[Fleet] = ()
+    reason: str | None = None
+    instant: float = NOW
+    failing: Exception | None = field(default=None)
+
+    def fleets(self) -> Sequence[Fleet]:
+        """Return the fleets, or fail as asked."""
+        if self.failing is not None:
+            raise self.failing
+        return self.shown
+
+    def now(self) -> float:
+        """Return the instant."""
+        return self.instant
+
+    def not_ready_reason(self) -> str | None:
+        """Return the reason."""
+        return self.reason
+
+
+async def metrics(_request: web.Request) -> web.StreamResponse:
+    """Answer as the metrics page would."""
+    return web.Response(text="matillion_fleet_agents 1\n")
+
+
+def make_server(view: StaticView | None = None, *, handler: Any = metrics, **given: Any) -> WebServer:
+    """Return a server; keywords the `web` settings have go there, the others to the server."""
+    settings = {name: given.pop(name) for name in tuple(given) if name in WebSettings.model_fields}
+    validated = WebSettings.model_validate({"listen": "127.0.0.1:0"} | settings)
+    return WebServer(validated, view or StaticView(), handler, wall_clock=lambda: WALL_NOW, **given)
+
+
+@asynccontextmanager
+async def running(server: WebServer) -> AsyncIterator[str]:
+    """Run the server as long as the context lasts; yields `host:port`. A server that fails to start fails the test."""
+    task = asyncio.create_task(server.run(), name="web")
+    started = asyncio.create_task(server.started.wait())
+    try:
+        await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        yield str(server.address)
+    finally:
+        started.cancel()
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+
+
+@asynccontextmanager
+async def serve(view: StaticView | None = None, **given: Any) -> AsyncIterator[str]:
+    """Run a server made by `make_server`; yields its base URL over plain HTTP."""
+    async with running(make_server(view, **given)) as address:
+        yield f"http://{address}"

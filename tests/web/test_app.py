@@ -1,0 +1,155 @@
+"""What holds for every answer: health, errors, headers, compression, HEAD."""
+
+import json
+import zlib
+
+import aiohttp
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from tests.factories import make_fleet, make_snapshot
+from tests.web.serving import StaticView, serve
+
+PATHS = ["/", "/metrics", "/healthz", "/readyz", "/api/v1/fleets", "/api/v1/agents", "/api/v1/history"]
+
+
+def many(count: int) -> StaticView:
+    snapshots = [make_snapshot(f"agent-{number:05}", address=f"127.1.0.{number % 250}") for number in range(count)]
+    return StaticView([make_fleet(snapshots)])
+
+
+async def test_healthz_answers_whatever_the_fleets_are() -> None:
+    """Being alive does not depend on being ready."""
+    view = StaticView(reason="discovery has not synced")
+    async with serve(view) as url, aiohttp.ClientSession(url) as client, client.get("/healthz") as response:
+        assert (response.status, await response.text()) == (200, "ok\n")
+
+
+async def test_readyz_says_what_is_missing() -> None:
+    """Not ready is 503 with the reason, ready is 200."""
+    view = StaticView(reason="discovery has not synced")
+    async with serve(view) as url, aiohttp.ClientSession(url) as client:
+        async with client.get("/readyz") as response:
+            assert (response.status, await response.text()) == (503, "discovery has not synced\n")
+        view.reason = None
+        async with client.get("/readyz") as response:
+            assert (response.status, await response.text()) == (200, "ready\n")
+
+
+async def test_front_page_shows_every_fleet_and_escapes_it() -> None:
+    """The page is complete without a script, and a name from the cluster cannot become markup."""
+    view = StaticView([make_fleet(name="<b>x</b>"), make_fleet([make_snapshot(age=99)], name="dark")], reason="a & b")
+    async with serve(view) as url, aiohttp.ClientSession(url) as client, client.get("/") as response:
+        page = await response.text()
+        assert response.content_type == "text/html"
+    assert "<strong>matillion/&lt;b&gt;x&lt;/b&gt;</strong>: 1 serving; 12 of 20 tasks running, 0 queued" in page
+    assert "an unknown number of 0 tasks running — not to be trusted: only 0 of 1 agents answer" in page
+    assert "Not ready yet: a &amp; b" in page
+    assert "<script" not in page
+    for path in PATHS[1:]:
+        assert f'href="{path}"' in page
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/nothing", "/api/v1/nothing"])
+async def test_every_answer_has_the_headers_of_safety(path: str) -> None:
+    """Nothing is kept by a proxy, guessed by a browser or run by it, whatever the route."""
+    async with serve() as url, aiohttp.ClientSession(url) as client, client.get(path) as response:
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert response.headers["Server"] == "fleet-exporter"
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_head_is_get_without_the_body(path: str) -> None:
+    """HEAD gives the same status and type, nothing more, and leaves the connection fit for the next request."""
+    async with serve(many(500)) as url, aiohttp.ClientSession(url) as client:
+        async with client.head(path) as head, client.get(path) as whole:
+            assert (head.status, head.content_type) == (whole.status, whole.content_type)
+            assert await head.read() == b""
+            assert await whole.read()
+        async with client.get("/healthz") as response:
+            assert await response.text() == "ok\n"
+
+
+async def test_errors_of_the_api_are_json() -> None:
+    """No such route, a wrong method and a fault of ours: each is an object with `error`; the fault is logged."""
+    view = StaticView()
+    async with serve(view) as url, aiohttp.ClientSession(url) as client:
+        async with client.get("/api/v1/agent") as response:
+            assert response.status == 404
+            assert await response.json() == {"error": "there is nothing at /api/v1/agent; / lists what there is"}
+        async with client.post("/api/v1/fleets") as response:
+            assert (response.status, response.headers["Allow"]) == (405, "GET,HEAD")
+            assert await response.json() == {"error": "POST is not possible here, only GET, HEAD"}
+        view.failing = RuntimeError("a secret detail")
+        with capture_logs() as logs:
+            async with client.get("/api/v1/fleets") as response:
+                assert response.status == 500
+                assert await response.json() == {"error": "something went wrong here; the log says what"}
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["request failed"]
+
+
+async def test_errors_elsewhere_are_a_line_of_text() -> None:
+    """Outside the API a person reads the error."""
+    async with serve() as url, aiohttp.ClientSession(url) as client, client.get("/metric") as response:
+        assert (response.status, response.content_type) == (404, "text/plain")
+        assert await response.text() == "there is nothing at /metric; / lists what there is\n"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [
+        ("gzip, deflate", True),
+        ("*", True),
+        ("GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip;q=x", False),
+        ("identity", False),
+        ("br", False),
+    ],
+)
+@pytest.mark.parametrize("count", [20, 500])
+async def test_large_answers_are_compressed_for_who_takes_it(*, accepted: str, compressed: bool, count: int) -> None:
+    """Gzip where the client names it; one slice or many, the same document arrives."""
+    async with (
+        serve(many(count)) as url,
+        aiohttp.ClientSession(url, auto_decompress=False) as client,
+        client.get("/api/v1/agents", headers={"Accept-Encoding": accepted}) as response,
+    ):
+        body = await response.read()
+        assert (response.headers.get("Content-Encoding") == "gzip") is compressed
+        assert "Accept-Encoding" in response.headers["Vary"]
+    if compressed:
+        body = zlib.decompress(body, wbits=31)
+    assert len(json.loads(body)["agents"]) == count
+
+
+async def test_small_answers_are_not_compressed() -> None:
+    """What fits a packet goes as it is, with its length."""
+    async with (
+        serve(StaticView([make_fleet()])) as url,
+        aiohttp.ClientSession(url) as client,
+        client.get("/api/v1/fleets/matillion/etl/demand") as response,
+    ):
+        assert "Content-Encoding" not in response.headers
+        assert int(response.headers["Content-Length"]) == len(await response.read())
+
+
+async def test_an_answer_that_breaks_off_does_not_look_whole() -> None:
+    """A fault after half an answer is out cuts the connection instead of ending the answer."""
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half")
+        raise RuntimeError("broken")
+
+    async with serve(handler=half) as url, aiohttp.ClientSession(url) as client:
+        with capture_logs() as logs, pytest.raises(aiohttp.ClientError):
+            async with client.get("/metrics") as response:
+                await response.read()
+        async with client.get("/healthz") as response:
+            assert response.status == 200
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["request failed"]
