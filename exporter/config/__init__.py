@@ -8,6 +8,7 @@ from exporter.config.durations import format_duration, parse_duration
 from exporter.config.loading import load, load_targets
 from exporter.config.problems import ConfigError, Problem
 from exporter.config.settings import (
+    DEFAULT_ENDPOINTS,
     BasicAuthSettings,
     CapacitySettings,
     CloudWatchSettings,
@@ -29,6 +30,7 @@ from exporter.config.settings import (
 )
 
 __all__ = [
+    "DEFAULT_ENDPOINTS",
     "BasicAuthSettings",
     "CapacitySettings",
     "CloudWatchSettings",

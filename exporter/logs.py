@@ -1,0 +1,150 @@
+"""How the exporter writes its log: one line an event on standard error, JSON for machines or coloured for a person.
+
+What the libraries say through the standard library's `logging` (aiohttp, asyncio, kubernetes_asyncio) and Python's
+warnings go the same way. Whatever looks like a secret is masked, and no event can write a second line or move a
+terminal's cursor, whatever an agent put into its page. Knows nothing of what is logged.
+"""
+
+import json
+import logging
+import math
+import os
+import re
+import sys
+from typing import Any, Protocol, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK = "***"
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_FIRST_KEYS = ("timestamp", "level", "logger", "event")
+_MOST_FRAMES = 30
+"""Frames of one traceback that are kept; a recursion that ran away has a thousand."""
+_DEEPEST = 8
+"""Nesting at which a value is written as Python shows it; no event of ours comes near."""
+
+_SECRET_KEY = re.compile(
+    r"authorization|cookie|credential|passw(or)?d|passphrase|secret|(^|[_-])(token|(api|access|private)[_-]?key)$",
+    re.IGNORECASE,
+)
+_SECRET_TEXT = re.compile(
+    r"(?P<scheme>\b(?:Bearer|Basic)\s+)[A-Za-z0-9+/=._~-]{6,}|(?P<url>://)[^\s/@]+@", re.IGNORECASE
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_BUT_NEWLINE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class LogOptions(Protocol):
+    """The settings this module needs (`LogSettings` of the configuration)."""
+
+    @property
+    def level(self) -> str:
+        """The least serious lines to write: debug, info, warning or error."""
+
+    @property
+    def format(self) -> str:
+        """One of json, console, auto; auto is console on a terminal and JSON otherwise."""
+
+
+def configure(options: LogOptions, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging; the last call counts. `stream` is standard error if None.
+
+    Libraries are heard from warnings up, with `level: debug` from info up: below that they write whole responses.
+    """
+    stream = sys.stderr if stream is None else stream
+    level = _LEVELS[options.level]
+    as_json = options.format == "json" or (options.format == "auto" and not stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(_json_renderers() if as_json else _console_renderers(stream)),
+            ],
+        )
+    )
+    logging.basicConfig(
+        handlers=[handler], level=max(level, logging.WARNING) if level > logging.DEBUG else logging.INFO, force=True
+    )
+    logging.getLogger("exporter").setLevel(level)
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _json_renderers() -> list[Processor]:
+    # Local variables would carry headers and tokens into the log.
+    exceptions = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=_MOST_FRAMES)
+    return [
+        structlog.processors.ExceptionRenderer(exceptions),
+        mask_secrets,
+        _order_keys,
+        structlog.processors.JSONRenderer(serializer=json.dumps),
+    ]
+
+
+def _console_renderers(stream: TextIO) -> list[Processor]:
+    colors = stream.isatty() and not os.environ.get("NO_COLOR")
+    return [
+        structlog.processors.format_exc_info,
+        mask_secrets,
+        _escape_control_characters,
+        structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
+    ]
+
+
+def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace what looks like a secret by its key (`authorization`, `token`, …) or its form (`Bearer …`, `//user:pw@`).
+
+    Not-a-number and infinity become text, which JSON has no numbers for.
+    """
+    return {key: MASK if _is_secret(key) else _masked(value, 0) for key, value in event.items()}
+
+
+def _is_secret(key: object) -> bool:
+    return isinstance(key, str) and not key.endswith(("_file", "_path")) and bool(_SECRET_KEY.search(key))
+
+
+def _masked(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(
+            lambda match: f"{match['scheme'] or match['url']}{MASK}{'@' if match['url'] else ''}", value
+        )
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth < _DEEPEST and isinstance(value, dict):
+        return {str(key): MASK if _is_secret(key) else _masked(inner, depth + 1) for key, inner in value.items()}
+    if depth < _DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        return [_masked(inner, depth + 1) for inner in value]
+    return _masked(str(value), depth)
+
+
+def _order_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: event[key] for key in (*(key for key in _FIRST_KEYS if key in event), *event)}
+
+
+def _escape_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {
+        key: (_CONTROL_BUT_NEWLINE if key == "exception" else _CONTROL).sub(
+            lambda found: found.group().encode("unicode_escape").decode("ascii"), value
+        )
+        if isinstance(value, str)
+        else value
+        for key, value in event.items()
+    }
