@@ -1,0 +1,103 @@
+"""The log: one line per change of state, none while nothing changes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.fleet.model import Fleet
+from exporter.publish.state_log import StateLog
+from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
+
+
+class Source:
+    """Fleets set by hand."""
+
+    def __init__(self) -> None:
+        self.current: Sequence[Fleet] = ()
+
+    def fleets(self) -> Sequence[Fleet]:
+        return self.current
+
+    def now(self) -> float:
+        return NOW
+
+    def wall_now(self) -> float:
+        return WALL_NOW
+
+
+class Watched:
+    """A StateLog and what it says of each new set of fleets."""
+
+    def __init__(self) -> None:
+        self.source = Source()
+        self.log = StateLog(self.source)
+
+    def sees(self, *fleets: Fleet) -> list[dict[str, Any]]:
+        self.source.current = fleets
+        with capture_logs() as lines:
+            self.log.look()
+        return [dict(line) for line in lines]
+
+
+@pytest.fixture
+def watched() -> Watched:
+    watched = Watched()
+    watched.sees(make_fleet([make_snapshot("a"), make_snapshot("b")]))
+    return watched
+
+
+def test_first_sight_is_told() -> None:
+    """A fleet and each of its agents are announced when they are first seen."""
+    lines = Watched().sees(make_fleet([make_snapshot("a")]))
+    assert [line["event"] for line in lines] == ["fleet found", "agent is serving"]
+    assert lines[1]["pod"] == "a"
+    assert lines[1]["was"] is None
+
+
+def test_nothing_is_said_while_nothing_changes(watched: Watched) -> None:
+    """New readings in the same state are no news."""
+    agents = [make_snapshot("a", reading=make_reading(17)), make_snapshot("b", age=10)]
+    assert watched.sees(make_fleet(agents)) == []
+
+
+def test_a_change_of_state_is_one_line_with_its_reason(watched: Watched) -> None:
+    """An agent that lost its control plane is a warning that names it and says why."""
+    agents = [make_snapshot("a", reading=make_reading(connected=False)), make_snapshot("b")]
+    [line] = watched.sees(make_fleet(agents))
+    assert line["event"] == "agent is disconnected"
+    assert line["log_level"] == "warning"
+    assert (line["namespace"], line["fleet"], line["pod"], line["was"]) == ("matillion", "etl", "a", "serving")
+    assert "not connected to the control plane" in line["reason"]
+    assert watched.sees(make_fleet(agents)) == []
+
+
+def test_what_is_expected_is_no_warning(watched: Watched) -> None:
+    """A drain is the normal end of an agent."""
+    agents = [make_snapshot("a", facts=make_facts(draining_time=WALL_NOW - 60)), make_snapshot("b")]
+    [line] = watched.sees(make_fleet(agents))
+    assert (line["event"], line["log_level"]) == ("agent is draining", "info")
+
+
+def test_trust_lost_and_found_again(watched: Watched) -> None:
+    """Withholding the demand is said with its reason, and so is its end."""
+    unseen = make_fleet([make_snapshot("a", age=60), make_snapshot("b", age=60)])
+    withheld = [line for line in watched.sees(unseen) if line["event"].startswith("fleet")]
+    assert [line["event"] for line in withheld] == ["fleet is not trusted, its demand is withheld"]
+    assert withheld[0]["reason"] == "only 0 of 2 agents answer, 50% are needed"
+    again = watched.sees(make_fleet([make_snapshot("a"), make_snapshot("b")]))
+    assert again[0]["event"] == "fleet is trusted again"
+
+
+def test_what_is_gone_is_told_once(watched: Watched) -> None:
+    """Agents and fleets that go are one line each."""
+    lines = watched.sees()
+    assert sorted(line["event"] for line in lines) == ["agent is gone", "agent is gone", "fleet has no agents any more"]
+    assert watched.sees() == []
+
+
+def test_the_same_name_is_not_the_same_agent(watched: Watched) -> None:
+    """A pod made anew under its name is one that went and one that came."""
+    lines = watched.sees(make_fleet([make_snapshot("a", uid="another"), make_snapshot("b")]))
+    assert [line["event"] for line in lines] == ["agent is serving", "agent is gone"]
