@@ -26,12 +26,9 @@ _DEEPEST = 8
 """Nesting at which a value is written as Python shows it; no event of ours comes near."""
 
 _SECRET_KEY = re.compile(
-    r"authorization|cookie|credential|passw(or)?d|passphrase|secret|(^|[_-])(token|(api|access|private)[_-]?key)$",
-    re.IGNORECASE,
+    r"(?i:authorization|cookie|credential|passw(or)?d|passphrase|secret|token$|(^|[_-])(api|access|private)[_-]?key$)"
 )
-_SECRET_TEXT = re.compile(
-    r"(?P<scheme>\b(?:Bearer|Basic)\s+)[A-Za-z0-9+/=._~-]{6,}|(?P<url>://)[^\s/@]+@", re.IGNORECASE
-)
+_SECRET_TEXT = re.compile(r"(?i:(?P<scheme>\b(?:Bearer|Basic)\s+)[A-Za-z0-9+/=._~-]{6,}|(?P<url>://)[^\s/@]+@)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_NEWLINE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 

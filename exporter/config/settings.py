@@ -274,7 +274,10 @@ class ExternalMetricsSettings(Section):
 
 
 class LeaderElectionSettings(Section):
-    """One of several replicas publishes; the others stand by. The times are those of Kubernetes' own components."""
+    """One of several replicas publishes; the others stand by. The times are those of Kubernetes' own components.
+
+    Without effect in this version, in which nothing is left to one replica alone.
+    """
 
     enabled: Flag = True
     """Whether replicas agree on a leader. Without it each one takes itself for the leader."""

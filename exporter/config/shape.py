@@ -3,6 +3,7 @@
 One description serves the error messages, the environment variables and the table in docs/configuration.md.
 """
 
+import inspect
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ class Shape:
         if self.section is not None:
             return "a mapping of keys to values"
         if self.item is not None:
-            return f"a list, each of {self.item.allowed}"
+            return "a list of mappings" if self.item.section else f"a list, each element {self.item.allowed}"
         return _allowed_of(self.holds)
 
 
@@ -120,7 +121,7 @@ def keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[Key]
     for name, field in section.model_fields.items():
         shape = field_shape(field)
         inner = shape.section
-        description = field.description or (inner.__doc__ if inner else None) or ""
+        description = field.description or (inspect.getdoc(inner) if inner else None) or ""
         default = None if field.default is PydanticUndefined else field.default
         yield Key(prefix + name, shape, default, description)
         if inner is not None:

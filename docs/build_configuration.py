@@ -1,0 +1,91 @@
+"""Writes the tables of docs/configuration.md from the settings' own classes.
+
+`python -m docs.build_configuration` writes them; with `--check` it only says whether they are in step, exit 1 if not.
+The prose around the tables is written by hand and left alone.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from exporter.config.checks import NOT_AVAILABLE
+from exporter.config.durations import format_duration
+from exporter.config.shape import Key, keys
+from exporter.config.values import Duration
+from exporter.fleet.model import Endpoint
+
+PAGE = Path(__file__).parent / "configuration.md"
+BEGIN = "<!-- The tables from here on are generated (make docs) from exporter/config/settings.py. -->"
+END = "<!-- End of the generated tables. -->"
+
+
+def render(page: str) -> str:
+    """Return the page with the tables as they should be. Raises ValueError when the page lacks the two marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{PAGE.name} must contain the lines {BEGIN!r} and {END!r}")
+    tables = "\n".join(_tables())
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+
+
+def _tables() -> Iterator[str]:
+    head = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
+    everything = list(keys())
+    yield from head
+    yield from (_row(key) for key in everything if "." not in key.path and key.shape.section is None)
+    for section in everything:
+        if "." not in section.path and section.shape.section is not None:
+            absent = ["Not available in this version.", ""] if section.path in NOT_AVAILABLE else []
+            yield from ("", f"### {section.path}", "", section.description, "", *absent, *head)
+            yield from (_row(key) for key in everything if key.path.startswith(f"{section.path}."))
+
+
+def _row(key: Key) -> str:
+    # How durations are written is said once, above the tables.
+    takes = "section" if key.shape.section is not None else key.shape.allowed.partition(" (such as")[0]
+    return f"| `{key.path}` | {_cell(takes)} | {_cell(_default(key))} | {_cell(key.description)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").strip()
+
+
+def _default(key: Key) -> str:
+    if key.shape.required:
+        return "required"
+    if key.shape.section is not None:
+        return "off" if key.shape.nullable else ""
+    is_duration = any(isinstance(kind, Duration) for kind in key.shape.kinds)
+    return f"`{format_duration(key.default) if is_duration else _yaml(key.default)}`"
+
+
+def _yaml(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Endpoint):
+        return f"{{kind: {value.kind}, port: {value.port}, path: {value.path}}}"
+    if isinstance(value, Enum):
+        return str(value.value)
+    if type(value) is tuple:
+        return f"[{', '.join(_yaml(item) for item in value)}]"
+    return str(value)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write or check the page; return the exit code."""
+    present = PAGE.read_text(encoding="utf-8")
+    wanted = render(present)
+    if wanted == present:
+        return 0
+    if "--check" in arguments:
+        sys.stderr.write(f"docs/{PAGE.name} is not what the settings say; run: python -m docs.build_configuration\n")
+        return 1
+    PAGE.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
