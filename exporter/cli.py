@@ -1,5 +1,7 @@
-"""From the command line to a command and its exit code: 0 good, 1 a check failed or a part died, 2 wrong use or bad
-configuration. An error is one plain sentence, never a traceback.
+"""From the command line to a command and its exit code.
+
+0 is good, 1 a check that failed or a part that died, 2 wrong use or bad configuration. An error is one plain sentence,
+never a traceback.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from exporter import __version__
-from exporter.config import Settings
+from exporter.config import DiscoverySettings, ScrapeSettings, Settings
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.capacity import Policy
@@ -28,7 +28,7 @@ from exporter.publish.state_log import StateLog
 from exporter.scrape.client import Outcome, PageClient
 from exporter.scrape.poller import Poller
 from exporter.scrape.store import SnapshotStore
-from exporter.web.app import WebServer
+from exporter.web.server import WebServer
 
 _log = structlog.get_logger(__name__)
 
@@ -42,15 +42,24 @@ class PartFailedError(Exception):
         super().__init__(f"{part} failed: {cause}")
 
 
-async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], None] = lambda _: None) -> None:
+async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], None] = lambda url: None) -> None:
     """Run the exporter until `stop` is set.
 
-    `started` is called with the URL of the web server once that listens. Raises PartFailedError, and KubeError or
-    OSError for what cannot even be started.
+    `started` is called with the base URL of the web server once that listens. Raises PartFailedError, or KubeError and
+    WebError for what cannot even be started.
     """
     _allow_many_sockets()
     async with AsyncExitStack() as resources:
-        parts = await _build(settings, resources, started)
+        store = SnapshotStore(Policy(**settings.capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
+        metrics = ExporterMetrics(store, outcomes=Outcome, restart_reasons=RestartReason)
+        server = WebServer(settings.web, store, MetricsPage(store, metrics.registry).handle)
+        parts: dict[str, Part] = {
+            **await _discovery(settings.discovery, store, metrics, resources),
+            "scraping": await _scraping(settings.scrape, store, metrics, resources),
+            "state log": StateLog(store).run,
+            "event loop lag": LoopLag(metrics.event_loop_lag).run,
+            "web server": server.run,
+        }
         # What start-up made stays for good; left in the collector's sight it would be walked through again and again.
         gc.collect()
         gc.freeze()
@@ -58,6 +67,8 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_guarded(name, part), name=name) for name, part in parts.items()]
+                await server.started.wait()
+                started(f"{'https' if settings.web.tls else 'http'}://{server.address}")
                 await stop.wait()
                 _log.info("exporter stops")
                 for task in tasks:
@@ -66,36 +77,29 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             raise failures.exceptions[0] from None
 
 
-async def _build(settings: Settings, resources: AsyncExitStack, started: Callable[[str], None]) -> dict[str, Part]:
-    """Return the parts by name, in the order of the way of the data."""
+async def _discovery(
+    settings: DiscoverySettings, store: SnapshotStore, metrics: ExporterMetrics, resources: AsyncExitStack
+) -> dict[str, Part]:
+    """Return the sources of targets that are set up; the store knows from now on whom to wait for."""
     parts: dict[str, Part] = {}
-    kubernetes, static = settings.discovery.kubernetes, settings.discovery.static
-    store = SnapshotStore(policy=Policy(**settings.capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
-    metrics = ExporterMetrics(store, outcomes=Outcome, restart_reasons=RestartReason)
-    if kubernetes.enabled:
+    if settings.kubernetes.enabled:
         kube = await resources.enter_async_context(await KubeClient.connect())
-        pods = PodDiscovery(kubernetes, kube, store, on_restart=metrics.watch_restarted)
+        pods = PodDiscovery(settings.kubernetes, kube, store, on_restart=metrics.watch_restarted)
         store.expect(pods.sources)
         parts["pod discovery"] = pods.run
-    if static.targets or static.file:
-        addresses = StaticDiscovery(static, store)
-        store.expect(addresses.sources)
-        parts["static discovery"] = addresses.run
-    client = await resources.enter_async_context(PageClient(settings.scrape))
-    parts["scraping"] = Poller(
-        settings.scrape,
-        store,
-        client,
-        metrics,
-        monotonic=time.monotonic,
-        phases=random.Random(),  # noqa: S311 - jitter
-    ).run
-    parts["state log"] = StateLog(store).run
-    parts["event loop lag"] = LoopLag(metrics.event_loop_lag).run
-    parts["web server"] = WebServer(
-        settings.web, store, MetricsPage(store, metrics.registry).handle, started=started
-    ).run
+    if settings.static.targets or settings.static.file:
+        static = StaticDiscovery(settings.static, store)
+        store.expect(static.sources)
+        parts["static discovery"] = static.run
     return parts
+
+
+async def _scraping(
+    settings: ScrapeSettings, store: SnapshotStore, metrics: ExporterMetrics, resources: AsyncExitStack
+) -> Part:
+    client = await resources.enter_async_context(PageClient(settings))
+    phases = random.Random()  # noqa: S311 - it spreads scrapes over time, it keeps no secret
+    return Poller(settings, store, client, metrics, monotonic=time.monotonic, phases=phases).run
 
 
 async def _guarded(name: str, part: Part) -> None:

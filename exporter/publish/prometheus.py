@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector
@@ -56,6 +56,7 @@ class ExporterMetrics:
         # A start time per series doubles the page and says no more than process start does. The switch is the process'.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.registry.register(_Discovery(source))
         self._gauge(catalogue.BUILD_INFO).labels(__version__).set(1)
         self._event_loop_lag = self._gauge(catalogue.EVENT_LOOP_LAG)

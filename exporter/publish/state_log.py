@@ -29,6 +29,9 @@ class FleetSource(Protocol):
     def wall_now(self) -> float:
         """Return the present in Unix time."""
 
+    def not_ready_reason(self) -> str | None:
+        """Return what is still missing before figures can be complete."""
+
 
 class StateLog:
     """Compares the fleets with what they were a second ago."""
@@ -39,9 +42,10 @@ class StateLog:
         self._fleets: dict[tuple[str, str], Fleet] = {}
 
     async def run(self) -> None:
-        """Look at the fleets every second, until cancelled."""
+        """Look at the fleets every second, until cancelled. What is not complete yet after a start is no news."""
         while True:
-            self.look()
+            if self._source.not_ready_reason() is None:
+                self.look()
             await asyncio.sleep(_LOOK_EVERY)
 
     def look(self) -> None:

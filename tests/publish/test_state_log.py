@@ -1,5 +1,6 @@
 """The log: one line per change of state, none while nothing changes."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ class Source:
 
     def __init__(self) -> None:
         self.current: Sequence[Fleet] = ()
+        self.missing: str | None = None
 
     def fleets(self) -> Sequence[Fleet]:
         return self.current
@@ -25,6 +27,9 @@ class Source:
 
     def wall_now(self) -> float:
         return WALL_NOW
+
+    def not_ready_reason(self) -> str | None:
+        return self.missing
 
 
 class Watched:
@@ -101,3 +106,18 @@ def test_the_same_name_is_not_the_same_agent(watched: Watched) -> None:
     """A pod made anew under its name is one that went and one that came."""
     lines = watched.sees(make_fleet([make_snapshot("a", uid="another"), make_snapshot("b")]))
     assert [line["event"] for line in lines] == ["agent is serving", "agent is gone"]
+
+
+@pytest.mark.looptime
+async def test_the_first_round_is_waited_for() -> None:
+    """After a start nothing is said until every agent was asked once: not yet scraped is not unreachable."""
+    source = Source()
+    source.current, source.missing = (make_fleet([make_snapshot(never_read=True)]),), "first scrape round"
+    with capture_logs() as lines:
+        running = asyncio.create_task(StateLog(source).run())
+        await asyncio.sleep(10)
+        assert lines == []
+        source.current, source.missing = (make_fleet([make_snapshot()]),), None
+        await asyncio.sleep(2)
+        running.cancel()
+    assert [line["event"] for line in lines] == ["fleet found", "agent is serving"]
