@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
-from exporter.fleet.exposition import Labels, Page, Sample, Wanted
+from exporter.fleet.exposition import Labels, Page, Wanted
 from exporter.fleet.model import Dialect, Reading
 
 
@@ -83,10 +83,21 @@ WANTED = Wanted(name for vocabulary in _VOCABULARIES.values() for name in vocabu
 """The families to read from any agent's page."""
 
 
-_SHARED = frozenset.intersection(*(frozenset(vocabulary.names()) for vocabulary in _VOCABULARIES.values()))
-_TELLING = {dialect: frozenset(vocabulary.names()) - _SHARED for dialect, vocabulary in _VOCABULARIES.items()}
+_AGENTS_OWN = frozenset(
+    name
+    for vocabulary in _VOCABULARIES.values()
+    for name in vocabulary.names()
+    if name not in (vocabulary.heap_used, vocabulary.heap_limit)
+)
+"""What only an agent says; every JVM tells of its heap."""
+
+# From here up a double does not count by ones any more, so no count can be that high; the bound also keeps the sum over
+# a fleet finite.
+_HIGHEST_COUNT = 2.0**53
 # Longer than any version or commit hash; the bound is for a hostile page, since both become labels.
 _LONGEST_VERSION = 128
+_NO_LIMIT = -1.0
+"""How Micrometer, after Java's MemoryUsage, says that a pool may grow as it likes."""
 
 
 class NotAnAgentError(Exception):
@@ -101,7 +112,8 @@ def interpret(page: Page) -> Reading:
     """Return what the page says of the agent.
 
     A family in several series is the sum where it counts something, and must agree where it does not: an agent that is
-    said to be both connected and not is neither, it is unknown. NaN and infinities are unknown.
+    said to be both connected and not is neither, it is unknown. NaN, infinities and negative counts are unknown, and
+    with them the sum they are part of.
 
     Raises NotAnAgentError or NoTaskCountError.
     """
@@ -109,70 +121,72 @@ def interpret(page: Page) -> Reading:
     for sample in page.samples:
         # The same series twice: the later line counts, it is not a second agent.
         by_name.setdefault(sample.name, {})[sample.labels] = sample.value
-    dialect = _dialect(by_name)
+    dialect, tasks_active = _dialect(by_name)
     names = _VOCABULARIES[dialect]
 
-    def total(name: bytes | None) -> float | None:
-        return _sum(by_name[name].values()) if name in by_name else None
+    def series(name: bytes | None) -> Mapping[Labels, float]:
+        return by_name.get(name, {}) if name is not None else {}
 
-    def agreed(name: bytes) -> float | None:
-        values = set(by_name.get(name, {}).values())
-        value = values.pop() if len(values) == 1 else None
-        return value if value is not None and isfinite(value) else None
-
-    tasks_active = _count(total(names.tasks_active))
-    if tasks_active is None:
-        raise NoTaskCountError
-    status, connected = agreed(names.status), agreed(names.connected)
-    version = _version(page.samples, names.version)
+    status, connected = _agreed(series(names.status)), _agreed(series(names.connected))
+    builds = [dict(sample.labels) for sample in page.samples if sample.name in names.version]
     return Reading(
         dialect=dialect,
         tasks_active=tasks_active,
-        tasks_queued=_count(total(names.tasks_queued)),
+        tasks_queued=_total(series(names.tasks_queued)),
         status=int(status) if status is not None and status.is_integer() else None,
         connected={0.0: False, 1.0: True}.get(connected) if connected is not None else None,
-        requests_active=_count(total(names.requests_active)),
-        sessions_open=_count(total(names.sessions_open)),
-        busyness_score=total(names.busyness_score),
-        heap_used_bytes=_heap(by_name.get(names.heap_used, {}), names.heap_label),
-        heap_limit_bytes=_heap(by_name.get(names.heap_limit, {}), names.heap_label),
-        version=_short(version.get("version")),
-        commit=_short(version.get("commit_hash")),
+        requests_active=_total(series(names.requests_active)),
+        sessions_open=_total(series(names.sessions_open)),
+        busyness_score=_agreed(series(names.busyness_score)),
+        heap_used_bytes=_total(_heap(series(names.heap_used), names.heap_label)),
+        heap_limit_bytes=_total(_limited(_heap(series(names.heap_limit), names.heap_label))),
+        version=_agreed_text(builds, "version"),
+        commit=_agreed_text(builds, "commit_hash"),
     )
 
 
-def _dialect(present: Iterable[bytes]) -> Dialect:
-    """Return the dialect of a page with the families `present`; OpenTelemetry says more, so it goes before."""
-    for dialect, own in _TELLING.items():
-        if not own.isdisjoint(present):
-            return dialect
-    raise NotAnAgentError
+def _dialect(by_name: Mapping[bytes, Mapping[Labels, float]]) -> tuple[Dialect, float]:
+    """Return the dialect to read a page in, and its count of executing tasks.
 
-
-def _sum(values: Iterable[float]) -> float | None:
-    """Return the sum; unknown as soon as one part is."""
-    total = sum(values)
-    return total if isfinite(total) else None
-
-
-def _count(value: float | None) -> float | None:
-    """Return a count of things; a negative one is unknown."""
-    return value if value is not None and value >= 0 else None
-
-
-def _heap(pools: Mapping[Labels, float], type_label: str) -> float | None:
-    """Return the bytes of all heap pools; unknown if there is none.
-
-    A pool without a limit has no series (OpenTelemetry) or says -1 (Micrometer). G1 gives the limit of the whole heap
-    to its old generation and none to the others, so the pools that do have one are what adds up.
+    Where a page speaks both, OpenTelemetry says more, so it goes before; but only one with a usable count will do.
     """
-    sizes = [size for labels, size in pools.items() if (type_label, "heap") in labels and not size < 0]
-    return _sum(sizes) if sizes else None
+    for dialect, names in _VOCABULARIES.items():
+        tasks_active = _total(by_name.get(names.tasks_active, {}))
+        if tasks_active is not None:
+            return dialect, tasks_active
+    raise NotAnAgentError if _AGENTS_OWN.isdisjoint(by_name) else NoTaskCountError
 
 
-def _version(samples: Iterable[Sample], names: tuple[bytes, ...]) -> dict[str, str]:
-    return next((dict(sample.labels) for sample in samples if sample.name in names), {})
+def _total(series: Mapping[Labels, float]) -> float | None:
+    """Return the sum of a count's series; unknown if there is none or one of them is no count."""
+    # NaN is in no range.
+    if not series or not all(0 <= value < _HIGHEST_COUNT for value in series.values()):
+        return None
+    return sum(series.values(), start=0.0)
 
 
-def _short(text: str | None) -> str | None:
-    return text if text and len(text) <= _LONGEST_VERSION else None
+def _agreed(series: Mapping[Labels, float]) -> float | None:
+    """Return the one value of all series; unknown if they differ, or it is no number."""
+    values = set(series.values())
+    value = values.pop() if len(values) == 1 else None
+    return value if value is not None and isfinite(value) else None
+
+
+def _heap(pools: Mapping[Labels, float], type_label: str) -> Mapping[Labels, float]:
+    return {labels: size for labels, size in pools.items() if (type_label, "heap") in labels}
+
+
+def _limited(pools: Mapping[Labels, float]) -> Mapping[Labels, float]:
+    """Return the pools that have a limit.
+
+    One without has no series (OpenTelemetry) or says -1 (Micrometer). G1 gives the limit of the whole heap to its old
+    generation and none to the others, so the pools that do have one are what adds up.
+    """
+    return {labels: limit for labels, limit in pools.items() if limit != _NO_LIMIT}
+
+
+def _agreed_text(builds: Iterable[Mapping[str, str]], label: str) -> str | None:
+    """Return the one text of a label that is given; unknown if there are several, or it is too long to be one."""
+    texts = {text for build in builds if (text := build.get(label))}
+    text = texts.pop() if len(texts) == 1 else None
+    return text if text is not None and len(text) <= _LONGEST_VERSION else None
