@@ -7,9 +7,9 @@ never a traceback.
 import argparse
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from sys import stderr
 from typing import Any
 
 from exporter import __version__, service
@@ -27,10 +27,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return command(options)
     except ConfigError as error:
-        print(error, file=stderr)
+        print(error, file=sys.stderr)
         return WRONG_USE
     except (service.PartFailedError, KubeError, OSError) as error:
-        print(f"fleet-exporter: {error}", file=stderr)
+        print(f"fleet-exporter: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return FAILED

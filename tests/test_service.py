@@ -1,0 +1,145 @@
+"""The process: starts, ends on a signal, and does not half live on when a part of it dies."""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from tests.fakes.ports import free_port
+
+pytestmark = pytest.mark.slow
+
+
+class Exporter:
+    """A real `fleet-exporter run` in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Return status and body; the body as JSON where it is that."""
+        async with ClientSession() as session, session.get(self.url + path) as answer:
+            return answer.status, await (answer.json() if answer.content_type == "application/json" else answer.text())
+
+    async def ready(self) -> None:
+        """Wait until /readyz says so."""
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    status, _ = await self.get("/readyz")
+                except OSError:
+                    status = 0
+                if status == 200:
+                    return
+                await asyncio.sleep(0.05)
+
+    async def end(self) -> tuple[int, list[dict[str, Any]]]:
+        """Return the exit code and the lines of the log, once the process has ended."""
+        _, log = await asyncio.wait_for(self.process.communicate(), 20)
+        assert self.process.returncode is not None
+        return self.process.returncode, [json.loads(line) for line in log.splitlines() if line.startswith(b"{")]
+
+
+@asynccontextmanager
+async def exporter(tmp_path: Path, settings: dict[str, Any]) -> AsyncIterator[Exporter]:
+    """Run the exporter with these settings on a free port."""
+    port = free_port()
+    config = tmp_path / "config.yaml"
+    # JSON is YAML.
+    config.write_text(json.dumps({"web": {"listen": f"127.0.0.1:{port}"}, "log": {"format": "json"}} | settings))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "exporter", "run", "--config", str(config),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield Exporter(process, f"http://127.0.0.1:{port}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+NOBODY = {"discovery": {"static": {"targets": [{"address": "127.99.0.1", "fleet": "f", "namespace": "n", "pod": "p"}]}}}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM or SIGINT: under five seconds, exit 0, also while a client holds a connection open."""
+    settings = NOBODY | {"scrape": {"interval": "1s", "timeout": "1s"}}
+    async with exporter(tmp_path, settings) as running, ClientSession() as client:
+        await running.ready()
+        async with client.get(running.url + "/metrics") as answer:
+            assert answer.status == 200
+        started = asyncio.get_running_loop().time()
+        running.process.send_signal(number)
+        code, log = await running.end()
+        assert asyncio.get_running_loop().time() - started < 5
+    assert code == 0
+    assert log[-1]["event"] == "exporter stops"
+
+
+async def test_a_signal_while_an_agent_hangs(tmp_path: Path) -> None:
+    """A scrape that waits for an agent does not hold up the end."""
+    listening = socket.create_server(("127.99.0.2", 0))
+    address = f"127.99.0.2:{listening.getsockname()[1]}"
+    settings = {
+        "discovery": {"static": {"targets": [{"address": address}]}},
+        "scrape": {"interval": "30s", "timeout": "30s"},
+        "capacity": {"stale_after": "90s"},
+    }
+    with listening:
+        async with exporter(tmp_path, settings) as running:
+            connection, _ = await asyncio.get_running_loop().run_in_executor(None, listening.accept)
+            with connection:
+                running.process.terminate()
+                code, _ = await asyncio.wait_for(running.end(), 5)
+    assert code == 0
+
+
+async def test_an_agent_that_does_not_answer_is_not_zero(tmp_path: Path) -> None:
+    """With nothing to see there is no demand anywhere: no series, and 503 with the reason."""
+    async with exporter(tmp_path, NOBODY | {"scrape": {"interval": "200ms", "timeout": "100ms"}}) as running:
+        await running.ready()
+        _, page = await running.get("/metrics")
+        assert "matillion_fleet_demand_tasks" not in page
+        assert "matillion_fleet_tasks_active" not in page
+        assert 'matillion_fleet_trusted{namespace="n",fleet="f"} 0.0' in page
+        status, answer = await running.get("/api/v1/fleets/n/f/demand")
+    assert status == 503
+    assert "only 0 of 1 agents answer" in answer["error"]
+
+
+async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    """A part that cannot start ends the process with 1, a log line that names the part, and a sentence."""
+    async with exporter(tmp_path, NOBODY) as first:
+        await first.ready()
+        second = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "exporter", "run", "--config", str(tmp_path / "config.yaml"),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, log = await asyncio.wait_for(second.communicate(), 20)
+    assert second.returncode == 1
+    critical, last = log.decode().splitlines()[-2:]
+    assert json.loads(critical)["part"] == "web server"
+    assert last.startswith("fleet-exporter: web server failed: cannot listen on 127.0.0.1:")
+    assert "another program listens there" in last
+
+
+async def test_no_cluster_to_log_in_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes discovery without credentials ends with 1 and says where they were looked for."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    async with exporter(tmp_path, {"discovery": {"kubernetes": {"enabled": True}}}) as running:
+        _, output = await asyncio.wait_for(running.process.communicate(), 20)
+    assert running.process.returncode == 1
+    [line] = output.decode().splitlines()
+    assert line.startswith(f"fleet-exporter: No credentials for Kubernetes: there is no kubeconfig at {tmp_path}/none")
