@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, Fleet
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, Fleet, Reading
 
 _SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
 _NO_ANSWER_OWED = (AgentState.DRAINING, AgentState.STARTING)
+_OUT_OF_WORK = (AgentState.STOPPED, AgentState.DISCONNECTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +40,19 @@ def judge(snapshot: AgentSnapshot, policy: Policy, now: float) -> Agent:
 
 
 def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float) -> AgentState:
-    facts, reading = snapshot.target.facts, snapshot.reading
+    facts = snapshot.target.facts
     if facts is not None and facts.draining_time is not None:
         return AgentState.DRAINING
-    if fresh and reading is not None and reading.status in _SHUTTING_DOWN:
+    if snapshot.reading is None:
+        booting = snapshot.target.address is None or _still_booting(snapshot, policy, now)
+        return AgentState.STARTING if booting else AgentState.UNREACHABLE
+    return _said(snapshot.reading) if fresh else AgentState.UNREACHABLE
+
+
+def _said(reading: Reading) -> AgentState:
+    """Return the state an agent is in by its own words."""
+    if reading.status in _SHUTTING_DOWN:
         return AgentState.DRAINING
-    if snapshot.target.address is None or (reading is None and _still_booting(snapshot, policy, now)):
-        return AgentState.STARTING
-    if not fresh or reading is None:
-        return AgentState.UNREACHABLE
     if reading.status == AgentStatus.STOPPED:
         return AgentState.STOPPED
     return AgentState.DISCONNECTED if reading.connected is False else AgentState.SERVING
@@ -80,25 +85,18 @@ def aggregate(
         )
     )
     states = Counter(agent.state for agent in agents)
-    serving = [agent for agent in agents if agent.state is AgentState.SERVING]
     expected = [agent for agent in agents if agent.state not in _NO_ANSWER_OWED]
-    fresh = [agent for agent in expected if agent.fresh]
-    working = _active_tasks(agent for agent in agents if agent.state is not AgentState.DRAINING)
-    queues = [
-        agent.snapshot.reading.tasks_queued
-        for agent in agents
-        if agent.fresh and agent.snapshot.reading is not None and agent.snapshot.reading.tasks_queued is not None
+    answering = sum(agent.fresh for agent in expected)
+    coverage = answering / len(expected) if expected else 1.0
+    working = _active(agent for agent in agents if agent.state is not AgentState.DRAINING)
+    serving = [
+        reading.tasks_active for reading in _readings(agent for agent in agents if agent.state is AgentState.SERVING)
     ]
+    queues = [reading.tasks_queued for reading in _readings(agents) if reading.tasks_queued is not None]
     tasks_queued = sum(queues) if queues else None
-    lost = [agent for agent in agents if _is_lost(agent)]
-    held = sum(
-        _held(agent, policy, now) for agent in agents if agent.state is AgentState.UNREACHABLE and not _is_lost(agent)
-    )
-    replaceable = min(len(lost), _ceil(policy.max_replaced * len(serving)))
-    replacement = float(policy.target_tasks_per_agent * replaceable)
-    coverage = len(fresh) / len(expected) if expected else 1.0
+    held = sum((_held(agent, policy, now) for agent in agents), start=0.0)
+    replacement = _replacement(agents, policy, now)
     counted_at = [agent.snapshot.read_at for agent in agents if agent.fresh and agent.snapshot.read_at is not None]
-    serving_tasks = [agent.snapshot.reading.tasks_active for agent in serving if agent.snapshot.reading is not None]
     return Fleet(
         namespace=namespace,
         name=name,
@@ -107,47 +105,70 @@ def aggregate(
         tasks_per_agent=policy.tasks_per_agent,
         target_tasks_per_agent=policy.target_tasks_per_agent,
         capacity_tasks=policy.tasks_per_agent * len(serving),
-        tasks_active=None if expected and not fresh else working,
-        tasks_draining=_active_tasks(agent for agent in agents if agent.state is AgentState.DRAINING),
+        tasks_active=None if expected and not answering else working,
+        tasks_draining=_active(agent for agent in agents if agent.state is AgentState.DRAINING),
         tasks_queued=tasks_queued,
-        free_slots=sum(max(0.0, policy.tasks_per_agent - tasks) for tasks in serving_tasks),
-        agents_saturated=sum(tasks >= policy.tasks_per_agent for tasks in serving_tasks),
+        free_slots=sum((max(0.0, policy.tasks_per_agent - tasks) for tasks in serving), start=0.0),
+        agents_saturated=sum(tasks >= policy.tasks_per_agent for tasks in serving),
         held_tasks=held,
         replacement_tasks=replacement,
         coverage=coverage,
         sync_age=sync_age,
         read_age=now - min(counted_at) if counted_at else None,
-        untrusted_reason=_untrusted_reason(len(fresh), len(expected), coverage, sync_age, policy),
+        untrusted_reason=_untrusted_reason(answering, len(expected), coverage, sync_age, policy),
         demand=working + (tasks_queued or 0.0) + held + replacement,
     )
 
 
-def _active_tasks(agents: Iterable[Agent]) -> float:
-    return sum(
-        (agent.snapshot.reading.tasks_active for agent in agents if agent.fresh and agent.snapshot.reading is not None),
-        start=0.0,
-    )
+def _readings(agents: Iterable[Agent]) -> list[Reading]:
+    """Return the readings that still count."""
+    return [agent.snapshot.reading for agent in agents if agent.fresh and agent.snapshot.reading is not None]
 
 
-def _is_lost(agent: Agent) -> bool:
-    """Whether the pod fills a replica but gives no slot, so that a scaler must ask for one more."""
-    if agent.state is AgentState.DRAINING:
-        return False
+def _active(agents: Iterable[Agent]) -> float:
+    return sum((reading.tasks_active for reading in _readings(agents)), start=0.0)
+
+
+def _crash_looping(agent: Agent) -> bool:
     facts = agent.snapshot.target.facts
-    crash_looping = facts is not None and facts.crash_looping
-    return crash_looping or agent.state in (AgentState.STOPPED, AgentState.DISCONNECTED)
+    return facts is not None and facts.crash_looping
+
+
+def _last_known(agent: Agent, policy: Policy, now: float) -> Reading | None:
+    """Return what an agent that cannot be seen is still taken to be doing.
+
+    None when the policy does not hold on to it, when it is too old, and when Kubernetes knows that it came to an end.
+    """
+    read_at = agent.snapshot.read_at
+    if policy.unknown_agents != "hold" or _crash_looping(agent):
+        return None
+    return agent.snapshot.reading if read_at is not None and now - read_at <= policy.forget_after else None
 
 
 def _held(agent: Agent, policy: Policy, now: float) -> float:
     """Return the work an agent that cannot be seen is taken to have, running and queued."""
-    if policy.unknown_agents == "ignore":
+    if agent.state is not AgentState.UNREACHABLE or _crash_looping(agent) or policy.unknown_agents == "ignore":
         return 0.0
     if policy.unknown_agents == "full":
         return float(policy.tasks_per_agent)
-    reading, read_at = agent.snapshot.reading, agent.snapshot.read_at
-    if reading is None or read_at is None or now - read_at > policy.forget_after:
-        return float(policy.target_tasks_per_agent)
-    return reading.tasks_active + (reading.tasks_queued or 0.0)
+    known = _last_known(agent, policy, now)
+    return float(policy.target_tasks_per_agent) if known is None else known.tasks_active + (known.tasks_queued or 0.0)
+
+
+def _replacement(agents: Iterable[Agent], policy: Policy, now: float) -> float:
+    """Return the room to ask for in place of pods that fill a replica but give no slot.
+
+    An agent that cannot be seen keeps the standing it had: neither it nor the bound, which follows the agents that
+    serve, may lower demand by going out of sight.
+    """
+    lost = serving = 0
+    for agent in agents:
+        standing = agent.state
+        if standing is AgentState.UNREACHABLE and (known := _last_known(agent, policy, now)) is not None:
+            standing = _said(known)
+        serving += standing is AgentState.SERVING
+        lost += standing in _OUT_OF_WORK or (_crash_looping(agent) and agent.state is not AgentState.DRAINING)
+    return float(policy.target_tasks_per_agent * min(lost, _ceil(policy.max_replaced * serving)))
 
 
 def _untrusted_reason(fresh: int, expected: int, coverage: float, sync_age: float, policy: Policy) -> str | None:

@@ -1,0 +1,464 @@
+"""The state of an agent and every definition of what a fleet adds up to, by example."""
+
+from typing import Any
+
+import pytest
+
+from exporter.fleet.capacity import Policy, judge
+from exporter.fleet.model import AgentSnapshot, AgentState, AgentStatus, Fleet
+from tests.factories import NOW, POLICY, make_facts, make_fleet, make_reading, make_snapshot
+
+DRAINING, STARTING, UNREACHABLE = AgentState.DRAINING, AgentState.STARTING, AgentState.UNREACHABLE
+STOPPED, DISCONNECTED, SERVING = AgentState.STOPPED, AgentState.DISCONNECTED, AgentState.SERVING
+CRASHED = "CrashLoopBackOff"
+
+
+def state(snapshot: AgentSnapshot) -> AgentState:
+    return judge(snapshot, POLICY, NOW).state
+
+
+def agents(count: int, tasks: float = 12.0, **fields: Any) -> list[AgentSnapshot]:
+    """Agents alike; `queued` is what each of them has waiting."""
+    stem = f"{len(fields)}-{tasks}-{'-'.join(map(str, fields.values()))}"
+    reading = {name: fields.pop(name) for name in ("status", "connected") if name in fields}
+    queued = fields.pop("queued", None)
+    said = make_reading(tasks, tasks_queued=queued, **reading)
+    return [
+        make_snapshot(f"{stem}-{i}", reading=None if fields.get("never_read") else said, **fields) for i in range(count)
+    ]
+
+
+def fleet(*groups: list[AgentSnapshot], policy: Policy = POLICY, **fields: Any) -> Fleet:
+    return make_fleet([snapshot for group in groups for snapshot in group], policy=policy, **fields)
+
+
+def deleted(**fields: Any) -> dict[str, Any]:
+    return {"facts": make_facts(draining_time=1.0, **fields)}
+
+
+# -- the state of an agent ---------------------------------------------------------------------------------------------
+
+READY_NOW = make_facts(ready_since=NOW - 30)
+READY_BEFORE = make_facts(ready_since=NOW - 30.5)
+NOT_READY = make_facts(ready=False)
+
+
+@pytest.mark.parametrize(
+    ("expected", "fields"),
+    [
+        # a deletion outranks everything
+        (DRAINING, {"facts": make_facts(draining_time=1.0)}),
+        (DRAINING, {"facts": make_facts(draining_time=0.0)}),
+        (DRAINING, {"facts": make_facts(draining_time=1.0), "age": 9999.0}),
+        (DRAINING, {"facts": make_facts(draining_time=1.0, ready=False), "never_read": True, "address": None}),
+        (DRAINING, {"facts": make_facts(draining_time=1.0), "reading": make_reading(status=AgentStatus.STOPPED)}),
+        (DRAINING, {"facts": make_facts(draining_time=1.0), "reading": make_reading(connected=False)}),
+        # what the agent says of its own end
+        (DRAINING, {"reading": make_reading(status=AgentStatus.PENDING_SHUTDOWN)}),
+        (DRAINING, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN, connected=False)}),
+        (DRAINING, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN), "age": 30.0}),
+        (UNREACHABLE, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN), "age": 30.5}),
+        # not there yet
+        (STARTING, {"never_read": True, "address": None}),
+        (STARTING, {"never_read": True, "address": None, "facts": READY_BEFORE}),
+        (STARTING, {"never_read": True, "facts": NOT_READY}),
+        (STARTING, {"never_read": True, "facts": READY_NOW}),
+        (STARTING, {"never_read": True, "facts": make_facts(ready=True, ready_since=None)}),
+        (STARTING, {"never_read": True, "facts": make_facts(ready=False, ready_since=NOW - 999)}),
+        # should answer and does not
+        (UNREACHABLE, {"never_read": True}),
+        (UNREACHABLE, {"never_read": True, "facts": READY_BEFORE}),
+        (UNREACHABLE, {"age": 30.5}),
+        (UNREACHABLE, {"age": 30.5, "facts": NOT_READY}),
+        (UNREACHABLE, {"age": 30.5, "facts": READY_NOW}),
+        (UNREACHABLE, {"age": 30.5, "reading": make_reading(status=AgentStatus.STOPPED)}),
+        (UNREACHABLE, {"age": 30.5, "reading": make_reading(connected=False)}),
+        (UNREACHABLE, {"age": 30.5, "address": None}),
+        # answers, and does not work
+        (STOPPED, {"reading": make_reading(status=AgentStatus.STOPPED)}),
+        (STOPPED, {"reading": make_reading(status=AgentStatus.STOPPED, connected=False)}),
+        (DISCONNECTED, {"reading": make_reading(connected=False)}),
+        (DISCONNECTED, {"reading": make_reading(status=None, connected=False)}),
+        # everything else
+        (SERVING, {}),
+        (SERVING, {"age": 0.0}),
+        (SERVING, {"age": 30.0}),
+        (SERVING, {"facts": NOT_READY}),
+        (SERVING, {"address": None}),
+        (SERVING, {"reading": make_reading(status=None, connected=None)}),
+        (SERVING, {"reading": make_reading(status=7)}),
+        (SERVING, {"error": "timeout"}),
+        (SERVING, {"facts": make_facts(waiting_reason=CRASHED)}),
+    ],
+)
+def test_state_is_the_first_that_applies(expected: AgentState, fields: dict[str, Any]) -> None:
+    """Row by row down the table of states, each at its boundary."""
+    assert state(make_snapshot(**fields)) is expected
+
+
+@pytest.mark.parametrize(("age", "fresh"), [(0.0, True), (30.0, True), (30.5, False)])
+def test_a_reading_counts_until_it_is_stale(age: float, fresh: bool) -> None:
+    """`stale_after` is the last instant at which a reading counts."""
+    assert judge(make_snapshot(age=age), POLICY, NOW).fresh is fresh
+
+
+def test_an_agent_that_was_never_read_is_not_fresh() -> None:
+    """No reading is no fresh reading."""
+    assert judge(make_snapshot(never_read=True), POLICY, NOW).fresh is False
+
+
+def test_stale_after_is_the_policy_s() -> None:
+    """The boundary moves with the setting, for readings and for readiness."""
+    patient = Policy(stale_after=60.0)
+    assert judge(make_snapshot(age=60.0), patient, NOW).state is SERVING
+    ready = make_facts(ready_since=NOW - 60)
+    assert judge(make_snapshot(never_read=True, facts=ready), patient, NOW).state is STARTING
+
+
+# -- what a fleet adds up to -------------------------------------------------------------------------------------------
+
+
+def test_an_empty_fleet() -> None:
+    """Nothing needs nothing, and that is known: 0, not None."""
+    result = make_fleet([])
+    assert (result.capacity_tasks, result.tasks_active, result.tasks_queued, result.free_slots) == (0, 0.0, None, 0.0)
+    assert (result.coverage, result.trusted, result.demand_tasks, result.desired_agents) == (1.0, True, 0.0, 0)
+    assert (result.read_age, result.tasks_draining, result.held_tasks, result.replacement_tasks) == (None, 0, 0, 0)
+    assert result.states == dict.fromkeys(AgentState, 0)
+    assert result.agents == ()
+
+
+def test_a_healthy_fleet() -> None:
+    """Three agents at work, one of them past its slots: every figure of the fleet."""
+    result = fleet(agents(1, 12, queued=1.0), agents(1, 20, queued=0.0), agents(1, 25, queued=4.0), sync_age=3.0)
+    assert (result.namespace, result.name) == ("matillion", "etl")
+    assert (result.tasks_per_agent, result.target_tasks_per_agent) == (20, 16)
+    assert result.states == dict.fromkeys(AgentState, 0) | {SERVING: 3}
+    assert result.capacity_tasks == 60
+    assert result.tasks_active == 57.0
+    assert result.tasks_queued == 5.0
+    assert result.tasks_draining == 0.0
+    assert result.free_slots == 8.0
+    assert result.agents_saturated == 2
+    assert (result.held_tasks, result.replacement_tasks) == (0.0, 0.0)
+    assert result.demand_tasks == result.demand == 62.0
+    assert result.desired_agents == 4
+    assert (result.coverage, result.sync_age, result.read_age) == (1.0, 3.0, 1.0)
+    assert (result.trusted, result.untrusted_reason) == (True, None)
+
+
+def test_agents_are_sorted_by_pod_then_uid() -> None:
+    """What a person and a series see does not jump about."""
+    mixed = [make_snapshot("b"), make_snapshot("a", uid="2"), make_snapshot("c"), make_snapshot("a", uid="1")]
+    order = [(agent.snapshot.target.pod, agent.snapshot.target.uid) for agent in make_fleet(mixed).agents]
+    assert order == [("a", "1"), ("a", "2"), ("b", "uid-b"), ("c", "uid-c")]
+
+
+def test_capacity_and_free_slots_are_of_serving_agents_only() -> None:
+    """A pod gives slots only while it takes work."""
+    result = fleet(
+        agents(2, 5),
+        agents(1, 3, connected=False),
+        agents(1, 3, status=AgentStatus.STOPPED),
+        agents(1, 3, age=31.0),
+        agents(1, 3, **deleted()),
+        agents(1, 3, never_read=True, facts=NOT_READY),
+    )
+    assert result.states == dict.fromkeys(AgentState, 1) | {SERVING: 2}
+    assert (result.capacity_tasks, result.free_slots, result.agents_saturated) == (40, 30.0, 0)
+
+
+def test_saturation_counts_serving_agents_only() -> None:
+    """An agent at its limit that takes no work is not what saturates a fleet."""
+    assert fleet(agents(1, 20), agents(1, 20, connected=False), agents(1, 19.5)).agents_saturated == 1
+
+
+def test_active_tasks_are_of_all_that_do_not_drain() -> None:
+    """An agent cut off from the control plane still runs its tasks; a draining one's are counted apart."""
+    result = fleet(
+        agents(1, 5),
+        agents(1, 3, connected=False),
+        agents(1, 2, status=AgentStatus.STOPPED),
+        agents(1, 7, **deleted()),
+        agents(1, 9, status=AgentStatus.SHUTTING_DOWN),
+        agents(1, 100, age=31.0),
+    )
+    assert (result.tasks_active, result.tasks_draining) == (10.0, 16.0)
+
+
+def test_a_draining_agent_s_old_count_is_not_shown() -> None:
+    """Tasks of a draining agent that is not seen are not known to be there any more."""
+    assert fleet(agents(1, 7, age=31.0, **deleted())).tasks_draining == 0.0
+
+
+@pytest.mark.parametrize("silent", [{"age": 31.0}, {"never_read": True}])
+def test_active_tasks_are_unknown_when_no_agent_answers(silent: dict[str, Any]) -> None:
+    """Agents should answer and none does: their sum is not 0."""
+    assert fleet(agents(3, 5, **silent), agents(1, 4, **deleted())).tasks_active is None
+    assert fleet(agents(3, 5, **silent), agents(1, 4)).tasks_active == 4.0
+
+
+def test_active_tasks_are_none_at_all_where_no_agent_should_answer() -> None:
+    """Pods that start or drain owe no answer, so 0 is the truth."""
+    assert fleet(agents(2, never_read=True, facts=NOT_READY), agents(1, 4, **deleted())).tasks_active == 0.0
+
+
+def test_queue_is_of_those_that_report_one() -> None:
+    """Legacy agents say nothing of a queue; old readings count no more; a draining agent's waiting work does."""
+    assert fleet(agents(2, queued=None)).tasks_queued is None
+    assert fleet(agents(2, queued=None), agents(1, queued=0.0)).tasks_queued == 0.0
+    assert fleet(agents(2, queued=3.0), agents(1, queued=4.0, **deleted())).tasks_queued == 10.0
+    assert fleet(agents(2, queued=None), agents(1, queued=9.0, age=31.0)).tasks_queued is None
+
+
+def test_an_absent_queue_adds_nothing_to_demand() -> None:
+    """A fleet of legacy agents has a demand."""
+    assert fleet(agents(2, 5, queued=None)).demand_tasks == 10.0
+
+
+def test_read_age_is_that_of_the_oldest_reading_that_counts() -> None:
+    """The figures are as old as their oldest part; readings that do not count do not age them."""
+    assert fleet(agents(1, age=2.0), agents(1, age=9.0), agents(1, age=500.0)).read_age == 9.0
+    assert fleet(agents(1, age=500.0)).read_age is None
+
+
+# -- agents that cannot be seen ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "held"), [(31.0, 14.0), (600.0, 14.0), (600.5, 16.0)], ids=["just stale", "last remembered", "forgotten"]
+)
+def test_hold_keeps_the_last_known_work_then_the_target(age: float, held: float) -> None:
+    """Running and queued work as last said, until it is too old to mean anything."""
+    assert fleet(agents(1, 11, queued=3.0, age=age)).held_tasks == held
+
+
+def test_hold_does_not_need_a_queue() -> None:
+    """A legacy agent's last known work is what it ran."""
+    assert fleet(agents(1, 11, queued=None, age=31.0)).held_tasks == 11.0
+
+
+def test_hold_takes_the_target_for_an_agent_never_seen() -> None:
+    """Nothing is known of it but that it fills a replica."""
+    assert fleet(agents(2, never_read=True)).held_tasks == 32.0
+
+
+@pytest.mark.parametrize(("unknown", "held"), [("hold", 9.0 + 16.0), ("full", 40.0), ("ignore", 0.0)])
+def test_unknown_agents_are_a_matter_of_policy(unknown: Any, held: float) -> None:
+    """Held at the last known, taken for full, or left out."""
+    result = fleet(agents(1, 9, age=31.0), agents(1, never_read=True), policy=Policy(unknown_agents=unknown))
+    assert result.held_tasks == held
+
+
+def test_only_unreachable_agents_are_held() -> None:
+    """Nothing is held for what is seen, for what starts and for what drains."""
+    result = fleet(
+        agents(2, 9),
+        agents(1, 9, connected=False),
+        agents(1, never_read=True, facts=NOT_READY),
+        agents(1, 9, age=31.0, **deleted()),
+    )
+    assert result.held_tasks == 0.0
+
+
+def test_numbers_of_the_policy_are_used() -> None:
+    """Slots, target and forgetting come from the settings."""
+    policy = Policy(tasks_per_agent=8, target_tasks_per_agent=5, forget_after=50.0, unknown_agents="full")
+    result = fleet(agents(1, 8), agents(1, 3, age=51.0), policy=policy)
+    assert (result.tasks_per_agent, result.target_tasks_per_agent, result.capacity_tasks) == (8, 5, 8)
+    assert (result.agents_saturated, result.held_tasks, result.desired_agents) == (1, 8.0, 4)
+    held = Policy(target_tasks_per_agent=5, forget_after=50.0)
+    assert fleet(agents(1, 3, age=51.0), policy=held).held_tasks == 5.0
+
+
+# -- agents that are lost ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {"connected": False},
+        {"status": AgentStatus.STOPPED},
+        {"facts": make_facts(ready=False, waiting_reason=CRASHED), "never_read": True},
+        {"facts": make_facts(ready=False, waiting_reason=CRASHED), "age": 31.0},
+        {"facts": make_facts(ready=False, waiting_reason=CRASHED)},
+    ],
+)
+def test_a_lost_agent_is_replaced(lost: dict[str, Any]) -> None:
+    """It fills a replica and gives no slot, so the scaler asks for one more; nothing is held for it besides."""
+    result = fleet(agents(4, 10), agents(1, 0, **lost))
+    assert (result.replacement_tasks, result.held_tasks, result.demand_tasks) == (16.0, 0.0, 56.0)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"age": 31.0},
+        {"never_read": True},
+        {"facts": make_facts(ready=False, waiting_reason="ImagePullBackOff"), "never_read": True},
+        {"facts": make_facts(draining_time=1.0, waiting_reason=CRASHED), "never_read": True},
+        {"facts": make_facts(draining_time=1.0), "connected": False},
+        {"facts": make_facts(draining_time=1.0), "status": AgentStatus.STOPPED},
+        {"status": AgentStatus.SHUTTING_DOWN},
+    ],
+)
+def test_an_agent_that_is_not_lost_is_not_replaced(kept: dict[str, Any]) -> None:
+    """Out of sight is not lost, and what drains is on its way out anyway."""
+    assert fleet(agents(4, 10), agents(1, 0, **kept)).replacement_tasks == 0.0
+
+
+@pytest.mark.parametrize(
+    ("serving", "lost", "share", "replaced"),
+    [
+        (8, 1, 0.25, 1),
+        (8, 2, 0.25, 2),
+        (8, 3, 0.25, 2),
+        (9, 9, 0.25, 3),
+        (1, 5, 0.25, 1),
+        (0, 5, 0.25, 0),
+        (8, 5, 0.0, 0),
+        (3, 5, 1.0, 3),
+        (30, 9, 0.1, 3),
+    ],
+)
+def test_replacement_is_bounded_by_those_that_serve(serving: int, lost: int, share: float, replaced: int) -> None:
+    """A control plane that is down does not run the fleet up to its maximum."""
+    policy = Policy(max_replaced=share)
+    result = fleet(agents(serving, 10), agents(lost, 0, connected=False), policy=policy)
+    assert result.replacement_tasks == 16.0 * replaced
+
+
+def test_a_lost_agent_s_running_tasks_still_count() -> None:
+    """What it was running when it lost the control plane, it still runs."""
+    result = fleet(agents(4, 10), agents(1, 7, connected=False))
+    assert (result.tasks_active, result.demand_tasks) == (47.0, 63.0)
+
+
+@pytest.mark.parametrize("last", [{"connected": False}, {"status": AgentStatus.STOPPED}])
+def test_a_lost_agent_that_goes_out_of_sight_is_still_lost(last: dict[str, Any]) -> None:
+    """Losing sight of it lowers nothing: its tasks are held, its replacement stays, until it is forgotten."""
+    seen = fleet(agents(4, 10), agents(1, 7, **last))
+    unseen = fleet(agents(4, 10), agents(1, 7, age=600.0, **last))
+    forgotten = fleet(agents(4, 10), agents(1, 7, age=600.5, **last))
+    assert (unseen.tasks_active, unseen.held_tasks, unseen.replacement_tasks) == (40.0, 7.0, 16.0)
+    assert unseen.demand_tasks == seen.demand_tasks == 63.0
+    assert (forgotten.held_tasks, forgotten.replacement_tasks) == (16.0, 0.0)
+
+
+def test_agents_out_of_sight_do_not_tighten_the_bound() -> None:
+    """Replacing follows the agents that serve or were last seen to; it does not shrink because a scrape failed."""
+    lost = agents(2, 0, connected=False)
+    assert fleet(agents(5, 10), lost).replacement_tasks == 32.0
+    assert fleet(agents(4, 10), agents(1, 10, age=31.0), lost).replacement_tasks == 32.0
+    assert fleet(agents(4, 10), agents(1, 10, age=601.0), lost).replacement_tasks == 16.0
+    assert fleet(agents(4, 10), agents(1, 10, age=31.0, status=AgentStatus.SHUTTING_DOWN), lost).replacement_tasks == 16
+
+
+@pytest.mark.parametrize("unknown", ["full", "ignore"])
+def test_other_policies_do_not_remember(unknown: Any) -> None:
+    """Only `hold` reckons with what an agent was; the others say what to take an unseen one for."""
+    policy = Policy(unknown_agents=unknown)
+    lost = agents(1, 7, age=31.0, connected=False)
+    assert fleet(agents(4, 10), lost, policy=policy).replacement_tasks == 0.0
+    gone = agents(1, 10, age=31.0)
+    assert fleet(agents(4, 10), gone, agents(2, 0, connected=False), policy=policy).replacement_tasks == 16.0
+
+
+@pytest.mark.parametrize("unknown", ["hold", "full"])
+def test_a_crashed_agent_s_last_words_count_for_nothing(unknown: Any) -> None:
+    """Kubernetes knows that its process ended, and its tasks with it: it is lost, not out of sight."""
+    crashed = agents(1, 10, age=31.0, facts=make_facts(waiting_reason=CRASHED))
+    result = fleet(agents(4, 10), crashed, agents(1, 0, connected=False), policy=Policy(unknown_agents=unknown))
+    assert (result.held_tasks, result.replacement_tasks) == (0.0, 16.0)
+
+
+# -- demand and trust --------------------------------------------------------------------------------------------------
+
+
+def test_demand_is_the_sum_of_its_four_parts() -> None:
+    """Running, waiting, held and to be replaced; draining work is not the fleet's any more."""
+    result = fleet(
+        agents(4, 10, queued=1.0), agents(1, 7, age=31.0), agents(1, 3, connected=False), agents(1, 19, **deleted())
+    )
+    assert (result.tasks_active, result.tasks_queued, result.held_tasks) == (43.0, 4.0, 7.0)
+    assert (result.replacement_tasks, result.tasks_draining) == (16.0, 19.0)
+    assert result.demand_tasks == 70.0
+
+
+@pytest.mark.parametrize(
+    ("demand", "desired"), [(0.0, 0), (0.5, 1), (1.0, 1), (16.0, 1), (16.5, 2), (17.0, 2), (32.0, 2), (33.0, 3)]
+)
+def test_desired_agents_hold_the_demand_at_the_target(demand: float, desired: int) -> None:
+    """Rounded up: one task over the target wants one more agent."""
+    assert fleet(agents(1, demand)).desired_agents == desired
+
+
+@pytest.mark.parametrize(
+    ("answering", "silent", "coverage", "trusted"),
+    [(4, 0, 1.0, True), (3, 1, 0.75, True), (2, 2, 0.5, True), (1, 2, 1 / 3, False), (0, 3, 0.0, False)],
+)
+def test_coverage_decides_trust(answering: int, silent: int, coverage: float, trusted: bool) -> None:
+    """Half of the agents that should answer have to; what the rest do is a guess."""
+    result = fleet(agents(answering, 10), agents(silent, 10, age=31.0))
+    assert (result.coverage, result.trusted) == (coverage, trusted)
+
+
+def test_pods_that_start_or_drain_owe_no_answer() -> None:
+    """A rollout does not make a fleet untrusted."""
+    result = fleet(
+        agents(1, 10),
+        agents(5, never_read=True, facts=NOT_READY),
+        agents(5, 3, age=31.0, **deleted()),
+        agents(1, 3, **deleted()),
+    )
+    assert (result.coverage, result.trusted) == (1.0, True)
+
+
+def test_stopped_and_disconnected_agents_do_answer() -> None:
+    """What they say is bad news, and it is known."""
+    result = fleet(agents(1, 1, connected=False), agents(1, 1, status=AgentStatus.STOPPED))
+    assert (result.coverage, result.trusted, result.demand_tasks) == (1.0, True, 2.0)
+
+
+def test_an_untrusted_fleet_s_demand_is_withheld_and_the_rest_is_shown() -> None:
+    """No number at all for a scaler, and words for a person."""
+    result = fleet(agents(1, 10), agents(2, 10, age=31.0))
+    assert (result.demand_tasks, result.desired_agents) == (None, None)
+    assert result.untrusted_reason == "only 1 of 3 agents answer, 50% are needed"
+    assert (result.demand, result.tasks_active, result.held_tasks, result.capacity_tasks) == (30.0, 10.0, 20.0, 20)
+
+
+@pytest.mark.parametrize(("sync_age", "trusted"), [(0.0, True), (120.0, True), (120.5, False)])
+def test_an_old_list_of_agents_is_not_trusted(sync_age: float, trusted: bool) -> None:
+    """Who belongs to the fleet has to be known as well as what they do."""
+    result = fleet(agents(2, 10), sync_age=sync_age)
+    assert (result.trusted, result.demand_tasks) == (trusted, 20.0 if trusted else None)
+    assert result.untrusted_reason == (None if trusted else "the list of agents is 120 s old, 120 s are allowed")
+
+
+def test_every_reason_is_given() -> None:
+    """Two things wrong are two things to say."""
+    result = fleet(agents(1, 10, age=31.0), sync_age=500.0, policy=Policy(min_coverage=0.9, max_sync_age=60.0))
+    assert result.untrusted_reason == (
+        "only 0 of 1 agents answer, 90% are needed; the list of agents is 500 s old, 60 s are allowed"
+    )
+
+
+def test_a_policy_may_trust_what_it_cannot_see() -> None:
+    """With no coverage asked for, demand is what is held; the tasks that run are still not known."""
+    result = fleet(agents(2, 10, age=31.0), policy=Policy(min_coverage=0.0))
+    assert (result.demand_tasks, result.tasks_active) == (20.0, None)
+
+
+def test_default_policy_is_that_of_the_settings() -> None:
+    """The numbers that documentation and chart name."""
+    assert Policy() == Policy(
+        tasks_per_agent=20,
+        target_tasks_per_agent=16,
+        stale_after=30.0,
+        forget_after=600.0,
+        max_sync_age=120.0,
+        min_coverage=0.5,
+        unknown_agents="hold",
+        max_replaced=0.25,
+    )
