@@ -92,13 +92,10 @@ class ConnectionLimits:
         """Return what makes the protocol of a new connection; `server` makes aiohttp's part of it."""
         return lambda: Connection(server(), self)
 
-    def __len__(self) -> int:
-        return len(self._busy) + len(self._idle)
-
     def add(self, connection: Connection) -> None:
         """Count a new connection. If it is one too many, close the one idle longest: itself where all others work."""
         self._idle[connection] = None
-        if len(self) > self._max_connections:
+        if len(self._busy) + len(self._idle) > self._max_connections:
             longest = next(iter(self._idle))
             del self._idle[longest]
             longest.abort()

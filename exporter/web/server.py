@@ -62,7 +62,7 @@ class WebServer:
         client_certificates = self._tls is not None and self._tls.client_certificates
         self._access = Access(settings, client_certificates=client_certificates, reload_interval=reload_interval)
         self._reloaded = [*([self._tls.files] if self._tls is not None else []), *self._access.files]
-        self._limits = limits or ConnectionLimits()
+        self._limits = limits if limits is not None else ConnectionLimits()
         self.history = History(view, wall_clock=wall_clock)
         self._app = build_app(
             view,

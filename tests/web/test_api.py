@@ -153,8 +153,10 @@ async def test_agents_are_chosen_by_fleet_namespace_and_state(client: aiohttp.Cl
     [
         (
             "/api/v1/agents?state=asleep",
-            "there is no state 'asleep'; the states are "
-            "draining, starting, unreachable, stopped, disconnected, serving",
+            (
+                "there is no state 'asleep'; the states are "
+                "draining, starting, unreachable, stopped, disconnected, serving"
+            ),
         ),
         (
             "/api/v1/agents?stat=serving",

@@ -1,0 +1,61 @@
+"""Certificates for tests: an authority, and leaves it signs, as PEM files."""
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+_LIFETIME = datetime.timedelta(days=1)
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey, password: bytes | None = None) -> bytes:
+    """Return a key in PEM form, encrypted where there is a password."""
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password is not None:
+        encryption = serialization.BestAvailableEncryption(password)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+class Authority:
+    """A certificate authority with a key of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        self._certificate = (
+            self._builder(self._name, self._key)
+            .add_extension(constraints, critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def write(self, path: Path) -> Path:
+        """Write the authority's own certificate."""
+        path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def issue(self, name: str, cert_file: Path, key_file: Path) -> None:
+        """Write a certificate for `name`, good for 127.0.0.1, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        names = x509.SubjectAlternativeName(
+            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+        )
+        certificate = self._builder(subject, key).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
+        cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(private_pem(key))
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _LIFETIME)
+            .not_valid_after(now + _LIFETIME)
+        )

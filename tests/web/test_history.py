@@ -1,0 +1,141 @@
+"""The history: what is kept, for how long, and how many fleets it is kept of."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.web.history import FIGURES, MAX_FLEETS, RETENTION, History
+from tests.factories import NOW, WALL_NOW, make_fleet, make_snapshot
+from tests.web.serving import StaticView
+
+
+class Clocked:
+    """A history whose time the test moves."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.view = StaticView()
+        self.history = History(self.view, wall_clock=lambda: WALL_NOW + self.view.instant - NOW, **limits)
+
+    def at(self, seconds: float, *names: str, untrusted: bool = False) -> None:
+        """Take a point `seconds` after the start, at which there are these fleets."""
+        self.view.instant = NOW + seconds
+        age = 99.0 if untrusted else 1.0
+        self.view.shown = [make_fleet([make_snapshot(age=age)], name=name) for name in names]
+        self.history.sample()
+
+    def times(self, **query: Any) -> dict[str, list[float]]:
+        """Return the instants kept of each fleet, in seconds after the start."""
+        return {
+            str(document["fleet"]): [time - WALL_NOW for time in document["time_seconds"]]  # type: ignore[union-attr,operator]
+            for document in self.history.documents(**query)
+        }
+
+
+def test_a_point_per_fleet_and_sample() -> None:
+    """Fleets are kept apart and in order; a query by fleet, namespace and time narrows them."""
+    clocked = Clocked()
+    clocked.at(0, "b")
+    clocked.at(15, "a", "b")
+    assert clocked.times() == {"a": [15], "b": [0, 15]}
+    assert clocked.times(fleet="b", since=WALL_NOW) == {"b": [15]}
+    assert clocked.times(namespace="elsewhere") == {}
+
+
+def test_unknown_is_null_in_columns_of_equal_length() -> None:
+    """A figure that was withheld then stays withheld: null between the known ones, never 0."""
+    clocked = Clocked()
+    clocked.at(0, "a")
+    clocked.at(15, "a", untrusted=True)
+    (document,) = clocked.history.documents()
+    assert document["demand_tasks"] == [12.0, None]
+    assert document["tasks_active"] == [12.0, None]
+    assert document["agents_unreachable"] == [0.0, 1.0]
+    columns = set(document) - {"namespace", "fleet"}
+    assert columns == {"time_seconds", *(name for name, _ in FIGURES)}
+    assert all(len(document[name]) == 2 for name in columns)  # type: ignore[arg-type]
+
+
+def test_points_grow_too_old_for_present_and_gone_fleets_alike() -> None:
+    """A gone fleet keeps what it had until that is too old, then it is forgotten altogether."""
+    clocked = Clocked(interval=10, retention=30)
+    clocked.at(0, "gone", "here")
+    clocked.at(10, "gone", "here")
+    clocked.at(35, "here")
+    assert clocked.times() == {"gone": [10], "here": [10, 35]}
+    clocked.at(45, "here")
+    assert clocked.times() == {"here": [35, 45]}
+
+
+def test_points_are_bounded_even_if_samples_come_too_often() -> None:
+    """The number of points is bounded by itself, so that a clock that stands still cannot fill the memory."""
+    clocked = Clocked(interval=10, retention=30)
+    for _ in range(100):
+        clocked.at(0, "a")
+    assert len(clocked.times()["a"]) == 3
+
+
+def test_fleets_are_bounded_and_the_longest_gone_gives_way() -> None:
+    """Room for a new fleet comes from the one gone longest, never from one that is there; being full is said once."""
+    clocked = Clocked(max_fleets=2)
+    clocked.at(0, "old", "older")
+    clocked.at(15, "old")
+    clocked.at(30, "new")
+    assert clocked.times() == {"new": [30], "old": [0, 15]}
+    with capture_logs() as logs:
+        clocked.at(45, "new", "x", "y")
+        clocked.at(60, "new", "x", "y")
+    assert clocked.times() == {"new": [30, 45, 60], "x": [45, 60]}
+    assert [entry["event"] for entry in logs] == ["some fleets get no history: there are too many"]
+
+
+def test_nothing_is_noted_before_the_view_is_ready() -> None:
+    """Figures of a first, partial look would be a dip that never was."""
+    clocked = Clocked()
+    clocked.view.reason = "the first scrape round is not over"
+    clocked.at(0, "a")
+    clocked.view.reason = None
+    clocked.at(15, "a")
+    assert clocked.times() == {"a": [15]}
+
+
+def test_documents_may_be_read_while_points_are_taken() -> None:
+    """An answer that is being written is not upset by fleets that come and go meanwhile."""
+    clocked = Clocked(max_fleets=2)
+    clocked.at(0, "a", "b")
+    documents: Iterator[Any] = clocked.history.documents()
+    assert next(documents)["fleet"] == "a"
+    clocked.at(15, "c", "d")
+    assert [document["fleet"] for document in documents] == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.looptime
+async def test_run_takes_a_point_at_the_start_and_every_interval() -> None:
+    """The sampler is on time, and ends by being cancelled."""
+    loop = asyncio.get_running_loop()
+    view = StaticView([make_fleet()])
+    history = History(view, interval=15.0, wall_clock=loop.time)
+    task = asyncio.create_task(history.run(), name="web-history")
+    await asyncio.sleep(31)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    (document,) = history.documents()
+    assert document["time_seconds"] == pytest.approx([0, 15, 30])
+
+
+def test_full_history_stays_within_the_memory_it_claims() -> None:
+    """A fleet's six hours are about a quarter of a megabyte, as the bound on fleets was chosen for."""
+    clocked = Clocked()
+    fleet = make_fleet()
+    clocked.view.shown = [fleet]
+    for number in range(1440):
+        clocked.view.instant = NOW + 15 * number
+        clocked.history.sample()
+    (track,) = clocked.history._tracks.values()
+    assert len(track.points) == 1440 == RETENTION / 15
+    assert sum(point.__sizeof__() for point in track.points) < 25_000_000 / MAX_FLEETS

@@ -1,0 +1,70 @@
+"""Password hashes: their text, their limits, and the program that makes them."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from exporter.web.passwords import PasswordCheck, PasswordHash, TooBusyError, parse_users
+
+SALT, KEY = "c2FsdHNhbHRzYWx0c2FsdA==", "a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U="
+
+
+def test_a_hash_survives_its_text_and_hides_its_secrets() -> None:
+    """What is written is read back; a repr shows the cost and neither salt nor key."""
+    made = PasswordHash.make("pässword")
+    assert PasswordHash.parse(str(made)) == made
+    assert made.matches("pässword")
+    assert not made.matches("password")
+    assert repr(made) == "PasswordHash(log_n=14, r=8, p=5)"
+
+
+def test_known_vector() -> None:
+    """RFC 7914 section 12: `pleaseletmein` with salt SodiumChloride, N=16384, r=8, p=1."""
+    key = "cCO9yzr9c0hGHAbNgf046/2o+7qQT44+qbVD9lRdofLVQylVYT8Pz2LUlwUkKpr55h6F3A1lHkDfzwF7RVdYhw=="
+    hashed = PasswordHash.parse(f"$scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU=${key}")
+    assert hashed.matches("pleaseletmein")
+    assert not hashed.matches("pleaseletmeout")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("secret", "it is not a hash of the form"),
+        ("$2y$10$abcdefghijklmnopqrstuv", "it is not a hash of the form"),
+        (f"$scrypt$ln=14,r=8,p=5$abc${KEY}", "its salt or key is not base64"),
+        (f"$scrypt$ln=14,r=0,p=5${SALT}${KEY}", "ln, r and p must be at least 1"),
+        (f"$scrypt$ln=30,r=8,p=1${SALT}${KEY}", "it costs too much to check"),
+        (f"$scrypt$ln=14,r=8,p=999${SALT}${KEY}", "it costs too much to check"),
+    ],
+)
+def test_what_is_no_hash_is_refused_with_the_reason(text: str, reason: str) -> None:
+    """A plain password, another scheme, and a hash that would take the container down are named for what they are."""
+    with pytest.raises(ValueError, match=reason):
+        PasswordHash.parse(text)
+
+
+@pytest.mark.slow
+async def test_checks_in_line_are_bounded() -> None:
+    """One check runs at a time and sixteen wait; the next is refused at once instead of growing the line."""
+    check = PasswordCheck({"a": PasswordHash.make("right")})
+    waiting = [asyncio.create_task(check.accepts("a", str(number))) for number in range(16)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooBusyError):
+        await check.accepts("a", "one more")
+    assert await asyncio.gather(*waiting) == [False] * 16
+    assert await check.accepts("a", "right")
+
+
+def test_the_program_writes_a_line_of_the_users_file() -> None:
+    """The documented way to make a hash makes one that opens, and refuses what could not work."""
+
+    def run(name: str, password: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "exporter.web.passwords", name]
+        return subprocess.run(command, input=password, capture_output=True, text=True, timeout=30, check=False)
+
+    made = run("prometheus", "s3cret\n")
+    assert made.returncode == 0
+    assert parse_users(made.stdout, "standard output")["prometheus"].matches("s3cret")
+    assert (run("with:colon", "x\n").returncode, run("empty", "\n").returncode) == (2, 2)
