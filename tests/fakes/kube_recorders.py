@@ -1,0 +1,75 @@
+"""Take down what a watch or a discovery delivers, and wait for it."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from exporter.fleet.model import Target
+from exporter.kube.watch import RestartReason
+
+
+async def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until a condition holds; on a busy machine that may take a while."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 — what is waited for does not know that it is
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"did not come true within {seconds} s") from None
+
+
+class RecordingHandler:
+    """A watch handler that holds what it was told."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self.restarts: list[RestartReason] = []
+
+    def replaced(self, items: Mapping[str, dict[str, Any]]) -> None:
+        self.calls.append("replaced")
+        self.items = dict(items)
+
+    def upserted(self, uid: str, item: dict[str, Any]) -> None:
+        self.calls.append(f"upserted {uid}")
+        self.items[uid] = item
+
+    def deleted(self, uid: str) -> None:
+        self.calls.append(f"deleted {uid}")
+        self.items.pop(uid, None)
+
+    def alive(self) -> None:
+        self.calls.append("alive")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version held of each object."""
+        return {uid: item["metadata"]["resourceVersion"] for uid, item in self.items.items()}
+
+
+class RecordingSink:
+    """A target sink that holds the targets of each source."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, dict[str, Target]] = {}
+        self.calls: list[str] = []
+        self.restarts: list[RestartReason] = []
+
+    def replace(self, source: str, targets: Iterable[Target]) -> None:
+        self.calls.append(f"replace {source}")
+        self.sources[source] = {target.uid: target for target in targets}
+
+    def upsert(self, source: str, target: Target) -> None:
+        self.calls.append(f"upsert {source}")
+        self.sources[source][target.uid] = target
+
+    def remove(self, source: str, uid: str) -> None:
+        self.calls.append(f"remove {source}")
+        self.sources[source].pop(uid, None)
+
+    def synced(self, source: str) -> None:
+        self.calls.append(f"synced {source}")
+
+    def pods(self, source: str) -> dict[str, Target]:
+        """Return the targets of a source by pod name; none before its first list."""
+        return {target.pod: target for target in self.sources.get(source, {}).values()}

@@ -1,0 +1,142 @@
+"""How fast a reflector tries again, in virtual time: the connection is a script in memory."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.kube.client import Json, KubeError, Query, Resource, UnreachableError, api_error
+from exporter.kube.watch import Backoff, Reflector, RestartReason
+from tests.fakes.kube_api import bookmark
+from tests.fakes.kube_recorders import RecordingHandler
+
+PODS = Resource("", "v1", "pods", "matillion")
+DOWN = UnreachableError("down")
+
+
+class ScriptedReader:
+    """A connection whose lists and watches last as long as they are told, and fail as they are told."""
+
+    def __init__(self, *, listing: KubeError | None = None, watch: KubeError | None = None, lasts: float = 0.0) -> None:
+        self.listing = listing
+        self.watch = watch
+        self.lasts = lasts
+        self.listed: list[float] = []
+        self.watched: list[float] = []
+
+    async def get(self, resource: Resource, query: Query = (), *, timeout: float = 30.0) -> Json:
+        self.listed.append(asyncio.get_running_loop().time())
+        if self.listing is not None:
+            raise self.listing
+        return {"metadata": {"resourceVersion": "1"}, "items": []}
+
+    @asynccontextmanager
+    async def stream(
+        self, resource: Resource, query: Query = (), *, idle_timeout: float, total_timeout: float | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.watched.append(asyncio.get_running_loop().time())
+        yield self._events()
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        yield bookmark("2")
+        await asyncio.sleep(self.lasts)
+        if self.watch is not None:
+            raise self.watch
+
+
+async def follow(reader: ScriptedReader, seconds: float) -> RecordingHandler:
+    handler = RecordingHandler()
+    rng = random.Random(1)  # noqa: S311 — the same jitter every time
+    reflector = Reflector(reader, PODS, handler, read=lambda obj: obj, on_restart=handler.restarts.append, rng=rng)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await reflector.run()
+    return handler
+
+
+def pauses(moments: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(moments)]
+
+
+@given(seed=st.integers(), first=st.floats(0.1, 5), growth=st.floats(1, 100), tries=st.integers(1, 40))
+def test_backoff_stays_within_its_bounds(seed: int, first: float, growth: float, tries: int) -> None:
+    """Each delay lies between half of the doubled ceiling and the ceiling; the longest is never exceeded."""
+    backoff = Backoff(first, first * growth, random.Random(seed))  # noqa: S311 — jitter
+    for attempt in range(tries):
+        ceiling = min(first * 2**attempt, first * growth)
+        assert ceiling / 2 <= backoff.next() <= ceiling
+    backoff.reset()
+    assert backoff.next() <= first
+
+
+@pytest.mark.looptime
+async def test_outage_of_days_is_met_every_half_minute_for_ever() -> None:
+    """Tries grow from under a second to at most 30 s apart, and never stop."""
+    reader = ScriptedReader(listing=DOWN)
+    await follow(reader, seconds=2 * 86400)
+    between = pauses(reader.listed)
+    assert 0.4 <= between[0] <= 0.8
+    assert max(between) <= 30.0
+    assert all(pause >= 15.0 for pause in between[10:])
+    assert len(reader.listed) > 2 * 86400 / 30
+
+
+@pytest.mark.looptime
+async def test_server_that_ends_each_watch_at_once_gets_no_hot_loop() -> None:
+    """However politely the watches end, they are asked for ever more rarely; the lists keep the handler current."""
+    reader = ScriptedReader(lasts=0.0)
+    handler = await follow(reader, seconds=3600)
+    assert len(reader.watched) < 250
+    assert max(pauses(reader.listed)) <= 30.0
+    assert set(handler.restarts) == {RestartReason.ENDED}
+    assert handler.calls.count("replaced") == len(reader.listed)
+
+
+@pytest.mark.looptime
+async def test_list_that_works_does_not_hide_a_watch_that_never_does() -> None:
+    """A good list between failing watches does not begin the backoff anew."""
+    reader = ScriptedReader(watch=DOWN)
+    await follow(reader, seconds=3600)
+    assert len(reader.listed) < 250
+
+
+@pytest.mark.looptime
+async def test_watch_that_held_begins_the_backoff_anew() -> None:
+    """After real progress the next failure is met with the shortest delay."""
+    reader = ScriptedReader(watch=DOWN, lasts=60.0)
+    await follow(reader, seconds=3600)
+    assert all(pause <= 60.8 for pause in pauses(reader.watched))
+
+
+@pytest.mark.looptime
+async def test_polite_ends_go_on_at_once_and_are_listed_over_once_an_hour() -> None:
+    """Watches follow each other without a gap; a list an hour heals what no error betrays."""
+    reader = ScriptedReader(lasts=400.0)
+    handler = await follow(reader, seconds=86400)
+    assert all(pause == pytest.approx(400.0) for pause in pauses(reader.watched))
+    assert all(3600 <= pause <= 4000 for pause in pauses(reader.listed))
+    assert len(reader.listed) > 20
+    assert set(handler.restarts) == {RestartReason.ENDED}
+
+
+@pytest.mark.looptime
+async def test_wait_that_is_asked_for_has_a_bound() -> None:
+    """A server that asks to wait for an hour is asked again after a minute."""
+    busy = api_error("list", PODS, 429, {}, retry_after=3600.0)
+    reader = ScriptedReader(listing=busy)
+    await follow(reader, seconds=600)
+    assert all(pause == pytest.approx(60.0) for pause in pauses(reader.listed))
+
+
+@pytest.mark.looptime
+async def test_expired_once_in_a_while_is_listed_over_at_once() -> None:
+    """After a watch that held, 410 is answered with a list without a wait, every time."""
+    reader = ScriptedReader(watch=api_error("watch", PODS, 410, {}), lasts=60.0)
+    handler = await follow(reader, seconds=3000)
+    assert all(pause == pytest.approx(60.0) for pause in pauses(reader.listed))
+    assert set(handler.restarts) == {RestartReason.EXPIRED}
