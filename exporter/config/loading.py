@@ -52,9 +52,11 @@ def load_targets(path: FilePath) -> tuple[StaticTarget, ...]:
         raise ConfigError(str(path), problems)
     settings, wrong = _validate({"discovery": {"static": {"targets": data}}})
     targets = settings.discovery.static.targets
-    problems = wrong.problems + checks.targets(targets, _TARGETS, wrong.paths)
+    depth = len(_TARGETS)
+    problems = [replace(one, path=one.path[depth:]) for one in wrong.problems]
+    problems += checks.targets(targets, (), {one[depth:] for one in wrong.paths})
     if problems:
-        raise ConfigError(str(path), [replace(one, path=one.path[len(_TARGETS) :]) for one in problems])
+        raise ConfigError(str(path), problems)
     return targets
 
 

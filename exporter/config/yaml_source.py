@@ -28,7 +28,7 @@ class _StrictLoader(yaml.SafeLoader):
     yaml_constructors = {  # noqa: RUF012 - PyYAML's own class attribute
         tag: constructor
         for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
-        if tag is None or tag.removeprefix(_TAG) in _KEPT
+        if tag is not None and tag.removeprefix(_TAG) in _KEPT
     }
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in _RESOLVED_ELSEWISE]
@@ -70,6 +70,12 @@ class _StrictLoader(yaml.SafeLoader):
             first_lines.setdefault(key.value, mark.line + 1)
 
 
+def _refuse_tag(_loader: _StrictLoader, node: Node) -> None:
+    message = f"the tag {node.tag.replace(_TAG, '!!')} is not read; write a plain value"
+    raise ConstructorError(None, None, message, node.start_mark)
+
+
+_StrictLoader.add_constructor(None, _refuse_tag)
 _SIGN_OR_DIGIT = list("-+0123456789")
 _StrictLoader.add_implicit_resolver(f"{_TAG}int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), _SIGN_OR_DIGIT)
 _StrictLoader.add_implicit_resolver(
@@ -98,7 +104,7 @@ def parse_yaml(text: str) -> tuple[Any, list[Problem]]:
         return None, [_at(mark, message) if mark else Problem((), f"not YAML: {message}")]
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        return None, [Problem((), f"line {line}: the character {ord(error.character):#06x} is not allowed in YAML")]
+        return None, [Problem((), f"line {line}: the character {error.character:#06x} is not allowed in YAML")]
     except RecursionError:
         return None, [Problem((), "lists or mappings are nested too deeply")]
     finally:
