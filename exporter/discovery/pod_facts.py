@@ -47,7 +47,7 @@ class PodReader:
     def target(self, pod: Json) -> Target | None:
         """Return the agent that runs in a pod; None when it has finished, and so is no agent any more."""
         metadata, spec, status = (_mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
-        if status.get("phase") in _FINISHED:
+        if _text(status.get("phase")) in _FINISHED:
             return None
         return Target(
             uid=_text(metadata.get("uid")) or "",

@@ -1,0 +1,168 @@
+"""From pods on a socket to targets in a sink."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from exporter.config import KubernetesSettings
+from exporter.discovery.pods import PodDiscovery, ReadyInstants
+from exporter.kube.watch import RestartReason, WatchTiming
+from tests.fakes.kube_api import ScriptedKubeApi, bookmark, event, lines, page, reply, status
+from tests.fakes.kube_pods import raw_pod
+from tests.fakes.kube_recorders import RecordingSink, eventually
+
+SOURCE = "kubernetes/matillion"
+Discover = Callable[..., RecordingSink]
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[ScriptedKubeApi]:
+    async with ScriptedKubeApi(tmp_path).serving() as server:
+        yield server
+
+
+@pytest.fixture
+async def discover(api: ScriptedKubeApi) -> AsyncIterator[Discover]:
+    """Start a discovery on the scripted server; returns the sink it fills."""
+    tasks: list[asyncio.Task[None]] = []
+    async with await api.client() as client:
+
+        def start(**settings: Any) -> RecordingSink:
+            sink = RecordingSink()
+            discovery = PodDiscovery(
+                KubernetesSettings(**settings),
+                client,
+                sink,
+                on_restart=sink.restarts.append,
+                timing=WatchTiming(backoff_first=0.02, backoff_longest=0.1),
+                monotonic=lambda: 1000.0,
+                wall=lambda: 1709287200.0,  # 2024-03-01T10:00:00Z
+            )
+            tasks.append(asyncio.create_task(discovery.run(), name="discovery"))
+            return sink
+
+        yield start
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def newer(pod: dict[str, Any], version: str) -> dict[str, Any]:
+    pod["metadata"]["resourceVersion"] = version
+    return pod
+
+
+async def test_pods_become_targets_and_follow_events(api: ScriptedKubeApi, discover: Discover) -> None:
+    """Listed, added, changed, finished and deleted pods are targets exactly as long as they are agents."""
+    moved = newer(raw_pod("moved", status={"podIP": "10.9.9.9"}), "3")
+    api.script(
+        lists=[
+            page(
+                raw_pod("done", status={"phase": "Succeeded"}),
+                *(raw_pod(name) for name in ("moved", "ends", "goes", "stays")),
+            )
+        ],
+        watches=[
+            lines(
+                event("ADDED", newer(raw_pod("new"), "2")),
+                event("MODIFIED", moved),
+                event("MODIFIED", newer(raw_pod("ends", status={"phase": "Failed"}), "4")),
+                event("DELETED", newer(raw_pod("goes"), "5")),
+                event("DELETED", newer(raw_pod("done", status={"phase": "Succeeded"}), "6")),
+                bookmark("7"),
+            )
+        ],
+    )
+    sink = discover()
+    await eventually(lambda: f"synced {SOURCE}" in sink.calls)
+    assert set(sink.pods(SOURCE)) == {"stays", "moved", "new"}
+    assert sink.pods(SOURCE)["moved"].address == "10.9.9.9"
+    assert api.listed == [{"limit": "100", "labelSelector": "app.kubernetes.io/name=matillion-runner"}]
+
+
+async def test_ready_since_is_on_our_clock_and_does_not_wobble(api: ScriptedKubeApi, discover: Discover) -> None:
+    """A pod that was ready long before this process began is known to have been; one from the future is ready now."""
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2024-03-01T08:00:00Z"}
+    api.script(lists=[page(raw_pod("old", status={"conditions": [ready]}), raw_pod("future"))])
+    sink = discover()
+    await eventually(lambda: sink.pods(SOURCE))
+    since = {name: target.facts and target.facts.ready_since for name, target in sink.pods(SOURCE).items()}
+    assert since == {"old": 1000.0 - 7200.0, "future": 1000.0}
+
+
+def test_ready_instant_is_computed_once_for_each_change() -> None:
+    """Steps of the wall clock do not move what is known; a new change of the pod is placed anew."""
+    clock, wall = [100.0], [5000.0]
+    instants = ReadyInstants(lambda: clock[0], lambda: wall[0])
+    assert instants("a", 4990.0) == 90.0
+    clock[0], wall[0] = 200.0, 9000.0
+    assert instants("a", 4990.0) == 90.0
+    assert instants("a", 8999.0) == 199.0
+    assert instants("b", None) == 200.0
+    clock[0] = 300.0
+    assert instants("b", None) == 200.0
+    instants.keep_only({"a"})
+    assert instants("b", None) == 300.0
+    instants.forget("a")
+    assert instants("a", 8999.0) == 299.0
+
+
+async def test_each_namespace_is_a_source_that_fails_alone(api: ScriptedKubeApi, discover: Discover) -> None:
+    """Where one namespace is not allowed, the others are found and kept up all the same."""
+    good = page(raw_pod("agent", namespace="good"))
+
+    async def answer(request: Any) -> Any:
+        return await (good if "/good/" in request.path else reply(403, status(403, "Forbidden")))(request)
+
+    api.script(lists=[answer])
+    sink = discover(namespaces=("good", "bad", "good"))
+    await eventually(lambda: sink.restarts.count(RestartReason.FORBIDDEN) > 2)
+    assert set(sink.sources) == {"kubernetes/good"}
+    assert set(sink.pods("kubernetes/good")) == {"agent"}
+    assert sink.calls == ["replace kubernetes/good"]
+
+
+async def test_no_namespace_means_the_whole_cluster(api: ScriptedKubeApi, discover: Discover) -> None:
+    """One list of all namespaces; each target says where it is."""
+    api.script(lists=[page(raw_pod("a", namespace="x"), raw_pod("b", namespace="y"))])
+    sink = discover(namespaces=())
+    await eventually(lambda: sink.pods("kubernetes"))
+    assert {target.namespace for target in sink.pods("kubernetes").values()} == {"x", "y"}
+    assert api.requests[0].path == "/api/v1/pods"
+
+
+async def test_missing_fleet_label_is_said_once_for_each_fleet(api: ScriptedKubeApi, discover: Discover) -> None:
+    """A fleet whose name had to be guessed is named once, with the label that was looked for."""
+    owner = {"ownerReferences": [{"kind": "StatefulSet", "name": "agents", "controller": True}]}
+    pods = [raw_pod(f"agents-{number}", labels={}, metadata=owner) for number in range(3)]
+    api.script(lists=[page(*pods)])
+    with structlog.testing.capture_logs() as logs:
+        sink = discover()
+        await eventually(lambda: sink.pods(SOURCE))
+    assert [(log["fleet"], log["fleet_label"]) for log in logs] == [("agents", "app.kubernetes.io/instance")]
+    assert {target.fleet for target in sink.pods(SOURCE).values()} == {"agents"}
+
+
+def test_sources_are_known_before_it_runs(discover_sources: Callable[..., tuple[str, ...]]) -> None:
+    """Who judges readiness can ask which sources are to be waited for."""
+    assert discover_sources(namespaces=("a", "b")) == ("kubernetes/a", "kubernetes/b")
+    assert discover_sources(namespaces=()) == ("kubernetes",)
+
+
+@pytest.fixture
+def discover_sources() -> Callable[..., tuple[str, ...]]:
+    class Nobody:
+        get = stream = None
+
+    def sources(**settings: Any) -> tuple[str, ...]:
+        client: Any = Nobody()
+        sink = RecordingSink()
+        return PodDiscovery(KubernetesSettings(**settings), client, sink, on_restart=sink.restarts.append).sources
+
+    return sources

@@ -1,0 +1,222 @@
+"""What is read from one raw pod."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.discovery.pod_facts import AGENT_PORTS, PodReader, agent_container, unix_time
+from exporter.fleet.model import PodFacts, Target
+from tests.fakes.kube_pods import LABEL, raw_pod
+
+READER = PodReader(LABEL, AGENT_PORTS, lambda _uid, transition: transition or 0.0)
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def facts(pod: dict[str, Any]) -> PodFacts:
+    target = READER.target(pod)
+    assert target is not None
+    assert target.facts is not None
+    return target.facts
+
+
+def test_whole_pod() -> None:
+    """Everything a healthy pod says arrives, in seconds and bytes."""
+    assert READER.target(raw_pod()) == Target(
+        uid="uid-agent-1",
+        namespace="matillion",
+        fleet="prod",
+        pod="agent-1",
+        address="10.1.2.3",
+        facts=PodFacts(
+            ready=True,
+            ready_since=at("2024-03-01T10:00:20"),
+            created_time=at("2024-03-01T09:00:00"),
+            node="node-1",
+            image="registry.example/agent:9.1",
+            restarts=2,
+            last_terminated_reason="OOMKilled",
+            last_terminated_time=at("2024-03-01T09:59:50"),
+            memory_limit_bytes=4 * 2**30,
+        ),
+    )
+
+
+def test_new_pod_knows_little() -> None:
+    """A pod that was just made has no address, and what is not known is None, not 0."""
+    pod = raw_pod(status={"phase": "Pending", "podIP": None, "conditions": [], "containerStatuses": None})
+    target = READER.target(pod)
+    assert target is not None
+    assert target.address is None
+    assert target.facts is not None
+    assert (target.facts.ready, target.facts.ready_since, target.facts.restarts) == (False, None, None)
+    assert (target.facts.waiting_reason, target.facts.last_terminated_reason) == (None, None)
+
+
+@pytest.mark.parametrize(("phase", "agent"), [("Succeeded", False), ("Failed", False), ("Unknown", True), ("", True)])
+def test_finished_pods_are_no_agents(phase: str, agent: bool) -> None:
+    """A pod that has ended for good holds no task; one whose node is lost may."""
+    assert (READER.target(raw_pod(status={"phase": phase})) is not None) is agent
+
+
+def test_ipv6_address_stays_bare() -> None:
+    """Brackets belong to URLs, not to addresses."""
+    target = READER.target(raw_pod(status={"podIP": "2001:db8::7"}))
+    assert target is not None
+    assert target.address == "2001:db8::7"
+
+
+def test_draining_begins_when_the_deletion_was_asked_for() -> None:
+    """Kubernetes notes when the grace will be over; the 12 hours before that are the drain."""
+    deletion = {"deletionTimestamp": "2024-03-01T22:00:00Z", "deletionGracePeriodSeconds": 43200}
+    draining = facts(raw_pod(metadata=deletion))
+    assert draining.draining_time == at("2024-03-01T10:00:00")
+    assert draining.ready
+    assert facts(raw_pod(metadata={"deletionTimestamp": "2024-03-01T22:00:00Z"})).draining_time == at(
+        "2024-03-01T22:00:00"
+    )
+
+
+def test_not_ready_pod_is_ready_since_never() -> None:
+    """The moment it stopped being ready is not the moment it became so."""
+    condition = {"type": "Ready", "status": "False", "lastTransitionTime": "2024-03-01T10:00:20Z"}
+    said = facts(raw_pod(status={"conditions": [condition]}))
+    assert (said.ready, said.ready_since) == (False, None)
+
+
+def test_crash_loop() -> None:
+    """A container that is held back says why it waits and how it ended last."""
+    ended = {"reason": "Error", "exitCode": 1, "finishedAt": "2024-03-01T11:00:00Z"}
+    state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}
+    status = {"name": "agent", "restartCount": 7, "state": state, "lastState": {"terminated": ended}}
+    said = facts(raw_pod(status={"containerStatuses": [status]}))
+    assert said.crash_looping
+    assert (said.restarts, said.last_terminated_reason) == (7, "Error")
+    assert said.last_terminated_time == at("2024-03-01T11:00:00")
+
+
+def test_container_that_has_just_ended() -> None:
+    """Between its end and its restart a container's latest end is in its state, not in its last state."""
+    now = {"reason": "OOMKilled", "finishedAt": "2024-03-01T12:00:00Z"}
+    before = {"reason": "Error", "finishedAt": "2024-03-01T11:00:00Z"}
+    status = {
+        "name": "agent",
+        "restartCount": 1,
+        "state": {"terminated": now},
+        "lastState": {"terminated": before},
+    }
+    said = facts(raw_pod(status={"containerStatuses": [status]}))
+    assert (said.last_terminated_reason, said.last_terminated_time) == ("OOMKilled", at("2024-03-01T12:00:00"))
+
+
+SIDECAR = {"name": "istio-proxy", "ports": [{"containerPort": 15090}]}
+OTEL = {"name": "a", "ports": [{"containerPort": 9464}]}
+LEGACY = {"name": "b", "ports": [{"containerPort": 8080}]}
+
+
+@pytest.mark.parametrize(
+    ("containers", "annotations", "chosen"),
+    [
+        ([SIDECAR, LEGACY], {}, "b"),
+        ([LEGACY, OTEL], {}, "a"),
+        ([SIDECAR, {"name": "agent"}], {}, "istio-proxy"),
+        ([SIDECAR, {"name": "agent"}], {"kubectl.kubernetes.io/default-container": "agent"}, "agent"),
+        ([SIDECAR, LEGACY], {"kubectl.kubernetes.io/default-container": "gone"}, "b"),
+        ([], {}, None),
+    ],
+    ids=["by port", "OpenTelemetry first", "first of all", "annotation first", "annotation that lies", "none"],
+)
+def test_agent_is_told_from_its_sidecars(
+    containers: list[Any], annotations: dict[str, str], chosen: str | None
+) -> None:
+    """The pod's own word comes first, then the agent's ports, then the order of the containers."""
+    container = agent_container({"annotations": annotations}, {"containers": containers}, AGENT_PORTS)
+    assert container.get("name") == chosen
+
+
+def test_counts_are_those_of_the_agent() -> None:
+    """A sidecar's restarts are not the agent's, wherever Kubernetes lists it."""
+    containers = [SIDECAR, {**LEGACY, "resources": {"limits": {"memory": "1Gi"}}}]
+    statuses = [{"name": "b", "restartCount": 1}, {"name": "istio-proxy", "restartCount": 9}]
+    said = facts(raw_pod(spec={"containers": containers}, status={"containerStatuses": statuses}))
+    assert (said.restarts, said.memory_limit_bytes) == (1, 2**30)
+
+
+def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:
+    owner = {"kind": kind, "name": name, "controller": True}
+    return raw_pod("agent-x-6fc8fc89b-1", labels=labels, metadata={"ownerReferences": [owner]})
+
+
+@pytest.mark.parametrize(
+    ("pod", "fleet"),
+    [
+        (owned("ReplicaSet", "agent-x-6fc8fc89b", **{"pod-template-hash": "6fc8fc89b"}), "agent-x"),
+        (owned("StatefulSet", "agents"), "agents"),
+        (owned("ReplicaSet", "agent-x-6fc8fc89b", **{LABEL: ""}), "agent-x-6fc8fc89b"),
+        (raw_pod("lonely", labels={}), "lonely"),
+    ],
+    ids=["Deployment", "StatefulSet", "empty label", "bare pod"],
+)
+def test_fleet_without_the_label_is_the_workload(pod: dict[str, Any], fleet: str) -> None:
+    """One Deployment is one fleet, also where nobody has labelled it."""
+    target = READER.target(pod)
+    assert target is not None
+    assert target.fleet == fleet
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "lots", "", None, 4096, [], "NaN", "1e400"])
+def test_limit_that_is_none_is_unknown(limit: object) -> None:
+    """A limit of 0 means no limit, and a bad one is no reason to lose the pod."""
+    container = {"name": "agent", "resources": {"limits": {"memory": limit}}}
+    assert facts(raw_pod(spec={"containers": [container]})).memory_limit_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-01T00:01:00Z", 60.0),
+        ("1970-01-01T01:00:00+01:00", 0.0),
+        ("1970-01-01T00:00:00.500000Z", 0.5),
+        ("1970-01-01T00:00:00", None),
+        ("yesterday", None),
+        (None, None),
+        (60, None),
+    ],
+)
+def test_unix_time(text: object, seconds: float | None) -> None:
+    """Times of Kubernetes have a zone; what has none cannot be placed."""
+    assert unix_time(text) == seconds
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+PATHS = [
+    ("metadata",),
+    ("spec",),
+    ("status",),
+    *(("metadata", key) for key in ("labels", "annotations", "ownerReferences", "deletionTimestamp", "name", "uid")),
+    *(("spec", key) for key in ("containers", "nodeName")),
+    *(("status", key) for key in ("phase", "podIP", "conditions", "containerStatuses")),
+    *(("spec", "containers", 0, key) for key in ("name", "ports", "resources", "image")),
+    *(("status", "containerStatuses", 0, key) for key in ("name", "state", "lastState", "restartCount")),
+]
+
+
+@given(path=st.sampled_from(PATHS), value=JSON)
+def test_odd_field_is_not_known_and_never_an_error(path: tuple[str | int, ...], value: object) -> None:
+    """Whatever stands where, reading a pod does not fail."""
+    pod = raw_pod()
+    part: Any = pod
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    target = READER.target(pod)
+    assert target is None or isinstance(target.facts, PodFacts)
