@@ -4,6 +4,7 @@ Every way in which a page can fail to come is one `ScrapeError` with an `Outcome
 reader. Knows no schedule and no state: which page to fetch when is the poller's business.
 """
 
+import asyncio
 import zlib
 from enum import StrEnum
 from ipaddress import IPv6Address
@@ -18,10 +19,12 @@ from exporter.config import ScrapeSettings
 from exporter.fleet.dialect import NAMES
 from exporter.fleet.model import Dialect, Endpoint
 
-_ACCEPTED_TYPES = ("text/plain", "application/openmetrics-text")
+_TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
+# OpenMetrics 1.0: "Expositions MUST end with EOF"; the line feed behind it is the writer's choice.
+_OPENMETRICS_ENDS = (b"# EOF\n", b"# EOF", b"# EOF\r\n")
 _FILTER_PARAMETER = {Dialect.OTEL: "name[]", Dialect.LEGACY: "includedNames"}
 # A lost SYN is sent again after 1 s (RFC 6298), so half of the usual 3 s allows for one; a pod whose packets are
-# dropped then holds its place in the queue half as long as one that answers slowly.
+# dropped then leaves the other half of the scrape to its second endpoint.
 _CONNECT_SHARE = 0.5
 # zlib's window size, plus "expect a gzip or zlib header": both are sent under the names gzip and deflate.
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
@@ -34,6 +37,7 @@ class Outcome(StrEnum):
     CONNECT = "connect"
     TIMEOUT = "timeout"
     CUT = "cut"
+    NOT_HTTP = "not_http"
     HTTP_STATUS = "http_status"
     REDIRECT = "redirect"
     CONTENT_TYPE = "content_type"
@@ -54,7 +58,8 @@ class ScrapeError(Exception):
 
 def page_url(address: str, endpoint: Endpoint, *, filtered: bool) -> URL:
     """Return where the page of an agent is; `filtered` asks its server for the wanted families only."""
-    url = URL.build(scheme="http", host=address, port=endpoint.port, path=endpoint.path, encoded=True)
+    authority = host_port(address, endpoint.port)
+    url = URL.build(scheme="http", authority=authority, path=endpoint.path, encoded=True)
     if not filtered:
         return url
     names, parameter = NAMES[endpoint.kind], _FILTER_PARAMETER[endpoint.kind]
@@ -71,6 +76,21 @@ def host_port(address: str, port: int) -> str:
         return f"{address}:{port}"
 
 
+class _Response(aiohttp.ClientResponse):
+    """A response that is never taken from what a server said before it was asked."""
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Read the head of the response, unless the connection already holds one.
+
+        A server that sends more than was asked for would from then on be one answer ahead: every page would be as old
+        as the scrape before. Raises ServerDisconnectedError, on which aiohttp tries once more with a new connection.
+        """
+        protocol = connection.protocol
+        if protocol is None or protocol.should_close:
+            raise aiohttp.ServerDisconnectedError
+        return await super().start(connection)
+
+
 class PageClient:
     """The one HTTP client of all scrapes: keeps a connection to each agent open between them.
 
@@ -78,7 +98,6 @@ class PageClient:
     """
 
     def __init__(self, settings: ScrapeSettings) -> None:
-        self._timeout = settings.timeout
         self._connect_timeout = settings.timeout * _CONNECT_SHARE
         self._max_bytes = settings.max_body_bytes
         # Longer than two intervals, or each scrape would open a connection of its own.
@@ -91,9 +110,10 @@ class PageClient:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=self._connect_timeout),
+            response_class=_Response,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
             headers={
-                "Accept": "text/plain;version=0.0.4,application/openmetrics-text;q=0.5",
+                "Accept": f"{_TEXT};version=0.0.4,{_OPENMETRICS};q=0.5",
                 # A page is some 30 KB on a pod network: compressing it costs both sides more than sending it.
                 "Accept-Encoding": "identity",
                 "User-Agent": f"fleet-exporter/{__version__}",
@@ -106,57 +126,76 @@ class PageClient:
     ) -> None:
         await self._session.close()
 
-    async def fetch(self, url: URL) -> bytes:
-        """Return the body of the page at `url`, decompressed. Raises ScrapeError."""
+    async def fetch(self, url: URL, *, within: float) -> bytes:
+        """Return the whole body of the page at `url`, decompressed, at most `within` seconds from now.
+
+        Raises ScrapeError.
+        """
         waiting_for = "an answer"
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
-                _check_head(response)
+            async with asyncio.timeout(within), self._session.get(url, allow_redirects=False) as response:
+                content_type = _checked_content_type(response)
                 waiting_for = "the rest of the page"
-                return await self._body(response)
+                body = await self._body(response)
         except aiohttp.ConnectionTimeoutError:
-            reason = f"no connection within {self._connect_timeout:g} s"
-            raise ScrapeError(Outcome.TIMEOUT, reason) from None
+            raise ScrapeError(Outcome.TIMEOUT, f"no connection within {self._connect_timeout:g} s") from None
         except TimeoutError:
-            reason = f"waited {self._timeout:g} s for {waiting_for}"
-            raise ScrapeError(Outcome.TIMEOUT, reason) from None
+            raise ScrapeError(Outcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
         except aiohttp.ClientConnectorError as error:
             raise ScrapeError(Outcome.CONNECT, _connect_reason(error)) from error
+        except aiohttp.ClientPayloadError as error:
+            raise ScrapeError(Outcome.CUT, "connection lost in the middle of the page") from error
+        except aiohttp.ClientResponseError as error:
+            raise ScrapeError(Outcome.NOT_HTTP, "the answer is not HTTP") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ScrapeError(Outcome.CUT, f"connection lost or not HTTP ({type(error).__name__})") from error
+            raise ScrapeError(Outcome.CUT, f"connection lost while waiting for {waiting_for}") from error
+        _check_end(content_type, body)
+        return body
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         if (response.content_length or 0) > self._max_bytes:
             raise self._too_large()
         decompress = _decompressor(response.headers.get("Content-Encoding", "identity").strip().lower())
-        chunks, size = [], 0
-        async for received in response.content.iter_any():
-            try:
-                # One byte more than allowed is enough to know; what is not asked for is never inflated.
-                chunk = decompress.decompress(received, self._max_bytes - size + 1) if decompress else received
-            except zlib.error as error:
-                raise ScrapeError(Outcome.ENCODING, "compressed data is damaged") from error
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self._max_bytes:
+        body, received = bytearray(), 0
+        async for chunk in response.content.iter_any():
+            received += len(chunk)
+            # One byte more than allowed is enough to know; what is not asked for is never inflated.
+            body += _inflated(decompress, chunk, self._max_bytes - len(body) + 1) if decompress else chunk
+            # Compressed data may also be endless and say nothing.
+            if max(len(body), received) > self._max_bytes:
                 raise self._too_large()
         if decompress and not decompress.eof:
             raise ScrapeError(Outcome.CUT, "compressed data ends too early")
-        return b"".join(chunks)
+        return bytes(body)
 
     def _too_large(self) -> ScrapeError:
         return ScrapeError(Outcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
 
 
-def _check_head(response: aiohttp.ClientResponse) -> None:
-    """Refuse what is not a metrics page before its body is read. Raises ScrapeError."""
+def _checked_content_type(response: aiohttp.ClientResponse) -> str:
+    """Return the content type of a metrics page; refuse anything else before its body is read. Raises ScrapeError."""
     if 300 <= response.status < 400:  # noqa: PLR2004 - the class of HTTP status codes is its own name
         raise ScrapeError(Outcome.REDIRECT, f"redirects are not followed (HTTP {response.status})")
     if response.status != 200:  # noqa: PLR2004 - as above
         raise ScrapeError(Outcome.HTTP_STATUS, f"HTTP {response.status}")
-    content_type = response.headers.get("Content-Type", _ACCEPTED_TYPES[0]).partition(";")[0].strip().lower()
-    if content_type not in _ACCEPTED_TYPES:
+    content_type = response.headers.get("Content-Type", _TEXT).partition(";")[0].strip().lower()
+    if content_type not in (_TEXT, _OPENMETRICS):
         raise ScrapeError(Outcome.CONTENT_TYPE, f"content type {content_type[:60]!r} is not a metrics page")
+    return content_type
+
+
+def _check_end(content_type: str, body: bytes) -> None:
+    """Refuse a page that was cut where HTTP cannot tell. Raises ScrapeError.
+
+    A wrong Content-Length and a body that ends with its connection both look complete, and `… 17` cut to `… 1` is a
+    count. Both formats end their last line, so a page that does not is not whole.
+    """
+    if not body:
+        return
+    if not body.endswith((b"\n", b"# EOF")):
+        raise ScrapeError(Outcome.CUT, "the page ends in the middle of a line")
+    if content_type == _OPENMETRICS and not body.endswith(_OPENMETRICS_ENDS):
+        raise ScrapeError(Outcome.CUT, "the OpenMetrics page has no # EOF at its end")
 
 
 def _decompressor(encoding: str) -> "zlib._Decompress | None":
@@ -166,6 +205,21 @@ def _decompressor(encoding: str) -> "zlib._Decompress | None":
     if encoding in ("gzip", "x-gzip", "deflate"):
         return zlib.decompressobj(_GZIP_OR_ZLIB)
     raise ScrapeError(Outcome.ENCODING, f"content encoding {encoding[:60]!r} was not asked for")
+
+
+def _inflated(decompress: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
+    """Return the next `most` bytes at most of what `chunk` expands to. Raises ScrapeError.
+
+    gzip may hold several members (RFC 1952, section 2.2). No HTTP server sends a page so, and one that ends early must
+    not be taken for a whole one: what follows the first member is damage.
+    """
+    try:
+        inflated = decompress.decompress(chunk, most)
+    except zlib.error as error:
+        raise ScrapeError(Outcome.ENCODING, "compressed data is damaged") from error
+    if decompress.unused_data:
+        raise ScrapeError(Outcome.ENCODING, "something follows the end of the compressed data")
+    return inflated
 
 
 def _connect_reason(error: aiohttp.ClientConnectorError) -> str:

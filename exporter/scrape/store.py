@@ -13,8 +13,8 @@ from exporter.fleet.model import AgentSnapshot, Fleet, Reading, Target
 Clock = Callable[[], float]
 _FleetKey = tuple[str, str]
 
-# With many agents every moment brings a new reading. A fleet is added up again at most this often, so that readers in
-# a hurry cost no more than five times a second; what they see is at most this much older than what is known.
+# With many agents every moment brings a new reading. A fleet is added up again at most this often for that, so that
+# readers in a hurry cost no more than five times a second; what they see is at most this much older than what is known.
 _RECOMPUTE_AFTER = 0.2
 # Without a new reading a fleet still changes as readings grow old.
 _RECOMPUTE_ANYWAY_AFTER = 1.0
@@ -25,8 +25,9 @@ class _Group:
     """The agents of one fleet, and the last `Fleet` made of them."""
 
     snapshots: dict[str, AgentSnapshot]
-    changed: bool = True
+    new_readings: bool = False
     fleet: Fleet | None = None
+    """None also when a target came, went or changed: that shows at once."""
     computed_at: float = 0.0
 
 
@@ -37,10 +38,11 @@ class SnapshotStore:
         self._policy = policy
         self._monotonic = monotonic
         self._wall = wall
-        self._synced_at: dict[str, float | None] = {}
+        self._expected: set[str] = set()
+        self._synced_at: dict[str, float] = {}
         self._sources: dict[str, str] = {}
-        self._groups: dict[_FleetKey, _Group] = {}
         self._keys: dict[str, _FleetKey] = {}
+        self._groups: dict[_FleetKey, _Group] = {}
         self._first_round: set[str] | None = None
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
@@ -49,8 +51,7 @@ class SnapshotStore:
 
     def expect(self, sources: Iterable[str]) -> None:
         """Announce sources before they deliver: nothing is complete until each has."""
-        for source in sources:
-            self._synced_at.setdefault(source, None)
+        self._expected.update(sources)
 
     def replace(self, source: str, targets: Iterable[Target]) -> None:
         """Make `targets` the whole membership of `source`."""
@@ -80,30 +81,44 @@ class SnapshotStore:
     def synced(self, source: str) -> None:
         """Take note that the membership of `source` was current just now."""
         self._synced_at[source] = self._monotonic()
-        if self._first_round is None and None not in self._synced_at.values():
-            self._first_round = {uid for uid in self._keys if self.snapshot(uid).target.address is not None}
+        if self._first_round is None and not self._missing():
+            self._first_round = {
+                uid
+                for group in self._groups.values()
+                for uid, snapshot in group.snapshots.items()
+                if snapshot.target.address is not None and snapshot.scrape_seconds is None
+            }
 
     def _take(self, source: str, target: Target) -> None:
-        key = (target.namespace, target.fleet)
-        previous = self._keys.get(target.uid)
-        snapshot = (
-            AgentSnapshot(target=target) if previous is None else replace(self.snapshot(target.uid), target=target)
-        )
-        if previous not in (None, key):
-            self._forget(target.uid)
-        self._sources[target.uid] = source
-        self._keys[target.uid] = key
-        self._put(snapshot)
+        uid, key = target.uid, (target.namespace, target.fleet)
+        before = self._snapshot(uid)
+        if before is None:
+            snapshot = AgentSnapshot(target=target)
+        elif before.target == target and self._sources[uid] == source:
+            return
+        else:
+            snapshot = replace(before, target=target)
+            self._leave(uid)
+        self._sources[uid] = source
+        self._keys[uid] = key
+        group = self._groups.setdefault(key, _Group({}))
+        group.snapshots[uid] = snapshot
+        group.fleet = None
+        if target.address is None:
+            self._attempted(uid)
 
     def _forget(self, uid: str) -> None:
-        key = self._keys.pop(uid)
+        self._leave(uid)
         del self._sources[uid]
+        self._attempted(uid)
+
+    def _leave(self, uid: str) -> None:
+        key = self._keys.pop(uid)
         group = self._groups[key]
         del group.snapshots[uid]
-        group.changed = True
+        group.fleet = None
         if not group.snapshots:
             del self._groups[key]
-        self._attempted(uid)
 
     # -- the poller's side --------------------------------------------------------------------------------------------
 
@@ -111,16 +126,21 @@ class SnapshotStore:
         """Return the agents there are to scrape."""
         return self._keys.keys()
 
-    def snapshot(self, uid: str) -> AgentSnapshot:
-        """Return the latest of an agent. Raises KeyError when it is gone."""
-        return self._groups[self._keys[uid]].snapshots[uid]
+    def target(self, uid: str) -> Target | None:
+        """Return where an agent is; None when it is gone."""
+        snapshot = self._snapshot(uid)
+        return snapshot.target if snapshot is not None else None
 
-    def scraped(self, uid: str, reading: Reading, *, url: str, seconds: float) -> None:
-        """Take a good reading, complete just now. An agent that went away meanwhile is passed over."""
-        if uid in self._keys:
+    def scraped(self, target: Target, reading: Reading, *, url: str, seconds: float) -> None:
+        """Take a good reading of `target`, complete just now.
+
+        If the agent went away or moved meanwhile, nobody knows who it was that answered: the reading is passed over.
+        """
+        before = self._attempt(target)
+        if before is not None:
             self._put(
                 AgentSnapshot(
-                    target=self.snapshot(uid).target,
+                    target=before.target,
                     reading=reading,
                     read_at=self._monotonic(),
                     read_time=self._wall(),
@@ -128,28 +148,40 @@ class SnapshotStore:
                     scrape_seconds=seconds,
                 )
             )
-            self._attempted(uid)
 
-    def failed(self, uid: str, error: str, *, seconds: float) -> bool:
-        """Take note of a failed attempt; the last good reading stays, and grows old.
+    def failed(self, target: Target, error: str, *, seconds: float) -> bool:
+        """Take note of a failed attempt on `target`; the last good reading stays, and grows old.
 
         Returns whether this is news: the attempt before succeeded, or failed in another way.
         """
-        if uid not in self._keys:
+        before = self._attempt(target)
+        if before is None:
             return False
-        before = self.snapshot(uid)
         self._put(replace(before, error=error, scrape_seconds=seconds))
-        self._attempted(uid)
         return before.error != error
 
+    def _attempt(self, scraped: Target) -> AgentSnapshot | None:
+        """Return the snapshot an attempt adds to; None if the agent is not where it was scraped any more."""
+        before = self._snapshot(scraped.uid)
+        if before is None:
+            return None
+        now = before.target
+        return before if (now.address, now.endpoint) == (scraped.address, scraped.endpoint) else None
+
     def _put(self, snapshot: AgentSnapshot) -> None:
-        group = self._groups.setdefault(self._keys[snapshot.target.uid], _Group({}))
-        group.snapshots[snapshot.target.uid] = snapshot
-        group.changed = True
+        uid = snapshot.target.uid
+        group = self._groups[self._keys[uid]]
+        group.snapshots[uid] = snapshot
+        group.new_readings = True
+        self._attempted(uid)
 
     def _attempted(self, uid: str) -> None:
         if self._first_round:
             self._first_round.discard(uid)
+
+    def _snapshot(self, uid: str) -> AgentSnapshot | None:
+        key = self._keys.get(uid)
+        return self._groups[key].snapshots[uid] if key is not None else None
 
     # -- the readers' side --------------------------------------------------------------------------------------------
 
@@ -168,36 +200,31 @@ class SnapshotStore:
 
     def _fleet(self, key: _FleetKey, now: float) -> Fleet:
         group = self._groups[key]
-        age = now - group.computed_at
-        due = _RECOMPUTE_AFTER if group.changed else _RECOMPUTE_ANYWAY_AFTER
-        if group.fleet is None or age >= due:
-            group.fleet = aggregate(
-                *key, group.snapshots.values(), self._policy, now, sync_age=self._sync_age(group, now)
-            )
+        due = group.computed_at + (_RECOMPUTE_AFTER if group.new_readings else _RECOMPUTE_ANYWAY_AFTER)
+        if group.fleet is None or now >= due:
+            sync_age = now - min(self._synced_at[self._sources[uid]] for uid in group.snapshots)
+            group.fleet = aggregate(*key, group.snapshots.values(), self._policy, now, sync_age=sync_age)
             group.computed_at = now
-            group.changed = False
+            group.new_readings = False
         return group.fleet
-
-    def _sync_age(self, group: _Group, now: float) -> float:
-        sources = {self._sources[uid] for uid in group.snapshots}
-        return max((now - at for source in sources if (at := self._synced_at[source]) is not None), default=0.0)
 
     def targets(self) -> int:
         """Return how many agents are known."""
         return len(self._keys)
 
     def sync_age(self) -> float | None:
-        """Return the age of the oldest source's view; None while a source has not synced yet."""
-        instants = [at for at in self._synced_at.values() if at is not None]
-        if len(instants) < len(self._synced_at) or not instants:
+        """Return the age of the oldest source's view in seconds; None while a source has not synced yet."""
+        if self._missing() or not self._synced_at:
             return None
-        return self._monotonic() - min(instants)
+        return self._monotonic() - min(self._synced_at.values())
 
     def not_ready_reason(self) -> str | None:
         """Return what is still missing before figures can be complete; None from the first full round on."""
-        missing = sorted(source for source, at in self._synced_at.items() if at is None)
-        if missing:
-            return f"not synced yet: {', '.join(missing)}"
+        if missing := self._missing():
+            return f"not synced yet: {', '.join(sorted(missing))}"
         if self._first_round:
             return f"first scrape round: {len(self._first_round)} agents to go"
         return None
+
+    def _missing(self) -> set[str]:
+        return self._expected - self._synced_at.keys()

@@ -1,0 +1,282 @@
+"""Reads one agent: knows which of its endpoints answers, and what its server makes of name filters.
+
+An agent may have two endpoints, both, or change from one to the other when it is upgraded in place. What was learned of
+it lives as long as its address. Knows nothing of when an agent is due, nor of other agents.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple, Protocol
+
+from yarl import URL
+
+from exporter.config import ScrapeSettings
+from exporter.fleet import dialect, exposition
+from exporter.fleet.model import Endpoint, Reading, Target
+from exporter.scrape.client import Outcome, ScrapeError, host_port, page_url
+
+# How often what was learned is put to the test: whether an endpoint further up in the list answers by now, and whether
+# the filtered page still has all that the whole one has.
+_RECHECK_AFTER = 300.0
+# An agent that fell back to its second choice may only have been starting, so it is tested sooner at first, then after
+# twice that time, and so on.
+_FIRST_RECHECK_AFTER = 10.0
+_RECHECK_JITTER = 0.2
+# Part of the timeout a recheck may take: it comes on top of a scrape, and the next one should still begin in time.
+_RECHECK_SHARE = 0.5
+# A busy agent may miss one answer; one that misses two in a row is asked elsewhere.
+_HANGS_BEFORE_MOVING = 2
+# An attempt with less than this part of the timeout left tells nothing but its own haste.
+_LEAST_SHARE = 0.1
+# About the size of a whole page of an agent. Reading it takes at worst 8 ms (a page of nothing but blank lines), so the
+# event loop is given a turn after each such block of a larger page.
+_BLOCK_BYTES = 64 * 1024
+# An agent has about 30 wanted series. The bound is for a hostile page, since each sample is a hundred times the bytes
+# it takes to write one down.
+_MOST_SAMPLES = 5_000
+_OPTIONAL = tuple(field.name for field in fields(Reading) if field.default is None)
+# How a server that does not know name filters may answer to one. Where it lists no family at all, or stumbles, the
+# whole page decides.
+_FILTER_FAILED = (Outcome.HTTP_STATUS, Outcome.NOT_AN_AGENT, Outcome.NO_TASK_COUNT, Outcome.REDIRECT)
+
+
+class PageSource(Protocol):
+    """Fetches pages; the client in service, a script in tests."""
+
+    async def fetch(self, url: URL, *, within: float) -> bytes:
+        """Return the body of a page, at most `within` seconds from now. Raises ScrapeError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good page, and where it came from."""
+
+    reading: Reading
+    rejected_lines: int
+    url: str
+
+
+class _Failure(NamedTuple):
+    """A failed attempt. Not the exception itself: with its frames it would keep the page that failed in memory."""
+
+    endpoint: Endpoint
+    outcome: Outcome
+    reason: str
+
+
+class _Door:
+    """One endpoint of one agent: its URLs, made once since making one takes as long as reading a page, and the filter.
+
+    A server that filters may know other names than we do. So the whole page is asked for first, and the filter kept
+    only if the filtered page says all that the whole one did.
+    """
+
+    __slots__ = ("filter_works", "filtered", "text", "whole", "whole_reading")
+
+    def __init__(self, address: str, endpoint: Endpoint) -> None:
+        self.whole = page_url(address, endpoint, filtered=False)
+        self.filtered = page_url(address, endpoint, filtered=True)
+        self.text = str(self.whole)
+        self.forget()
+
+    def forget(self) -> None:
+        """Put the filter to the test again."""
+        self.whole_reading: Reading | None = None
+        self.filter_works: bool | None = None
+
+
+class AgentReader:
+    """The pages of one agent."""
+
+    __slots__ = (
+        "_client",
+        "_doors",
+        "_first",
+        "_hangs",
+        "_monotonic",
+        "_place",
+        "_random",
+        "_recheck_after",
+        "_recheck_at",
+        "_settings",
+        "_winner",
+    )
+
+    def __init__(
+        self, settings: ScrapeSettings, client: PageSource, monotonic: Callable[[], float], jitter: random.Random
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._monotonic = monotonic
+        self._random = jitter
+        self._forget(None)
+
+    def _forget(self, place: tuple[str | None, Endpoint | None] | None) -> None:
+        self._place = place
+        self._doors: dict[Endpoint, _Door] = {}
+        self._winner: Endpoint | None = None
+        self._first = 0
+        self._hangs = 0
+        self._recheck_after = _FIRST_RECHECK_AFTER
+        self._recheck_at = 0.0
+
+    async def read(self, target: Target) -> Answer:
+        """Return the first good page of the agent's endpoints, beginning with the one that answered last.
+
+        Takes no longer than the timeout for all of them together. Raises one ScrapeError for all of them.
+        """
+        if self._place != (target.address, target.endpoint):
+            self._forget((target.address, target.endpoint))
+        deadline = self._monotonic() + self._settings.timeout
+        endpoints = self._endpoints(target)
+        failures: list[_Failure] = []
+        for turn in range(self._first, self._first + len(endpoints)):
+            endpoint = endpoints[turn % len(endpoints)]
+            try:
+                answer = await self._read(target, endpoint, deadline)
+            except ScrapeError as error:
+                failures.append(_Failure(endpoint, error.outcome, str(error)))
+                if not self._time_left(deadline):
+                    break
+            else:
+                self._won(endpoints, endpoint)
+                return answer
+        self._lost(endpoints, failures)
+        raise _combined(target, failures)
+
+    def _endpoints(self, target: Target) -> Sequence[Endpoint]:
+        return self._settings.endpoints if target.endpoint is None else (target.endpoint,)
+
+    def _time_left(self, deadline: float) -> bool:
+        return deadline - self._monotonic() > self._settings.timeout * _LEAST_SHARE
+
+    def _won(self, endpoints: Sequence[Endpoint], endpoint: Endpoint) -> None:
+        self._hangs = 0
+        if endpoint != self._winner:
+            self._winner = endpoint
+            self._first = endpoints.index(endpoint)
+            self._recheck_after = _FIRST_RECHECK_AFTER if self._first else _RECHECK_AFTER
+            self._schedule_recheck()
+
+    def _lost(self, endpoints: Sequence[Endpoint], failures: Sequence[_Failure]) -> None:
+        """Let another endpoint begin where one hangs so long that those after it never get their turn."""
+        if len(failures) == len(endpoints):
+            self._hangs = 0
+            return
+        self._hangs += 1
+        if self._winner is None or self._hangs >= _HANGS_BEFORE_MOVING:
+            self._hangs = 0
+            self._first = (endpoints.index(failures[-1].endpoint) + 1) % len(endpoints)
+            self._winner = None
+
+    # -- what was learned, put to the test ----------------------------------------------------------------------------
+
+    def recheck_due(self) -> bool:
+        """Return whether it is time for `recheck`, after a good `read`."""
+        return self._monotonic() >= self._recheck_at
+
+    async def recheck(self, target: Target) -> None:
+        """Move to an endpoint further up in the list if one answers by now; forget what is known of the filters.
+
+        An agent that does not answer there is none the worse for it: that is how an old image is.
+        """
+        self._recheck_after = min(_RECHECK_AFTER, self._recheck_after * 2)
+        self._schedule_recheck()
+        for door in self._doors.values():
+            door.forget()
+        endpoints = self._endpoints(target)
+        deadline = self._monotonic() + self._settings.timeout * _RECHECK_SHARE
+        for endpoint in endpoints[: self._first]:
+            try:
+                await self._read(target, endpoint, deadline)
+            except ScrapeError:
+                if not self._time_left(deadline):
+                    return
+            else:
+                self._won(endpoints, endpoint)
+                return
+
+    def _schedule_recheck(self) -> None:
+        early = self._random.uniform(0.0, _RECHECK_JITTER)
+        self._recheck_at = self._monotonic() + self._recheck_after * (1.0 - early)
+
+    # -- one endpoint -------------------------------------------------------------------------------------------------
+
+    async def _read(self, target: Target, endpoint: Endpoint, deadline: float) -> Answer:
+        """Return one endpoint's page, filtered if that loses nothing. Raises ScrapeError."""
+        door = self._doors.get(endpoint)
+        if door is None:
+            door = self._doors[endpoint] = _Door(target.address or "", endpoint)
+        if not self._settings.filter_names or door.filter_works is False or door.whole_reading is None:
+            return await self._whole(door, deadline)
+        try:
+            answer = await self._page(door.filtered, door, deadline)
+        except ScrapeError as error:
+            if error.outcome not in _FILTER_FAILED or not self._time_left(deadline):
+                raise
+        else:
+            if door.filter_works or _says_all(answer.reading, door.whole_reading):
+                door.filter_works = True
+                return answer
+        answer = await self._whole(door, deadline)
+        door.filter_works = False
+        return answer
+
+    async def _whole(self, door: _Door, deadline: float) -> Answer:
+        answer = await self._page(door.whole, door, deadline)
+        door.whole_reading = answer.reading
+        return answer
+
+    async def _page(self, url: URL, door: _Door, deadline: float) -> Answer:
+        body = await self._client.fetch(url, within=deadline - self._monotonic())
+        page = await _samples(body)
+        try:
+            return Answer(dialect.interpret(page), page.rejected_lines, door.text)
+        except dialect.NotAnAgentError:
+            raise ScrapeError(Outcome.NOT_AN_AGENT, "no agent metrics on the page") from None
+        except dialect.NoTaskCountError:
+            raise ScrapeError(Outcome.NO_TASK_COUNT, "no count of running tasks on the page") from None
+
+
+async def _samples(body: bytes) -> exposition.Page:
+    """Return the wanted samples of a page, letting others work now and then. Raises ScrapeError."""
+    if len(body) <= _BLOCK_BYTES:
+        return exposition.read(body, dialect.WANTED)
+    samples: list[exposition.Sample] = []
+    rejected_lines, start = 0, 0
+    while start < len(body):
+        end = len(body) if start + _BLOCK_BYTES >= len(body) else body.rfind(b"\n", start, start + _BLOCK_BYTES) + 1
+        if end:
+            page = exposition.read(body[start:end], dialect.WANTED)
+            samples += page.samples
+            rejected_lines += page.rejected_lines
+        else:
+            # No agent's line is as long as a block: it loses itself, not the page.
+            rejected_lines += body.startswith(dialect.WANTED.prefixes, start)
+            end = body.find(b"\n", start + _BLOCK_BYTES) + 1 or len(body)
+        if len(samples) > _MOST_SAMPLES:
+            raise ScrapeError(Outcome.TOO_LARGE, f"more than {_MOST_SAMPLES} agent series on the page")
+        start = end
+        await asyncio.sleep(0)
+    return exposition.Page(tuple(samples), rejected_lines)
+
+
+def _says_all(filtered: Reading, whole: Reading) -> bool:
+    return all(getattr(filtered, name) is not None or getattr(whole, name) is None for name in _OPTIONAL)
+
+
+def _combined(target: Target, failures: Sequence[_Failure]) -> ScrapeError:
+    """Return one error for all endpoints: "connection refused on 10.0.3.7:9464 and :8080"."""
+    ports: dict[str, list[int]] = {}
+    for failure in failures:
+        ports.setdefault(failure.reason, []).append(failure.endpoint.port)
+    parts = []
+    for reason, (first, *others) in ports.items():
+        where = " and ".join([host_port(target.address or "", first), *(f":{port}" for port in others)])
+        parts.append(f"{reason} on {where}")
+    # That nothing listens on one of the ports says the least: any other failure is the one to count.
+    outcomes = [failure.outcome for failure in failures]
+    outcome = next((outcome for outcome in outcomes if outcome is not Outcome.CONNECT), outcomes[0])
+    return ScrapeError(outcome, "; ".join(parts))
