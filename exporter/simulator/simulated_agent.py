@@ -63,6 +63,11 @@ class SimulatedAgent:
         return self.limited + self.interactive
 
     @property
+    def listed(self) -> bool:
+        """Whether a list of addresses has it: from its first start on, and while its container starts again."""
+        return self.phase is not Phase.STARTING or self.life > 0
+
+    @property
     def troubled(self) -> bool:
         """Whether something is wrong with it already, so that an incident should look for another."""
         return (
