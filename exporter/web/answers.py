@@ -44,6 +44,7 @@ async def json_list(
     """
     slices = _slices(head, key, items)
     first = next(slices)
+    await asyncio.sleep(0)
     second = next(slices, None)
     if second is None:
         return _whole(request, first, 200)

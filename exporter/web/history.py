@@ -15,7 +15,7 @@ from time import time
 import structlog
 
 from exporter.fleet.model import AgentState, Fleet
-from exporter.web.documents import Document, known
+from exporter.web.documents import Document, Json, known
 from exporter.web.view import FleetView
 
 log = structlog.get_logger(__name__)
@@ -151,5 +151,10 @@ def _document(key: _Key, track: _Track, since: float | None) -> Document:
     columns = list(zip(*points, strict=True)) or [()] * (len(FIGURES) + 2)
     document: Document = {"namespace": key[0], "fleet": key[1], "time_seconds": list(columns[1])}
     for (name, _), column in zip(FIGURES, columns[2:], strict=True):
-        document[name] = [None if isnan(value) else value for value in column]
+        document[name] = _with_nulls(column)
     return document
+
+
+def _with_nulls(column: tuple[float, ...]) -> list[Json]:
+    # One NaN makes the sum NaN: a column without any, which most are, need not be looked at value by value.
+    return [None if isnan(value) else value for value in column] if isnan(sum(column)) else list(column)
