@@ -219,6 +219,20 @@ def test_a_variable_for_a_key_wins_over_one_for_its_section() -> None:
     assert (scrape.interval, scrape.timeout) == (9.0, 1.0)
 
 
+def test_a_mapping_in_a_variable_is_merged_and_a_list_replaces(write) -> None:
+    """Keys that the mapping does not have keep the file's values; two lists are never joined."""
+    path = write(
+        "capacity: {tasks_per_agent: 10, target_tasks_per_agent: 8}\ndiscovery: {kubernetes: {namespaces: [a, b]}}"
+    )
+    environ = {
+        "FLEET_EXPORTER__CAPACITY": "{target_tasks_per_agent: 9}",
+        "FLEET_EXPORTER__DISCOVERY__KUBERNETES": "{namespaces: [c]}",
+    }
+    settings = load(path, environ)
+    assert (settings.capacity.tasks_per_agent, settings.capacity.target_tasks_per_agent) == (10, 9)
+    assert settings.discovery.kubernetes.namespaces == ("c",)
+
+
 def test_the_variables_of_a_kubernetes_service_are_not_ours() -> None:
     """A Service called fleet-exporter makes variables with one underscore."""
     environ = {"FLEET_EXPORTER_SERVICE_HOST": "10.0.0.1", "FLEET_EXPORTER_PORT_9850_TCP": "tcp://10.0.0.1:9850"}
