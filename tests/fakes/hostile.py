@@ -9,9 +9,10 @@ too. What a server saw is kept, so that a test can tell who connected how often.
 
 import asyncio
 import gzip
+import socket
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -103,15 +104,22 @@ class HostileServer:
             writer.transport.abort()
 
 
-@asynccontextmanager
-async def unused_port(host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """Yield a port that refuses connections while the context lasts: it is bound, and nobody listens."""
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=(host, 0))
-    try:
-        yield transport.get_extra_info("sockname")[1]
-    finally:
-        transport.close()
+@contextmanager
+def refusing_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """Yield a port that refuses connections while the context lasts: it is taken, and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind((host, 0))
+        yield taken.getsockname()[1]
+
+
+@contextmanager
+def silent_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """Yield a port on which no connection comes about: its queue is full, and Linux then drops what arrives."""
+    with socket.socket() as listener:
+        listener.bind((host, 0))
+        listener.listen(0)
+        with socket.create_connection(listener.getsockname()):
+            yield listener.getsockname()[1]
 
 
 def head(status: str = "200 OK", *fields: str, content_type: str | None = TEXT) -> bytes:
