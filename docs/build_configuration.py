@@ -1,11 +1,6 @@
-"""Writes the tables of docs/configuration.md from the settings' own classes.
+"""Writes the tables of docs/configuration.md from the settings' own classes."""
 
-`python -m docs.build_configuration` writes them; with `--check` it only says whether they are in step, exit 1 if not.
-The prose around the tables is written by hand and left alone.
-"""
-
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -21,17 +16,8 @@ BEGIN = "<!-- The tables from here on are generated (make docs) from exporter/co
 END = "<!-- End of the generated tables. -->"
 
 
-def render(page: str) -> str:
-    """Return the page with the tables as they should be. Raises ValueError when the page lacks the two marks."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE.name} must contain the lines {BEGIN!r} and {END!r}")
-    tables = "\n".join(_tables())
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
-
-
-def _tables() -> Iterator[str]:
+def tables() -> Iterator[str]:
+    """Yield the lines of the tables."""
     head = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
     everything = list(keys())
     yield from head
@@ -72,20 +58,3 @@ def _yaml(value: Any) -> str:
     if type(value) is tuple:
         return f"[{', '.join(_yaml(item) for item in value)}]"
     return str(value)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write or check the page; return the exit code."""
-    present = PAGE.read_text(encoding="utf-8")
-    wanted = render(present)
-    if wanted == present:
-        return 0
-    if "--check" in arguments:
-        sys.stderr.write(f"docs/{PAGE.name} is not what the settings say; run: python -m docs.build_configuration\n")
-        return 1
-    PAGE.write_text(wanted, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from exporter.fleet import catalogue
 from exporter.fleet.catalogue import Instrument, Metric
@@ -19,7 +20,7 @@ def tables() -> Iterator[str]:
 
 
 def _section(
-    title: str, prefix: str, labels: tuple[str, ...], rows: Iterable[Metric[object] | Instrument]
+    title: str, prefix: str, labels: tuple[str, ...], rows: Iterable[Metric[Any] | Instrument]
 ) -> Iterator[str]:
     common = f"Every series has the labels {', '.join(f'`{label}`' for label in labels)}." if labels else ""
     yield from (f"## {title}", "", *((common, "") if common else ()))

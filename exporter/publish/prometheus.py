@@ -130,6 +130,8 @@ class MetricsPage:
             compress = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_CONTAINER)
         openmetrics = content_type.startswith("application/openmetrics-text")
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         for text in render(self._source.fleets(), openmetrics=openmetrics):
             chunk = text.encode()
             await response.write(compress.compress(chunk) if compress else chunk)

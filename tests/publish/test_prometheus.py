@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, TCPConnector, web
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -110,6 +110,16 @@ async def test_gzip_on_request(server: TestServer) -> None:
 def own_lines(page: bytes) -> list[bytes]:
     """Return the page without what the process' own life changes from one moment to the next."""
     return [line for line in page.splitlines() if not line.startswith(b"process_")]
+
+
+async def test_head_sends_no_body(server: TestServer) -> None:
+    """HEAD answers with the headers only, and the connection is good for the next request."""
+    connection = TCPConnector(limit=1)
+    async with ClientSession(connector=connection) as session:
+        async with session.head(server.make_url("/metrics")) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+        async with session.get(server.make_url("/metrics")) as answer:
+            assert b"matillion_fleet_capacity_tasks" in await answer.read()
 
 
 async def test_a_pod_that_is_gone_has_no_series(server: TestServer, source: Source) -> None:
