@@ -4,6 +4,7 @@ The binaries are looked for where `KUBEBUILDER_ASSETS` says (the convention of K
 kubelet: `Admin` writes the status of pods as one would. Nothing of the project under test is used here.
 """
 
+import base64
 import http.client
 import json
 import os
@@ -170,6 +171,10 @@ class ControlPlane:
         """Make etcd forget every version but the newest, so that older resourceVersions are Gone."""
         revision = self._etcd_call("maintenance/status", {})["header"]["revision"]
         self._etcd_call("kv/compaction", {"revision": revision, "physical": True})
+
+    def erase(self, key: str) -> None:
+        """Delete an object (`/registry/pods/<namespace>/<name>`) from etcd, also while the API server is away."""
+        self._etcd_call("kv/deleterange", {"key": base64.b64encode(key.encode()).decode()})
 
     def kubeconfig_for_token(self, name: str, token: str) -> Path:
         """Write a kubeconfig that logs in with a bearer token."""
