@@ -193,7 +193,8 @@ class KubeClient:
     async def connect(cls, environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT) -> Self:
         """Make a client with the pod's service account, or else from `KUBECONFIG` or `~/.kube/config`.
 
-        Sends nothing to the API server, so that one that is down now does no harm. Raises CredentialsError.
+        Sends nothing to the API server, so that one that is down now does no harm; but loading the library holds up
+        the event loop for about half a second, so connect before anything else runs. Raises CredentialsError.
         """
         from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
         from kubernetes_asyncio.client import ApiClient, Configuration  # noqa: PLC0415 — the same

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.kube.client import Json, KubeError, Query, Resource, UnreachableError, api_error
-from exporter.kube.watch import Backoff, Reflector, RestartReason
+from exporter.kube.watch import EVENTS_A_TURN, Backoff, Reflector, RestartReason
 from tests.fakes.kube_api import bookmark
 from tests.fakes.kube_recorders import RecordingHandler
 
@@ -22,10 +22,18 @@ DOWN = UnreachableError("down")
 class ScriptedReader:
     """A connection whose lists and watches last as long as they are told, and fail as they are told."""
 
-    def __init__(self, *, listing: KubeError | None = None, watch: KubeError | None = None, lasts: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        listing: KubeError | None = None,
+        watch: KubeError | None = None,
+        lasts: float = 0.0,
+        events: Iterable[bytes] = (),
+    ) -> None:
         self.listing = listing
         self.watch = watch
         self.lasts = lasts
+        self.events = events
         self.listed: list[float] = []
         self.watched: list[float] = []
 
@@ -44,6 +52,8 @@ class ScriptedReader:
 
     async def _events(self) -> AsyncIterator[bytes]:
         yield bookmark("2")
+        for line in self.events:
+            yield line
         await asyncio.sleep(self.lasts)
         if self.watch is not None:
             raise self.watch
@@ -140,3 +150,20 @@ async def test_expired_once_in_a_while_is_listed_over_at_once() -> None:
     handler = await follow(reader, seconds=3000)
     assert all(pause == pytest.approx(60.0) for pause in pauses(reader.listed))
     assert set(handler.restarts) == {RestartReason.EXPIRED}
+
+
+@pytest.mark.looptime
+async def test_flood_of_events_leaves_others_their_turn() -> None:
+    """However many events lie ready, other tasks run in between."""
+    reader = ScriptedReader(events=[bookmark(str(number)) for number in range(2000)], lasts=1.0)
+    handler = RecordingHandler()
+    reflector = Reflector(reader, PODS, handler, read=lambda obj: obj)
+    following = asyncio.create_task(reflector.run())
+    turns = 0
+    while handler.calls.count("alive") < 2000:  # noqa: ASYNC110 — its turns are what is counted
+        turns += 1
+        await asyncio.sleep(0)
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+    assert turns >= 2000 / EVENTS_A_TURN
