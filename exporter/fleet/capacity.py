@@ -181,5 +181,5 @@ def _untrusted_reason(fresh: int, expected: int, coverage: float, sync_age: floa
 
 
 def _ceil(value: float) -> int:
-    """Round up, but not for the last bit of a product such as 0.1 × 30."""
+    """Round up, but not for the last bit of a product such as 0.28 × 25."""
     return ceil(round(value, 9))

@@ -58,8 +58,6 @@ _LABEL_SET_END = re.compile(rb'(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\}')
 _ESCAPE = re.compile(r"\\(.)")
 _UNESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
 _LONGEST_CACHED = 1024
-# Number syntax that Python reads and the exposition formats do not have: digit grouping and hexadecimal.
-_NOT_A_NUMBER = re.compile(rb"[_xX]")
 
 
 def read(page: bytes, wanted: Wanted) -> Page:
@@ -111,15 +109,16 @@ def _label_set_end(line: bytes, brace: int) -> int:
 
 def _value(rest: bytes) -> float:
     """Return the value in front of an optional timestamp and an optional exemplar."""
-    fields = rest.partition(b" # ")[0].split()
-    if not 1 <= len(fields) <= _MOST_FIELDS or _NOT_A_NUMBER.search(fields[0]):
+    numbers = rest.partition(b" # ")[0]
+    fields = numbers.split(None, _MOST_FIELDS)
+    # Digits grouped by "_" are a number to Python and to nobody else.
+    if not 1 <= len(fields) <= _MOST_FIELDS or b"_" in numbers:
         raise _MalformedError
     try:
-        for timestamp in fields[1:]:
-            float(timestamp)
-        return float(fields[0])
+        value, *_ = map(float, fields)
     except ValueError:
         raise _MalformedError from None
+    return value
 
 
 def _labels(text: bytes) -> Labels:

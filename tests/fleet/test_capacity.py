@@ -1,5 +1,6 @@
 """The state of an agent and every definition of what a fleet adds up to, by example."""
 
+from math import ceil
 from typing import Any
 
 import pytest
@@ -149,9 +150,9 @@ def test_a_healthy_fleet() -> None:
 
 def test_agents_are_sorted_by_pod_then_uid() -> None:
     """What a person and a series see does not jump about."""
-    mixed = [make_snapshot("b"), make_snapshot("a", uid="2"), make_snapshot("c"), make_snapshot("a", uid="1")]
+    mixed = [make_snapshot(pod, uid=uid) for pod, uid in ("b3", "a5", "c1", "a4")]
     order = [(agent.snapshot.target.pod, agent.snapshot.target.uid) for agent in make_fleet(mixed).agents]
-    assert order == [("a", "1"), ("a", "2"), ("b", "uid-b"), ("c", "uid-c")]
+    assert order == [("a", "4"), ("a", "5"), ("b", "3"), ("c", "1")]
 
 
 def test_capacity_and_free_slots_are_of_serving_agents_only() -> None:
@@ -318,7 +319,7 @@ def test_an_agent_that_is_not_lost_is_not_replaced(kept: dict[str, Any]) -> None
         (0, 5, 0.25, 0),
         (8, 5, 0.0, 0),
         (3, 5, 1.0, 3),
-        (30, 9, 0.1, 3),
+        (25, 9, 0.28, 7),
     ],
 )
 def test_replacement_is_bounded_by_those_that_serve(serving: int, lost: int, share: float, replaced: int) -> None:
@@ -391,6 +392,12 @@ def test_demand_is_the_sum_of_its_four_parts() -> None:
 def test_desired_agents_hold_the_demand_at_the_target(demand: float, desired: int) -> None:
     """Rounded up: one task over the target wants one more agent."""
     assert fleet(agents(1, demand)).desired_agents == desired
+
+
+def test_counts_beyond_belief_still_add_up() -> None:
+    """The highest count a page can give is still far from where floats end."""
+    highest = 2.0**53 - 1
+    assert fleet(agents(1000, highest)).desired_agents == ceil(1000 * highest / 16)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from exporter.fleet.exposition import Page, Sample, Wanted, read
+from exporter.fleet.exposition import Page, Sample, Wanted, _parsed, read
 
 WANTED = Wanted([b"app_active_task_count", b"app_version_info", b"app_version", b"jvm_memory_used_bytes"])
 TASKS = b"app_active_task_count"
@@ -111,6 +111,7 @@ def test_blanks_around_the_name_and_the_value() -> None:
     """Blanks and tabs may stand before a name, between the fields, before the braces and at the end."""
     assert only(b" \t app_active_task_count \t  3  \t\n").value == 3.0
     assert only(b"app_active_task_count\t3\n").value == 3.0
+    assert only(b"\tapp_active_task_count 3\n").value == 3.0
     assert only(b'jvm_memory_used_bytes {a="1"} 3 \n') == Sample(HEAP, (("a", "1"),), 3.0)
     assert only(b'jvm_memory_used_bytes\t{a="1"}\t3\t1\n').value == 3.0
     assert only(b'jvm_memory_used_bytes{a="1"}3\n').value == 3.0
@@ -197,9 +198,11 @@ BAD_LINES = [
     TASKS + b" 1,5",
     TASKS + b" 1 2 3",
     TASKS + b" 1 soon",
+    TASKS + b" 1 1_0",
     TASKS + b" 1 #",
     TASKS + b" # 1",
     TASKS + b' 1{a="b"}',
+    TASKS + b'\t1{a="b"}',
     TASKS + b" 1\x00",
     TASKS + " ٣".encode(),
     HEAP + b"{",
@@ -237,10 +240,11 @@ BAD_LINES = [
 ]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("line", BAD_LINES)
-def test_a_bad_line_loses_only_itself_and_is_counted(line: bytes) -> None:
+def test_a_bad_line_loses_only_itself_and_is_counted(line: bytes, end: bytes) -> None:
     """Whatever is wrong with one wanted line, its neighbours are read and the loss is known."""
-    page = b'app_version 1\n%b\njvm_memory_used_bytes{a="1"} 2\n' % line
+    page = end.join([b"app_version 1", line, b'jvm_memory_used_bytes{a="1"} 2', b""])
     expected = (Sample(b"app_version", (), 1.0), Sample(HEAP, (("a", "1"),), 2.0))
     assert read(page, WANTED) == Page(expected, 1)
 
@@ -250,6 +254,18 @@ def test_every_bad_line_is_counted_every_time() -> None:
     page = b"\n".join(BAD_LINES)
     for _ in range(2):
         assert read(page, WANTED) == Page((), len(BAD_LINES))
+
+
+def test_a_page_cannot_fill_the_memory() -> None:
+    """Label sets are remembered up to a number and a length; a hostile page drives out what was there, no more."""
+    _parsed.cache_clear()
+    pages = [b'jvm_memory_used_bytes{a="%d"} 1' % i for i in range(10_000)]
+    assert len(read(b"\n".join(pages), WANTED).samples) == 10_000
+    assert _parsed.cache_info().currsize == 8192
+    _parsed.cache_clear()
+    assert labels_of(b'{a="' + b"x" * 1019 + b'"}') == {"a": "x" * 1019}
+    assert labels_of(b'{a="' + b"x" * 1021 + b'"}') == {"a": "x" * 1021}
+    assert _parsed.cache_info().currsize == 1
 
 
 def test_an_empty_wish_list_reads_nothing() -> None:
