@@ -1,0 +1,350 @@
+"""What is learned of one agent: where it answers, and what its server makes of name filters. In virtual time."""
+
+import asyncio
+import gc
+import itertools
+import random
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from exporter.config import ScrapeSettings
+from exporter.fleet.model import Dialect, Endpoint, Target
+from exporter.scrape.client import Outcome, ScrapeError
+from exporter.scrape.reader import AgentReader
+from tests.factories import make_target
+from tests.scrape.scripted_agents import (
+    FOR_EVER,
+    NOT_FOUND,
+    Page,
+    ScriptedAgents,
+    legacy_page,
+    otel_page,
+)
+
+pytestmark = pytest.mark.looptime
+
+HOST = "10.0.3.7"
+OTEL, LEGACY = 9464, 8080
+TARGET = make_target(address=HOST)
+
+
+class Reader:
+    """An `AgentReader` of one scripted agent."""
+
+    def __init__(self, *, target: Target = TARGET, **settings: Any) -> None:
+        self.agents = ScriptedAgents()
+        self.target = target
+        self._reader = AgentReader(
+            ScrapeSettings(**settings),
+            self.agents,
+            asyncio.get_running_loop().time,
+            random.Random(1),  # noqa: S311 - jitter
+        )
+
+    def serve(self, port: int, body: bytes | Exception, **page: Any) -> None:
+        self.agents.pages[(HOST, port)] = Page(body, **page)
+
+    def stop(self, port: int) -> None:
+        self.agents.pages.pop((HOST, port), None)
+
+    async def turn(self) -> str:
+        """Do what the poller does in one turn, and let 5 s pass. Returns dialect and tasks, or the error."""
+        start = asyncio.get_running_loop().time()
+        try:
+            answer = await self._reader.read(self.target)
+        except ScrapeError as error:
+            said = f"{error.outcome}: {error}"
+        else:
+            said = f"{answer.reading.dialect} {answer.reading.tasks_active:g}"
+            if self._reader.recheck_due():
+                await self._reader.recheck(self.target)
+        spent = asyncio.get_running_loop().time() - start
+        await asyncio.sleep(5.0 - spent)
+        return said
+
+    async def turns(self, count: int) -> list[str]:
+        return [await self.turn() for _ in range(count)]
+
+
+# -- endpoints ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_endpoint_that_answers_wins_and_is_remembered() -> None:
+    """An old image refuses the OpenTelemetry port: it is not asked there at every turn."""
+    reader = Reader(filter_names=False)
+    reader.serve(LEGACY, legacy_page())
+    assert await reader.turn() == "legacy 5"
+    assert reader.agents.ports() == [OTEL, LEGACY]
+    assert await reader.turn() == "legacy 5"
+    assert reader.agents.ports() == [LEGACY]
+
+
+async def test_an_agent_with_both_endpoints_is_read_on_the_first_in_the_list() -> None:
+    """The order is the settings' own, not the vendor's."""
+    reader = Reader(filter_names=False)
+    reader.serve(OTEL, otel_page())
+    reader.serve(LEGACY, legacy_page())
+    assert await reader.turn() == "otel 7"
+    otel, legacy = ScrapeSettings().endpoints
+    other = Reader(endpoints=(legacy, otel))
+    other.agents.pages = reader.agents.pages
+    assert await other.turn() == "legacy 5"
+
+
+async def test_an_agent_upgraded_in_place_moves_over_when_its_old_endpoint_falls_silent() -> None:
+    """The very next scrape finds it."""
+    reader = Reader()
+    reader.serve(LEGACY, legacy_page())
+    await reader.turns(3)
+    reader.stop(LEGACY)
+    reader.serve(OTEL, otel_page())
+    assert await reader.turn() == "otel 7"
+
+
+async def test_an_agent_upgraded_in_place_moves_over_within_five_minutes_when_both_answer() -> None:
+    """New images serve both endpoints; only the new one tells of the queue."""
+    reader = Reader()
+    reader.serve(LEGACY, legacy_page())
+    assert set(await reader.turns(200)) == {"legacy 5"}
+    reader.serve(OTEL, otel_page())
+    said = await reader.turns(61)
+    assert said[-1] == "otel 7"
+
+
+async def test_an_agent_that_began_on_its_second_endpoint_while_starting_is_moved_soon() -> None:
+    """Which port opens first at a start is chance; five minutes without the queue would not be."""
+    reader = Reader()
+    reader.serve(LEGACY, legacy_page())
+    assert await reader.turn() == "legacy 5"
+    reader.serve(OTEL, otel_page())
+    assert (await reader.turns(4))[-1] == "otel 7"
+
+
+async def test_an_old_agent_is_bothered_on_the_other_port_every_five_minutes_at_most() -> None:
+    """After the first minutes, one refused connection in sixty turns."""
+    reader = Reader(filter_names=False)
+    reader.serve(LEGACY, legacy_page())
+    await reader.turns(200)
+    reader.agents.ports()
+    await reader.turns(600)
+    assert 10 <= reader.agents.ports().count(OTEL) <= 600 * 5 / 300 / 0.8
+
+
+async def test_an_agent_downgraded_in_place_moves_back() -> None:
+    """The port that answered refuses: the other one is asked in the same turn."""
+    reader = Reader()
+    reader.serve(OTEL, otel_page())
+    await reader.turns(3)
+    reader.stop(OTEL)
+    reader.serve(LEGACY, legacy_page())
+    assert await reader.turns(2) == ["legacy 5", "legacy 5"]
+
+
+async def test_something_else_on_the_first_port_does_not_hide_the_agent_on_the_second() -> None:
+    """A sidecar's metrics on 9464 are not the agent's."""
+    reader = Reader()
+    reader.serve(OTEL, b"envoy_up 1\n")
+    reader.serve(LEGACY, legacy_page())
+    assert await reader.turn() == "legacy 5"
+
+
+async def test_a_new_agent_whose_first_port_hangs_is_read_on_the_second_one_turn_later() -> None:
+    """A port that accepts and says nothing takes up one turn, not all of them."""
+    reader = Reader()
+    reader.serve(OTEL, b"", seconds=FOR_EVER)
+    reader.serve(LEGACY, legacy_page())
+    said = await reader.turns(100)
+    assert said[0] == f"timeout: waited 3 s for an answer on {HOST}:9464"
+    assert set(said[1:]) == {"legacy 5"}
+
+
+async def test_one_missed_answer_moves_nobody() -> None:
+    """A busy agent may be late once; its other endpoint says less."""
+    reader = Reader(filter_names=False)
+    reader.serve(OTEL, otel_page())
+    reader.serve(LEGACY, legacy_page())
+    await reader.turns(2)
+    reader.serve(OTEL, otel_page(), seconds=FOR_EVER)
+    assert (await reader.turn()).startswith("timeout")
+    reader.serve(OTEL, otel_page())
+    assert await reader.turn() == "otel 7"
+
+
+async def test_an_agent_whose_port_keeps_hanging_is_read_on_the_other_before_it_is_stale() -> None:
+    """A NetworkPolicy, or an exporter thread that died: well within the 30 s of `stale_after`."""
+    reader = Reader()
+    reader.serve(OTEL, otel_page())
+    reader.serve(LEGACY, legacy_page())
+    await reader.turns(3)
+    reader.serve(OTEL, otel_page(), seconds=FOR_EVER)
+    said = await reader.turns(20)
+    assert said[2:] == ["legacy 5"] * 18
+
+
+async def test_all_endpoints_together_take_no_longer_than_the_timeout() -> None:
+    """`stale_after` is checked against one interval and one timeout."""
+    loop = asyncio.get_running_loop()
+    for seconds in (0.5, 1.4, 2.9, FOR_EVER):
+        reader = Reader(timeout=3.0)
+        reader.serve(OTEL, NOT_FOUND, seconds=seconds)
+        reader.serve(LEGACY, NOT_FOUND, seconds=seconds)
+        for _ in range(4):
+            started = loop.time()
+            with pytest.raises(ScrapeError):
+                await reader._reader.read(reader.target)
+            assert loop.time() - started <= 3.001
+
+
+async def test_a_target_with_one_endpoint_is_asked_nowhere_else() -> None:
+    """`host:port` in the settings means that port."""
+    reader = Reader(target=make_target(address=HOST, endpoint=Endpoint(Dialect.OTEL, 7000, "/m")))
+    reader.serve(OTEL, otel_page())
+    assert await reader.turn() == f"connect: connection refused on {HOST}:7000"
+    reader.serve(7000, otel_page(3))
+    assert set(await reader.turns(100)) == {"otel 3"}
+    assert set(reader.agents.ports()) == {7000}
+
+
+async def test_what_was_learned_belongs_to_an_address() -> None:
+    """A pod that got another address may be another image by now."""
+    reader = Reader()
+    reader.serve(LEGACY, legacy_page())
+    await reader.turn()
+    reader.target = make_target(address="10.0.3.8")
+    reader.agents.pages[("10.0.3.8", OTEL)] = Page(otel_page())
+    assert await reader.turn() == "otel 7"
+
+
+async def test_an_error_tells_of_every_port_that_was_tried() -> None:
+    """Equal reasons are said once, and the counter gets the one that says most."""
+    reader = Reader()
+    assert await reader.turn() == f"connect: connection refused on {HOST}:9464 and :8080"
+    reader.serve(OTEL, NOT_FOUND)
+    assert await reader.turn() == f"http_status: HTTP 404 on {HOST}:9464; connection refused on {HOST}:8080"
+    reader.target = make_target(address="fd00::7")
+    assert await reader.turn() == "connect: connection refused on [fd00::7]:9464 and :8080"
+
+
+async def test_the_address_of_a_page_is_told_without_its_filter() -> None:
+    """It is for a person to open."""
+    reader = Reader()
+    reader.serve(OTEL, otel_page())
+    for _ in range(2):
+        answer = await reader._reader.read(reader.target)
+        assert answer.url == f"http://{HOST}:9464/metrics"
+
+
+# -- name filters ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_filter_that_loses_nothing_is_kept_and_tested_every_five_minutes() -> None:
+    """One whole page, then filtered ones."""
+    reader = Reader()
+    reader.serve(OTEL, otel_page())
+    assert set(await reader.turns(180)) == {"otel 7"}
+    whole = [at for at, filtered in enumerate(reader.agents.filters()) if not filtered]
+    assert len(whole) in range(3, 6)
+    assert whole[0] == 0
+    assert all(47 <= after - before <= 62 for before, after in itertools.pairwise(whole))
+
+
+@pytest.mark.parametrize(
+    "filtered",
+    [NOT_FOUND, ScrapeError(Outcome.HTTP_STATUS, "HTTP 400"), b"", b"# EOF\n", otel_page(queued=None), b"jvm_x 1\n"],
+    ids=["404", "400", "empty", "only EOF", "without the queue", "other families"],
+)
+async def test_a_filter_that_loses_something_is_not_used(filtered: bytes | Exception) -> None:
+    """A server that knows other names than we do must not make the queue vanish; that is remembered for this agent."""
+    reader = Reader()
+    reader.serve(OTEL, otel_page(), filtered=filtered)
+    assert set(await reader.turns(40)) == {"otel 7"}
+    assert reader.agents.filters().count(True) == 1
+
+
+async def test_a_filter_that_stops_working_costs_no_reading() -> None:
+    """The whole page is asked for in the same turn."""
+    reader = Reader()
+    reader.serve(OTEL, otel_page())
+    await reader.turns(3)
+    reader.serve(OTEL, otel_page(), filtered=NOT_FOUND)
+    assert set(await reader.turns(10)) == {"otel 7"}
+
+
+async def test_a_server_that_ignores_the_filter_is_read_all_the_same() -> None:
+    """It sends its full page."""
+    reader = Reader()
+    reader.serve(OTEL, otel_page(), filtered=otel_page(9))
+    assert await reader.turns(2) == ["otel 7", "otel 9"]
+
+
+async def test_filters_can_be_switched_off() -> None:
+    """`filter_names: false` asks for nothing but whole pages."""
+    reader = Reader(filter_names=False)
+    reader.serve(OTEL, otel_page())
+    await reader.turns(100)
+    assert not any(reader.agents.filters())
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "not_an_agent: no agent metrics on the page"),
+        (b"\x00\xff\x1f\x8b" * 50_000 + b"\n", "not_an_agent: no agent metrics on the page"),
+        (b"\n" * 200_000, "not_an_agent: no agent metrics on the page"),
+        (b"matillion_agent_status_unit 1\n", "no_task_count: no count of running tasks on the page"),
+        (b"matillion_agent_task_running_unit NaN\n", "no_task_count: no count of running tasks on the page"),
+        (b"app_agent_status 1\n" * 10_000, "too_large: more than 5000 agent series on the page"),
+    ],
+    ids=["empty", "binary", "blank lines", "no count", "NaN", "far too many series"],
+)
+async def test_a_page_that_says_nothing_useful_is_an_error(body: bytes, said: str) -> None:
+    """Never a reading with a zero in it."""
+    reader = Reader()
+    reader.serve(OTEL, body)
+    reader.serve(LEGACY, body)
+    assert await reader.turn() == f"{said} on {HOST}:9464 and :8080"
+
+
+@pytest.mark.parametrize("end", ["\n", ""], ids=["with", "without a last line feed"])
+async def test_a_large_page_is_read_to_its_end_and_a_line_that_is_none_loses_itself(end: str) -> None:
+    """Pages are read in blocks; their borders lose nothing, wherever they fall."""
+    filler = b"".join(b'jvm_something{n="%d"} 1\n' % number for number in range(20_000))
+    endless = b'matillion_agent_status_unit{x="' + b"y" * 100_000 + b'"} 1\n'
+    unwanted = b'target_info{x="' + b"y" * 100_000 + b'"} 1\n'
+    reader = Reader(filter_names=False)
+    for shift in (0, 1, 7, 16 * 1024):
+        page = b"#" * shift + b"\n" + endless + filler + unwanted + otel_page().rstrip() + end.encode()
+        reader.serve(OTEL, page)
+        answer = await reader._reader.read(reader.target)
+        assert (answer.reading.tasks_active, answer.reading.tasks_queued) == (7, 2)
+        assert answer.rejected_lines == 1
+
+
+async def test_pages_that_failed_are_not_kept_in_memory() -> None:
+    """Not even until the garbage collector comes around, which with much at rest is seldom."""
+
+    class Swollen(ScriptedAgents):
+        async def fetch(self, *args: Any, **kwargs: Any) -> bytes:
+            await super().fetch(*args, **kwargs)
+            return b"x" * 2**20 + b"\n"
+
+    reader = Reader()
+    reader.serve(OTEL, b"")
+    reader.serve(LEGACY, b"")
+    reader._reader._client = Swollen(reader.agents.pages)
+    await reader.turn()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        await reader.turns(20)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < 2**20

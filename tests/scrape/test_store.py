@@ -1,0 +1,269 @@
+"""The store: who is a member, what is known of each, what that adds up to, and when it is complete."""
+
+import pytest
+
+from exporter.fleet.model import AgentState, Target
+from exporter.scrape.store import SnapshotStore
+from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading, make_target
+
+KUBE, STATIC = "pods in matillion", "static targets"
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> SnapshotStore:
+    return SnapshotStore(POLICY, monotonic=clock, wall=lambda: WALL_NOW)
+
+
+def read(store: SnapshotStore, target: Target, tasks: float = 12.0) -> None:
+    store.scraped(target, make_reading(tasks), url="http://agent/metrics", seconds=0.01)
+
+
+def active(store: SnapshotStore) -> list[float | None]:
+    return [fleet.tasks_active for fleet in store.fleets()]
+
+
+# -- readings ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reading_is_kept_with_its_instant_and_its_date(store: SnapshotStore) -> None:
+    """What a page said, when, where, and how long it took."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    read(store, target)
+    snapshot = store.fleets()[0].agents[0].snapshot
+    assert (snapshot.read_at, snapshot.read_time, snapshot.scrape_seconds) == (NOW, WALL_NOW, 0.01)
+    assert (snapshot.url, snapshot.error) == ("http://agent/metrics", None)
+
+
+def test_a_failure_keeps_the_last_reading_and_lets_it_grow_old(store: SnapshotStore, clock: Clock) -> None:
+    """The number stays what it was, and counts until `stale_after`."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    read(store, target)
+    clock.now += 10
+    store.failed(target, "connection refused", seconds=0.5)
+    snapshot = store.fleets()[0].agents[0].snapshot
+    assert (snapshot.error, snapshot.scrape_seconds, snapshot.read_at) == ("connection refused", 0.5, NOW)
+    assert active(store) == [12.0]
+    clock.now += POLICY.stale_after
+    assert store.fleets()[0].states[AgentState.UNREACHABLE] == 1
+    read(store, target)
+    clock.now += 1
+    assert store.fleets()[0].agents[0].snapshot.error is None
+
+
+def test_a_failure_is_news_once(store: SnapshotStore) -> None:
+    """So that a log line is written per change, not per scrape."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    assert store.failed(target, "connection refused", seconds=0.1)
+    assert not store.failed(target, "connection refused", seconds=0.2)
+    assert store.failed(target, "HTTP 500", seconds=0.1)
+    read(store, target)
+    assert store.failed(target, "HTTP 500", seconds=0.1)
+
+
+def test_what_comes_late_for_an_agent_that_is_gone_is_dropped(store: SnapshotStore) -> None:
+    """A scrape under way when the pod went does not bring it back."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    store.remove(KUBE, target.uid)
+    read(store, target)
+    assert not store.failed(target, "connection refused", seconds=0.1)
+    assert (store.fleets(), store.targets()) == ([], 0)
+
+
+def test_what_comes_from_an_address_the_agent_left_is_dropped(store: SnapshotStore) -> None:
+    """Another pod may have that address by now, and the page be its own."""
+    before = make_target(address="10.0.3.7")
+    store.replace(KUBE, [before])
+    store.upsert(KUBE, make_target(address="10.0.3.8"))
+    read(store, before, 99.0)
+    assert not store.failed(before, "connection refused", seconds=0.1)
+    assert store.fleets()[0].agents[0].snapshot.scrape_seconds is None
+
+
+def test_newer_facts_do_not_lose_the_reading(store: SnapshotStore) -> None:
+    """A pod's status changes often; what its agent said stays."""
+    target = make_target(facts=make_facts())
+    store.replace(KUBE, [target])
+    read(store, target)
+    store.upsert(KUBE, make_target(facts=make_facts(draining_time=WALL_NOW)))
+    (fleet,) = store.fleets()
+    assert (fleet.tasks_draining, fleet.states[AgentState.DRAINING]) == (12.0, 1)
+
+
+def test_a_reading_taken_before_newer_facts_goes_with_them(store: SnapshotStore) -> None:
+    """Facts that arrive during a scrape are not overwritten by those it began with."""
+    before, after = make_target(facts=make_facts()), make_target(facts=make_facts(restarts=3))
+    store.replace(KUBE, [before])
+    store.upsert(KUBE, after)
+    read(store, before)
+    assert store.fleets()[0].agents[0].snapshot.target is after
+
+
+# -- membership --------------------------------------------------------------------------------------------------------
+
+
+def test_a_source_replaces_its_own_targets_only(store: SnapshotStore) -> None:
+    """A static file that was emptied removes no pods."""
+    pod, other = make_target("pod"), make_target("static", fleet="demo")
+    store.replace(KUBE, [pod])
+    store.replace(STATIC, [other])
+    store.replace(STATIC, [])
+    assert list(store.uids()) == [pod.uid]
+    store.remove(STATIC, pod.uid)
+    assert list(store.uids()) == [pod.uid]
+
+
+def test_an_agent_that_changes_fleet_takes_its_reading_along(store: SnapshotStore) -> None:
+    """A pod may be relabelled; its old fleet goes with its last agent."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    read(store, target)
+    store.upsert(KUBE, make_target(fleet="other"))
+    assert [(fleet.name, fleet.tasks_active) for fleet in store.fleets()] == [("other", 12.0)]
+
+
+def test_a_pod_replaced_under_its_name_is_another_agent(store: SnapshotStore) -> None:
+    """The UID tells them apart: nothing is inherited."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    read(store, target)
+    store.replace(KUBE, [make_target(uid="another")])
+    assert store.fleets()[0].agents[0].snapshot.reading is None
+
+
+def test_whoever_scrapes_is_told_when_agents_come_and_go(store: SnapshotStore) -> None:
+    """And not when only their facts change."""
+    told: list[int] = []
+    store.membership_changed = lambda: told.append(store.targets())
+    store.replace(KUBE, [make_target("a")])
+    store.upsert(KUBE, make_target("b"))
+    store.upsert(KUBE, make_target("b", facts=make_facts()))
+    store.remove(KUBE, "uid-a")
+    store.remove(KUBE, "uid-a")
+    assert told == [1, 2, 1]
+
+
+# -- the cached fleets -------------------------------------------------------------------------------------------------
+
+
+def test_new_readings_show_five_times_a_second_at_most(store: SnapshotStore, clock: Clock) -> None:
+    """Adding up a thousand agents for each of two hundred readings a second would be all the exporter does."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    first = store.fleets()[0]
+    read(store, target)
+    clock.now += 0.1
+    assert store.fleets()[0] is first
+    clock.now += 0.11
+    assert active(store) == [12.0]
+
+
+def test_without_news_a_fleet_grows_old_by_the_second(store: SnapshotStore, clock: Clock) -> None:
+    """Ages and what follows from them are never more than a second behind."""
+    store.replace(KUBE, [make_target()])
+    first = store.fleets()[0]
+    clock.now += 0.9
+    assert store.fleets()[0] is first
+    clock.now += 0.2
+    assert store.fleets()[0].sync_age == pytest.approx(1.1)
+
+
+def test_a_change_of_membership_or_facts_shows_at_once(store: SnapshotStore) -> None:
+    """A pod that is gone is in no answer any more."""
+    store.replace(KUBE, [make_target("a"), make_target("b")])
+    assert len(store.fleets()[0].agents) == 2
+    store.remove(KUBE, "uid-a")
+    assert len(store.fleets()[0].agents) == 1
+    store.upsert(KUBE, make_target("b", facts=make_facts(draining_time=WALL_NOW)))
+    assert store.fleets()[0].states[AgentState.DRAINING] == 1
+    store.upsert(KUBE, make_target("c"))
+    assert len(store.fleets()[0].agents) == 2
+
+
+# -- sync ages ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_fleet_is_as_current_as_the_oldest_source_it_has_agents_of(store: SnapshotStore, clock: Clock) -> None:
+    """A source that hangs makes its own fleets untrusted, and no others."""
+    store.replace(KUBE, [make_target("a")])
+    store.replace(STATIC, [make_target("b", fleet="demo")])
+    clock.now += 100
+    store.synced(STATIC)
+    clock.now += 100
+    etl, demo = sorted(store.fleets(), key=lambda fleet: fleet.name, reverse=True)
+    assert (etl.sync_age, demo.sync_age) == (200.0, 100.0)
+    assert "200 s old" in (etl.untrusted_reason or "")
+    assert store.sync_age() == 200.0
+    store.upsert(STATIC, make_target("c"))
+    clock.now += 1.0
+    assert {fleet.name: fleet.sync_age for fleet in store.fleets()} == {"etl": 201.0, "demo": 1.0}
+
+
+def test_no_source_no_age(store: SnapshotStore) -> None:
+    """An age of 0 would say that all is well."""
+    assert store.sync_age() is None
+    store.expect([KUBE, STATIC])
+    store.synced(KUBE)
+    assert store.sync_age() is None
+    store.synced(STATIC)
+    assert store.sync_age() == 0.0
+
+
+# -- readiness ---------------------------------------------------------------------------------------------------------
+
+
+def test_ready_once_every_source_delivered_and_every_agent_was_tried(store: SnapshotStore) -> None:
+    """An agent that failed was tried too; the rest of the world must not wait for it."""
+    first, second = make_target("a"), make_target("b", address="10.0.3.8")
+    store.expect([STATIC, KUBE])
+    assert store.not_ready_reason() == f"not synced yet: {KUBE}, {STATIC}"
+    store.replace(KUBE, [first, second])
+    assert store.not_ready_reason() == f"not synced yet: {STATIC}"
+    store.synced(STATIC)
+    assert store.not_ready_reason() == "first scrape round: 2 agents to go"
+    read(store, first)
+    assert store.not_ready_reason() == "first scrape round: 1 agents to go"
+    store.failed(second, "connection refused", seconds=0.1)
+    assert store.not_ready_reason() is None
+
+
+def test_ready_stays_ready_when_agents_are_added(store: SnapshotStore) -> None:
+    """A fleet that grows is no reason to take the exporter out of service."""
+    store.replace(KUBE, [])
+    assert store.not_ready_reason() is None
+    store.upsert(KUBE, make_target())
+    assert store.not_ready_reason() is None
+
+
+@pytest.mark.parametrize("how", ["gone", "without an address", "tried before"])
+def test_readiness_waits_for_no_agent_that_cannot_be_tried(store: SnapshotStore, how: str) -> None:
+    """Neither for one that is gone, nor for one that lost its address, nor for one that was tried already."""
+    target = make_target()
+    store.expect([KUBE, STATIC])
+    store.replace(KUBE, [target, make_target("starting", address=None)])
+    if how == "tried before":
+        read(store, target)
+    store.synced(STATIC)
+    if how == "gone":
+        store.remove(KUBE, target.uid)
+    if how == "without an address":
+        store.upsert(KUBE, make_target(address=None))
+    assert store.not_ready_reason() is None

@@ -1,0 +1,154 @@
+"""The store against the simplest thing that could do its work: one dictionary, and `aggregate` anew each time."""
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from exporter.fleet.capacity import aggregate
+from exporter.fleet.model import AgentSnapshot, Target
+from exporter.scrape.store import SnapshotStore
+from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading
+
+SOURCES = ("pods in a", "pods in b", "static targets")
+sources = st.sampled_from(SOURCES)
+uids = st.sampled_from([f"uid-{number}" for number in range(6)])
+targets = st.builds(
+    Target,
+    uid=uids,
+    namespace=st.sampled_from(["n1", "n2"]),
+    fleet=st.sampled_from(["f1", "f2"]),
+    pod=st.sampled_from(["p1", "p2", "p3"]),
+    address=st.sampled_from([None, "10.0.0.1", "10.0.0.2"]),
+    facts=st.sampled_from([None, make_facts(), make_facts(draining_time=WALL_NOW), make_facts(ready=False)]),
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Targets of several sources come, go and move; scrapes end when they like; time passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.store = SnapshotStore(POLICY, monotonic=lambda: self.now, wall=lambda: WALL_NOW)
+        self.known: dict[str, tuple[str, AgentSnapshot]] = {}
+        self.synced_at: dict[str, float] = {}
+        self.under_way: list[Target] = []
+        self.told: set[str] = set()
+        self.store.membership_changed = self._told
+
+    def _told(self) -> None:
+        self.told = set(self.store.uids())
+
+    @initialize()
+    def expect(self) -> None:
+        self.store.expect(SOURCES)
+
+    def _take(self, source: str, target: Target) -> None:
+        _, snapshot = self.known.get(target.uid, ("", AgentSnapshot(target=target)))
+        self.known[target.uid] = (source, replace(snapshot, target=target))
+
+    @rule(source=sources, delivered=st.lists(targets, max_size=5))
+    def replace_all(self, source: str, delivered: list[Target]) -> None:
+        self.store.replace(source, iter(delivered))
+        kept = {target.uid for target in delivered}
+        self.known = {uid: known for uid, known in self.known.items() if known[0] != source or uid in kept}
+        for target in delivered:
+            self._take(source, target)
+        self.synced_at[source] = self.now
+
+    @rule(source=sources, found=targets)
+    def upsert(self, source: str, found: Target) -> None:
+        self.store.upsert(source, found)
+        self._take(source, found)
+        self.synced_at[source] = self.now
+
+    @rule(source=sources, uid=uids)
+    def remove(self, source: str, uid: str) -> None:
+        self.store.remove(source, uid)
+        if uid in self.known and self.known[uid][0] == source:
+            del self.known[uid]
+        self.synced_at[source] = self.now
+
+    @rule(source=sources)
+    def confirm(self, source: str) -> None:
+        self.store.synced(source)
+        self.synced_at[source] = self.now
+
+    @rule(uid=uids)
+    def begin_scrape(self, uid: str) -> None:
+        target = self.store.target(uid)
+        assert (target is None) == (uid not in self.known)
+        if target is not None and target.address is not None:
+            self.under_way.append(target)
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data(), good=st.booleans(), tasks=st.integers(0, 30))
+    def end_scrape(self, data: st.DataObject, good: bool, tasks: int) -> None:
+        target = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
+        fields: dict[str, Any] = {"scrape_seconds": 0.5, "error": None if good else "HTTP 500"}
+        if good:
+            reading = make_reading(float(tasks))
+            self.store.scraped(target, reading, url="http://agent", seconds=0.5)
+            fields |= {"reading": reading, "read_at": self.now, "read_time": WALL_NOW, "url": "http://agent"}
+        else:
+            self.store.failed(target, "HTTP 500", seconds=0.5)
+        if target.uid in self.known and self.known[target.uid][1].target.address == target.address:
+            source, snapshot = self.known[target.uid]
+            self.known[target.uid] = (source, replace(snapshot, **fields))
+
+    @rule(seconds=st.sampled_from([0.3, 5.0, 40.0, 700.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def look(self) -> None:
+        """Make what is cached old or new in between."""
+        self.store.fleets()
+
+    @invariant()
+    def fleets_are_what_the_members_add_up_to(self) -> None:
+        self.now += 1.0  # the most a cached fleet may be behind
+        groups: dict[tuple[str, str], list[str]] = {}
+        for uid, (_, snapshot) in self.known.items():
+            groups.setdefault((snapshot.target.namespace, snapshot.target.fleet), []).append(uid)
+        assert list(self.store.fleets()) == [
+            aggregate(
+                *key,
+                [self.known[uid][1] for uid in members],
+                POLICY,
+                self.now,
+                sync_age=self.now - min(self.synced_at[self.known[uid][0]] for uid in members),
+            )
+            for key, members in sorted(groups.items())
+        ]
+
+    @invariant()
+    def the_poller_knows_who_is_there(self) -> None:
+        assert self.told == set(self.known)
+        assert self.store.targets() == len(self.known)
+
+    @invariant()
+    def readiness_waits_for_members_only(self) -> None:
+        missing = set(SOURCES) - self.synced_at.keys()
+        assert (self.store.sync_age() is None) == bool(missing)
+        waiting = self.store._first_round or set()
+        assert waiting <= {
+            uid for uid, (_, known) in self.known.items() if known.target.address and known.scrape_seconds is None
+        }
+        assert (self.store.not_ready_reason() is None) == (not missing and not waiting)
+
+    def teardown(self) -> None:
+        for source in SOURCES:
+            self.store.replace(source, [])
+        for target in self.under_way:
+            self.store.scraped(target, make_reading(), url="http://agent", seconds=0.5)
+        leftovers = (self.store._sources, self.store._keys, self.store._groups, self.store._first_round)
+        assert not any(leftovers)
+        assert self.store.not_ready_reason() is None
+
+
+TestStore = StoreMachine.TestCase
+TestStore.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
