@@ -127,14 +127,19 @@ class SimulatedFleets:
         """Keep the fleets in motion until cancelled. Raises SimulatorError when a new agent finds no place."""
         while True:
             await asyncio.sleep(STEP_SECONDS)
-            self._simulation.advance(self._now())
+            self._simulation.advance(self.now())
             await self._follow()
 
     def scale(self, fleet: str, replicas: int) -> None:
         """Ask for so many agents, as on a Deployment: new ones start, superfluous ones drain, the newest first."""
         self._simulation.scale(fleet, replicas)
 
-    def _now(self) -> float:
+    def replicas(self, fleet: str) -> int:
+        """Return how many agents the fleet has besides those that drain, as a Deployment counts them."""
+        return self._simulation.fleets[fleet].replicas
+
+    def now(self) -> float:
+        """Return the simulated seconds since the start."""
         return (asyncio.get_running_loop().time() - self._begun) * self._speed
 
     async def _follow(self) -> None:
@@ -144,7 +149,7 @@ class SimulatedFleets:
         for number, agent in agents.items():
             server = self._servers.get(number)
             if server is None:
-                server = self._servers[number] = AgentServer(agent, self._layout.place(agent), self._now)
+                server = self._servers[number] = AgentServer(agent, self._layout.place(agent), self.now)
             await server.follow()
         listed = [number for number, agent in agents.items() if agent.listed]
         if listed != self._listed:

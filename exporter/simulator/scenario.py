@@ -75,10 +75,12 @@ def steady(level: float) -> Load:
     return lambda _now: level
 
 
-def wave(low: float, high: float, period: float, peak: float) -> Load:
-    """Return a load that swings between `low` and `high` once a `period`, highest `peak` seconds into it."""
-    middle, swing = (high + low) / 2, (high - low) / 2
-    return lambda now: middle + swing * math.cos((now - peak) / period * math.tau)
+def wave(low: float, high: float, period: float, peak: float, sharpness: int = 1) -> Load:
+    """Return a load that swings between `low` and `high` once a `period`, highest `peak` seconds into it.
+
+    With more `sharpness` it stays low for longer and the wave is steeper.
+    """
+    return lambda now: low + (high - low) * (0.5 + 0.5 * math.cos((now - peak) / period * math.tau)) ** sharpness
 
 
 def steps(cycle: float, *levels: tuple[float, float]) -> Load:
@@ -179,13 +181,13 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             name="demo",
             summary="Every twenty minutes a wave of work far above what the fleet starts with; two agents in trouble.",
-            load=wave(0.30, 2.60, 20 * MINUTE, 7 * MINUTE),
+            load=wave(0.55, 2.90, 20 * MINUTE, 5.5 * MINUTE, sharpness=3),
             cycle=20 * MINUTE,
             incidents=(
-                Incident(at=4 * MINUTE, trouble=Trouble.HANG, lasts=4 * MINUTE),
-                Incident(at=9 * MINUTE, trouble=Trouble.DISCONNECT, lasts=4 * MINUTE),
+                Incident(at=7 * MINUTE, trouble=Trouble.HANG, lasts=4 * MINUTE),
+                Incident(at=14 * MINUTE, trouble=Trouble.DISCONNECT, lasts=3 * MINUTE),
             ),
-            task_seconds=120.0,
+            task_seconds=100.0,
         ),
     )
 }

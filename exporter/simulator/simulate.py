@@ -53,6 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + " ".join(f"{scenario.name}: {scenario.summary}" for scenario in SCENARIOS.values()),
     )
     parser.add_argument("--speed", type=speed, default=1.0, metavar="X", help="times as fast as the clock (default 1)")
+    add_place_arguments(parser)
+    parser.add_argument(
+        "--targets-file",
+        type=Path,
+        metavar="FILE",
+        help="keep the list of targets for `discovery.static.file` here; without it, it is printed",
+    )
+
+
+def add_place_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the options that `simulate` and `demo` share: where the agents listen, for how long, which seed."""
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed repeats the run (default 1)")
     parser.add_argument(
         "--layout",
@@ -74,12 +85,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help=f"with --layout ports: ports are counted up from here (default {DEFAULT_FIRST_PORT})",
     )
-    parser.add_argument(
-        "--targets-file",
-        type=Path,
-        metavar="FILE",
-        help="keep the list of targets for `discovery.static.file` here; without it, it is printed",
-    )
     parser.add_argument("--duration", type=duration, metavar="TIME", help="end after this time (default: on Ctrl-C)")
 
 
@@ -90,7 +95,7 @@ async def simulate(options: argparse.Namespace) -> None:
     allow_files(options.agents)
     plans = fleet_plans(options.agents, options.legacy, options.fleets)
     simulation = Simulation(plans, SCENARIOS[options.scenario], options.seed)
-    async with SimulatedFleets(simulation, _layout(options), options.speed, _listing(options.targets_file)) as fleets:
+    async with SimulatedFleets(simulation, layout_of(options), options.speed, _listing(options.targets_file)) as fleets:
         # Who reads this in a pipe must see it now, not when a buffer is full.
         print(f"# {options.agents} agents run; Ctrl-C ends them", file=sys.stderr, flush=True)
         await run_until(fleets, stop, options.duration)
@@ -127,7 +132,8 @@ def _newest(images: tuple[Image, ...]) -> Image:
     return CURRENT if any(image.otel for image in images) else LEGACY
 
 
-def _layout(options: argparse.Namespace) -> Layout:
+def layout_of(options: argparse.Namespace) -> Layout:
+    """Return where the agents listen, as `add_place_arguments` asked. Raises SimulatorError."""
     return PodAddresses(options.base) if options.layout == "addresses" else OneAddress(first_port=options.first_port)
 
 

@@ -1,0 +1,95 @@
+"""The Horizontal Pod Autoscaler's arithmetic, for one External metric with an `AverageValue` target.
+
+Pure: `now` is an argument, in seconds on any clock that only goes forward. Follows the controller's own order: ratio
+against the tolerance, then stabilisation, then how fast it may go, then the bounds. Knows nothing of where demand comes
+from or who acts on the decision.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from math import ceil
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingPolicy:
+    """How fast and how far to scale; times in seconds. The behaviour is the vendor's advice for agents."""
+
+    min_replicas: int = 2
+    max_replicas: int = 12
+    sync_interval: float = 15.0
+    """How often the controller looks: its default."""
+    tolerance: float = 0.1
+    """How far from the target the average may be without anything being done: the controller's default."""
+    up_pods: int = 1
+    up_period: float = 30.0
+    """At most `up_pods` more within this time. Work that waits is seen at once, so there is no window upwards."""
+    down_pods: int = 1
+    down_period: float = 60.0
+    """At most `down_pods` fewer within this time."""
+    down_window: float = 180.0
+    """Fewer only once every look within this time wanted fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How many agents there should be, and why, in words."""
+
+    replicas: int
+    reason: str
+
+
+class Autoscaler:
+    """Decides, look by look, how many agents a fleet should have, and remembers what that takes."""
+
+    def __init__(self, policy: ScalingPolicy) -> None:
+        self._policy = policy
+        self._wishes: deque[tuple[float, int]] = deque()
+        self._changes: deque[tuple[float, int]] = deque()
+
+    def decide(self, now: float, replicas: int, demand: float, target: float) -> Decision:
+        """Return how many agents a fleet of `replicas` should have for `demand` tasks at `target` tasks each."""
+        wish, reason = self._wish(replicas, demand, target)
+        stable = self._stabilised(now, replicas, wish)
+        if stable > wish:
+            reason += f"; waits until {self._policy.down_window:g} s wanted fewer"
+        allowed = self._at_its_pace(now, replicas, stable)
+        if allowed != stable:
+            reason += f"; {self._pace(upwards=stable > replicas)}"
+        bounded = min(max(allowed, self._policy.min_replicas), self._policy.max_replicas)
+        if bounded != allowed:
+            reason += f"; stays between {self._policy.min_replicas} and {self._policy.max_replicas}"
+        if bounded != replicas:
+            self._changes.append((now, bounded - replicas))
+        return Decision(bounded, reason)
+
+    def _wish(self, replicas: int, demand: float, target: float) -> tuple[int, str]:
+        if replicas > 0 and abs(demand / (target * replicas) - 1) <= self._policy.tolerance:
+            return replicas, f"{demand:g} tasks on {replicas} agents is near enough to {target:g} each"
+        wish = ceil(demand / target)
+        return wish, f"{demand:g} tasks at {target:g} each take {wish} agents"
+
+    def _stabilised(self, now: float, replicas: int, wish: int) -> int:
+        """Return the wish, unless a recent one was for more agents than it."""
+        while self._wishes and self._wishes[0][0] < now - self._policy.down_window:
+            self._wishes.popleft()
+        self._wishes.append((now, wish))
+        highest = max(recent for _, recent in self._wishes)
+        return min(max(replicas, wish), highest)
+
+    def _at_its_pace(self, now: float, replicas: int, wish: int) -> int:
+        policy = self._policy
+        while self._changes and self._changes[0][0] < now - max(policy.up_period, policy.down_period):
+            self._changes.popleft()
+        added = sum(by for at, by in self._changes if by > 0 and at > now - policy.up_period)
+        removed = sum(-by for at, by in self._changes if by < 0 and at > now - policy.down_period)
+        most = max(replicas, replicas - added + policy.up_pods)
+        fewest = min(replicas, replicas + removed - policy.down_pods)
+        return min(max(wish, fewest), most)
+
+    def _pace(self, *, upwards: bool) -> str:
+        pods, period = (
+            (self._policy.up_pods, self._policy.up_period)
+            if upwards
+            else (self._policy.down_pods, self._policy.down_period)
+        )
+        return f"{pods} {'more' if upwards else 'fewer'} per {period:g} s"

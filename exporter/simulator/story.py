@@ -1,0 +1,102 @@
+"""What has happened in the demo so far: the newest readings, the past for the chart, and the last events.
+
+Filled by the loops of `followers`, and by the exporter's own log; read by whoever shows it. Knows nothing of terminals.
+"""
+
+import io
+import json
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.simulator.screen import Document, Point, View, clock
+
+KEPT_POINTS = 600
+KEPT_EVENTS = 50
+_NOT_TOLD = frozenset({"timestamp", "level", "logger", "event", "namespace", "fleet", "pod", "reason", "was"})
+
+
+@dataclass(slots=True)
+class Story:
+    """The state of the demo. `now` gives simulated seconds, `on_event` hears of each event as it happens."""
+
+    name: str
+    speed: float
+    now: Callable[[], float]
+    on_event: Callable[[str], None] = lambda _: None
+    replicas: int | None = None
+    most_replicas: int = 0
+    fleet: Document | None = None
+    agents: list[Document] = field(default_factory=list)
+    scaler: str = "waiting for a first demand"
+    places: tuple[tuple[str, str], ...] = ()
+    history: deque[Point] = field(default_factory=lambda: deque(maxlen=KEPT_POINTS))
+    events: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
+
+    def observed(self, fleet: Document, agents: list[Document], replicas: int) -> None:
+        """Take note of the exporter's newest figures."""
+        self.fleet, self.agents, self.replicas = fleet, agents, replicas
+        self.most_replicas = max(self.most_replicas, replicas)
+        self.history.append(Point(fleet["tasks_active"], fleet["tasks_queued"], fleet["capacity_tasks"]))
+
+    def tell(self, event: str) -> None:
+        """Add an event, with the fleet's time."""
+        told = f"{clock(self.now())}  {event}"
+        self.events.append(told)
+        self.on_event(told)
+
+    def view(self) -> View:
+        """Return all that one picture shows."""
+        return View(
+            name=self.name,
+            fleet=self.fleet,
+            agents=self.agents,
+            history=tuple(self.history),
+            scaler=self.scaler,
+            replicas=self.replicas,
+            events=tuple(self.events),
+            simulated_seconds=self.now(),
+            speed=self.speed,
+            places=self.places,
+        )
+
+
+class LogToStory(io.StringIO):
+    """A stream for the exporter's JSON log: each line becomes an event of the story."""
+
+    def __init__(self, story: Story) -> None:
+        super().__init__()
+        self._story = story
+        self._unfinished = ""
+        self.failures: deque[str] = deque(maxlen=20)
+        """The lines that told of an error, as they were written: what to show when the exporter dies."""
+
+    def write(self, text: str, /) -> int:
+        """Take some of the log; whole lines are told at once."""
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
+        for line in lines:
+            self._tell(line)
+        return len(text)
+
+    def _tell(self, line: str) -> None:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = {"level": "error", "event": line}
+        if record.get("level") in {"error", "critical"}:
+            self.failures.append(line)
+        self._story.tell(_sentence(record))
+
+
+def _sentence(record: dict[str, Any]) -> str:
+    """Return a log record as a person would say it."""
+    sentence = str(record.get("event"))
+    if "pod" in record:
+        sentence = f"{record['pod']}: {sentence}"
+    elif "fleet" in record:
+        sentence = f"{record['fleet']}: {sentence}"
+    if record.get("reason"):
+        sentence += f" ({record['reason']})"
+    details = ", ".join(f"{key}={value}" for key, value in record.items() if key not in _NOT_TOLD)
+    return f"{sentence} {details}".rstrip()
