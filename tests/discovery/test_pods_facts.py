@@ -159,8 +159,9 @@ def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:
         (owned("StatefulSet", "agents"), "agents"),
         (owned("ReplicaSet", "agent-x-6fc8fc89b", **{LABEL: ""}), "agent-x-6fc8fc89b"),
         (raw_pod("lonely", labels={}), "lonely"),
+        (raw_pod("held", labels={}, metadata={"ownerReferences": [{"kind": "X", "name": "not-in-control"}]}), "held"),
     ],
-    ids=["Deployment", "StatefulSet", "empty label", "bare pod"],
+    ids=["Deployment", "StatefulSet", "empty label", "bare pod", "owner that does not control"],
 )
 def test_fleet_without_the_label_is_the_workload(pod: dict[str, Any], fleet: str) -> None:
     """One Deployment is one fleet, also where nobody has labelled it."""

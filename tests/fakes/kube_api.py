@@ -112,7 +112,7 @@ class ScriptedKubeApi:
         app = web.Application()
         app[CLOSING] = asyncio.Event()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app, shutdown_timeout=1)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()

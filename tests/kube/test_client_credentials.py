@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import pytest
 from aiohttp import web
+from kubernetes_asyncio.client import ApiClient, Configuration
 
 from exporter.kube.client import CredentialsError, KubeClient, Resource, UnreachableError
 from tests.fakes.control_plane import CertificateAuthority
@@ -78,6 +79,27 @@ async def test_broken_service_account_names_what_to_check(
     (account / broken).write_text("")
     with pytest.raises(CredentialsError, match="automountServiceAccountToken"):
         await KubeClient.connect(environ, account)
+
+
+async def test_ca_that_is_no_certificate_is_named(pod: tuple[dict[str, str], Path, list[str]]) -> None:
+    """A CA file with anything else in it is found at the start."""
+    environ, account, _ = pod
+    (account / "ca.crt").write_text("not a certificate")
+    with pytest.raises(CredentialsError, match="Cannot use the certificates for https://127"):
+        await KubeClient.connect(environ, account)
+
+
+async def test_token_that_cannot_be_read_again_is_a_matter_of_credentials() -> None:
+    """When a rotated token has vanished, the text says so instead of blaming the network."""
+
+    def vanished(_: Configuration) -> None:
+        raise FileNotFoundError("no token any more")
+
+    settings = Configuration(api_key={"BearerToken": "Bearer old"})
+    settings.refresh_api_key_hook = vanished
+    async with KubeClient(ApiClient(settings)) as client:
+        with pytest.raises(CredentialsError, match="the token cannot be read again: no token any more"):
+            await client.get(PODS)
 
 
 async def test_no_credentials_at_all(tmp_path: Path) -> None:
