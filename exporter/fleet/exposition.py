@@ -112,10 +112,10 @@ def _value(rest: bytes) -> float:
     numbers = rest.partition(b" # ")[0]
     fields = numbers.split(None, _MOST_FIELDS)
     # Digits grouped by "_" are a number to Python and to nobody else.
-    if not 1 <= len(fields) <= _MOST_FIELDS or b"_" in numbers:
+    if len(fields) > _MOST_FIELDS or b"_" in numbers:
         raise _MalformedError
     try:
-        value, *_ = map(float, fields)
+        value, *_ = map(float, fields)  # no field at all is a ValueError as well
     except ValueError:
         raise _MalformedError from None
     return value
