@@ -25,7 +25,7 @@ def explain(agent: Agent, now: float, wall_now: float) -> str:
             return "the agent answers, and says that it is not running (status 0)" + _last_exit(facts, wall_now)
         case AgentState.DISCONNECTED:
             return f"not connected to the control plane, {_tasks(snapshot)} active"
-        case AgentState.SERVING:
+        case _:  # serving
             return _serving(snapshot, now)
 
 
