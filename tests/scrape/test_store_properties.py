@@ -14,13 +14,13 @@ from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading
 
 SOURCES = ("pods in a", "pods in b", "static targets")
 sources = st.sampled_from(SOURCES)
-uids = st.sampled_from([f"uid-{number}" for number in range(6)])
+uids = st.sampled_from([f"uid-{number}" for number in range(3)])
 targets = st.builds(
     Target,
     uid=uids,
     namespace=st.sampled_from(["n1", "n2"]),
     fleet=st.sampled_from(["f1", "f2"]),
-    pod=st.sampled_from(["p1", "p2", "p3"]),
+    pod=st.sampled_from(["p1", "p2"]),
     address=st.sampled_from([None, "10.0.0.1", "10.0.0.2"]),
     facts=st.sampled_from([None, make_facts(), make_facts(draining_time=WALL_NOW), make_facts(ready=False)]),
 )
