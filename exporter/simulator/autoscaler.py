@@ -51,7 +51,7 @@ class Autoscaler:
         wish, reason = self._wish(replicas, demand, target)
         stable = self._stabilised(now, replicas, wish)
         if stable > wish:
-            reason += f"; waits until {self._policy.down_window:g} s wanted fewer"
+            reason += f"; {stable} were wanted within the last {self._policy.down_window:g} s"
         allowed = self._at_its_pace(now, replicas, stable)
         if allowed != stable:
             reason += f"; {self._pace(upwards=stable > replicas)}"

@@ -181,7 +181,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             name="demo",
             summary="Every twenty minutes a wave of work far above what the fleet starts with; two agents in trouble.",
-            load=wave(0.55, 2.90, 20 * MINUTE, 5.5 * MINUTE, sharpness=3),
+            load=wave(0.55, 3.40, 20 * MINUTE, 5 * MINUTE, sharpness=4),
             cycle=20 * MINUTE,
             incidents=(
                 Incident(at=7 * MINUTE, trouble=Trouble.HANG, lasts=4 * MINUTE),

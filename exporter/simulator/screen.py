@@ -30,11 +30,11 @@ STATE_STYLES = {
 ACTIVE, QUEUED, HELD, FREE = "green", "red", "yellow", "grey37"
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 UNKNOWN = "–"
-CHART_ROWS = (4, 10)
+CHART_ROWS = (5, 18)
 """Fewest and most rows of the chart."""
 EVENT_ROWS = 4
-FRAME_ROWS = 13
-"""Rows that are neither chart nor agents nor events: titles, figures, borders, headings."""
+FRAME_ROWS = 10
+"""Rows that are neither chart nor agents, events or places: title, borders, figures, headings, and one left free."""
 WIDE = 110
 """From this many columns on, the agents' versions and the reasons of their states are shown too."""
 
@@ -107,15 +107,17 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _title(view: View) -> Table:
+def _title(view: View) -> Group:
     title = Table.grid(expand=True)
     title.add_column(no_wrap=True)
     title.add_column(justify="right", no_wrap=True)
     time = Text.assemble((clock(view.simulated_seconds), "bold"), f" of the fleet's time, {view.speed:g} times as fast")
     title.add_row(Text("fleet-exporter demo", style="bold"), time)
-    for label, place in view.places:
-        title.add_row(Text.assemble((f"{label}  ", "grey62"), (place, "underline")), "")
-    return title
+    places = (
+        Text.assemble((f"{label}  ", "grey62"), (place, "underline"), no_wrap=True, overflow="ellipsis")
+        for label, place in view.places
+    )
+    return Group(title, *places)
 
 
 def _fleet_panel(view: View, chart_rows: int) -> Panel:
@@ -241,7 +243,8 @@ def _agent_cells(agent: Document, *, wide: bool) -> list[RenderableType]:
         Text(_heap(agent)),
     ]
     if wide:
-        cells += [Text(agent["version"] or UNKNOWN), Text(agent["dialect"] or UNKNOWN), Text(agent["reason"])]
+        why = Text(agent["reason"], style="grey62", overflow="ellipsis")
+        cells += [Text(agent["version"] or UNKNOWN), Text(agent["dialect"] or UNKNOWN), why]
     return cells
 
 

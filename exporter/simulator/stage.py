@@ -86,7 +86,8 @@ def _settings(targets: Path, listen: HostPort) -> Settings:
         cluster="demo",
         discovery=DiscoverySettings(static=StaticSettings(file=targets)),
         scrape=ScrapeSettings(interval=1.0, timeout=0.8),
-        capacity=CapacitySettings(stale_after=3.0, forget_after=60.0),
+        # A file is looked at every five seconds: an agent that is gone must be off the list before it counts as lost.
+        capacity=CapacitySettings(stale_after=6.0, forget_after=60.0),
         web=WebSettings(listen=listen),
     )
 

@@ -63,7 +63,7 @@ class Story:
 
 
 class LogToStory(io.StringIO):
-    """A stream for the exporter's JSON log: each line becomes an event of the story."""
+    """A stream for the exporter's JSON log: what it says of a fleet, and every warning, becomes an event."""
 
     def __init__(self, story: Story) -> None:
         super().__init__()
@@ -86,7 +86,8 @@ class LogToStory(io.StringIO):
             record = {"level": "error", "event": line}
         if record.get("level") in {"error", "critical"}:
             self.failures.append(line)
-        self._story.tell(_sentence(record))
+        if "fleet" in record or record.get("level") != "info":
+            self._story.tell(_sentence(record))
 
 
 def _sentence(record: dict[str, Any]) -> str:

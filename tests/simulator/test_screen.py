@@ -1,0 +1,148 @@
+"""The demo's picture, drawn from JSON documents as the exporter's own API makes them."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from exporter.fleet.capacity import Policy, aggregate
+from exporter.fleet.model import AgentSnapshot, Dialect, Fleet, Reading, Target
+from exporter.simulator.screen import Chart, Point, View, clock, line, picture
+from exporter.web.documents import agent_document, fleet_document
+
+NOW = 1000.0
+
+
+def snapshot(number: int, read_at: float | None = NOW, **reading: Any) -> AgentSnapshot:
+    given: dict[str, Any] = {"dialect": Dialect.OTEL, "tasks_active": 10.0, "status": 1, "connected": True} | reading
+    pod = f"production-{number}"
+    return AgentSnapshot(
+        target=Target(uid=pod, namespace="matillion", fleet="production", pod=pod, address=f"127.20.0.{number}"),
+        reading=Reading(**given) if read_at is not None else None,
+        read_at=read_at,
+    )
+
+
+def fleet(*snapshots: AgentSnapshot) -> Fleet:
+    return aggregate("matillion", "production", snapshots, Policy(), NOW, sync_age=1.0)
+
+
+def view(*snapshots: AgentSnapshot, **given: Any) -> View:
+    made = fleet(*snapshots)
+    agents = [agent_document(agent, NOW, 0.0) for agent in made.agents]
+    return View(name="production", fleet=fleet_document(made), agents=agents, **given)
+
+
+def draw(shown: View, width: int = 130, height: int = 40) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height)
+    with console.capture() as capture:
+        console.print(picture(shown, width, height))
+    return capture.get()
+
+
+BUSY = (
+    snapshot(1, tasks_active=20.0, tasks_queued=3.0, heap_used_bytes=1e9, heap_limit_bytes=2e9, version="11.142.0"),
+    snapshot(2, tasks_active=12.0, connected=False),
+    snapshot(3, tasks_active=4.0, status=2),
+    snapshot(4, read_at=NOW - 100.0, tasks_active=7.0),
+)
+
+
+def test_the_figures_are_the_exporters() -> None:
+    """Running, queued, free, held, demanded and wanted, as the JSON has them."""
+    drawn = draw(view(*BUSY, replicas=4))
+    document = fleet_document(fleet(*BUSY))
+    assert f"{document['tasks_active']:g}" in drawn
+    assert f"{document['free_slots']:g} of {document['capacity_tasks']}" in drawn
+    assert f"{document['demand_tasks']:g}" in drawn
+    assert f"{document['desired_agents']} (4 now)" in drawn
+    for state in ("1 serving", "1 disconnected", "1 draining", "1 unreachable"):
+        assert state in drawn
+
+
+def test_each_agent_has_its_row() -> None:
+    """A mark per task, the heap as a share, and why it is in its state."""
+    drawn = draw(view(*BUSY))
+    [first] = [row for row in drawn.splitlines() if row.startswith(" production-1")]
+    assert "▪" * 20 + " 20" in first
+    assert "50%" in first
+    assert "serving 20 tasks, 3 queued" in first
+
+
+def test_what_is_withheld_is_a_dash() -> None:
+    """An untrusted fleet has no demand; the reason is shown instead of a 0."""
+    drawn = draw(view(snapshot(1, read_at=None), snapshot(2, read_at=None)))
+    assert "withheld from the autoscaler: only 0 of 2 agents answer, 50% are needed" in drawn
+    assert "– (– now)" in drawn
+
+
+def test_a_count_above_the_cap_is_shown_as_it_is() -> None:
+    """The bar ends at 20, the number does not."""
+    assert "▪" * 20 + " 23" in draw(view(snapshot(1, tasks_active=23.0)))
+
+
+def test_before_the_first_reading_it_says_what_it_waits_for() -> None:
+    """No invented figures."""
+    shown = View(name="production")
+    assert "waiting for the exporter's first readings" in draw(shown)
+    assert "waiting for the exporter's first readings" in line(shown)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (130, 44), (220, 70), (40, 10)])
+def test_it_fits_the_terminal(width: int, height: int) -> None:
+    """No line is too long, and beyond the smallest screens none is too many."""
+    agents = [snapshot(number, tasks_active=float(number)) for number in range(1, 18)]
+    places = (("status page", "http://127.0.0.1:9850/"), ("Prometheus", "http://127.0.0.1:9850/metrics"))
+    events = tuple(f"event {number} " + "x" * 300 for number in range(10))
+    history = tuple(Point(float(number), 5.0, 200.0) for number in range(500))
+    drawn = draw(view(*agents, history=history, places=places, events=events, scaler="y" * 300), width, height)
+    lines = drawn.splitlines()
+    assert max(map(len, lines)) <= width
+    if height >= 24:
+        assert len(lines) <= height
+        assert "production-1 " in drawn
+    if height == 24:
+        assert "more" in drawn
+
+
+def test_the_newest_events_are_shown() -> None:
+    """The last few, oldest first."""
+    drawn = draw(view(*BUSY, events=tuple(f"event {number}" for number in range(9))))
+    assert "event 8" in drawn
+    assert "event 4" not in drawn
+
+
+def chart(*points: Point, rows: int = 4) -> list[str]:
+    console = Console(file=io.StringIO(), width=5 + len(points))
+    with console.capture() as capture:
+        console.print(Chart(points, rows), end="")
+    return [row[5:].rstrip("\n") for row in capture.get().splitlines()]
+
+
+def test_the_chart_stacks_the_queue_on_the_running_tasks() -> None:
+    """Ten a row: twenty running fill two rows, ten queued the third, the line of the slots is in the fourth."""
+    assert chart(Point(20.0, 10.0, 40.0)) == ["─", "█", "█", "█"]
+    assert chart(Point(5.0, None, 40.0)) == ["─", " ", " ", "▄"]
+
+
+def test_the_chart_draws_nothing_for_what_is_not_known() -> None:
+    """A gap, not a zero line."""
+    assert chart(Point(None, None, None), Point(40.0, 0.0, 40.0)) == [" █"] * 4
+
+
+def test_the_chart_without_a_past_is_empty() -> None:
+    """The first moment."""
+    assert chart() == [""] * 4
+
+
+def test_a_line_says_the_same() -> None:
+    """For where there is no terminal."""
+    shown = view(*BUSY, simulated_seconds=400.0)
+    assert line(shown).startswith("00:06:40  production: 1 serving, 1 draining, 1 unreachable, 1 disconnected | ")
+    assert "not trusted: only 0 of 1 agents answer" in line(view(snapshot(1, read_at=None)))
+
+
+def test_clock() -> None:
+    """Hours go on above a day."""
+    assert clock(90_061.9) == "25:01:01"
