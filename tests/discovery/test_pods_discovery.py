@@ -27,7 +27,13 @@ async def api(tmp_path: Path) -> AsyncIterator[ScriptedKubeApi]:
 
 
 @pytest.fixture
-async def discover(api: ScriptedKubeApi) -> AsyncIterator[Discover]:
+def clock() -> list[float]:
+    """Give the monotonic clock's time, to be set by the test."""
+    return [1000.0]
+
+
+@pytest.fixture
+async def discover(api: ScriptedKubeApi, clock: list[float]) -> AsyncIterator[Discover]:
     """Start a discovery on the scripted server; returns the sink it fills."""
     tasks: list[asyncio.Task[None]] = []
     async with await api.client() as client:
@@ -40,7 +46,7 @@ async def discover(api: ScriptedKubeApi) -> AsyncIterator[Discover]:
                 sink,
                 on_restart=sink.restarts.append,
                 timing=WatchTiming(backoff_first=0.02, backoff_longest=0.1),
-                monotonic=lambda: 1000.0,
+                monotonic=lambda: clock[0],
                 wall=lambda: 1709287200.0,  # 2024-03-01T10:00:00Z
             )
             tasks.append(asyncio.create_task(discovery.run(), name="discovery"))
@@ -94,6 +100,21 @@ async def test_ready_since_is_on_our_clock_and_does_not_wobble(api: ScriptedKube
     await eventually(lambda: sink.pods(SOURCE))
     since = {name: target.facts and target.facts.ready_since for name, target in sink.pods(SOURCE).items()}
     assert since == {"old": 1000.0 - 7200.0, "future": 1000.0}
+
+
+async def test_pod_that_is_gone_is_forgotten(api: ScriptedKubeApi, discover: Discover, clock: list[float]) -> None:
+    """Nothing is kept of a pod that a list or an event says is gone: seen again, it is read anew."""
+    one, two = newer(raw_pod("one"), "1"), newer(raw_pod("two"), "1")
+
+    async def later(request: Any) -> Any:
+        clock[0] = 5000.0
+        return await page(one, two)(request)
+
+    gone = lines(event("DELETED", two), then="cut")
+    api.script(lists=[page(one, two), page(), later], watches=[gone, lines(then="cut"), lines()])
+    sink = discover()
+    await eventually(lambda: sink.calls.count(f"replace {SOURCE}") == 3)
+    assert {target.facts and target.facts.ready_since for target in sink.pods(SOURCE).values()} == {5000.0}
 
 
 def test_ready_instant_is_computed_once_for_each_change() -> None:

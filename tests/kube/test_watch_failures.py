@@ -20,6 +20,7 @@ FAILURES: list[tuple[Answer, RestartReason]] = [
     (reply(502, "<html>bad gateway</html>"), RestartReason.ERROR),
     (reply(200, "<html>log in</html>"), RestartReason.ERROR),
     (reply(200, {}), RestartReason.ERROR),
+    (reply(200, {"kind": "PodList", "metadata": {"resourceVersion": "1"}}), RestartReason.ERROR),
     (reply(200, {"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": "many"}), RestartReason.ERROR),
     (reply(200, {"kind": "PodList", "metadata": {"resourceVersion": ""}, "items": []}), RestartReason.ERROR),
     (reply(200, {"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": [{}]}), RestartReason.ERROR),
