@@ -29,7 +29,7 @@ from tests.fakes.hostile import (
 )
 
 LIMIT = ScrapeSettings().max_body_bytes
-TIMEOUT = 0.6
+TIMEOUT = 0.4
 CHUNKED = head("200 OK", "Transfer-Encoding: chunked")
 GZIP = "Content-Encoding: gzip"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -94,21 +94,21 @@ class Case:
 
 
 TOO_LARGE = f"page exceeds scrape.max_body_bytes = {LIMIT}"
-HANGS_BEFORE = Case(hostile.hang(), Outcome.TIMEOUT, "waited 0.6 s for an answer")
+HANGS_BEFORE = Case(hostile.hang(), Outcome.TIMEOUT, "waited 0.4 s for an answer")
 BAD = {
     "never answers": HANGS_BEFORE,
     "hangs in the head": Case(hostile.hang(b"HTTP/1.1 200 OK\r\nConte"), Outcome.TIMEOUT, HANGS_BEFORE.reason),
     "hangs in the body": Case(
-        hostile.hang(response(OTEL_PAGE)[:-9]), Outcome.TIMEOUT, "waited 0.6 s for the rest of the page"
+        hostile.hang(response(OTEL_PAGE)[:-9]), Outcome.TIMEOUT, "waited 0.4 s for the rest of the page"
     ),
     "drips a head": Case(hostile.drip(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", 0.05), Outcome.TIMEOUT, HANGS_BEFORE.reason),
     "drips a body": Case(
         hostile.drip(head("200 OK", "Content-Length: 9999"), b"#\n", 0.05),
         Outcome.TIMEOUT,
-        "waited 0.6 s for the rest of the page",
+        "waited 0.4 s for the rest of the page",
     ),
     "drips chunks": Case(
-        hostile.drip(CHUNKED, chunk(b"#\n"), 0.05), Outcome.TIMEOUT, "waited 0.6 s for the rest of the page"
+        hostile.drip(CHUNKED, chunk(b"#\n"), 0.05), Outcome.TIMEOUT, "waited 0.4 s for the rest of the page"
     ),
     "closes at once": Case(hostile.cut(b""), Outcome.CUT, "connection lost while waiting for an answer"),
     "resets at once": Case(hostile.reset(b""), Outcome.CUT, "connection lost while waiting for an answer"),
@@ -370,7 +370,7 @@ async def test_a_port_that_refuses_is_told_from_one_that_drops(client: PageClien
     with refusing_port() as port, pytest.raises(ScrapeError, match=r"^connection refused$") as refused:
         await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT)
     assert refused.value.outcome is Outcome.CONNECT
-    with silent_port() as port, pytest.raises(ScrapeError, match=r"^no connection within 0\.3 s$") as silent:
+    with silent_port() as port, pytest.raises(ScrapeError, match=r"^no connection within 0\.2 s$") as silent:
         await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT)
     assert silent.value.outcome is Outcome.TIMEOUT
 

@@ -305,7 +305,7 @@ async def test_a_page_from_an_address_the_agent_has_left_is_dropped() -> None:
 
 @pytest.mark.slow
 async def test_ten_thousand_agents_start_cheaply() -> None:
-    """Measured in processor time, generously: a quarter of a millisecond each for the loop and the first scrape."""
+    """Measured in processor time, generously: a quarter of a millisecond for each agent."""
     bench = Bench(interval=15.0)
     targets = [bench.add(number) for number in range(10_000)]
     started = time.process_time()
@@ -314,8 +314,8 @@ async def test_ten_thousand_agents_start_cheaply() -> None:
         await asyncio.sleep(0.001)
         assert len(bench.poller._loops) == 10_000
         starting = time.process_time() - started
-        await asyncio.sleep(15.0)
-        assert len(bench.times()) == 10_000
+        await asyncio.sleep(1.5)
+        assert len(bench.times()) == pytest.approx(1000, abs=200)
         bench.know(targets[:100])
         await asyncio.sleep(0.001)
         assert len(bench.poller._loops) == 100
