@@ -34,6 +34,10 @@ class SimulatorError(Exception):
     """The simulator cannot do what it was asked to; the text says why and what helps."""
 
 
+class WrongUseError(SimulatorError):
+    """What was asked for makes no sense on any machine: the command line is wrong."""
+
+
 class Subject(Protocol):
     """What a server must be able to ask its agent. An image decides which ports exist, and never changes."""
 

@@ -41,7 +41,7 @@ async def demo(options: argparse.Namespace) -> None:
     try:
         from exporter.simulator.stage import perform  # noqa: PLC0415 - the other commands do without rich
     except ModuleNotFoundError as error:
-        if error.name != "rich":
+        if (error.name or "").partition(".")[0] != "rich":
             raise
         raise SimulatorError("the demo needs rich: pip install 'matillion-fleet-exporter[demo]'") from error
     await perform(options)

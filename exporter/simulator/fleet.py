@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from exporter.fleet.model import Dialect
-from exporter.simulator.agent import LEGACY_PATH, OTEL_PATH, AgentServer, Place, SimulatorError
+from exporter.simulator.agent import LEGACY_PATH, OTEL_PATH, AgentServer, Place, SimulatorError, WrongUseError
 from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import Simulation
 
@@ -48,7 +48,7 @@ class PodAddresses:
 
     def __init__(self, base: IPv4Address = DEFAULT_BASE) -> None:
         if base not in LOOPBACK:
-            raise SimulatorError(f"{base} is not a loopback address: the fake agents stay within {LOOPBACK}")
+            raise WrongUseError(f"{base} is not a loopback address: the fake agents stay within {LOOPBACK}")
         self._base = base
 
     def place(self, agent: SimulatedAgent) -> Place:

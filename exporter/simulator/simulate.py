@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exporter.config.durations import parse_duration
 from exporter.service import stop_on_signals
-from exporter.simulator.agent import SimulatorError
+from exporter.simulator.agent import SimulatorError, WrongUseError
 from exporter.simulator.fleet import (
     DEFAULT_BASE,
     DEFAULT_FIRST_PORT,
@@ -116,11 +116,11 @@ async def run_until(fleets: SimulatedFleets, stop: asyncio.Event, seconds: float
 def fleet_plans(agents: int, legacy: int, fleets: int) -> list[FleetPlan]:
     """Divide agents and old images over the fleets, as evenly as it goes. Raises SimulatorError."""
     if legacy > agents:
-        raise SimulatorError(
+        raise WrongUseError(
             f"--legacy {legacy} is more than the {agents} agents there are: give --agents {legacy} or more"
         )
     if fleets > agents:
-        raise SimulatorError(f"--fleets {fleets} leaves a fleet without an agent: give --agents {fleets} or more")
+        raise WrongUseError(f"--fleets {fleets} leaves a fleet without an agent: give --agents {fleets} or more")
     images = [*islice(cycle(NEW_IMAGES), agents - legacy), *islice(cycle(OLD_IMAGES), legacy)]
     names = [FLEET_NAMES[index] if index < len(FLEET_NAMES) else f"fleet-{index + 1}" for index in range(fleets)]
     shares = [tuple(images[index::fleets]) for index in range(fleets)]

@@ -2,11 +2,14 @@
 
 import argparse
 import asyncio
+import os
+import pty
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -29,6 +32,16 @@ def options(*arguments: str) -> argparse.Namespace:
     return parser.parse_args(["--listen", "127.0.0.1:0", "--base", "127.23.0.0", *arguments])
 
 
+PROGRAM = [
+    sys.executable,
+    "-c",
+    (
+        "import argparse, asyncio; from exporter.simulator.demo import add_arguments, demo; "
+        "parser = argparse.ArgumentParser(); add_arguments(parser); asyncio.run(demo(parser.parse_args()))"
+    ),
+]
+"""The command as a program of its own."""
+
 pytestmark = pytest.mark.usefixtures("log_as_before")
 
 
@@ -49,12 +62,8 @@ async def test_the_demo_shows_the_fleet_and_ends_by_itself(capsys: pytest.Captur
 @pytest.mark.slow
 def test_ctrl_c_ends_the_demo_with_exit_0() -> None:
     """As a person ends it."""
-    program = (
-        "import argparse, asyncio; from exporter.simulator.demo import add_arguments, demo; "
-        "parser = argparse.ArgumentParser(); add_arguments(parser); "
-        "asyncio.run(demo(parser.parse_args(['--listen', '127.0.0.1:0', '--base', '127.24.0.0'])))"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    arguments = [*PROGRAM, "--listen", "127.0.0.1:0", "--base", "127.24.0.0"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "serving" in line:
@@ -63,6 +72,38 @@ def test_ctrl_c_ends_the_demo_with_exit_0() -> None:
         rest = process.stdout.read()
         assert process.wait(timeout=20) == 0
     assert "The fleet began with 4 agents" in rest
+
+
+@pytest.mark.slow
+def test_on_a_terminal_it_has_a_screen_of_its_own() -> None:
+    """It takes the alternate screen, draws the fleet there, and leaves the terminal as it was."""
+    ours, theirs = pty.openpty()
+    arguments = [*PROGRAM, "--listen", "127.0.0.1:0", "--base", "127.25.0.0", "--duration", "4s"]
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    with subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        # Linux reports the end of a terminal as an error.
+        with suppress(OSError):
+            while piece := os.read(ours, 65536):
+                shown += piece
+        assert process.wait(timeout=20) == 0
+    os.close(ours)
+    before, _, after = shown.partition(b"\x1b[?1049h")
+    screen, _, last = after.partition(b"\x1b[?1049l")
+    assert before.strip() == b""
+    assert b"matillion/production" in screen
+    assert "▪".encode() in screen
+    assert last.decode().strip().removeprefix("\x1b[?25h").strip().startswith("The fleet began with 4 agents")
+
+
+def test_without_rich_it_says_what_to_install() -> None:
+    """The extra by its name; the other commands do without."""
+    program = PROGRAM[-1].replace("import argparse,", "import sys; sys.modules['rich'] = None; import argparse,")
+    done = subprocess.run([*PROGRAM[:-1], program], capture_output=True, text=True, timeout=30, check=False)
+    assert done.stderr.splitlines()[-1].endswith(
+        "SimulatorError: the demo needs rich: pip install 'matillion-fleet-exporter[demo]'"
+    )
 
 
 async def test_a_port_in_use_is_said_with_the_option_to_change() -> None:

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import yaml
 
-from exporter.simulator.agent import SimulatorError
+from exporter.simulator.agent import SimulatorError, WrongUseError
 from exporter.simulator.fleet import (
     Entry,
     OneAddress,
@@ -135,7 +135,7 @@ async def test_a_new_agent_without_a_place_ends_the_run() -> None:
 
 def test_addresses_stay_on_loopback() -> None:
     """A base elsewhere is refused, and so is walking off the end."""
-    with pytest.raises(SimulatorError, match=r"10\.0\.0\.0 is not a loopback address"):
+    with pytest.raises(WrongUseError, match=r"10\.0\.0\.0 is not a loopback address"):
         PodAddresses(IPv4Address("10.0.0.0"))
     last = SimulatedAgent(1, "production", "p", CURRENT, 0.0)
     with pytest.raises(SimulatorError, match="no loopback address is left"):
@@ -215,7 +215,7 @@ def test_more_fleets_than_names() -> None:
 )
 def test_impossible_numbers_are_refused(arguments: tuple[int, int, int], message: str) -> None:
     """With the option to change."""
-    with pytest.raises(SimulatorError, match=message):
+    with pytest.raises(WrongUseError, match=message):
         fleet_plans(*arguments)
 
 
