@@ -1,0 +1,367 @@
+"""Leader election: one of several replicas works, the others stand by.
+
+Every candidate tries to hold the same Lease. Whoever holds it runs the work, renews the Lease, and stops the work
+before any other can take over. What the work is, this module must not know.
+
+The promise, and what it rests on: `is_leader()` is true in at most one process at any instant, as long as no two
+machines' clocks differ in rate by more than lease_duration / renew_deadline (1.5 by default). A leader counts from the
+moment it *sent* its last successful renewal; the others count a longer time from the moment they *saw* it, which is
+later. No two machines' clock readings are ever compared. This is no fencing: what was begun while `is_leader()` was
+true may end after it is false. docs/leadership.md says what follows from that.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from exporter.kube.client import SERVICE_ACCOUNT, AccessDeniedError, ApiError, CredentialsError, Json, KubeError
+from exporter.kube.lease import Action, LeaseApi, LeaseRecord, LeaseStore, claimed, decide, released
+
+_log = structlog.get_logger(__name__)
+
+STOP_SECONDS = 2.0
+"""How long the work may take to end when the process is asked to stop, so that a SIGTERM is done with in 5 s."""
+RELEASE_SECONDS = 2.0
+"""How long giving the Lease up may take then. Without it the others wait for `lease_duration`, nothing worse."""
+JITTER = 0.2
+"""Each pause is longer by up to this share, so that replicas started together do not keep asking together."""
+
+_CHANGED_MEANWHILE = (404, 409)
+_NEVER = float("-inf")
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Only Linux has both; where there is one, it counts suspended time too."""
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class ElectionSettings(Protocol):
+    """The times of an election, in seconds: retry_period < renew_deadline < lease_duration."""
+
+    @property
+    def lease_name(self) -> str:
+        """Name of the Lease object."""
+
+    @property
+    def lease_duration(self) -> float:
+        """How long the others wait for a silent leader."""
+
+    @property
+    def renew_deadline(self) -> float:
+        """After this long without a renewal the leader stops its work."""
+
+    @property
+    def retry_period(self) -> float:
+        """Time between two attempts."""
+
+
+class Leadership(Protocol):
+    """Whether this process is the one that works, and the way to let it work only then."""
+
+    def is_leader(self) -> bool:
+        """Say whether this process leads at this very moment. Ask before every step that only one may do."""
+
+    async def run(self, work: Work) -> None:
+        """Run `work` whenever this process leads. Ends only when the work does: returns, or raises what it raised."""
+
+
+class StuckWorkError(Exception):
+    """The work went on although it was cancelled; the process must end, because another one may lead by now."""
+
+
+def _unobserved(_leads: bool) -> None:
+    """Nobody wants to hear of it."""
+
+
+def suspend_aware_clock() -> float:
+    """Return seconds that never go back, and that go on while the machine is suspended.
+
+    CLOCK_MONOTONIC, which asyncio and time.monotonic use, stands still in suspend on Linux: a machine that wakes up
+    after an hour would still take itself for the leader.
+    """
+    return time.clock_gettime(_CLOCK)
+
+
+def new_identity(environ: Mapping[str, str] = os.environ) -> str:
+    """Return a name for this process that no other has: the pod's, and a random part for a restart in the same pod."""
+    return f"{environ.get('HOSTNAME') or socket.gethostname()}_{secrets.token_hex(4)}"
+
+
+def own_namespace(environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT) -> str:
+    """Return the namespace this process belongs to: its pod's, or else the kubeconfig's current one, or `default`.
+
+    Reads files and does not wait for a network. Raises CredentialsError.
+    """
+    if environ.get("KUBERNETES_SERVICE_HOST") and (service_account / "token").is_file():
+        file = service_account / "namespace"
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise CredentialsError(f"Cannot read the pod's namespace from {file}: {error}.") from error
+    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
+
+    files = environ.get("KUBECONFIG") or "~/.kube/config"
+    try:
+        _, current = config.list_kube_config_contexts(files)
+        return str((current or {}).get("context", {}).get("namespace") or "default")
+    except Exception as error:  # the loader raises whatever it trips over
+        reason = str(error) or type(error).__name__
+        raise CredentialsError(f"Cannot read the namespace from the kubeconfig {files}: {reason}.") from error
+
+
+class SoleLeader:
+    """Leads always: for a process without replicas, without Kubernetes, or with the election turned off."""
+
+    def __init__(self, on_change: Callable[[bool], None] = _unobserved) -> None:
+        self._on_change = on_change
+        self._leads = False
+
+    def is_leader(self) -> bool:
+        """Say whether the work runs."""
+        return self._leads
+
+    async def run(self, work: Work) -> None:
+        """Run `work`."""
+        self._leads = True
+        self._on_change(True)
+        try:
+            await work()
+        finally:
+            self._leads = False
+            self._on_change(False)
+
+
+class _Round(Enum):
+    """How one attempt to hold the Lease went."""
+
+    HELD = "held"
+    OTHERS = "somebody else holds it"
+    FAILED = "no answer to rely on"
+
+
+class LeaderElection:
+    """Takes part in the election for one Lease, for ever."""
+
+    def __init__(
+        self,
+        settings: ElectionSettings,
+        api: LeaseApi,
+        namespace: str,
+        identity: str,
+        *,
+        on_change: Callable[[bool], None] = _unobserved,
+        clock: Callable[[], float] = suspend_aware_clock,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Stand for the Lease `settings.lease_name` in `namespace`, under an `identity` that no other candidate has.
+
+        `on_change` hears on the event loop when this process begins to lead and when it ceases to. `clock` gives
+        seconds and must never go back nor be stopped by anything that does not stop the other candidates too.
+        """
+        self._settings = settings
+        # Half the deadline, as client-go does: a request that hangs leaves time for another on a new connection.
+        self._store = LeaseStore(api, namespace, settings.lease_name, settings.renew_deadline / 2)
+        self._me = identity
+        self._on_change = on_change
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
+        self._log = _log.bind(lease=str(self._store), identity=identity)
+        self._trouble = _Trouble(self._log, self._store.grant)
+        self._leading = False
+        self._valid_until = _NEVER
+        self._stuck = False
+        self._stored: Json | None = None
+        """The Lease as the server stored it at our last write; None when it has to be read."""
+        self._may_be_ours = False
+        """Whether the stored Lease may name us: it does, or a write was begun whose end is not known."""
+        self._record: LeaseRecord | None = None
+        """The last record seen. It outlives the object: the holder of a Lease that was deleted is waited for too."""
+        self._observed_at = _NEVER
+
+    def is_leader(self) -> bool:
+        """Say whether this process leads at this very moment.
+
+        Read off the clock, not off what the event loop had time to do: it is false once the renew deadline has passed,
+        however long the loop was held up or the process was stopped.
+        """
+        return self._leading and self._left() > 0
+
+    async def run(self, work: Work) -> None:
+        """Run `work` whenever this process leads, and cancel it when it does not; for ever.
+
+        Returns when the work returns, and raises what the work raises. Cancelled, it ends the work first and then gives
+        the Lease up. No answer of the API server ends it. Raises StuckWorkError when the work does not end in time.
+        """
+        try:
+            while True:
+                await self._acquire()
+                if await self._lead(work):
+                    return
+        finally:
+            if self._may_be_ours and not self._stuck:
+                await self._release()
+
+    async def _acquire(self) -> None:
+        while True:
+            if await self._round() is _Round.HELD and self._left() > 0:
+                return
+            await asyncio.sleep(self._pause())
+
+    async def _lead(self, work: Work) -> bool:
+        """Run the work until the leadership is lost; say whether the work ended by itself, or raise what it raised."""
+        self._leading = True
+        self._log.info("leadership gained")
+        self._on_change(True)
+        working = asyncio.create_task(work(), name="leader's work")
+        renewing = asyncio.create_task(self._renew(), name="lease renewal")
+        try:
+            loss = await self._hold(working, renewing)
+        except asyncio.CancelledError:
+            await self._step_down(working, renewing, STOP_SECONDS)
+            _log_failure(self._log, working)
+            raise
+        if loss is not None:
+            self._log.warning("leadership lost", reason=loss)
+        margin = self._settings.lease_duration - self._settings.renew_deadline
+        await self._step_down(working, renewing, margin)
+        if self._stuck:
+            raise StuckWorkError(f"The leader's work did not end within {margin:g} s after the leadership was lost.")
+        if loss is None or not working.cancelled():
+            working.result()
+        return loss is None
+
+    async def _hold(self, working: asyncio.Task[None], renewing: asyncio.Task[None]) -> str | None:
+        """Wait until the leadership is lost, and say why; or until the work has ended (None)."""
+        while not (working.done() or renewing.done()) and (left := self._left()) > 0:
+            # In steps: a timer stands still while the machine is suspended, so a long one could ring far too late.
+            step = min(left, self._settings.retry_period)
+            await asyncio.wait((working, renewing), timeout=step, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return None
+        if renewing.done():
+            renewing.result()
+            return "somebody else holds the lease"
+        return f"the lease could not be renewed for {self._settings.renew_deadline:g} s"
+
+    async def _step_down(self, working: asyncio.Task[None], renewing: asyncio.Task[None], within: float) -> None:
+        """Cease to lead: from the first line on nobody is told otherwise, and the work goes before all else."""
+        self._leading = False
+        self._valid_until = _NEVER
+        working.cancel()
+        renewing.cancel()
+        self._on_change(False)
+        await asyncio.wait((working, renewing), timeout=within)
+        self._stuck = not working.done()
+        if self._stuck:
+            self._log.critical("the leader's work does not end although it was cancelled", waited_seconds=within)
+
+    async def _renew(self) -> None:
+        """Keep the Lease; returns when somebody else has it."""
+        while True:
+            await asyncio.sleep(self._pause())
+            if await self._round() is _Round.OTHERS:
+                return
+
+    async def _round(self) -> _Round:
+        """Try once to get or keep the Lease."""
+        try:
+            held = await self._try()
+        except KubeError as error:
+            self._trouble.bad(error)
+            return _Round.FAILED
+        self._trouble.good()
+        return _Round.HELD if held else _Round.OTHERS
+
+    async def _try(self) -> bool:
+        try:
+            return await self._claim_if_free()
+        except ApiError as error:
+            if error.status not in _CHANGED_MEANWHILE:
+                raise
+        # Somebody was quicker, or an earlier attempt of ours was carried out although its answer was lost.
+        return await self._claim_if_free()
+
+    async def _claim_if_free(self) -> bool:
+        lease = self._stored or await self._read()
+        action = decide(self._record, self._observed_at, self._clock(), self._me, self._settings.lease_duration)
+        if action is Action.STAND_BY:
+            return False
+        # Whatever comes of the write: only a good answer to it tells what is stored.
+        self._stored = None
+        self._may_be_ours = True
+        sent = self._clock()
+        claim = claimed(lease or self._store.new(), self._me, self._settings.lease_duration, datetime.now(UTC))
+        self._stored = await self._store.write(claim)
+        self._observe(self._stored)
+        self._valid_until = sent + self._settings.renew_deadline
+        return True
+
+    async def _read(self) -> Json | None:
+        lease = await self._store.read()
+        if lease is not None:
+            self._observe(lease)
+        return lease
+
+    def _observe(self, lease: Json) -> None:
+        """Take note of what the Lease says; the time counts from the first sight of each record."""
+        record = LeaseRecord.of(lease)
+        if record == self._record:
+            return
+        before, self._record, self._observed_at = self._record, record, self._clock()
+        self._may_be_ours = record.holder == self._me
+        if record.holder not in ("", self._me) and (before is None or before.holder != record.holder):
+            self._log.info("standing by", leader=record.holder)
+
+    async def _release(self) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                lease = self._stored or await self._read()
+                if lease is not None and LeaseRecord.of(lease).holder == self._me:
+                    await self._store.write(released(lease, datetime.now(UTC)))
+                    self._log.info("leadership released")
+        except (KubeError, TimeoutError) as error:
+            reason = str(error) or f"no answer within {RELEASE_SECONDS:g} s"
+            self._log.warning("lease not released; the others wait until it runs out", error=reason)
+
+    def _left(self) -> float:
+        """Seconds until the renew deadline; negative when it has passed."""
+        return self._valid_until - self._clock()
+
+    def _pause(self) -> float:
+        return self._settings.retry_period * self._rng.uniform(1.0, 1.0 + JITTER)
+
+
+class _Trouble:
+    """Logs once that the Lease is out of reach, once more when it is so in another way, and once that it is not."""
+
+    def __init__(self, log: structlog.stdlib.BoundLogger, grant: str) -> None:
+        self._log = log
+        self._grant = grant
+        self._kind: tuple[type[KubeError], int] | None = None
+
+    def bad(self, error: KubeError) -> None:
+        kind = (type(error), error.status if isinstance(error, ApiError) else 0)
+        if kind != self._kind:
+            fix = {"fix": self._grant} if isinstance(error, AccessDeniedError) else {}
+            self._log.warning("the lease cannot be read or written; trying on", error=str(error), **fix)
+        self._kind = kind
+
+    def good(self) -> None:
+        if self._kind is not None:
+            self._log.info("the lease can be read and written again")
+        self._kind = None
+
+
+def _log_failure(log: structlog.stdlib.BoundLogger, working: asyncio.Task[None]) -> None:
+    """Say how the work failed while the process was being stopped; the cancellation itself goes on."""
+    if working.done() and not working.cancelled() and (error := working.exception()) is not None:
+        log.error("the leader's work failed while it was being stopped", exc_info=error)
