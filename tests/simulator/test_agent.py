@@ -1,6 +1,7 @@
 """A fake agent on real sockets: what a scraper meets in each of its states."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -13,7 +14,8 @@ from exporter.simulator.agent import SLOW_SECONDS, AgentServer, Place, Simulator
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, LEGACY, UNFILTERED, Behaviour, Image
 
-HOST = "127.21.0.1"
+HOST = f"127.21.{os.getpid() % 256}.1"
+"""An address of this run alone: two runs at the same time would meet on the fixed ports."""
 OTEL = f"http://{HOST}:9464/metrics"
 PROMETHEUS = f"http://{HOST}:8080/actuator/prometheus"
 INFO = f"http://{HOST}:8080/actuator/info"

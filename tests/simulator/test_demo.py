@@ -29,9 +29,11 @@ from exporter.simulator.vitals import CURRENT
 def options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return parser.parse_args(["--listen", "127.0.0.1:0", "--base", "127.23.0.0", *arguments])
+    return parser.parse_args(["--listen", "127.0.0.1:0", "--base", f"127.23.{RUN}.0", *arguments])
 
 
+RUN = os.getpid() % 256
+"""Two runs at the same time would meet on the fixed ports, so each has addresses of its own."""
 PROGRAM = [
     sys.executable,
     "-c",
@@ -62,7 +64,7 @@ async def test_the_demo_shows_the_fleet_and_ends_by_itself(capsys: pytest.Captur
 @pytest.mark.slow
 def test_ctrl_c_ends_the_demo_with_exit_0() -> None:
     """As a person ends it."""
-    arguments = [*PROGRAM, "--listen", "127.0.0.1:0", "--base", "127.24.0.0"]
+    arguments = [*PROGRAM, "--listen", "127.0.0.1:0", "--base", f"127.24.{RUN}.0"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -78,7 +80,7 @@ def test_ctrl_c_ends_the_demo_with_exit_0() -> None:
 def test_on_a_terminal_it_has_a_screen_of_its_own() -> None:
     """It takes the alternate screen, draws the fleet there, and leaves the terminal as it was."""
     ours, theirs = pty.openpty()
-    arguments = [*PROGRAM, "--listen", "127.0.0.1:0", "--base", "127.25.0.0", "--duration", "4s"]
+    arguments = [*PROGRAM, "--listen", "127.0.0.1:0", "--base", f"127.25.{RUN}.0", "--duration", "4s"]
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
     with subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)

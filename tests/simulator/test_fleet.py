@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -29,7 +30,9 @@ from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.vitals import CURRENT, LEGACY
 
-BASE = IPv4Address("127.22.0.0")
+RUN = os.getpid() % 256
+"""Two runs at the same time would meet on the fixed ports, so each has addresses of its own."""
+BASE = IPv4Address(f"127.22.{RUN}.0")
 QUIET = Scenario(name="test", summary="", load=steady(0.1), cycle=1000 * HOUR)
 
 
@@ -52,7 +55,7 @@ async def status(session: aiohttp.ClientSession, entry: Entry) -> int:
         return response.status
 
 
-@pytest.mark.parametrize("layout", [PodAddresses(BASE), OneAddress(first_port=23_000)])
+@pytest.mark.parametrize("layout", [PodAddresses(BASE), OneAddress(first_port=20_000 + 8 * RUN)])
 async def test_every_listed_agent_answers(layout: PodAddresses | OneAddress) -> None:
     """By addresses or by ports: what the list names can be scraped."""
     listings: list[list[Entry]] = []
@@ -119,7 +122,7 @@ async def test_an_agent_that_dies_stays_listed() -> None:
 async def test_an_address_in_use_closes_what_was_opened() -> None:
     """The second simulator on the same base says what is in use, and leaves nothing behind."""
     async with SimulatedFleets(simulation(), PodAddresses(BASE), 1.0, lambda _: None):
-        with pytest.raises(SimulatorError, match=r"127\.22\.0\.2:8080 is in use"):
+        with pytest.raises(SimulatorError, match=rf"127\.22\.{RUN}\.2:8080 is in use"):
             async with SimulatedFleets(simulation(), PodAddresses(BASE + 1), 1.0, lambda _: None):
                 pass
 
