@@ -1,0 +1,1 @@
+"""Reproducible measurements; `make bench` runs them. Nothing here is installed with the exporter."""

@@ -1,0 +1,98 @@
+"""A thousand agents on one machine: one page, served as a file by nginx, on an address of 127/8 for each agent.
+
+nginx because it is cheap enough not to be what is measured. It ignores name filters, so every scrape is of a whole
+page, which is the dearer case.
+"""
+
+import http.client
+import shutil
+import socket
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.scrape.processes import Program, ProgramError
+from exporter.fleet.model import Dialect
+from exporter.simulator.pages import Page, example_vitals
+from exporter.simulator.vitals import CURRENT
+
+PORT = 19464
+"""Below the range from which Linux takes ports for outgoing connections, and not the agents' own, 9464, which a
+simulation on the same machine may hold."""
+PATH = "/metrics"
+_NETWORK = "127.30"
+_PER_BLOCK = 250
+_CONFIGURATION = """
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {files};
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log warn;
+events {{ worker_connections {connections}; }}
+http {{
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  default_type "text/plain; version=0.0.4; charset=utf-8";
+  keepalive_timeout 300s;
+  keepalive_requests 1000000;
+  open_file_cache max=10;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  server {{ listen 0.0.0.0:{port} backlog=4096; root {directory}/root; }}
+}}
+"""
+
+
+def addresses(count: int) -> list[str]:
+    """Return a loopback address for each agent."""
+    return [f"{_NETWORK}.{number // _PER_BLOCK}.{number % _PER_BLOCK + 1}" for number in range(count)]
+
+
+def find(program: str, package: str) -> str:
+    """Return where a program is. Raises ProgramError that says what to install."""
+    # Debian keeps servers where an ordinary user's PATH does not look.
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if found is None:
+        raise ProgramError(f"{program} is not installed; the benchmark needs it (Debian: apt-get install {package})")
+    return found
+
+
+def page() -> tuple[bytes, int]:
+    """Return the agents' page and the number of its samples."""
+    made = Page(CURRENT, Dialect.OTEL)
+    return made.render(example_vitals(seed=1)), made.sample_count
+
+
+def serve(directory: Path, agents: int, cores: set[int] | None = None) -> Program:
+    """Return nginx, ready to be started, for that many agents and two clients. Raises ProgramError."""
+    nginx = find("nginx", "nginx-light")
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", PORT))  # noqa: S104 - all of 127/8 is meant
+        except OSError:
+            raise ProgramError(f"port {PORT} is taken; end what listens there and try again") from None
+    root = directory / "root"
+    root.mkdir(exist_ok=True)
+    root.joinpath(PATH.lstrip("/")).write_bytes(page()[0])
+    connections = 2 * agents + 100
+    configuration = directory / "nginx.conf"
+    configuration.write_text(
+        _CONFIGURATION.format(directory=directory, connections=connections, files=connections + 100, port=PORT)
+    )
+    return Program(
+        "nginx", [nginx, "-c", str(configuration), "-e", str(directory / "nginx.log")], directory / "nginx.out", cores
+    )
+
+
+def check() -> None:
+    """Raise ProgramError unless the page comes as it should: a scraper that gets errors is not the one to measure."""
+    connection = http.client.HTTPConnection(addresses(1)[0], PORT, timeout=5.0)
+    with closing(connection):
+        connection.request("GET", PATH)
+        response = connection.getresponse()
+        if response.status != http.client.OK or response.read() != page()[0]:
+            raise ProgramError(f"nginx does not serve the agents' page (HTTP {response.status})")
