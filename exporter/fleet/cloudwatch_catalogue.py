@@ -1,0 +1,229 @@
+"""Every metric CloudWatch is given, in one table: name, unit, meaning, how it is read, and the sets it belongs to.
+
+The sister of `catalogue`: each CloudWatch metric is billed, so there are few, and they are selected by name or by set.
+The publisher, the estimate of the cost, `docs/cloudwatch.md` and the checks of the alarms all read this table.
+A reader that returns None says "not known", and nothing is published.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts
+
+FLEET_DIMENSIONS = ("ClusterName", "Namespace", "Fleet")
+"""The dimensions of every metric, no more and no less: CloudWatch finds a series by exactly all of its dimensions."""
+AGENT_DIMENSION = "AgentName"
+"""What a series of a single agent has besides."""
+
+
+class MetricSet(StrEnum):
+    """Selections of metrics, each containing the one before it."""
+
+    MINIMAL = "minimal"
+    """What a scaler and a person in a hurry need."""
+    DEFAULT = "default"
+    """Besides, everything the alarms and the dashboard read."""
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class OfFleet:
+    """One number a fleet."""
+
+    read: Callable[[Fleet], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class OverAgents:
+    """One number an agent, all of them in one datum, so that minimum, maximum and percentiles are those of the fleet.
+
+    Rounded to whole numbers (tasks, percent): a datum holds at most 150 different ones.
+    """
+
+    read: Callable[[Agent], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class IncreaseOverAgents:
+    """By how much the agents' counters grew since the last datum, added up."""
+
+    read: Callable[[Agent], float | None]
+    """The counter as it stands, in the life of a pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudWatchMetric:
+    """One metric in CloudWatch. Where it is read from agents, it can also have a series for each of them."""
+
+    name: str
+    unit: Literal["Count", "Percent"]
+    smallest_set: MetricSet
+    help: str
+    source: OfFleet | OverAgents | IncreaseOverAgents
+
+    @property
+    def per_agent(self) -> bool:
+        """Whether the metric exists for a single agent."""
+        return not isinstance(self.source, OfFleet)
+
+
+def _state(state: AgentState) -> OfFleet:
+    return OfFleet(lambda fleet: fleet.states[state])
+
+
+def _utilization_percent(fleet: Fleet) -> float | None:
+    if not fleet.trusted or fleet.tasks_active is None or not fleet.capacity_tasks:
+        return None
+    return 100 * fleet.tasks_active / fleet.capacity_tasks
+
+
+def _crash_looping(fleet: Fleet) -> float | None:
+    """Count the agents Kubernetes holds back; not known where no Kubernetes stands behind the fleet."""
+    facts = [agent.snapshot.target.facts for agent in fleet.agents]
+    known = [fact for fact in facts if fact is not None]
+    return sum(fact.crash_looping for fact in known) if known else None
+
+
+def _tasks_active(agent: Agent) -> float | None:
+    """Return what counts in the fleet's ActiveTasks, so that the distribution's sum is that number."""
+    reading = agent.snapshot.reading
+    if reading is None or not agent.fresh or agent.state is AgentState.DRAINING:
+        return None
+    return reading.tasks_active
+
+
+def _fact(read: Callable[[PodFacts], float | None]) -> Callable[[Agent], float | None]:
+    def value(agent: Agent) -> float | None:
+        facts = agent.snapshot.target.facts
+        return None if facts is None else read(facts)
+
+    return value
+
+
+CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
+    CloudWatchMetric(
+        "CapacityTasks",
+        "Count",
+        MetricSet.MINIMAL,
+        "Tasks the serving agents can run at once.",
+        OfFleet(lambda fleet: fleet.capacity_tasks),
+    ),
+    CloudWatchMetric(
+        "ActiveTasks",
+        "Count",
+        MetricSet.MINIMAL,
+        "Tasks running on agents that are not draining. Not published while agents should answer and none does.",
+        OfFleet(lambda fleet: fleet.tasks_active),
+    ),
+    CloudWatchMetric(
+        "QueuedTasks",
+        "Count",
+        MetricSet.MINIMAL,
+        "Tasks waiting for a slot. Not published while no agent reports a queue.",
+        OfFleet(lambda fleet: fleet.tasks_queued),
+    ),
+    CloudWatchMetric(
+        "DemandTasks",
+        "Count",
+        MetricSet.MINIMAL,
+        "Tasks the fleet should have room for. Not published while the fleet is not trusted.",
+        OfFleet(lambda fleet: fleet.demand_tasks),
+    ),
+    CloudWatchMetric(
+        "ScrapeCoveragePercent",
+        "Percent",
+        MetricSet.MINIMAL,
+        "Share of the agents that should answer and do. Always published, so its absence means silence.",
+        OfFleet(lambda fleet: 100 * fleet.coverage),
+    ),
+    CloudWatchMetric(
+        "FreeSlots",
+        "Count",
+        MetricSet.DEFAULT,
+        "Tasks the serving agents could take on right now.",
+        OfFleet(lambda fleet: fleet.free_slots),
+    ),
+    CloudWatchMetric(
+        "UtilizationPercent",
+        "Percent",
+        MetricSet.DEFAULT,
+        "ActiveTasks of CapacityTasks. Not published while the fleet is not trusted, nor at capacity 0.",
+        OfFleet(_utilization_percent),
+    ),
+    CloudWatchMetric(
+        "AgentsDisconnected",
+        "Count",
+        MetricSet.DEFAULT,
+        "Agents that say they have no connection to the Matillion control plane.",
+        _state(AgentState.DISCONNECTED),
+    ),
+    CloudWatchMetric(
+        "AgentsCrashLooping",
+        "Count",
+        MetricSet.DEFAULT,
+        "Agents whose container Kubernetes holds back because it keeps dying. Not published without Kubernetes.",
+        OfFleet(_crash_looping),
+    ),
+    CloudWatchMetric(
+        "AgentActiveTasks",
+        "Count",
+        MetricSet.DEFAULT,
+        "Tasks of each agent that is not draining, as a distribution over the fleet: its sum is ActiveTasks.",
+        OverAgents(_tasks_active),
+    ),
+    CloudWatchMetric(
+        "AgentRestarts",
+        "Count",
+        MetricSet.DEFAULT,
+        "Restarts of agents' containers since the last datum. Not published without Kubernetes.",
+        IncreaseOverAgents(_fact(lambda facts: facts.restarts)),
+    ),
+    CloudWatchMetric(
+        "AgentsServing",
+        "Count",
+        MetricSet.ALL,
+        "Agents that are connected and take work.",
+        _state(AgentState.SERVING),
+    ),
+    CloudWatchMetric(
+        "AgentsUnreachable",
+        "Count",
+        MetricSet.ALL,
+        "Agents that should answer and do not.",
+        _state(AgentState.UNREACHABLE),
+    ),
+    CloudWatchMetric(
+        "AgentsDraining",
+        "Count",
+        MetricSet.ALL,
+        "Agents that finish their tasks and then end.",
+        _state(AgentState.DRAINING),
+    ),
+)
+
+METRIC_NAMES = tuple(metric.name for metric in CLOUDWATCH_METRICS)
+
+
+def select(chosen: Iterable[str]) -> tuple[CloudWatchMetric, ...]:
+    """Return the metrics that names and sets choose, in the order of the table.
+
+    Raises ValueError, with a sentence for the reader, for a name that is neither, or when nothing is chosen.
+    """
+    names = set(chosen)
+    unknown = sorted(names - set(METRIC_NAMES) - set(MetricSet))
+    if unknown:
+        raise ValueError(
+            f"there is no metric {', '.join(unknown)}; there are the sets {', '.join(MetricSet)} "
+            f"and the metrics {', '.join(METRIC_NAMES)}"
+        )
+    sets = [MetricSet(name) for name in names & set(MetricSet)]
+    order = list(MetricSet)
+    widest = max(map(order.index, sets), default=-1)
+    metrics = tuple(
+        metric for metric in CLOUDWATCH_METRICS if metric.name in names or order.index(metric.smallest_set) <= widest
+    )
+    if not metrics:
+        raise ValueError("an empty list publishes nothing; set cloudwatch.enabled to false instead")
+    return metrics

@@ -1,0 +1,149 @@
+"""One datum for CloudWatch: its value, CloudWatch's limits on it, and how it is written to the spool and to a request.
+
+Pure. The limits are those of PutMetricData:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+from urllib.parse import quote_plus
+
+MOST_DATUMS = 1000
+"""Datums in one request."""
+MOST_VALUES = 150
+"""Different values in one datum."""
+MOST_BYTES = 900_000
+"""Size of one request. CloudWatch takes 1 MB; the rest is for what stands around the datums."""
+OLDEST = 336 * 3600.0
+"""Seconds that a timestamp may lie back: two weeks."""
+FARTHEST_AHEAD = 2 * 3600.0
+"""Seconds that a timestamp may lie ahead."""
+_LARGEST_VALUE = 2.0**360
+# A positive number this small is refused as well; no figure of ours is one unless somebody means ill.
+_SMALLEST_VALUE = 2.0**-360
+_LONGEST_NAME = 255
+_LONGEST_DIMENSION_VALUE = 1024
+_MOST_DIMENSIONS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What CloudWatch takes for one metric, and bills as one."""
+
+    metric: str
+    unit: str
+    dimensions: tuple[tuple[str, str], ...]
+    storage_resolution: int = 60
+    """Seconds CloudWatch keeps apart: 60 or 1."""
+
+    def __str__(self) -> str:
+        """Return the series as a person writes it."""
+        return f"{self.metric}{{{', '.join(f'{name}={value}' for name, value in self.dimensions)}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One number, or several with how often each occurred, at one time."""
+
+    series: Series
+    time: int
+    """Unix seconds."""
+    values: tuple[float, ...]
+    counts: tuple[int, ...] = (1,)
+    """How often each of `values` occurred."""
+
+    def problem(self) -> str | None:
+        """Return why CloudWatch would refuse the datum whatever else stands in the request; None if it would not."""
+        return next(self._problems(), None)
+
+    def _problems(self) -> Iterator[str]:
+        series = self.series
+        if not _is_text(series.metric, _LONGEST_NAME) or series.metric.startswith(":"):
+            yield "the metric's name is not 1 to 255 printable ASCII characters"
+        if len(series.dimensions) > _MOST_DIMENSIONS:
+            yield "it has more than 30 dimensions"
+        for name, value in series.dimensions:
+            if not _is_text(name, _LONGEST_NAME) or name.startswith(":"):
+                yield f"the dimension {name!r} is not 1 to 255 printable ASCII characters"
+            if not _is_text(value, _LONGEST_DIMENSION_VALUE):
+                yield f"the value of {name} is not 1 to 1024 printable ASCII characters"
+        if not 1 <= len(self.values) <= MOST_VALUES or len(self.counts) != len(self.values):
+            yield "it does not have 1 to 150 values with a count each"
+        if not all(_is_value(value) for value in self.values):
+            yield "a value is not a finite number between -2^360 and 2^360"
+
+    def request_member(self) -> dict[str, Any]:
+        """Return the datum as boto takes it."""
+        series = self.series
+        member: dict[str, Any] = {
+            "MetricName": series.metric,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in series.dimensions],
+            "Timestamp": datetime.fromtimestamp(self.time, UTC),
+            "Unit": series.unit,
+            "StorageResolution": series.storage_resolution,
+        }
+        if self.counts == (1,):
+            return member | {"Value": self.values[0]}
+        return member | {"Values": list(self.values), "Counts": list(map(float, self.counts))}
+
+    def wire_bytes(self) -> int:
+        """Return at least the bytes the datum takes in a request, uncompressed, in the wordy query protocol."""
+        # "&MetricData.member.1000." and the longest member's name after it, "Dimensions.member.30.Value=", is 51 bytes.
+        one = 52
+        dimensions = sum(2 * one + len(quote_plus(name + value)) for name, value in self.series.dimensions)
+        # A number is at most "-1.7976931348623157e+308", its sign and plus escaped.
+        values = len(self.values) * (one + 26) + len(self.counts) * (one + 26)
+        return dimensions + values + 4 * one + len(quote_plus(self.series.metric + self.series.unit)) + 40
+
+    def to_json(self) -> str:
+        """Return the datum as the spool keeps it."""
+        series = self.series
+        row = [series.metric, series.unit, series.storage_resolution, series.dimensions, self.values, self.counts]
+        return json.dumps(row, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, time: int, text: str) -> "Datum":
+        """Read what `to_json` wrote. Raises ValueError, TypeError or IndexError for anything else."""
+        metric, unit, resolution, dimensions, values, counts = json.loads(text)
+        series = Series(str(metric), str(unit), tuple((str(n), str(v)) for n, v in dimensions), int(resolution))
+        return cls(series, time, tuple(map(float, values)), tuple(map(int, counts)))
+
+
+def _is_text(text: str, longest: int) -> bool:
+    return 1 <= len(text) <= longest and text.isascii() and text.isprintable() and not text.isspace()
+
+
+def _is_value(value: float) -> bool:
+    return isfinite(value) and (value == 0 or _SMALLEST_VALUE <= abs(value) <= _LARGEST_VALUE)
+
+
+def distribution(series: Series, time: int, values: Iterable[float]) -> Iterator[Datum]:
+    """Yield the datums that hold all of `values`, each rounded to a whole number.
+
+    That is one, or as many as 150 different values each take: CloudWatch adds datums of the same period up, so that
+    nothing is lost and nothing counts twice.
+    """
+    counted: dict[float, int] = {}
+    for value in values:
+        whole = float(round(value))
+        counted[whole] = counted.get(whole, 0) + 1
+    ordered = sorted(counted.items())
+    for start in range(0, len(ordered), MOST_VALUES):
+        some = ordered[start : start + MOST_VALUES]
+        yield Datum(series, time, tuple(value for value, _ in some), tuple(count for _, count in some))
+
+
+def batches(sizes: Sequence[int]) -> Iterator[slice]:
+    """Cut a list of datums, given by their `wire_bytes`, into the fewest requests in order that keep to the limits."""
+    start = size = 0
+    for index, one in enumerate(sizes):
+        if index > start and (index - start == MOST_DATUMS or size + one > MOST_BYTES):
+            yield slice(start, index)
+            start, size = index, 0
+        size += one
+    if sizes:
+        yield slice(start, len(sizes))

@@ -1,0 +1,174 @@
+"""From fleets to datums: what CloudWatch is told about one period, and what that costs.
+
+Pure. Knows the catalogue's table and no clock, disk or network.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from exporter.fleet.cloudwatch_catalogue import (
+    AGENT_DIMENSION,
+    FLEET_DIMENSIONS,
+    CloudWatchMetric,
+    IncreaseOverAgents,
+    OfFleet,
+    OverAgents,
+)
+from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.publish.datum import Datum, Series, distribution
+
+Increases = Mapping[tuple[str, str], float]
+"""By metric and agent (UID): how much a counter grew since the last datum. What is not known is not there."""
+
+# Agents that are out of sight this long (seconds) are forgotten; a list of pods that was incomplete for a moment must
+# not make old restarts look new.
+_FORGET_AFTER = 3600.0
+
+# List prices of the first 10,000 metrics and of API requests in us-east-1; https://aws.amazon.com/cloudwatch/pricing/.
+# More metrics than that are cheaper each, so that the estimate is an upper bound where the region costs no more.
+_METRIC_MONTH_DOLLARS = 0.30
+_REQUEST_DOLLARS = 0.01 / 1000
+_MONTH = 30 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The agents' counters as they stood when the last datum was made: what increases are counted from."""
+
+    time: float
+    """When that was, in Unix seconds."""
+    counters: Mapping[str, Mapping[str, tuple[float, float]]]
+    """By metric and agent (UID): the counter, and when it was last seen."""
+
+    def to_json(self) -> str:
+        """Return the baseline as the spool keeps it over a restart."""
+        return json.dumps({"time": self.time, "counters": self.counters}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Baseline":
+        """Read what `to_json` wrote. Raises ValueError, TypeError, AttributeError or KeyError for anything else."""
+        given = json.loads(text)
+        counters = {
+            str(metric): {str(uid): (float(count), float(seen)) for uid, (count, seen) in by_agent.items()}
+            for metric, by_agent in given["counters"].items()
+        }
+        return cls(float(given["time"]), counters)
+
+
+def count(
+    metrics: Iterable[CloudWatchMetric], fleets: Sequence[Fleet], before: Baseline | None, now: float
+) -> tuple[Increases, Baseline]:
+    """Return by how much the agents' counters grew since `before`, and the baseline for the next time.
+
+    Without a counter to compare with, the increase is not known, except for a pod that was made since: that one began
+    at 0. A counter that became smaller was put right by whoever keeps it; that is no increase.
+    """
+    increases: dict[tuple[str, str], float] = {}
+    counters: dict[str, Mapping[str, tuple[float, float]]] = {}
+    agents = [agent for fleet in fleets for agent in fleet.agents]
+    for metric in metrics:
+        if not isinstance(metric.source, IncreaseOverAgents):
+            continue
+        known = before.counters.get(metric.name, {}) if before is not None else {}
+        kept = {uid: (value, seen) for uid, (value, seen) in known.items() if now - seen <= _FORGET_AFTER}
+        for agent in agents:
+            value = metric.source.read(agent)
+            if value is None:
+                continue
+            uid = agent.snapshot.target.uid
+            start = known[uid][0] if uid in known else _start_of_new(agent, before)
+            if start is not None:
+                increases[metric.name, uid] = max(0.0, value - start)
+            kept[uid] = (value, now)
+        counters[metric.name] = kept
+    return increases, Baseline(now, counters)
+
+
+def _start_of_new(agent: Agent, before: Baseline | None) -> float | None:
+    facts = agent.snapshot.target.facts
+    made = facts.created_time if facts is not None else None
+    return 0.0 if before is not None and made is not None and made >= before.time else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What is published, under which names."""
+
+    cluster: str
+    metrics: tuple[CloudWatchMetric, ...]
+    storage_resolution: int = 60
+
+    def datums(
+        self, fleets: Iterable[Fleet], own_series: Iterable[tuple[Fleet, Agent]], increases: Increases, time: int
+    ) -> Iterator[Datum]:
+        """Yield everything known of the fleets, and of the agents that have series of their own, for the period `time`.
+
+        A value that is not known gives no datum.
+        """
+        for fleet in fleets:
+            for metric in self.metrics:
+                yield from self._of_fleet(metric, fleet, increases, time)
+        for fleet, agent in own_series:
+            for metric in self.metrics:
+                value = _of_agent(metric, agent, increases)
+                if value is not None:
+                    yield Datum(self._series(metric, fleet, agent), time, (float(value),))
+
+    def _of_fleet(self, metric: CloudWatchMetric, fleet: Fleet, increases: Increases, time: int) -> Iterator[Datum]:
+        series = self._series(metric, fleet)
+        if isinstance(metric.source, OfFleet):
+            value = metric.source.read(fleet)
+            if value is not None:
+                yield Datum(series, time, (float(value),))
+            return
+        values = [value for agent in fleet.agents if (value := _of_agent(metric, agent, increases)) is not None]
+        if isinstance(metric.source, OverAgents):
+            yield from distribution(series, time, values)
+        elif values:
+            yield Datum(series, time, (float(sum(values)),))
+
+    def _series(self, metric: CloudWatchMetric, fleet: Fleet, agent: Agent | None = None) -> Series:
+        dimensions = tuple(zip(FLEET_DIMENSIONS, (self.cluster, fleet.namespace, fleet.name), strict=True))
+        if agent is not None:
+            dimensions += ((AGENT_DIMENSION, agent.snapshot.target.pod),)
+        return Series(metric.name, metric.unit, dimensions, self.storage_resolution)
+
+
+def _of_agent(metric: CloudWatchMetric, agent: Agent, increases: Increases) -> float | None:
+    match metric.source:
+        case OverAgents(read):
+            return read(agent)
+        case IncreaseOverAgents():
+            return increases.get((metric.name, agent.snapshot.target.uid))
+        case OfFleet():
+            return None
+
+
+def with_own_series(
+    fleets: Iterable[Fleet], most: int, before: Collection[str]
+) -> tuple[list[tuple[Fleet, Agent]], int]:
+    """Return the agents that get series of their own, at most `most` over all fleets, and how many are left out.
+
+    Those that had them (`before`, by UID) keep them as long as they live: series that come and go cost more and say
+    less. Of a pod that was made anew under its name the one that is not draining is meant.
+    """
+    agents = sorted(
+        ((fleet, agent) for fleet in fleets for agent in fleet.agents),
+        key=lambda one: (
+            one[1].state is AgentState.DRAINING,
+            one[1].snapshot.target.uid not in before,
+            one[0].namespace,
+            one[0].name,
+            one[1].snapshot.target.pod,
+        ),
+    )
+    by_name: dict[tuple[str, str, str], tuple[Fleet, Agent]] = {}
+    for fleet, agent in agents:
+        by_name.setdefault((fleet.namespace, fleet.name, agent.snapshot.target.pod), (fleet, agent))
+    return list(by_name.values())[:most], max(0, len(by_name) - most)
+
+
+def monthly_dollars(series: int, requests: int, interval: float) -> float:
+    """Return what a month costs in which each interval (seconds) brings so many series in so many requests."""
+    return series * _METRIC_MONTH_DOLLARS + requests * _REQUEST_DOLLARS * _MONTH / interval

@@ -1,0 +1,210 @@
+"""The spool: what CloudWatch has not accepted yet, on disk, or in memory while the disk cannot be used.
+
+A datum is here before it is sent and leaves when it was accepted. Everything that blocks runs in one thread of its own,
+in order. Nothing raises because of the disk: when it fails (full, read-only, corrupt, locked by another process), new
+datums are kept in memory, which is said once, and the disk is tried again each time datums are added. What lies on the
+disk waits there until then.
+
+Knows nothing of CloudWatch but the shape of a datum.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, Self, TypeVar
+
+import structlog
+
+from exporter.publish.datum import Datum
+from exporter.publish.spool_file import MEMORY, Added, NotASpoolError, Row, SpoolFile
+
+_log = structlog.get_logger(__name__)
+
+# Datums take about 200 bytes each in memory; a disk may be given to the spool alone, memory is the whole process'.
+_MOST_IN_MEMORY = 100_000
+# Numbers of datums in memory begin here, so that they are never those of datums on disk.
+_FIRST_ID_IN_MEMORY = 1 << 48
+# SQLite's primary result codes for a file whose content is damaged, and one that is no database at all.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
+
+class Spool:
+    """An async context manager around the file; open it before use."""
+
+    def __init__(self, path: Path, *, most: int) -> None:
+        self._path = path
+        self._most = most
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._disk: SpoolFile | None = None
+        self._memory: SpoolFile | None = None
+        self._problem: str | None = None
+        # Accepted by CloudWatch, but the disk failed before it could forget them.
+        self._owed: set[int] = set()
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is added survives a restart."""
+        return self._disk is not None
+
+    @property
+    def datums(self) -> int:
+        """How many datums wait, as far as they can be seen."""
+        return sum(store.datums for store in self._stores())
+
+    @property
+    def oldest_time(self) -> int | None:
+        """Time of the oldest datum that waits, in Unix seconds; None when none does."""
+        times = [store.oldest_time for store in self._stores() if store.oldest_time is not None]
+        return min(times, default=None)
+
+    async def __aenter__(self) -> Self:
+        """Open the file, or begin in memory."""
+        await self._in_thread(self._open_disk)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the file; what waits in memory is lost."""
+        await self._in_thread(self._close)
+        self._thread.shutdown()
+
+    async def notes(self) -> dict[str, str]:
+        """Return the notes that the last `add` before a restart left."""
+        return await self._in_thread(self._notes)
+
+    async def add(self, datums: Sequence[Datum], notes: Mapping[str, str], *, expire_before: float) -> Added:
+        """Keep datums, and notes that replace those of the same names; drop datums from before a time."""
+        return await self._in_thread(self._add, datums, notes, expire_before)
+
+    async def oldest(self, most: int, *, not_before: float, not_after: float) -> list[Row]:
+        """Return up to `most` of the datums between two times, oldest first."""
+        return await self._in_thread(self._oldest, most, not_before, not_after)
+
+    async def remove(self, ids: Sequence[int]) -> None:
+        """Forget datums that are not to be sent any more."""
+        await self._in_thread(self._remove, ids)
+
+    async def _in_thread(self, work: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+        """Run in the spool's thread. What was asked for is done even if nobody waits for it any more."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._thread, lambda: work(*args, **kwargs)))
+
+    # -- in the thread ------------------------------------------------------------------------------------------------
+
+    def _stores(self) -> list[SpoolFile]:
+        return [store for store in (self._disk, self._memory) if store is not None]
+
+    def _notes(self) -> dict[str, str]:
+        return self._on_disk(SpoolFile.notes) or {}
+
+    def _add(self, datums: Sequence[Datum], notes: Mapping[str, str], expire_before: float) -> Added:
+        if self._disk is None:
+            self._open_disk()
+        added = self._on_disk(lambda disk: disk.add(datums, notes, expire_before=expire_before, most=self._most))
+        if added is None:
+            if self._memory is None:
+                self._memory = SpoolFile(MEMORY, first_id=_FIRST_ID_IN_MEMORY)
+            most = min(self._most, _MOST_IN_MEMORY)
+            added = self._memory.add(datums, {}, expire_before=expire_before, most=most)
+        return added
+
+    def _oldest(self, most: int, not_before: float, not_after: float) -> list[Row]:
+        rows = self._on_disk(lambda disk: disk.oldest(most, not_before=not_before, not_after=not_after)) or []
+        if self._memory is not None:
+            rows += self._memory.oldest(most, not_before=not_before, not_after=not_after)
+            rows.sort(key=lambda row: row.datum.time)
+        return rows[:most]
+
+    def _remove(self, ids: Iterable[int]) -> None:
+        in_memory = [one for one in ids if one >= _FIRST_ID_IN_MEMORY]
+        on_disk = [one for one in ids if one < _FIRST_ID_IN_MEMORY]
+        if in_memory and self._memory is not None:
+            self._memory.remove(in_memory)
+        if on_disk:
+            self._owed.update(on_disk)
+            self._on_disk(self._pay)
+
+    def _pay(self, disk: SpoolFile) -> None:
+        disk.remove(sorted(self._owed))
+        self._owed.clear()
+
+    def _on_disk(self, work: Callable[[SpoolFile], _Result]) -> _Result | None:
+        """Do something with the file; None if it is not in use, or fails now and is put out of use."""
+        if self._disk is None:
+            return None
+        try:
+            return work(self._disk)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+            return None
+
+    def _open_disk(self) -> None:
+        """Take the file into use if it can be used; one that is damaged is set aside and begun anew."""
+        try:
+            try:
+                disk = SpoolFile(self._path)
+            except sqlite3.DatabaseError as error:
+                if not _is_damaged(error):
+                    raise
+                disk = self._begin_anew(error)
+            self._disk = disk
+            if self._owed:
+                self._pay(disk)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+            return
+        if self._problem is not None:
+            _log.info("the spool is on disk again", path=str(self._path), was=self._problem)
+            self._problem = None
+
+    def _begin_anew(self, error: Exception) -> SpoolFile:
+        aside = self._path.with_name(self._path.name + ".damaged")
+        self._path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        # Their numbers meant datums of the file that is gone.
+        self._owed.clear()
+        disk = SpoolFile(self._path)
+        _log.error(
+            "the spool's file was damaged and is begun anew; what waited in it is not sent",
+            path=str(self._path), kept_as=str(aside), reason=str(error),
+        )  # fmt: skip
+        return disk
+
+    def _give_up(self, error: Exception) -> None:
+        """Stop using the file, and say so unless that was said."""
+        if self._disk is not None:
+            self._close_quietly(self._disk)
+            self._disk = None
+        problem = str(error)
+        if self._problem is None:
+            _log.error(
+                "the spool cannot be kept on disk; what CloudWatch does not take at once is kept in memory only",
+                path=str(self._path), reason=problem,
+                fix="make cloudwatch.spool.path a file on a writable volume with room for it",
+            )  # fmt: skip
+        self._problem = problem
+
+    def _close(self) -> None:
+        for store in self._stores():
+            self._close_quietly(store)
+        self._disk = self._memory = None
+
+    def _close_quietly(self, store: SpoolFile) -> None:
+        try:
+            store.close()
+        except sqlite3.Error as error:
+            _log.debug("closing the spool failed", path=str(self._path), reason=str(error))
+
+
+def _is_damaged(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file was a spool and is of no use any more, rather than not to be had just now."""
+    if isinstance(error, NotASpoolError):
+        return False
+    # Extended result codes carry the primary one in their low byte. The verdict of the check at opening has no code.
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in _DAMAGED

@@ -1,0 +1,163 @@
+"""What a publisher needs around it in a test: a fast clock, fleets and leadership set by hand, counted observations."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter.config import CloudWatchSettings, SpoolSettings
+from exporter.fleet.cloudwatch_catalogue import select
+from exporter.fleet.model import Fleet
+from exporter.publish.cloudwatch import CloudWatchPublisher, Pace
+from exporter.publish.datum import Datum, Series
+from exporter.publish.fleet_datums import Selection
+from exporter.publish.spool import Spool
+from tests.factories import make_fleet, make_snapshot
+from tests.fakes.cloudwatch import FakeCloudWatch
+
+QUICK = Pace(deadline=0.5, backlog_pause=0.02, first_retry=0.05, longest_retry=0.2, longest_sleep=0.01)
+"""A pace for tests: it waits little for anything, and looks at a fast wall clock often enough."""
+
+
+class FastClock:
+    """A wall clock that runs `speed` times as fast as the real one, from the beginning of an hour on.
+
+    Clocks made from the same `origin` (real Unix time) agree, also in several processes.
+    """
+
+    def __init__(self, speed: float, origin: float | None = None) -> None:
+        self.speed = speed
+        self.origin = time.time() if origin is None else origin
+        self.start = self.origin // 3600 * 3600
+        self.correction = 0.0
+
+    def __call__(self) -> float:
+        return self.start + (time.time() - self.origin) * self.speed + self.correction
+
+
+class Fleets:
+    """A FleetSource with what it is told."""
+
+    def __init__(self, *fleets: Fleet) -> None:
+        self.current: Sequence[Fleet] = fleets or (make_fleet(),)
+        self.missing: str | None = None
+
+    def fleets(self) -> Sequence[Fleet]:
+        return self.current
+
+    def not_ready_reason(self) -> str | None:
+        return self.missing
+
+
+class MinutesOfWork(Fleets):
+    """A FleetSource whose one agent has as many tasks as `of` says for the minute, so that a late value shows."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        super().__init__()
+        self._wall = wall
+
+    @staticmethod
+    def of(minute: float) -> float:
+        """Return the tasks in the minute that begins at `minute` (Unix seconds)."""
+        return minute // 60 % 19
+
+    def fleets(self) -> Sequence[Fleet]:
+        return [make_fleet([make_snapshot(tasks_active=self.of(self._wall()))])]
+
+
+class Leader:
+    """Leadership that comes and goes by hand."""
+
+    def __init__(self, leads: bool = True) -> None:
+        self.leads = leads
+
+    def is_leader(self) -> bool:
+        return self.leads
+
+
+class Counts:
+    """An Observer that adds up."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.datums: Counter[str] = Counter()
+        self.dollars: float | None = None
+
+    def cloudwatch_requested(self, outcome: str) -> None:
+        self.requests[outcome] += 1
+
+    def cloudwatch_datums(self, outcome: str, count: int) -> None:
+        self.datums[outcome] += count
+
+    def cloudwatch_cost(self, dollars_per_month: float) -> None:
+        self.dollars = dollars_per_month
+
+
+def selection(*chosen: str) -> Selection:
+    """Return a selection for the cluster `prod`; all metrics if none are named."""
+    return Selection(cluster="prod", metrics=select(chosen or ("all",)))
+
+
+@dataclass
+class Running:
+    """A publisher at work and everything around it."""
+
+    publisher: CloudWatchPublisher
+    fleets: Fleets
+    leader: Leader
+    counts: Counts
+    task: "asyncio.Task[None]"
+
+    async def until(self, reached: Callable[[], bool], seconds: float = 10) -> None:
+        """Wait until something holds, looking often."""
+        async with asyncio.timeout(seconds):
+            while not reached():  # noqa: ASYNC110 - what is waited for has no event of its own
+                await asyncio.sleep(0.01)
+
+    async def drained(self) -> None:
+        """Wait until nothing waits in the spool any more."""
+        await self.until(lambda: self.publisher.spool_datums == 0)
+
+
+@asynccontextmanager
+async def publishing(
+    directory: Path,
+    cloudwatch: FakeCloudWatch,
+    *fleets: Fleet,
+    source: Fleets | None = None,
+    what: Selection | None = None,
+    pace: Pace = QUICK,
+    leads: bool = True,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    """Run a publisher for the time of the block: of CapacityTasks alone, of one fleet with one agent."""
+    spool = SpoolSettings(path=directory / "spool.db", max_datums=settings.pop("max_datums", 500_000))
+    made = CloudWatchSettings(**{"region": "eu-west-1", "endpoint_url": cloudwatch.url, "spool": spool} | settings)
+    what = what or selection("CapacityTasks")
+    source, leader, counts = source or Fleets(*fleets), Leader(leads), Counts()
+    async with CloudWatchPublisher(made, what, source, leader, counts, wall=cloudwatch.wall, pace=pace) as publisher:
+        task = asyncio.create_task(publisher.run())
+        try:
+            yield Running(publisher, source, leader, counts, task)
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+
+def old_datums(now: float, number: int) -> list[Datum]:
+    """Return datums of the minutes before now, a minute apart, the latest first."""
+    minute = int(now) // 60 * 60
+    series = Series("Old", "Count", (("Fleet", "f"),))
+    return [Datum(series, minute - 60 * (1 + age % 10_000), (float(age),)) for age in range(number)]
+
+
+async def leave_in_spool(directory: Path, datums: Sequence[Datum]) -> None:
+    """Leave datums in the spool, as a process that could not send them does."""
+    async with Spool(directory / "spool.db", most=500_000) as spool:
+        await spool.add(datums, {}, expire_before=0)
