@@ -17,7 +17,7 @@ from exporter.config import ConfigError, Settings, load
 from exporter.kube.client import KubeError
 from exporter.logs import configure
 from exporter.simulator import demo, simulate
-from exporter.simulator.agent import SimulatorError
+from exporter.simulator.agent import SimulatorError, WrongUseError
 
 GOOD, FAILED, WRONG_USE = 0, 1, 2
 
@@ -30,6 +30,9 @@ def main(arguments: Sequence[str]) -> int:
         return command(options)
     except ConfigError as error:
         print(error, file=sys.stderr)
+        return WRONG_USE
+    except WrongUseError as error:
+        print(f"fleet-exporter: {error}", file=sys.stderr)
         return WRONG_USE
     except (service.PartFailedError, KubeError, SimulatorError) as error:
         print(f"fleet-exporter: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from exporter import __version__
-from exporter.config import DiscoverySettings, ScrapeSettings, Settings
+from exporter.config import ScrapeSettings, Settings
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.capacity import Policy
@@ -54,7 +54,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         metrics = ExporterMetrics(store, outcomes=Outcome, restart_reasons=RestartReason)
         server = WebServer(settings.web, store, MetricsPage(store, metrics.registry).handle)
         parts: dict[str, Part] = {
-            **await _discovery(settings.discovery, store, metrics, resources),
+            **await _discovery(settings, store, metrics, resources),
             "scraping": await _scraping(settings.scrape, store, metrics, resources),
             "state log": StateLog(store).run,
             "event loop lag": LoopLag(metrics.event_loop_lag).run,
@@ -78,19 +78,21 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
 
 
 async def _discovery(
-    settings: DiscoverySettings, store: SnapshotStore, metrics: ExporterMetrics, resources: AsyncExitStack
+    settings: Settings, store: SnapshotStore, metrics: ExporterMetrics, resources: AsyncExitStack
 ) -> dict[str, Part]:
     """Return the sources of targets that are set up; the store knows from now on whom to wait for."""
     parts: dict[str, Part] = {}
-    if settings.kubernetes.enabled:
+    kubernetes, static = settings.discovery.kubernetes, settings.discovery.static
+    if kubernetes.enabled:
         kube = await resources.enter_async_context(await KubeClient.connect())
-        pods = PodDiscovery(settings.kubernetes, kube, store, on_restart=metrics.watch_restarted)
+        agent_ports = [endpoint.port for endpoint in settings.scrape.endpoints]
+        pods = PodDiscovery(kubernetes, kube, store, on_restart=metrics.watch_restarted, agent_ports=agent_ports)
         store.expect(pods.sources)
         parts["pod discovery"] = pods.run
-    if settings.static.targets or settings.static.file:
-        static = StaticDiscovery(settings.static, store)
-        store.expect(static.sources)
-        parts["static discovery"] = static.run
+    if static.targets or static.file:
+        listed = StaticDiscovery(static, store)
+        store.expect(listed.sources)
+        parts["static discovery"] = listed.run
     return parts
 
 

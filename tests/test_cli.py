@@ -45,3 +45,10 @@ def test_a_bad_file(command: list[str], tmp_path: Path, capsys: pytest.CaptureFi
     assert "Traceback" not in error
     for part in ("scrape.interval", "scrape.timeouts", "capacity.target_tasks_per_agent"):
         assert part in error
+
+
+def test_a_simulation_that_makes_no_sense(capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that contradict each other are wrong use, in one sentence."""
+    assert main(["simulate", "--agents", "2", "--legacy", "3"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("fleet-exporter: ")

@@ -1,0 +1,66 @@
+"""The exporter in a process of its own, as a user runs it."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession
+
+from tests.fakes.ports import free_port
+
+
+class Exporter:
+    """A real `fleet-exporter run` in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Return status and body; the body as JSON where it is that."""
+        async with ClientSession() as session, session.get(self.url + path) as answer:
+            return answer.status, await (answer.json() if answer.content_type == "application/json" else answer.text())
+
+    async def ready(self) -> None:
+        """Wait until /readyz says so."""
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    status, _ = await self.get("/readyz")
+                except OSError:
+                    status = 0
+                if status == 200:
+                    return
+                await asyncio.sleep(0.05)
+
+    async def end(self) -> tuple[int, list[dict[str, Any]]]:
+        """Return the exit code and the lines of the log, once the process has ended."""
+        _, log = await asyncio.wait_for(self.process.communicate(), 20)
+        assert self.process.returncode is not None
+        return self.process.returncode, [json.loads(line) for line in log.splitlines() if line.startswith(b"{")]
+
+
+@asynccontextmanager
+async def exporter(
+    tmp_path: Path, settings: dict[str, Any], environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Exporter]:
+    """Run the exporter with these settings on a free port; `environment` is added to this process' own."""
+    port = free_port()
+    config = tmp_path / "config.yaml"
+    # JSON is YAML.
+    config.write_text(json.dumps({"web": {"listen": f"127.0.0.1:{port}"}, "log": {"format": "json"}} | settings))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "exporter", "run", "--config", str(config),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | (environment or {}),
+    )  # fmt: skip
+    try:
+        yield Exporter(process, f"http://127.0.0.1:{port}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()

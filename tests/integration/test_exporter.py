@@ -1,0 +1,168 @@
+"""The whole way: pods of a real API server, agents on real sockets, a real exporter process, and what it says."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.simulator.agent import AgentServer, Place
+from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour, Image
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.exporter_process import Exporter, exporter
+
+pytestmark = pytest.mark.slow
+
+LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
+READ_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
+QUICK = {"scrape": {"interval": "200ms", "timeout": "150ms"}, "capacity": {"stale_after": "1s", "forget_after": "60s"}}
+
+
+def host(number: int) -> str:
+    """Return an address of this run alone."""
+    return f"127.41.{os.getpid() % 256}.{number}"
+
+
+class Agents:
+    """Fake agents that can be told what to say."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._servers: dict[int, AgentServer] = {}
+
+    async def start(self, number: int, image: Image, tasks: int) -> SimulatedAgent:
+        """Start an agent that listens like a pod."""
+        agent = SimulatedAgent(number, "prod", f"prod-{number}", image, started_at=0.0, phase=Phase.RUNNING)
+        agent.behaviour, agent.limited = Behaviour.ANSWERING, tasks
+        server = self._servers[number] = AgentServer(agent, Place(host(number)), clock=lambda: 100.0)
+        await server.follow()
+        self._stack.push_async_callback(server.close)
+        return agent
+
+    async def silence(self, number: int, agent: SimulatedAgent) -> None:
+        """Let an agent close its ports."""
+        agent.behaviour = Behaviour.CLOSED
+        await self._servers[number].follow()
+
+
+@pytest.fixture
+async def agents() -> AsyncIterator[Agents]:
+    async with AsyncExitStack() as stack:
+        yield Agents(stack)
+
+
+@pytest.fixture
+async def running(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> AsyncIterator[Exporter]:
+    """Run the exporter as a service account that may list and watch pods of one namespace, and nothing else."""
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "exporter", [READ_PODS])
+    kubeconfig = control_plane.kubeconfig_for_token(f"{namespace}-exporter", token)
+    settings = {"discovery": {"kubernetes": {"namespaces": [namespace]}}} | QUICK
+    async with exporter(tmp_path, settings, {"KUBECONFIG": str(kubeconfig)}) as process:
+        yield process
+
+
+async def answered(
+    running: Exporter, path: str, expected: Callable[[int, dict[str, Any]], bool], seconds: float = 20
+) -> dict[str, Any]:
+    """Return the answer at `path` as soon as it is as expected."""
+    status, answer = 0, {}
+    async with asyncio.timeout(seconds):
+        while not expected(status, answer):
+            await asyncio.sleep(0.05)
+            status, answer = await running.get(path)
+    return answer
+
+
+async def sees(running: Exporter, namespace: str, expected: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return the fleet as JSON as soon as it is as expected."""
+    path = f"/api/v1/fleets/{namespace}/prod"
+    return await answered(running, path, lambda status, fleet: status == 200 and expected(fleet))
+
+
+async def test_from_pods_to_demand(running: Exporter, admin: Admin, namespace: str, agents: Agents) -> None:
+    """Agents of both dialects come, work, fall silent, drain and go; every figure follows, and none is invented."""
+    await running.ready()
+    status, answer = await running.get(f"/api/v1/fleets/{namespace}/prod/demand")
+    assert status == 404, answer
+
+    new = await agents.start(1, CURRENT, tasks=12)
+    await agents.start(2, LEGACY, tasks=20)
+    for number in (1, 2):
+        await admin.create_pod(namespace, f"prod-{number}", labels=LABELS)
+        await admin.run_pod(namespace, f"prod-{number}", host(number))
+    fleet = await sees(running, namespace, lambda fleet: fleet.get("tasks_active") == 32)
+    assert (fleet["capacity_tasks"], fleet["free_slots"], fleet["agents_saturated"]) == (40, 8, 1)
+    assert (fleet["demand_tasks"], fleet["desired_agents"], fleet["trusted"]) == (32, 2, True)
+    assert await running.get(f"/api/v1/fleets/{namespace}/prod/demand") == (
+        200,
+        {"value": 32.0, "target": 16, "coverage": 1.0, "age_seconds": pytest.approx(0.2, abs=1)},
+    )
+    _, page = await running.get("/metrics")
+    series = {
+        (sample.name, sample.labels.get("pod")): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.labels.get("namespace") == namespace
+    }
+    assert series["matillion_fleet_agent_tasks_active", "prod-1"] == 12
+    assert series["matillion_fleet_agent_memory_limit_bytes", "prod-2"] == 4 * 1024**3
+    assert ("matillion_fleet_agent_tasks_queued", "prod-1") in series
+    assert ("matillion_fleet_agent_tasks_queued", "prod-2") not in series, "a legacy agent reports no queue"
+
+    new.limited = 18
+    await sees(running, namespace, lambda fleet: fleet["tasks_active"] == 38)
+
+    await agents.silence(1, new)
+    fleet = await sees(running, namespace, lambda fleet: fleet["agents"]["unreachable"] == 1)
+    assert (fleet["held_tasks"], fleet["demand_tasks"]) == (18, 38), "what cannot be seen does not shrink the demand"
+
+    await admin.delete_pod(namespace, "prod-2")
+    fleet = await sees(running, namespace, lambda fleet: fleet["agents"]["draining"] == 1)
+    assert fleet["tasks_draining"] == 20
+    assert (fleet["capacity_tasks"], fleet["tasks_active"], fleet["trusted"]) == (0, None, False)
+    status, answer = await running.get(f"/api/v1/fleets/{namespace}/prod/demand")
+    assert status == 503
+    assert "only 0 of 1 agents answer" in answer["error"]
+
+    await admin.delete_pod(namespace, "prod-2", grace_seconds=0)
+    await sees(running, namespace, lambda fleet: fleet["agents"]["draining"] == 0)
+    _, page = await running.get("/metrics")
+    assert 'pod="prod-2"' not in page
+
+    # The log looks once a second: what came and went in between is not told.
+    await asyncio.sleep(2)
+    running.process.terminate()
+    code, log = await running.end()
+    assert code == 0
+    events = [(line["event"], line.get("pod")) for line in log]
+    assert events.count(("agent is unreachable", "prod-1")) == 1, "one line per change of state"
+    assert events.count(("agent is gone", "prod-2")) == 1
+
+
+async def test_the_api_server_goes_and_comes_back(
+    running: Exporter, control_plane: ControlPlane, admin: Admin, namespace: str, agents: Agents
+) -> None:
+    """While the API server is down the agents stay in sight and scraped; afterwards changes are seen again."""
+    await running.ready()
+    agent = await agents.start(3, CURRENT, tasks=5)
+    await admin.create_pod(namespace, "prod-3", labels=LABELS)
+    await admin.run_pod(namespace, "prod-3", host(3))
+    await sees(running, namespace, lambda fleet: fleet.get("tasks_active") == 5)
+    control_plane.stop_api_server()
+    try:
+        agent.limited = 9
+        fleet = await sees(running, namespace, lambda fleet: fleet["tasks_active"] == 9)
+        assert fleet["trusted"] is True, "discovery may be max_sync_age old"
+    finally:
+        control_plane.start_api_server()
+    await admin.delete_pod(namespace, "prod-3", grace_seconds=0)
+    await answered(running, f"/api/v1/fleets/{namespace}/prod", lambda status, _: status == 404, seconds=40)
+    _, page = await running.get("/metrics")
+    restarts = [line for line in page.splitlines() if line.startswith("matillion_fleet_exporter_watch_restarts_total")]
+    assert sum(float(line.split()[-1]) for line in restarts) >= 1
