@@ -85,18 +85,30 @@ async def sees(running: Exporter, namespace: str, expected: Callable[[dict[str, 
     return await answered(running, path, lambda status, fleet: status == 200 and expected(fleet))
 
 
-async def test_from_pods_to_demand(running: Exporter, admin: Admin, namespace: str, agents: Agents) -> None:
-    """Agents of both dialects come, work, fall silent, drain and go; every figure follows, and none is invented."""
+@pytest.fixture
+async def two_agents(running: Exporter, admin: Admin, namespace: str, agents: Agents) -> SimulatedAgent:
+    """Run a pod with a current agent, 12 tasks, and one with a legacy agent, 20 tasks. Returns the first."""
     await running.ready()
-    status, answer = await running.get(f"/api/v1/fleets/{namespace}/prod/demand")
-    assert status == 404, answer
-
-    new = await agents.start(1, CURRENT, tasks=12)
+    current = await agents.start(1, CURRENT, tasks=12)
     await agents.start(2, LEGACY, tasks=20)
     for number in (1, 2):
         await admin.create_pod(namespace, f"prod-{number}", labels=LABELS)
         await admin.run_pod(namespace, f"prod-{number}", host(number))
-    fleet = await sees(running, namespace, lambda fleet: fleet.get("tasks_active") == 32)
+    await sees(running, namespace, lambda fleet: fleet["tasks_active"] == 32)
+    return current
+
+
+async def test_a_fleet_nobody_knows_is_not_zero(running: Exporter, namespace: str) -> None:
+    """Before there is a pod there is no fleet: 404, not a demand of nought."""
+    await running.ready()
+    status, answer = await running.get(f"/api/v1/fleets/{namespace}/prod/demand")
+    assert status == 404
+    assert "value" not in answer
+
+
+async def test_from_pods_to_demand(running: Exporter, namespace: str, two_agents: SimulatedAgent) -> None:
+    """Agents of both dialects add up, on the JSON and on /metrics, and a change of their work is seen."""
+    fleet = await sees(running, namespace, lambda fleet: fleet["tasks_active"] == 32)
     assert (fleet["capacity_tasks"], fleet["free_slots"], fleet["agents_saturated"]) == (40, 8, 1)
     assert (fleet["demand_tasks"], fleet["desired_agents"], fleet["trusted"]) == (32, 2, True)
     assert await running.get(f"/api/v1/fleets/{namespace}/prod/demand") == (
@@ -114,27 +126,28 @@ async def test_from_pods_to_demand(running: Exporter, admin: Admin, namespace: s
     assert series["matillion_fleet_agent_memory_limit_bytes", "prod-2"] == 4 * 1024**3
     assert ("matillion_fleet_agent_tasks_queued", "prod-1") in series
     assert ("matillion_fleet_agent_tasks_queued", "prod-2") not in series, "a legacy agent reports no queue"
-
-    new.limited = 18
+    two_agents.limited = 18
     await sees(running, namespace, lambda fleet: fleet["tasks_active"] == 38)
 
-    await agents.silence(1, new)
-    fleet = await sees(running, namespace, lambda fleet: fleet["agents"]["unreachable"] == 1)
-    assert (fleet["held_tasks"], fleet["demand_tasks"]) == (18, 38), "what cannot be seen does not shrink the demand"
 
+async def test_silence_and_the_end_of_a_pod(
+    running: Exporter, admin: Admin, namespace: str, agents: Agents, two_agents: SimulatedAgent
+) -> None:
+    """What falls silent keeps its demand, what drains gives none, what is gone leaves nothing, and the log says it."""
+    await agents.silence(1, two_agents)
+    fleet = await sees(running, namespace, lambda fleet: fleet["agents"]["unreachable"] == 1)
+    assert (fleet["held_tasks"], fleet["demand_tasks"]) == (12, 32), "what cannot be seen does not shrink the demand"
     await admin.delete_pod(namespace, "prod-2")
     fleet = await sees(running, namespace, lambda fleet: fleet["agents"]["draining"] == 1)
-    assert fleet["tasks_draining"] == 20
-    assert (fleet["capacity_tasks"], fleet["tasks_active"], fleet["trusted"]) == (0, None, False)
+    assert (fleet["tasks_draining"], fleet["capacity_tasks"]) == (20, 0)
+    assert (fleet["tasks_active"], fleet["trusted"]) == (None, False)
     status, answer = await running.get(f"/api/v1/fleets/{namespace}/prod/demand")
     assert status == 503
     assert "only 0 of 1 agents answer" in answer["error"]
-
     await admin.delete_pod(namespace, "prod-2", grace_seconds=0)
     await sees(running, namespace, lambda fleet: fleet["agents"]["draining"] == 0)
     _, page = await running.get("/metrics")
     assert 'pod="prod-2"' not in page
-
     # The log looks once a second: what came and went in between is not told.
     await asyncio.sleep(2)
     running.process.terminate()
