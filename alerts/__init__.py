@@ -1,0 +1,1 @@
+"""Alerts and how they are made: Prometheus rules here, CloudWatch alarms beside them, a runbook page for each alert."""

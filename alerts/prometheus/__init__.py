@@ -1,0 +1,1 @@
+"""The Prometheus rules as Python values; `alerts.build` writes them as rule files."""

@@ -1,0 +1,113 @@
+"""Alerts about the exporter: whether anybody watches, and whether what is shown and published is true."""
+
+from alerts.prometheus.recording import LEADERS, SYNC_AGE
+from alerts.prometheus.rules import Alert, Clock, Group, latest, on
+from alerts.prometheus.settings import INSTALLATION, Settings
+
+_EXPORTER = "exporter {{ $labels.job }} in namespace {{ $labels.namespace }}"
+_BUILD_INFO = "matillion_fleet_exporter_build_info"
+_REPLICA = (*INSTALLATION, "instance")
+
+
+def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
+    """Return the alerts of the exporter."""
+    return (
+        Group(
+            "matillion-fleet-exporter.alerts",
+            (_down(settings, clock), _stale(settings), _cloudwatch(settings, clock), _no_leader(settings)),
+        ),
+    )
+
+
+def _down(settings: Settings, clock: Clock) -> Alert:
+    # Sampled so that an exporter that comes and goes is seen, without reading every sample of six hours.
+    remembered = f"{clock(settings.exporter_remembered)}:{clock(60)}"
+    by = ", ".join(INSTALLATION)
+    return Alert(
+        name="MatillionExporterDown",
+        severity="critical",
+        for_seconds=settings.exporter_down_for,
+        # By name as long as it is remembered; after that, and where there never was one, by the absence of any.
+        expr=f"""
+        (
+          time() - max by ({by}) (max_over_time(timestamp({_BUILD_INFO})[{remembered}]))
+          unless {on(INSTALLATION)} {latest("exporter_build_info", INSTALLATION)}
+        )
+        or
+        (
+          absent({_BUILD_INFO}) - 1
+          unless on () max_over_time({_BUILD_INFO}[{remembered}])
+        )
+        """,
+        summary="Nobody watches the Matillion fleets: the exporter is down",
+        description=f"""{{{{ if $labels.job }}}}Prometheus has had no metrics from {_EXPORTER} for
+        {{{{ $value | humanizeDuration }}}}.{{{{ else }}}}Prometheus has metrics from {{{{ $value | humanize }}}}
+        exporters: none is installed, or none is scraped.{{{{ end }}}} No alert about its fleets and agents can fire.""",
+    )
+
+
+def _stale(settings: Settings) -> Alert:
+    replica = ", ".join(_REPLICA)
+    return Alert(
+        name="MatillionExporterStale",
+        severity="critical",
+        for_seconds=settings.stale_for,
+        # A replica that never found its first list of agents has no age of one: the age of its process stands for it.
+        expr=f"""
+        {SYNC_AGE} > {settings.sync_age:g}
+        or
+        max by ({", ".join(INSTALLATION)}) (
+          time() - max by ({replica}) (process_start_time_seconds)
+          and on ({replica}) {_BUILD_INFO}
+          unless on ({replica}) matillion_fleet_exporter_discovery_sync_age_seconds
+        ) > {settings.sync_age:g}
+        """,
+        summary=f"The {_EXPORTER} does not know which agents there are",
+        description=f"""The list of agents that {_EXPORTER} works with is {{{{ $value | humanizeDuration }}}} old, or
+        was never read in that time. Every fleet's demand is withheld and autoscaling stands still.""",
+    )
+
+
+def _cloudwatch(settings: Settings, clock: Clock) -> Alert:
+    by = ", ".join(INSTALLATION)
+    accepted = f'requests_total{{outcome="accepted"}}[{clock(settings.cloudwatch_window)}]'
+    lost = f'datums_total{{outcome!="accepted"}}[{clock(settings.cloudwatch_lost_window)}]'
+    family = "matillion_fleet_exporter_cloudwatch"
+    return Alert(
+        name="MatillionExporterCloudWatchFailing",
+        severity="warning",
+        for_seconds=settings.cloudwatch_failing_for,
+        # While a backlog is sent its data are old but nothing is wrong, so old data count only if nothing is accepted.
+        # Only the leader publishes: another replica's nought does not hide its figure.
+        expr=f"""
+        label_replace(
+          (
+            {latest("exporter_cloudwatch_spool_oldest_age_seconds", INSTALLATION)} > {settings.cloudwatch_age:g}
+            unless {on(INSTALLATION)} max by ({by}) (increase({family}_{accepted})) > 0
+          ),
+          "problem", "not accepted", "", ""
+        )
+        or
+        label_replace(
+          sum by ({by}) (max by ({by}, outcome) (increase({family}_{lost}))) > 0,
+          "problem", "lost", "", ""
+        )
+        """,
+        summary=f"The {_EXPORTER} cannot publish to CloudWatch",
+        description=f"""{{{{ if eq $labels.problem "lost" }}}}About {{{{ $value | humanize }}}} data points of
+        {_EXPORTER} were rejected by CloudWatch or dropped within {Clock()(settings.cloudwatch_lost_window)}.
+        {{{{ else }}}}CloudWatch accepts nothing from {_EXPORTER}; data have been waiting for
+        {{{{ $value | humanizeDuration }}}}. {{{{ end }}}}Alarms and scalers that read CloudWatch are blind.""",
+    )
+
+
+def _no_leader(settings: Settings) -> Alert:
+    return Alert(
+        name="MatillionExporterNoLeader",
+        severity="warning",
+        for_seconds=settings.no_leader_for,
+        expr=f"{LEADERS} == 0",
+        summary=f"No replica of {_EXPORTER} is the leader",
+        description=f"""{{{{ $value | humanize }}}} replicas of {_EXPORTER} hold the lease: nothing is published to
+        CloudWatch.""",
+    )

@@ -1,0 +1,107 @@
+"""What a recording rule and an alert are made of, and how a file of them is written."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from textwrap import dedent
+from typing import Any, Literal
+
+import yaml
+
+from exporter.fleet.catalogue import PREFIX
+
+_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Writes times as Prometheus reads them, `faster` times shorter: 1 for use, more to see hours in a minute."""
+
+    faster: float = 1.0
+
+    def __call__(self, seconds: float) -> str:
+        """Return a duration such as `1h30m`."""
+        rest = round(seconds / self.faster * 1000)
+        text = ""
+        for unit, length in _UNITS:
+            count, rest = divmod(rest, length)
+            text += f"{count}{unit}" if count else ""
+        return text or "0s"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording rule. Its name says `level:metric:operation`, the level being what its labels tell apart."""
+
+    name: str
+    expr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """An alert. `for_seconds` is how long its expression must hold."""
+
+    name: str
+    severity: Literal["critical", "warning"]
+    """`critical` wakes somebody up, `warning` is a ticket."""
+    expr: str
+    for_seconds: float
+    summary: str
+    description: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that Prometheus evaluates one after the other."""
+
+    name: str
+    rules: tuple[Recording | Alert, ...]
+
+
+def latest(metric: str, by: Iterable[str], matchers: str = "") -> str:
+    """Return the query for a metric of the catalogue, the same for one replica of the exporter or for more."""
+    return f"max by ({', '.join(by)}) ({PREFIX}{metric}{'{' + matchers + '}' if matchers else ''})"
+
+
+def on(labels: Iterable[str]) -> str:
+    """Return the vector matching on these labels."""
+    return f"on ({', '.join(labels)})"
+
+
+def written(groups: Iterable[Group], clock: Clock, runbook_base_url: str) -> str:
+    """Return the text of a rule file."""
+    document = {"groups": [_group(group, clock, runbook_base_url) for group in groups]}
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _group(group: Group, clock: Clock, runbook_base_url: str) -> dict[str, Any]:
+    return {"name": group.name, "rules": [_rule(rule, clock, runbook_base_url) for rule in group.rules]}
+
+
+def _rule(rule: Recording | Alert, clock: Clock, runbook_base_url: str) -> dict[str, Any]:
+    expr = dedent(rule.expr).strip()
+    if isinstance(rule, Recording):
+        return {"record": rule.name, "expr": expr}
+    wait = {"for": clock(rule.for_seconds)} if rule.for_seconds else {}
+    return {
+        "alert": rule.name,
+        "expr": expr,
+        **wait,
+        "labels": {"severity": rule.severity, **rule.labels},
+        "annotations": {
+            "summary": rule.summary,
+            "description": " ".join(rule.description.split()),
+            "runbook_url": f"{runbook_base_url.rstrip('/')}/{rule.name}.md",
+        },
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes expressions of several lines as blocks."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
