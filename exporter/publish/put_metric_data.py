@@ -162,7 +162,8 @@ class MetricDataClient:
                 self._client, self._stale = None, False
                 await self._opened.aclose()
             if self._client is None:
-                self._loader = self._loader or await asyncio.to_thread(_load_descriptions)
+                if self._loader is None:
+                    self._loader = await asyncio.to_thread(_load_descriptions)
                 self._client = await self._opened.enter_async_context(self._make_client(self._loader))
             return self._client
 

@@ -82,14 +82,25 @@ class FakeCloudWatch:
         application.router.add_post("/", self._answer)
         self._runner = web.AppRunner(application, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._port = 0
+        await self.come_up()
+        self.url = f"http://127.0.0.1:{self._port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._released.set()
         await self._runner.cleanup()
+
+    async def go_down(self) -> None:
+        """Take no more connections, and cut those there are at their next request."""
+        await self._site.stop()
+        self.fail(Fault.CUT)
+
+    async def come_up(self) -> None:
+        """Take connections, at the address there was before."""
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        await self._site.start()
+        self._port = self._runner.addresses[0][1]
 
     def fail(self, fault: Fault) -> None:
         """Go wrong in this way from now on; requests that hang are cut off."""

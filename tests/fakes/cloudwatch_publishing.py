@@ -22,6 +22,15 @@ from tests.fakes.cloudwatch import FakeCloudWatch
 QUICK = Pace(deadline=0.5, backlog_pause=0.02, first_retry=0.05, longest_retry=0.2, longest_sleep=0.01)
 """A pace for tests: it waits little for anything, and looks at a fast wall clock often enough."""
 
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+}
+"""What the default credential chain finds, and nothing of the machine's."""
+
 
 class FastClock:
     """A wall clock that runs `speed` times as fast as the real one, from the beginning of an hour on.
@@ -126,20 +135,26 @@ class Running:
 @asynccontextmanager
 async def publishing(
     directory: Path,
-    cloudwatch: FakeCloudWatch,
+    cloudwatch: FakeCloudWatch | str,
     *fleets: Fleet,
+    wall: Callable[[], float] | None = None,
     source: Fleets | None = None,
     what: Selection | None = None,
     pace: Pace = QUICK,
     leads: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Run a publisher for the time of the block: of CapacityTasks alone, of one fleet with one agent."""
+    """Run a publisher for the time of the block: of CapacityTasks alone, of one fleet with one agent.
+
+    Its clock is the fake's; with the URL of another CloudWatch it is given as `wall`.
+    """
+    url = cloudwatch if isinstance(cloudwatch, str) else cloudwatch.url
+    wall = wall or (time.time if isinstance(cloudwatch, str) else cloudwatch.wall)
     spool = SpoolSettings(path=directory / "spool.db", max_datums=settings.pop("max_datums", 500_000))
-    made = CloudWatchSettings(**{"region": "eu-west-1", "endpoint_url": cloudwatch.url, "spool": spool} | settings)
+    made = CloudWatchSettings(**{"region": "eu-west-1", "endpoint_url": url, "spool": spool} | settings)
     what = what or selection("CapacityTasks")
     source, leader, counts = source or Fleets(*fleets), Leader(leads), Counts()
-    async with CloudWatchPublisher(made, what, source, leader, counts, wall=cloudwatch.wall, pace=pace) as publisher:
+    async with CloudWatchPublisher(made, what, source, leader, counts, wall=wall, pace=pace) as publisher:
         task = asyncio.create_task(publisher.run())
         try:
             yield Running(publisher, source, leader, counts, task)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.fakes.cloudwatch import FakeCloudWatch
-from tests.fakes.cloudwatch_publishing import FastClock
+from tests.fakes.cloudwatch_publishing import CREDENTIALS, FastClock
 
 MINUTE = 0.2
 """Real seconds that a minute takes on the clock of these tests."""
@@ -14,11 +14,8 @@ MINUTE = 0.2
 @pytest.fixture
 def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the default credential chain something to find, and nothing of this machine's."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

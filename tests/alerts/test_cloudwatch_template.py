@@ -1,0 +1,218 @@
+"""The alarms of the CloudFormation template: each can match what the publisher sends, and rings when it should."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint import api
+
+from exporter.config import CloudWatchSettings
+from exporter.fleet.model import Fleet
+from exporter.publish.cloudwatch import Pace
+from tests.factories import make_facts, make_fleet, make_reading, make_snapshot
+from tests.fakes.cloudformation import Template
+from tests.fakes.cloudwatch_publishing import FastClock, publishing, selection
+from tests.fakes.moto import moto_server, reader
+
+TEMPLATE = Path(__file__).parents[2] / "alerts" / "cloudwatch" / "matillion-fleet.yaml"
+FLEET_ALARMS = {
+    "ConnectivityLost",
+    "QueueBuildingUp",
+    "NoFreeCapacity",
+    "CapacityLow",
+    "AgentsUnreachable",
+    "CrashLooping",
+    "Restarts",
+    "ExporterSilent",
+}
+NODE_ALARMS = {"NodeCpu", "NodeMemory"}
+SeriesKey = tuple[str, str, frozenset[tuple[str, str]]]
+
+
+def template(**parameters: str) -> Template:
+    return Template(TEMPLATE, **{"ClusterName": "prod", "Namespace": "matillion", "Fleet": "etl"} | parameters)
+
+
+def alarms(**parameters: str) -> dict[str, dict[str, Any]]:
+    return template(**parameters).of_type("AWS::CloudWatch::Alarm")
+
+
+def key(alarm: Mapping[str, Any]) -> SeriesKey:
+    """Return what CloudWatch finds an alarm's data by: namespace, name and exactly these dimensions."""
+    return (
+        alarm["Namespace"],
+        alarm["MetricName"],
+        frozenset((one["Name"], one["Value"]) for one in alarm["Dimensions"]),
+    )
+
+
+def healthy() -> Fleet:
+    """Return three agents at work, far from full."""
+    return make_fleet([make_snapshot(f"p{n}", tasks_active=6, facts=make_facts()) for n in range(3)])
+
+
+def sick(restarts: int = 4) -> Fleet:
+    """Return a full agent with a queue, one without the control plane, and one that keeps dying."""
+    return make_fleet(
+        [
+            make_snapshot("p0", reading=make_reading(20, tasks_queued=5), facts=make_facts(restarts=restarts)),
+            make_snapshot("p1", reading=make_reading(0, connected=False), facts=make_facts()),
+            make_snapshot("p2", age=300, facts=make_facts(waiting_reason="CrashLoopBackOff")),
+        ]
+    )
+
+
+def published(fleet: Fleet) -> set[SeriesKey]:
+    """Return what the publisher sends of a fleet with the settings' defaults."""
+    namespace = CloudWatchSettings().namespace
+    increases = {("AgentRestarts", "uid-p0"): 0.0}
+    datums = selection("default").datums([fleet], [], increases, 0)
+    return {(namespace, datum.series.metric, frozenset(datum.series.dimensions)) for datum in datums}
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    """The template is sound for CloudFormation: no error and no warning, and no exemption."""
+    assert api.lint(TEMPLATE.read_text(encoding="utf-8")) == []
+
+
+def test_every_alarm_matches_what_is_published() -> None:
+    """Namespace, metric and the full set of dimensions of each alarm are those of a series the publisher sends."""
+    ours = alarms()
+    assert ours.keys() == FLEET_ALARMS
+    series = published(healthy())
+    assert [name for name, alarm in ours.items() if key(alarm) not in series] == []
+
+
+def test_every_alarm_reads_what_a_datum_has() -> None:
+    """Statistics that one datum a minute gives, whole minutes, and no unit, which would have to match as well."""
+    for alarm in alarms(NodeAlarms="true").values():
+        assert alarm["Statistic"] in {"Maximum", "Minimum", "Average", "Sum", "SampleCount"}
+        assert alarm["Period"] % 60 == 0
+        assert "Unit" not in alarm
+        # CloudWatch evaluates at most a day.
+        assert alarm["Period"] * alarm["EvaluationPeriods"] <= 86400
+
+
+def test_a_datum_that_came_twice_raises_no_alarm() -> None:
+    """Only restarts are summed: a second datum of a period counts those since the first."""
+    summed = {alarm["MetricName"] for alarm in alarms().values() if alarm["Statistic"] == "Sum"}
+    assert summed == {"AgentRestarts"}
+
+
+def test_only_silence_is_breaching() -> None:
+    """What is not known is neither good nor bad, except to the alarm that watches for silence."""
+    assert [name for name, alarm in alarms().items() if alarm["TreatMissingData"] == "breaching"] == ["ExporterSilent"]
+
+
+def test_node_alarms_are_asked_for() -> None:
+    """They watch Container Insights' metrics of the cluster."""
+    ours = alarms(NodeAlarms="true")
+    assert ours.keys() == FLEET_ALARMS | NODE_ALARMS
+    cluster = frozenset({("ClusterName", "prod")})
+    assert {key(ours[name]) for name in NODE_ALARMS} == {
+        ("ContainerInsights", "node_cpu_utilization", cluster),
+        ("ContainerInsights", "node_memory_utilization", cluster),
+    }
+
+
+def test_who_is_told() -> None:
+    """With a topic every alarm tells of its beginning and its end; without one there is no action at all."""
+    topic = "arn:aws:sns:eu-west-1:123456789012:pager"
+    for alarm in alarms(AlarmTopicArn=topic, NodeAlarms="true").values():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
+    for alarm in alarms().values():
+        assert not alarm.keys() & {"AlarmActions", "OKActions"}
+
+
+def test_two_fleets_have_two_sets_of_names() -> None:
+    """Stacks of two fleets do not get in each other's way."""
+    names = [{alarm["AlarmName"] for alarm in alarms(Fleet=fleet).values()} for fleet in ("etl", "other")]
+    assert not names[0] & names[1]
+
+
+def test_the_dashboard_shows_what_is_published() -> None:
+    """Every metric in it is a series the publisher sends by default; every alarm of the fleet is on it."""
+    [dashboard] = template().of_type("AWS::CloudWatch::Dashboard").values()
+    widgets = json.loads(dashboard["DashboardBody"])["widgets"]
+    series = published(healthy())
+    shown = set()
+    for widget in widgets:
+        for namespace, metric, *rest in widget["properties"].get("metrics", []):
+            dimensions = [one for one in rest if isinstance(one, str)]
+            shown.add((namespace, metric, frozenset(zip(dimensions[::2], dimensions[1::2], strict=True))))
+    assert shown <= series
+    assert {metric for _, metric, _ in series} == {metric for _, metric, _ in shown}
+    [listed] = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
+    assert {arn.split(":alarm:")[1] for arn in listed} == {alarm["AlarmName"] for alarm in alarms().values()}
+    assert template(Dashboard="false").of_type("AWS::CloudWatch::Dashboard") == {}
+
+
+# -- against an AWS ----------------------------------------------------------------------------------------------------
+
+
+def _breaches(alarm: Mapping[str, Any], value: float) -> bool:
+    threshold = float(alarm["Threshold"])
+    return {
+        "GreaterThanThreshold": value > threshold,
+        "GreaterThanOrEqualToThreshold": value >= threshold,
+        "LessThanThreshold": value < threshold,
+        "LessThanOrEqualToThreshold": value <= threshold,
+    }[alarm["ComparisonOperator"]]
+
+
+async def _state(client: Any, alarm: Mapping[str, Any], end: float) -> str:
+    """Return the state an alarm is in at `end`, from the data CloudWatch holds, by CloudWatch's rules."""
+    periods, length = alarm["EvaluationPeriods"], alarm["Period"]
+    answer = await client.get_metric_data(
+        MetricDataQueries=[
+            {
+                "Id": "m",
+                "MetricStat": {
+                    "Metric": {name: alarm[name] for name in ("Namespace", "MetricName", "Dimensions")},
+                    "Period": length,
+                    "Stat": alarm["Statistic"],
+                },
+            }
+        ],
+        StartTime=datetime.fromtimestamp(end - periods * length, UTC),
+        EndTime=datetime.fromtimestamp(end, UTC),
+    )
+    values = answer["MetricDataResults"][0]["Values"]
+    missing = periods - len(values)
+    breaching = sum(_breaches(alarm, value) for value in values)
+    if alarm["TreatMissingData"] == "breaching":
+        breaching += missing
+    elif not values:
+        return "INSUFFICIENT_DATA"
+    return "ALARM" if breaching >= alarm.get("DatapointsToAlarm", periods) else "OK"
+
+
+@pytest.mark.slow
+async def test_alarms_ring_when_they_should(tmp_path: Path, aws_credentials: None) -> None:
+    """Made in an AWS, fed by the publisher: quiet over a healthy fleet, all ring over a sick one, one over silence."""
+    clock = FastClock(60 / 0.25)
+    pace = Pace(deadline=5, longest_sleep=0.01)
+    async with moto_server() as url, reader(url) as client:
+        for alarm in alarms().values():
+            await client.put_metric_alarm(**alarm | {"Threshold": float(alarm["Threshold"])})
+        made = (await client.describe_alarms())["MetricAlarms"]
+        names = {alarm["AlarmName"]: name for name, alarm in alarms().items()}
+        assert {names[alarm["AlarmName"]] for alarm in made} == FLEET_ALARMS
+        async with publishing(tmp_path, url, healthy(), wall=clock, what=selection("default"), pace=pace) as running:
+            await running.until(lambda: clock() > clock.start + 6.5 * 60, 20)
+            running.fleets.current = (sick(),)
+            await running.until(lambda: clock() > clock.start + 13.5 * 60, 20)
+            await running.drained()
+        found = {
+            minute: {
+                names[alarm["AlarmName"]]: await _state(client, alarm, clock.start + minute * 60) for alarm in made
+            }
+            for minute in (6, 13, 30)
+        }
+    assert found[6] == dict.fromkeys(FLEET_ALARMS, "OK")
+    assert found[13] == dict.fromkeys(FLEET_ALARMS, "ALARM") | {"ExporterSilent": "OK"}
+    assert found[30]["ExporterSilent"] == "ALARM"
+    assert "OK" not in found[30].values()

@@ -1,0 +1,94 @@
+"""The table of CloudWatch metrics: its names are the contract, and a selection is by name or by set."""
+
+import pytest
+
+from exporter.fleet.cloudwatch_catalogue import (
+    CLOUDWATCH_METRICS,
+    FLEET_DIMENSIONS,
+    METRIC_NAMES,
+    IncreaseOverAgents,
+    OfFleet,
+    OverAgents,
+    select,
+)
+from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_snapshot
+
+MINIMAL = {"CapacityTasks", "ActiveTasks", "QueuedTasks", "DemandTasks", "ScrapeCoveragePercent"}
+
+
+def names(*chosen: str) -> list[str]:
+    return [metric.name for metric in select(chosen)]
+
+
+def test_the_names_are_the_contract() -> None:
+    """Alarms, scalers and dashboards of users know these names and dimensions."""
+    assert set(METRIC_NAMES) == MINIMAL | {
+        "FreeSlots",
+        "UtilizationPercent",
+        "AgentsServing",
+        "AgentsUnreachable",
+        "AgentsDisconnected",
+        "AgentsDraining",
+        "AgentsCrashLooping",
+        "AgentRestarts",
+        "AgentActiveTasks",
+    }
+    assert len(set(METRIC_NAMES)) == len(METRIC_NAMES)
+    assert FLEET_DIMENSIONS == ("ClusterName", "Namespace", "Fleet")
+
+
+def test_rows_are_whole() -> None:
+    """Every metric says in a sentence what it is, and has the unit its name says."""
+    for metric in CLOUDWATCH_METRICS:
+        assert metric.help.endswith(".")
+        assert (metric.unit == "Percent") == metric.name.endswith("Percent")
+
+
+def test_sets_contain_each_other() -> None:
+    """Minimal is within default, default within all."""
+    minimal, default, everything = map(set, (names("minimal"), names("default"), names("all")))
+    assert minimal == MINIMAL
+    assert minimal < default < everything == set(METRIC_NAMES)
+
+
+def test_a_selection_is_in_the_order_of_the_table() -> None:
+    """Names and sets can be mixed, in any order, and nothing is selected twice."""
+    assert names("AgentsServing", "minimal", "ActiveTasks") == [
+        name for name in METRIC_NAMES if name in MINIMAL | {"AgentsServing"}
+    ]
+    assert names(*METRIC_NAMES[::-1]) == list(METRIC_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [(("default", "Tasks"), "there is no metric Tasks;"), ((), "an empty list publishes nothing")],
+)
+def test_a_wrong_selection_is_explained(chosen: tuple[str, ...], sentence: str) -> None:
+    """What is unknown is named, and what there is; nothing at all is a mistake as well."""
+    with pytest.raises(ValueError, match=sentence):
+        select(chosen)
+
+
+def test_what_exists_for_a_single_agent() -> None:
+    """Only what is read from agents can have a series for each."""
+    assert [metric.name for metric in CLOUDWATCH_METRICS if metric.per_agent] == ["AgentActiveTasks", "AgentRestarts"]
+
+
+def test_readers_of_agents() -> None:
+    """Tasks of agents that are fresh and not draining; restarts where Kubernetes knows them."""
+    tasks, restarts = (select([name])[0].source for name in ("AgentActiveTasks", "AgentRestarts"))
+    assert isinstance(tasks, OverAgents)
+    assert isinstance(restarts, IncreaseOverAgents)
+    known = make_agent(tasks_active=7, facts=make_facts(restarts=3))
+    assert (tasks.read(known), restarts.read(known)) == (7, 3)
+    draining = make_agent(facts=make_facts(draining_time=WALL_NOW))
+    assert [tasks.read(agent) for agent in (draining, make_agent(age=60), make_agent(never_read=True))] == [None] * 3
+    assert restarts.read(make_agent()) is None
+
+
+def test_readers_of_fleets_know_what_they_do_not_know() -> None:
+    """Demand and utilization without trust, a queue nobody reports, crash loops without Kubernetes: None."""
+    unseen = make_fleet([make_snapshot(age=60)])
+    readers = {metric.name: metric.source for metric in CLOUDWATCH_METRICS}
+    unknown = {name for name, source in readers.items() if isinstance(source, OfFleet) and source.read(unseen) is None}
+    assert unknown == {"ActiveTasks", "QueuedTasks", "DemandTasks", "UtilizationPercent", "AgentsCrashLooping"}
