@@ -155,14 +155,14 @@ async def publishing(
     what = what or selection("CapacityTasks")
     source, leader, counts = source or Fleets(*fleets), Leader(leads), Counts()
     async with CloudWatchPublisher(made, what, source, leader, counts, wall=wall, pace=pace) as publisher:
-        task = asyncio.create_task(publisher.run())
+        running = Running(publisher, source, leader, counts, asyncio.create_task(publisher.run()))
         try:
-            yield Running(publisher, source, leader, counts, task)
-            assert not task.done()
+            yield running
+            assert not running.task.done()
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        assert task.cancelled()
+            running.task.cancel()
+            await asyncio.gather(running.task, return_exceptions=True)
+        assert running.task.cancelled()
 
 
 def old_datums(now: float, number: int) -> list[Datum]:

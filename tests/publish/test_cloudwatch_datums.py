@@ -1,8 +1,11 @@
 """From fleets to datums: exact dimensions, nothing that is not known, restarts counted once."""
 
 from itertools import pairwise
+from urllib.parse import urlencode
 
 import pytest
+from botocore.serialize import create_serializer
+from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +25,8 @@ from tests.fakes.cloudwatch_publishing import selection
 
 SERIES = Series("AgentActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
 TIME = int(WALL_NOW)
+PUT = get_session().get_service_model("cloudwatch").operation_model("PutMetricData")
+SERIALIZER = create_serializer("query", include_validation=False)
 
 
 def published(fleet: Fleet, *chosen: str, increases: Increases | None = None) -> dict[str, Datum]:
@@ -251,6 +256,14 @@ DATUMS = st.builds(
 def test_a_datum_survives_the_spool(datum: Datum) -> None:
     """What is read back is what was written."""
     assert Datum.from_json(datum.time, datum.to_json()) == datum
+
+
+@given(DATUMS)
+def test_a_datum_takes_no_more_of_a_request_than_reckoned(datum: Datum) -> None:
+    """As the AWS library writes it, in the last place of a request, where its number is longest."""
+    written = SERIALIZER.serialize_to_request({"Namespace": "n", "MetricData": [datum.request_member()]}, PUT)["body"]
+    own = {key: value for key, value in written.items() if key.startswith("MetricData.")}
+    assert len(urlencode(own)) + 1 + len(own) * len("000") <= datum.wire_bytes()
 
 
 @given(st.lists(st.integers(1, 1000) | st.integers(1, 400_000), max_size=3000))

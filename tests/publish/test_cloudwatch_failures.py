@@ -1,5 +1,7 @@
 """Publishing to CloudWatch when something is wrong: nothing is lost, nothing is held up, and the log says it once."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,8 @@ NOT_TAKEN = "CloudWatch does not take data; it is kept and sent later"
 OLD = Series("Old", "Count", (("Fleet", "f"),))
 
 
-QUICK_FAULTS = (Fault.THROTTLE, Fault.HANG, Fault.CUT_AFTER)
 FAULTS = [
-    pytest.param(fault, marks=() if fault in QUICK_FAULTS else pytest.mark.slow)
+    pytest.param(fault, marks=() if fault is Fault.THROTTLE else pytest.mark.slow)
     for fault in Fault
     if fault is not Fault.NONE
 ]
@@ -49,6 +50,21 @@ async def test_no_minute_is_lost_to_an_outage(tmp_path: Path, cloudwatch: FakeCl
     assert events[-1] == "CloudWatch takes data again"
 
 
+async def test_it_stops_at_once(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
+    """A lost leadership ends publishing immediately, also in the middle of requests that hang."""
+    await leave_in_spool(tmp_path, old_datums(cloudwatch.wall(), 1000))
+    cloudwatch.fail(Fault.HANG)
+    async with publishing(tmp_path, cloudwatch, pace=Pace(longest_sleep=0.01)) as running:
+        await running.until(lambda: cloudwatch.requests >= 1)
+        begin = time.perf_counter()
+        running.task.cancel()
+        await asyncio.wait([running.task], timeout=5)
+        assert time.perf_counter() - begin < 0.5
+        assert running.publisher.spool_datums >= 1001
+        running.task = asyncio.create_task(running.publisher.run())
+
+
+@pytest.mark.slow
 async def test_the_backlog_goes_oldest_first_in_full_requests(tmp_path: Path, one_minute: FakeCloudWatch) -> None:
     """2,500 old datums are three requests in the order of their times, the current minute beside them."""
     await leave_in_spool(tmp_path, old_datums(one_minute.wall(), 2500))
@@ -61,6 +77,7 @@ async def test_the_backlog_goes_oldest_first_in_full_requests(tmp_path: Path, on
     assert one_minute.violations == []
 
 
+@pytest.mark.slow
 async def test_the_current_minute_does_not_wait_for_the_backlog(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
     """With a backlog of nine requests, the new minutes arrive while most of it still waits."""
     await leave_in_spool(tmp_path, old_datums(cloudwatch.wall(), 9000))
@@ -103,6 +120,7 @@ async def test_a_rejected_datum_in_the_backlog_holds_nothing_up(tmp_path: Path, 
     assert one_minute.requests < 30
 
 
+@pytest.mark.slow
 async def test_when_everything_is_rejected_it_ends(tmp_path: Path, one_minute: FakeCloudWatch) -> None:
     """A CloudWatch that takes nothing is asked at most twice a datum, in bounded bursts, and the rest goes on."""
     fleets = [make_fleet([make_snapshot(fleet=f"f{n}")], name=f"f{n}") for n in range(50)]
@@ -186,9 +204,8 @@ async def test_a_role_given_later_is_found(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with capture_logs() as log:
         async with publishing(tmp_path, cloudwatch) as running:
-            await running.until(lambda: running.publisher.spool_datums >= 3)
+            await running.until(lambda: running.publisher.spool_datums >= 3 and running.counts.requests["denied"] >= 1)
             assert cloudwatch.requests == 0
-            assert running.counts.requests["denied"] >= 1
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
             await running.drained()
     [line] = [line for line in log if line["event"] == NOT_TAKEN]
