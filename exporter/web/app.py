@@ -1,6 +1,5 @@
 """The application: which route answers what, and what holds for every answer."""
 
-import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -8,9 +7,9 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from exporter.serve.delivery import broken_off, deliver_in
 from exporter.web import api, page
 from exporter.web.answers import JSON_POLICY, json_answer
-from exporter.web.connections import connection_of
 from exporter.web.history import History
 from exporter.web.view import FleetView
 
@@ -30,7 +29,7 @@ def build_app(
     answer_timeout: float = ANSWER_TIMEOUT,
 ) -> web.Application:
     """Return the application. `metrics` answers `/metrics`; `access` refuses who may not ask."""
-    app = web.Application(middlewares=[_deliver_in(answer_timeout), _errors, access])
+    app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, access])
     app.on_response_prepare.append(_common_headers)
     health = _Health(view)
     app.router.add_routes(
@@ -68,32 +67,6 @@ class _Health:
         return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": page.POLICY})
 
 
-def _deliver_in(timeout: float) -> Middleware:
-    """Return the outermost middleware, which also sends the answer, so that a client that never reads is let go."""
-
-    @web.middleware
-    async def deliver(request: web.Request, handler: Handler) -> web.StreamResponse:
-        connection = connection_of(request)
-        if connection is not None:
-            connection.begin_request()
-        try:
-            async with asyncio.timeout(timeout):
-                response = await handler(request)
-                await response.prepare(request)
-                await response.write_eof()
-                return response
-        except TimeoutError:
-            log.debug("answer was not taken in time, connection closed", path=request.path, client=request.remote)
-            return _broken_off(request)
-        except ConnectionError:
-            return _broken_off(request)
-        finally:
-            if connection is not None:
-                connection.end_request()
-
-    return deliver
-
-
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn errors into answers: JSON below /api/, a line of text elsewhere."""
@@ -107,7 +80,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         log.exception("request failed", path=request.path)
         if request.writer.output_size:
             # Half an answer is out; it must not look like a whole one.
-            return _broken_off(request)
+            return broken_off(request)
         return _error_answer(request, web.HTTPInternalServerError(text="something went wrong here; the log says what"))
 
 
@@ -125,13 +98,6 @@ def _error_answer(request: web.Request, error: web.HTTPException) -> web.Respons
         for value in error.headers.getall(name, ()):
             answer.headers.add(name, value)
     return answer
-
-
-def _broken_off(request: web.Request) -> web.Response:
-    """Cut the connection; aiohttp wants an answer all the same, and finds that there is nobody to send it to."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _common_headers(_request: web.BaseRequest, response: web.StreamResponse) -> None:

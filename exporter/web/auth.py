@@ -14,9 +14,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from exporter.config.settings import WebSettings
-from exporter.web.errors import WebError
+from exporter.serve.errors import ServeError
+from exporter.serve.reload import Reloaded, read_file
+from exporter.serve.tls import ServerTls
 from exporter.web.passwords import PasswordCheck, TooBusyError, parse_users
-from exporter.web.reload import Reloaded, read_file
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _REALM = "fleet-exporter"
@@ -25,8 +26,8 @@ _REALM = "fleet-exporter"
 class Access:
     """Lets requests through or refuses them, by the newest credentials on disk."""
 
-    def __init__(self, settings: WebSettings, *, client_certificates: bool, reload_interval: float) -> None:
-        self._client_certificates = client_certificates
+    def __init__(self, settings: WebSettings, tls: ServerTls | None, *, reload_interval: float) -> None:
+        self._tls = tls if tls is not None and tls.asks_clients else None
         self._passwords: PasswordCheck | None = None
         self._token: bytes | None = None
         self._users_file = settings.basic_auth.users_file if settings.basic_auth is not None else None
@@ -54,7 +55,7 @@ class Access:
 
     async def _admit(self, request: web.Request) -> None:
         """Return if the request may go on; raise the HTTP error that refuses it otherwise."""
-        if self._client_certificates and not _shows_certificate(request):
+        if self._tls is not None and self._tls.client_certificate(request.get_extra_info) is None:
             raise web.HTTPForbidden(text="a client certificate is required; the connection came without one")
         if self._users_file is None and self._token_file is None:
             return
@@ -105,12 +106,7 @@ def _token(path: Path) -> bytes:
     # The file is not named: a token pasted in its place must not reach a log.
     text = read_file(path, "web.bearer_token_file", "the file it names").strip()
     if not text:
-        raise WebError("web.bearer_token_file: the file it names is empty; put the token into it")
+        raise ServeError("web.bearer_token_file: the file it names is empty; put the token into it")
     if len(text.split()) > 1:
-        raise WebError("web.bearer_token_file: the file it names holds more than one word; a token has no spaces")
+        raise ServeError("web.bearer_token_file: the file it names holds more than one word; a token has no spaces")
     return text.encode()
-
-
-def _shows_certificate(request: web.Request) -> bool:
-    """Return whether the client showed a certificate; one that does not verify ended the handshake."""
-    return bool(request.get_extra_info("peercert"))

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from getpass import getpass
 
-from exporter.web.errors import WebError
+from exporter.serve.errors import ServeError
 
 _LOG_N, _R, _P = 14, 8, 5
 """Work of a new hash: OWASP's Password Storage Cheat Sheet gives N=2^14, r=8, p=5 for 16 MiB of memory a check."""
@@ -125,7 +125,7 @@ class PasswordCheck:
 def parse_users(text: str, source: str) -> dict[str, PasswordHash]:
     """Read a users file; `source` names it in errors.
 
-    Raises WebError with the line and what is wrong with it, never the hash.
+    Raises ServeError with the line and what is wrong with it, never the hash.
     """
     users: dict[str, PasswordHash] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -134,18 +134,18 @@ def parse_users(text: str, source: str) -> dict[str, PasswordHash]:
             continue
         name, colon, hashed = line.partition(":")
         if not colon or not name.strip():
-            raise WebError(f"{source}, line {number}: every line must read `name: hash`")
+            raise ServeError(f"{source}, line {number}: every line must read `name: hash`")
         if name.strip() in users:
-            raise WebError(f"{source}, line {number}: user {name.strip()!r} is there twice; remove one")
+            raise ServeError(f"{source}, line {number}: user {name.strip()!r} is there twice; remove one")
         try:
             users[name.strip()] = PasswordHash.parse(hashed.strip())
         except ValueError as error:
-            raise WebError(
+            raise ServeError(
                 f"{source}, line {number}: the password of {name.strip()!r} cannot be used: {error}; "
                 "make the line with `python -m exporter.web.passwords NAME`"
             ) from None
     if not users:
-        raise WebError(f"{source} names no user; make a line with `python -m exporter.web.passwords NAME`")
+        raise ServeError(f"{source} names no user; make a line with `python -m exporter.web.passwords NAME`")
     return users
 
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.web.errors import WebError
+from exporter.serve.errors import ServeError
 from exporter.web.passwords import PasswordHash
 from tests.web.serving import eventually, make_server, running, serve, write
 
@@ -151,7 +151,7 @@ async def test_a_users_file_that_is_no_good_stops_the_start(
 ) -> None:
     """The server does not start half protected; the sentence names the file, the line and the way out."""
     write(users, content)
-    with pytest.raises(WebError) as raised:
+    with pytest.raises(ServeError) as raised:
         await make_server(basic_auth={"users_file": str(users)}).run()
     assert str(raised.value).startswith(message.format(file=users))
     assert "\n" not in str(raised.value)
@@ -159,6 +159,6 @@ async def test_a_users_file_that_is_no_good_stops_the_start(
 
 async def test_a_token_pasted_as_a_file_name_is_not_repeated() -> None:
     """Whoever puts the token itself into the setting must not find it in the log."""
-    with pytest.raises(WebError) as raised:
+    with pytest.raises(ServeError) as raised:
         await make_server(bearer_token_file="tok-3f1c9").run()
     assert "tok-3f1c9" not in str(raised.value)

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from exporter.web.connections import ConnectionLimits
-from exporter.web.errors import WebError
+from exporter.serve.connections import ConnectionLimits
+from exporter.serve.errors import ServeError
 from tests.factories import make_fleet, make_snapshot
 from tests.web.serving import StaticView, make_server, metrics, running, serve
 
@@ -34,7 +34,7 @@ async def ended(reader: asyncio.StreamReader, seconds: float = 10) -> bytes:
 async def test_a_taken_port_is_one_sentence_with_the_address() -> None:
     """A second server on the same port fails at once, naming address and setting."""
     async with running(make_server()) as address:
-        with pytest.raises(WebError) as raised:
+        with pytest.raises(ServeError) as raised:
             await make_server(listen=address).run()
     assert str(raised.value) == (
         f"cannot listen on {address}: another program listens there; stop it or change web.listen"
@@ -43,9 +43,9 @@ async def test_a_taken_port_is_one_sentence_with_the_address() -> None:
 
 async def test_an_address_of_another_machine_is_one_sentence() -> None:
     """An address that is not ours, and a name nobody knows, are named."""
-    with pytest.raises(WebError, match=r"cannot listen on 192\.0\.2\.1:9850: no interface of this machine has"):
+    with pytest.raises(ServeError, match=r"cannot listen on 192\.0\.2\.1:9850: no interface of this machine has"):
         await make_server(listen="192.0.2.1:9850").run()
-    with pytest.raises(WebError, match=r"cannot listen on no-such-host\.invalid:9850: "):
+    with pytest.raises(ServeError, match=r"cannot listen on no-such-host\.invalid:9850: "):
         await make_server(listen="no-such-host.invalid:9850").run()
 
 

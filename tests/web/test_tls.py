@@ -1,6 +1,7 @@
 """HTTPS: certificates that change, clients that must show one, and files that are no good."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
-from exporter.web.errors import WebError
-from tests.web.certificates import Authority, private_pem
+from exporter.serve.errors import ServeError
+from tests.fakes.certificates import Authority, private_pem
 from tests.web.serving import eventually, make_server, running, write
 
 
@@ -165,6 +166,55 @@ async def test_an_authority_taken_out_is_out(files: Files, authority: Authority)
                 await status(address, old)
 
 
+async def test_a_connection_vouched_for_by_an_authority_taken_out_ends(files: Files, authority: Authority) -> None:
+    """Authorities that are added end nothing; one taken out ends the connections it may have vouched for."""
+    successor = Authority("second authority")
+    write(files.clients, authority.pem)
+    authority.issue("old", files.old, files.old_key)
+    server = make_server(tls=tls(files, client_ca=files.clients), reload_interval=0.02)
+    with capture_logs() as logs:
+        async with running(server) as address:
+            host, _, port = address.rpartition(":")
+            reader, writer = await asyncio.open_connection(
+                host, int(port), ssl=trusting(files.ca, (files.old, files.old_key))
+            )
+
+            async def ask() -> bytes:
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                return await asyncio.wait_for(reader.readuntil(b"agents 1\n"), 10)
+
+            assert (await ask()).startswith(b"HTTP/1.1 200 ")
+            write(files.clients, authority.pem + successor.pem)
+            await eventually(lambda: [entry["event"] for entry in logs].count("changed files are in use") == 1)
+            assert (await ask()).startswith(b"HTTP/1.1 200 ")
+            write(files.clients, successor.pem)
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+            writer.close()
+
+
+async def test_a_resumed_session_shows_no_certificate(files: Files, authority: Authority) -> None:
+    """TLS 1.2 lets a client resume a session without its certificate being verified; it does not count then."""
+    authority.issue("client", files.client, files.client_key)
+    context = trusting(files.ca, (files.client, files.client_key))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with running(make_server(tls=tls(files, client_ca=files.ca))) as address:
+        host, _, port = address.rpartition(":")
+
+        def ask(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None, bool | None]:
+            with (
+                socket.create_connection((host, int(port)), timeout=10) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as connection,
+            ):
+                connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                return connection.recv(12), connection.session, connection.session_reused
+
+        status, session, _ = await asyncio.to_thread(ask, None)
+        assert status == b"HTTP/1.1 200"
+        status, _, resumed = await asyncio.to_thread(ask, session)
+        assert resumed
+        assert status == b"HTTP/1.1 403"
+
+
 @pytest.mark.parametrize(
     ("broken", "content", "message"),
     [
@@ -189,6 +239,6 @@ async def test_files_that_are_no_good_stop_the_start(
 ) -> None:
     """Each failure is one sentence that names the setting and the file; nothing asks for a password on a terminal."""
     write(getattr(files, broken), content)
-    with pytest.raises(WebError) as raised:
+    with pytest.raises(ServeError) as raised:
         await make_server(tls=tls(files, client_ca=files.ca)).run()
     assert str(raised.value) == message.format(cert=files.cert, key=files.key, ca=files.ca)

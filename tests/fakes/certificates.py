@@ -32,23 +32,41 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
 
+    @property
+    def pem(self) -> bytes:
+        """The authority's own certificate."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
     def write(self, path: Path) -> Path:
         """Write the authority's own certificate."""
-        path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        path.write_bytes(self.pem)
         return path
 
-    def issue(self, name: str, cert_file: Path, key_file: Path) -> None:
-        """Write a certificate for `name`, good for 127.0.0.1, and its key."""
+    def issue(
+        self, name: str, cert_file: Path, key_file: Path, *, until: datetime.timedelta = _LIFETIME, server: bool = True
+    ) -> None:
+        """Write a certificate for `name`, good for 127.0.0.1, and its key.
+
+        It ends in the time `until`, or has ended; it is one for servers and clients, or else for clients alone.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName(
             [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
         )
-        certificate = self._builder(subject, key).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
+        usages = [x509.ExtendedKeyUsageOID.CLIENT_AUTH] + ([x509.ExtendedKeyUsageOID.SERVER_AUTH] if server else [])
+        certificate = (
+            self._builder(subject, key, until)
+            .add_extension(names, critical=False)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
         cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(private_pem(key))
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, until: datetime.timedelta = _LIFETIME
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -57,5 +75,5 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _LIFETIME)
-            .not_valid_after(now + _LIFETIME)
+            .not_valid_after(now + until)
         )

@@ -9,7 +9,7 @@ nothing more.
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -72,6 +72,15 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def close(self) -> None:
+        """Close in order, once what was written is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def extra_info(self, name: str) -> Any:
+        """Return what the transport knows by that name, such as `ssl_object`; None where it does not."""
+        return self._transport.get_extra_info(name) if self._transport is not None else None
+
     def _stop_clock(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -87,6 +96,7 @@ class ConnectionLimits:
         self._busy: set[Connection] = set()
         # The one idle longest comes first.
         self._idle: dict[Connection, None] = {}
+        self._retiring: set[Connection] = set()
 
     def protocol_factory(self, server: Callable[[], asyncio.Protocol]) -> Callable[[], Connection]:
         """Return what makes the protocol of a new connection; `server` makes aiohttp's part of it."""
@@ -104,6 +114,7 @@ class ConnectionLimits:
         """Forget a connection that is closed."""
         self._busy.discard(connection)
         self._idle.pop(connection, None)
+        self._retiring.discard(connection)
 
     def busy(self, connection: Connection) -> None:
         """Take note that a request is being answered."""
@@ -115,6 +126,14 @@ class ConnectionLimits:
         if connection in self._busy:
             self._busy.remove(connection)
             self._idle[connection] = None
+        if connection in self._retiring:
+            connection.close()
+
+    def retire(self, chosen: Callable[[Connection], bool]) -> None:
+        """Close the chosen connections: those that are idle now, the others after the answer they are waiting for."""
+        for connection in filter(chosen, [*self._idle]):
+            connection.close()
+        self._retiring.update(filter(chosen, self._busy))
 
 
 def connection_of(request: web.Request) -> Connection | None:

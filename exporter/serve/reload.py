@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from exporter.web.errors import WebError
+from exporter.serve.errors import ServeError
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +23,8 @@ _Fingerprint = tuple[tuple[int, int, int] | None, ...]
 class Reloaded:
     """Files that are loaded once at the start, where they must be good, and again whenever one of them changes.
 
-    `load` runs in a thread, reads the files, puts what it made in place in one step, and raises WebError if it cannot.
+    `load` runs in a thread, reads the files, puts what it made in place in one step, and raises ServeError if it
+    cannot.
     """
 
     def __init__(self, what: str, files: Sequence[Path], load: Callable[[], None], interval: float = INTERVAL) -> None:
@@ -32,9 +33,12 @@ class Reloaded:
         self._load = load
         self._interval = interval
         self._loaded: _Fingerprint | None = None
+        self._loading = asyncio.Lock()
+        self.on_loaded: Callable[[], None] = lambda: None
+        """Called on the event loop after each load that succeeded."""
 
-    async def start(self) -> None:
-        """Load for the first time. Raises WebError."""
+    async def load_now(self) -> None:
+        """Load for the first time, or once more because something besides the files has changed. Raises ServeError."""
         await self._reload()
 
     async def run(self) -> None:
@@ -45,7 +49,7 @@ class Reloaded:
                 continue
             try:
                 await self._reload()
-            except WebError as error:
+            except ServeError as error:
                 log.error(
                     "changed files are not usable, the last good ones stay in use", what=self.what, error=str(error)
                 )
@@ -53,9 +57,11 @@ class Reloaded:
                 log.info("changed files are in use", what=self.what)
 
     async def _reload(self) -> None:
-        # Taken before the files are read: one that changes in between is read again next time.
-        self._loaded = await asyncio.to_thread(self._fingerprint)
-        await asyncio.to_thread(self._load)
+        async with self._loading:
+            # Taken before the files are read: one that changes in between is read again next time.
+            self._loaded = await asyncio.to_thread(self._fingerprint)
+            await asyncio.to_thread(self._load)
+        self.on_loaded()
 
     def _fingerprint(self) -> _Fingerprint:
         return tuple(_fingerprint(file) for file in self._files)
@@ -72,11 +78,11 @@ def _fingerprint(file: Path) -> tuple[int, int, int] | None:
 def read_file(path: Path, setting: str, shown: str) -> str:
     """Return the text of a file named by a setting.
 
-    Raises WebError with the setting, the file as `shown`, and the reason.
+    Raises ServeError with the setting, the file as `shown`, and the reason.
     """
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise WebError(f"{setting}: cannot read {shown}: {error.strerror or error}") from None
+        raise ServeError(f"{setting}: cannot read {shown}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise WebError(f"{setting}: {shown} is not a text file in UTF-8") from None
+        raise ServeError(f"{setting}: {shown} is not a text file in UTF-8") from None

@@ -1,0 +1,45 @@
+"""The outermost step of every answer: it leaves within its time, or its connection ends."""
+
+import asyncio
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from exporter.serve.connections import connection_of
+
+log = structlog.get_logger(__name__)
+
+
+def deliver_in(timeout: float) -> Middleware:
+    """Return the outermost middleware, which also sends the answer, so that a client that never reads is let go."""
+
+    @web.middleware
+    async def deliver(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = connection_of(request)
+        if connection is not None:
+            connection.begin_request()
+        try:
+            async with asyncio.timeout(timeout):
+                response = await handler(request)
+                await response.prepare(request)
+                await response.write_eof()
+                return response
+        except TimeoutError:
+            log.debug("answer was not taken in time, connection closed", path=request.path, client=request.remote)
+            return broken_off(request)
+        except ConnectionError:
+            return broken_off(request)
+        finally:
+            if connection is not None:
+                connection.end_request()
+
+    return deliver
+
+
+def broken_off(request: web.Request) -> web.Response:
+    """Cut the connection; aiohttp wants an answer all the same, and finds that there is nobody to send it to."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
