@@ -181,9 +181,11 @@ class CloudWatchPublisher:
     async def stand_by(self) -> None:
         """While another process leads, keep count of what it has published of the agents' counters, until cancelled.
 
-        So a new leader goes on counting where the old one stopped, and no restart is published twice.
+        So a new leader goes on counting where the old one stopped, and no restart is published twice. Needed only where
+        there is an election: without one, nobody else publishes.
         """
-        last: float | None = None
+        # Another leader publishes when a period begins, and that of this moment has begun already.
+        last = period_of(self._wall(), self._settings.interval)
         while True:
             await self._until_due(last)
             last = period_of(self._wall(), self._settings.interval)
