@@ -178,7 +178,8 @@ class LeaderElection:
         self._trouble = _Trouble(self._log, self._store.grant)
         self._leading = False
         self._valid_until = _NEVER
-        self._stuck = False
+        self._unfinished = False
+        """Whether a work that was cancelled may still be going on."""
         self._stored: Json | None = None
         """The Lease as the server stored it at our last write; None when it has to be read."""
         self._may_be_ours = False
@@ -207,7 +208,7 @@ class LeaderElection:
                 if await self._lead(work):
                     return
         finally:
-            if self._may_be_ours and not self._stuck:
+            if self._may_be_ours and not self._unfinished:
                 await self._release()
 
     async def _acquire(self) -> None:
@@ -225,15 +226,13 @@ class LeaderElection:
         renewing = asyncio.create_task(self._renew(), name="lease renewal")
         try:
             loss = await self._hold(working, renewing)
-        except asyncio.CancelledError:
+        except BaseException:  # a stop, or a defect in the renewal: in no case does the work go on alone
             await self._step_down(working, renewing, STOP_SECONDS)
             _log_failure(self._log, working)
             raise
-        if loss is not None:
-            self._log.warning("leadership lost", reason=loss)
         margin = self._settings.lease_duration - self._settings.renew_deadline
-        await self._step_down(working, renewing, margin)
-        if self._stuck:
+        await self._step_down(working, renewing, margin, loss)
+        if self._unfinished:
             raise StuckWorkError(f"The leader's work did not end within {margin:g} s after the leadership was lost.")
         if loss is None or not working.cancelled():
             working.result()
@@ -252,16 +251,21 @@ class LeaderElection:
             return "somebody else holds the lease"
         return f"the lease could not be renewed for {self._settings.renew_deadline:g} s"
 
-    async def _step_down(self, working: asyncio.Task[None], renewing: asyncio.Task[None], within: float) -> None:
+    async def _step_down(
+        self, working: asyncio.Task[None], renewing: asyncio.Task[None], within: float, loss: str | None = None
+    ) -> None:
         """Cease to lead: from the first line on nobody is told otherwise, and the work goes before all else."""
         self._leading = False
         self._valid_until = _NEVER
         working.cancel()
         renewing.cancel()
         self._on_change(False)
+        if loss is not None:
+            self._log.warning("leadership lost", reason=loss)
+        self._unfinished = True
         await asyncio.wait((working, renewing), timeout=within)
-        self._stuck = not working.done()
-        if self._stuck:
+        self._unfinished = not working.done()
+        if self._unfinished:
             self._log.critical("the leader's work does not end although it was cancelled", waited_seconds=within)
 
     async def _renew(self) -> None:
@@ -318,6 +322,8 @@ class LeaderElection:
             return
         before, self._record, self._observed_at = self._record, record, self._clock()
         self._may_be_ours = record.holder == self._me
+        if not self._may_be_ours:
+            self._valid_until = _NEVER
         if record.holder not in ("", self._me) and (before is None or before.holder != record.holder):
             self._log.info("standing by", leader=record.holder)
 

@@ -13,6 +13,8 @@ from exporter.kube.client import Json, Query, Resource, UnreachableError, api_er
 LATENCY = 0.02
 """Seconds from a request to its being carried out, and from there to the answer."""
 
+SLOW_ANSWER = 4.0
+
 
 class LineFault(StrEnum):
     """What happens to a request."""
@@ -20,6 +22,7 @@ class LineFault(StrEnum):
     HANG = "it is never carried out, and no answer comes"
     LOST = "it is carried out, and no answer comes"
     LATE = "it is carried out long after the sender gave up"
+    SLOW = "it is carried out at once, and the answer takes its time"
     REFUSED = "the connection is refused"
     ERROR = "500"
     CONFLICT = "409, without a reason"
@@ -126,7 +129,7 @@ class Line:
         answer = self.server.carry_out(method, resource, body)
         if fault is LineFault.LOST:
             await asyncio.Event().wait()
-        await asyncio.sleep(LATENCY)
+        await asyncio.sleep(SLOW_ANSWER if fault is LineFault.SLOW else LATENCY)
         return answer
 
     def _carry_out_late(self, method: str, resource: Resource, body: Json | None) -> None:

@@ -14,6 +14,8 @@ from tests.fakes.lease_api import LATENCY, LeaseServer, Line, LineFault
 
 pytestmark = pytest.mark.looptime
 
+CARRIED_OUT = {LineFault.LOST, LineFault.LATE, LineFault.SLOW}
+"""Faults after which the lease is renewed all the same."""
 LONGEST_PAUSE = 2.4
 """Retry period with all of its jitter."""
 
@@ -190,7 +192,7 @@ async def test_crashed_leader_is_followed_when_its_lease_has_run_out(
     assert second.began[0] >= silent_since + 15 - LONGEST_PAUSE
 
 
-@pytest.mark.parametrize("fault", [each for each in LineFault if each not in (LineFault.LOST, LineFault.LATE)])
+@pytest.mark.parametrize("fault", sorted(set(LineFault) - CARRIED_OUT))
 async def test_leader_that_cannot_renew_stops_first(fault: LineFault, replicas: Callable[..., Replica]) -> None:
     """Whatever goes wrong with the API: after the renew deadline the work is cancelled, before any other can begin."""
     first = await leading(replicas, "a")
@@ -257,6 +259,17 @@ async def test_lost_answer_to_the_first_claim_still_gives_the_lease(replicas: Ca
     await asyncio.sleep(10)
     assert replica.works
     await replica.stop()
+
+
+async def test_slow_answer_prolongs_nothing(replicas: Callable[..., Replica]) -> None:
+    """The deadline counts from when the renewal was sent: the others may have seen it that early."""
+    first = await leading(replicas, "a")
+    await asyncio.sleep(30)
+    faults = iter([LineFault.SLOW])
+    first.line.fault = lambda method: next(faults, LineFault.HANG)
+    before = len(first.line.requests)
+    await asyncio.sleep(20)
+    assert first.ended[0] == pytest.approx(first.line.requests[before][0] + 10, abs=0.05)
 
 
 async def test_foreign_edit_is_no_loss(server: LeaseServer, replicas: Callable[..., Replica]) -> None:
@@ -413,6 +426,36 @@ async def test_stop_of_stuck_work_is_bounded_and_keeps_the_lease(
     assert now() <= begun + 2.1
     assert server.spec["holderIdentity"] == "a"
     await asyncio.sleep(60)
+
+
+async def test_second_stop_while_work_is_ending_keeps_the_lease(
+    server: LeaseServer, replicas: Callable[..., Replica]
+) -> None:
+    """Who is cancelled again while it waits for its work frees nothing, since the work may still go on."""
+    replica = await leading(replicas)
+    replica.stopping = 1.0
+    assert replica.task is not None
+    replica.task.cancel()
+    await asyncio.sleep(0.5)
+    await replica.stop()
+    assert replica.works
+    assert server.spec["holderIdentity"] == "a"
+    await asyncio.sleep(1)
+
+
+async def test_defect_in_the_renewal_stops_the_work(replicas: Callable[..., Replica]) -> None:
+    """An error that nobody foresaw ends the election loudly, and the work with it."""
+    replica = await leading(replicas)
+
+    def defect(_: str) -> LineFault:
+        raise ZeroDivisionError
+
+    replica.line.fault = defect
+    assert replica.task is not None
+    with pytest.raises(ZeroDivisionError):
+        await replica.task
+    assert not replica.works
+    assert not replica.election.is_leader()
 
 
 async def test_stop_with_the_api_away_is_bounded(replicas: Callable[..., Replica]) -> None:
