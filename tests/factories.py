@@ -9,7 +9,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from exporter.fleet.capacity import Policy, aggregate, judge
-from exporter.fleet.model import Agent, AgentSnapshot, AgentStatus, Dialect, Fleet, PodFacts, Reading, Target
+from exporter.fleet.model import (
+    Agent,
+    AgentSnapshot,
+    AgentStatus,
+    Dialect,
+    Fleet,
+    MemorySample,
+    PodFacts,
+    Reading,
+    Target,
+)
 
 NOW = 10_000.0
 """The monotonic instant at which tests judge."""
@@ -26,6 +36,8 @@ def make_facts(**fields: Any) -> PodFacts:
         "ready_since": NOW - 3600 if ready else None,
         "created_time": WALL_NOW - 3660,
         "node": "node-1",
+        "container": "agent",
+        "started_time": WALL_NOW - 3610,
         "image": "registry.example/agent:1.2.3",
         "restarts": 0,
         "memory_limit_bytes": 4.0 * 1024**3,
@@ -51,6 +63,12 @@ def make_reading(tasks_active: float = 12.0, **fields: Any) -> Reading:
         "commit": "abc1234",
     }
     return Reading(**(defaults | {"tasks_active": tasks_active} | fields))
+
+
+def make_memory(working_set_bytes: float = 1.0 * 1024**3, *, age: float = 20.0, **fields: Any) -> MemorySample:
+    """Return a sample of a container's memory that was measured `age` seconds ago, and counts for a minute more."""
+    defaults: dict[str, Any] = {"taken_time": WALL_NOW - age, "good_until": NOW + 60.0}
+    return MemorySample(working_set_bytes=working_set_bytes, **(defaults | fields))
 
 
 def make_snapshot(
@@ -95,8 +113,9 @@ def make_fleet(
     policy: Policy = POLICY,
     now: float = NOW,
     sync_age: float = 1.0,
+    restarts: int | None = None,
 ) -> Fleet:
     """Return what `aggregate` makes of the snapshots; of one healthy agent by default."""
     if snapshots is None:
         snapshots = [make_snapshot(namespace=namespace, fleet=name)]
-    return aggregate(namespace, name, snapshots, policy, now, sync_age=sync_age)
+    return aggregate(namespace, name, snapshots, policy, now, sync_age=sync_age, restarts=restarts)

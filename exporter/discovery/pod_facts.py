@@ -77,9 +77,11 @@ class PodReader:
             created_time=unix_time(metadata.get("creationTimestamp")),
             draining_time=_asked_to_end(metadata),
             node=_text(spec.get("nodeName")),
+            container=_text(container.get("name")),
+            started_time=unix_time(_mapping(state.get("running")).get("startedAt")),
             image=_text(container.get("image")),
             restarts=_count(of_agent.get("restartCount")),
-            waiting_reason=_text(_mapping(state.get("waiting")).get("reason")),
+            waiting_reason=_text(_mapping(state.get("waiting")).get("reason")) or _unscheduled(status),
             last_terminated_reason=_text(ended.get("reason")),
             last_terminated_time=unix_time(ended.get("finishedAt")),
             memory_limit_bytes=_limit(container),
@@ -151,6 +153,12 @@ def _asked_to_end(metadata: Json) -> float | None:
     """When the deletion was asked for: Kubernetes notes only when the grace will be over."""
     over = unix_time(metadata.get("deletionTimestamp"))
     return None if over is None else over - (_count(metadata.get("deletionGracePeriodSeconds")) or 0)
+
+
+def _unscheduled(status: Json) -> str | None:
+    """Why no node was found for the pod, if that is so; its containers have nothing to say of it."""
+    scheduled = _condition(status.get("conditions"), "PodScheduled")
+    return _text(scheduled.get("reason")) if scheduled.get("status") == "False" else None
 
 
 def _limit(container: Json) -> float | None:

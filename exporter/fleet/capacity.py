@@ -36,7 +36,19 @@ class Policy:
 def judge(snapshot: AgentSnapshot, policy: Policy, now: float) -> Agent:
     """Return the agent's state at `now`, the first that applies, and whether its reading still counts."""
     fresh = snapshot.read_at is not None and now - snapshot.read_at <= policy.stale_after
-    return Agent(snapshot, _state(snapshot, fresh, policy, now), fresh)
+    return Agent(snapshot, _state(snapshot, fresh, policy, now), fresh, _working_set(snapshot, now))
+
+
+def _working_set(snapshot: AgentSnapshot, now: float) -> float | None:
+    """Return the memory in use; None where that is not known of the container that runs now.
+
+    A sample from before the container began was of one that is dead: after an OOM kill its successor would seem to be
+    at the limit still. Both times are the node's, so that no two clocks are compared.
+    """
+    sample, facts = snapshot.memory, snapshot.target.facts
+    if sample is None or now > sample.good_until or facts is None or facts.started_time is None:
+        return None
+    return sample.working_set_bytes if sample.taken_time >= facts.started_time else None
 
 
 def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float) -> AgentState:
@@ -71,12 +83,19 @@ def _still_booting(snapshot: AgentSnapshot, policy: Policy, now: float) -> bool:
 
 
 def aggregate(
-    namespace: str, name: str, snapshots: Iterable[AgentSnapshot], policy: Policy, now: float, *, sync_age: float
+    namespace: str,
+    name: str,
+    snapshots: Iterable[AgentSnapshot],
+    policy: Policy,
+    now: float,
+    *,
+    sync_age: float,
+    restarts: int | None = None,
 ) -> Fleet:
     """Add up the agents of one fleet at the instant `now`.
 
-    `sync_age` is how many seconds ago discovery last knew the fleet's membership to be current. The order of
-    `snapshots` does not matter.
+    `sync_age` is how many seconds ago discovery last knew the fleet's membership to be current; `restarts` is counted
+    by whoever sees pods come and go. The order of `snapshots` does not matter.
     """
     agents = tuple(
         sorted(
@@ -117,6 +136,7 @@ def aggregate(
         read_age=now - min(counted_at) if counted_at else None,
         untrusted_reason=_untrusted_reason(answering, len(expected), coverage, sync_age, policy),
         demand=working + (tasks_queued or 0.0) + held + replacement,
+        restarts=restarts,
     )
 
 

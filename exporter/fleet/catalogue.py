@@ -179,6 +179,13 @@ FLEET_METRICS: tuple[Metric[Fleet], ...] = (
         "Tasks one agent runs at once (setting capacity.tasks_per_agent).",
         _always(lambda fleet: fleet.tasks_per_agent),
     ),
+    Metric(
+        "restarts_total",
+        "Restarts of agents' containers since the exporter began. Unlike a sum over pods it keeps those of pods that "
+        "are gone. Absent without Kubernetes.",
+        _known(lambda fleet: fleet.restarts),
+        type="counter",
+    ),
 )
 
 AGENT_METRICS: tuple[Metric[Agent], ...] = (
@@ -235,6 +242,11 @@ AGENT_METRICS: tuple[Metric[Agent], ...] = (
         _fresh(lambda reading: reading.heap_limit_bytes),
     ),
     Metric(
+        "agent_memory_working_set_bytes",
+        "Memory the agent's container uses, as metrics-server measured it. Absent when that is not known or too old.",
+        _known(lambda agent: agent.memory_working_set_bytes),
+    ),
+    Metric(
         "agent_memory_limit_bytes",
         "Memory limit of the agent's container.",
         _fact(lambda facts: facts.memory_limit_bytes),
@@ -256,6 +268,12 @@ AGENT_METRICS: tuple[Metric[Agent], ...] = (
         "Always 1; why the agent's container does not run now (CrashLoopBackOff, ImagePullBackOff, …).",
         _reason(lambda facts: facts.waiting_reason),
         ("reason",),
+    ),
+    Metric(
+        "agent_task_failures_total",
+        "Failed tasks in the agent's log since it was first followed. Absent while nobody follows it (pod_logs).",
+        _known(lambda agent: agent.snapshot.task_failures),
+        type="counter",
     ),
     Metric(
         "agent_scrape_duration_seconds",

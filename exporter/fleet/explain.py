@@ -6,6 +6,8 @@ Pure: the instants are arguments. What the state is was decided elsewhere (`capa
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, PodFacts
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_MEMORY_PRESSURE = 0.85
+"""Share of the memory limit from which a person is told of it: where the alert MatillionAgentMemoryPressure begins."""
 
 
 def explain(agent: Agent, now: float, wall_now: float) -> str:
@@ -26,7 +28,7 @@ def explain(agent: Agent, now: float, wall_now: float) -> str:
         case AgentState.DISCONNECTED:
             return f"not connected to the control plane, {_tasks(snapshot)} active"
         case _:  # serving
-            return _serving(snapshot, now)
+            return _serving(snapshot, now) + _memory(agent, facts)
 
 
 def duration(seconds: float) -> str:
@@ -95,6 +97,13 @@ def _serving(snapshot: AgentSnapshot, now: float) -> str:
     if snapshot.error is None or snapshot.read_at is None:
         return sentence
     return f"{sentence} {duration(now - snapshot.read_at)} ago; since then: {snapshot.error}"
+
+
+def _memory(agent: Agent, facts: PodFacts | None) -> str:
+    used, limit = agent.memory_working_set_bytes, facts.memory_limit_bytes if facts is not None else None
+    if used is None or limit is None or used < _MEMORY_PRESSURE * limit:
+        return ""
+    return f", memory at {used / limit:.0%} of its limit"
 
 
 def _waiting(reason: str, facts: PodFacts, wall_now: float) -> str:

@@ -58,10 +58,14 @@ class PodFacts:
     draining_time: float | None = None
     """When the pod was asked to end; None while it was not. It may run its tasks for another 12 hours."""
     node: str | None = None
+    container: str | None = None
+    """Name of the container that is the agent."""
     image: str | None = None
+    started_time: float | None = None
+    """When the container began to run; None while it does not."""
     restarts: int | None = None
     waiting_reason: str | None = None
-    """Why the container does not run, in Kubernetes' words: `CrashLoopBackOff`, `ImagePullBackOff`, …"""
+    """Why the container does not run, in Kubernetes' words: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable`."""
     last_terminated_reason: str | None = None
     """How the container ended last time: `OOMKilled`, `Error`, `Completed`, …"""
     last_terminated_time: float | None = None
@@ -110,8 +114,20 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySample:
+    """What Kubernetes measured of the agent container's memory at one instant."""
+
+    working_set_bytes: float
+    """Memory that cannot be reclaimed, which is what a limit is held against."""
+    taken_time: float
+    """When the node measured it, on the node's clock, as `PodFacts.started_time` is."""
+    good_until: float
+    """Until when (monotonic) it counts as current."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSnapshot:
-    """The latest known of one agent: its target, its last good reading, and how the last attempt went."""
+    """The latest known of one agent: its target, its last good reading, how the last attempt went, its pod's health."""
 
     target: Target
     reading: Reading | None = None
@@ -124,6 +140,9 @@ class AgentSnapshot:
     """How long the last attempt took, good or not; None before the first."""
     error: str | None = None
     """Why the last attempt failed, in words; None after a good one."""
+    memory: MemorySample | None = None
+    task_failures: int | None = None
+    """Failed tasks in the agent's log since it was first followed; None while nobody follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +153,8 @@ class Agent:
     state: AgentState
     fresh: bool
     """Whether the reading is recent enough to count."""
+    memory_working_set_bytes: float | None = None
+    """Memory in use, from a sample that still counts and that is of the container as it runs now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +189,11 @@ class Fleet:
     """Why the figures are not to be acted on, in words; None when they are."""
     demand: float
     """Demand as far as it can be computed. For a person to look at: a scaler takes `demand_tasks`."""
+    restarts: int | None
+    """Restarts of agents' containers seen since this process began, also in pods that are gone since.
+
+    None where no Kubernetes stands behind the fleet.
+    """
 
     @property
     def trusted(self) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.fleet.capacity import Policy, aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, Reading, Target
+from exporter.fleet.model import AgentSnapshot, Fleet, MemorySample, Reading, Target
+from exporter.scrape.restarts import FleetKey, RestartCounter
 
 Clock = Callable[[], float]
-_FleetKey = tuple[str, str]
 
 # With many agents every moment brings a new reading. A fleet is added up again at most this often for that, so that
 # readers in a hurry cost no more than five times a second; what they see is at most this much older than what is known.
@@ -41,8 +41,9 @@ class SnapshotStore:
         self._expected: set[str] = set()
         self._synced_at: dict[str, float] = {}
         self._sources: dict[str, str] = {}
-        self._keys: dict[str, _FleetKey] = {}
-        self._groups: dict[_FleetKey, _Group] = {}
+        self._keys: dict[str, FleetKey] = {}
+        self._groups: dict[FleetKey, _Group] = {}
+        self._restarts = RestartCounter()
         self._first_round: set[str] | None = None
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
@@ -99,6 +100,7 @@ class SnapshotStore:
         else:
             snapshot = replace(before, target=target)
             self._leave(uid)
+        self._restarts.see(target, made_unseen=lambda created: self._made_unseen(source, created))
         self._sources[uid] = source
         self._keys[uid] = key
         group = self._groups.setdefault(key, _Group({}))
@@ -107,9 +109,17 @@ class SnapshotStore:
         if target.address is None:
             self._attempted(uid)
 
+    def _made_unseen(self, source: str, created_time: float | None) -> bool:
+        """Whether a pod was made since its source was last seen, so that all its restarts are news."""
+        synced_at = self._synced_at.get(source)
+        if synced_at is None or created_time is None:
+            return False
+        return self._wall() - created_time <= self._monotonic() - synced_at
+
     def _forget(self, uid: str) -> None:
         self._leave(uid)
         del self._sources[uid]
+        self._restarts.forget(uid)
         self._attempted(uid)
 
     def _leave(self, uid: str) -> None:
@@ -139,13 +149,14 @@ class SnapshotStore:
         before = self._attempt(target)
         if before is not None:
             self._put(
-                AgentSnapshot(
-                    target=before.target,
+                replace(
+                    before,
                     reading=reading,
                     read_at=self._monotonic(),
                     read_time=self._wall(),
                     url=url,
                     scrape_seconds=seconds,
+                    error=None,
                 )
             )
 
@@ -169,11 +180,8 @@ class SnapshotStore:
         return before if (now.address, now.endpoint) == (scraped.address, scraped.endpoint) else None
 
     def _put(self, snapshot: AgentSnapshot) -> None:
-        uid = snapshot.target.uid
-        group = self._groups[self._keys[uid]]
-        group.snapshots[uid] = snapshot
-        group.new_readings = True
-        self._attempted(uid)
+        self._amend(snapshot)
+        self._attempted(snapshot.target.uid)
 
     def _attempted(self, uid: str) -> None:
         if self._first_round:
@@ -182,6 +190,26 @@ class SnapshotStore:
     def _snapshot(self, uid: str) -> AgentSnapshot | None:
         key = self._keys.get(uid)
         return self._groups[key].snapshots[uid] if key is not None else None
+
+    # -- what watches the pods' health --------------------------------------------------------------------------------
+
+    def memory_sampled(self, uid: str, sample: MemorySample) -> None:
+        """Take the latest measurement of an agent's memory; of an agent that is gone it is passed over."""
+        snapshot = self._snapshot(uid)
+        if snapshot is not None and snapshot.memory != sample:
+            self._amend(replace(snapshot, memory=sample))
+
+    def task_failures_counted(self, uid: str, failures: int | None) -> None:
+        """Take how many failed tasks an agent's log told of so far; None when nobody follows it any more."""
+        snapshot = self._snapshot(uid)
+        if snapshot is not None and snapshot.task_failures != failures:
+            self._amend(replace(snapshot, task_failures=failures))
+
+    def _amend(self, snapshot: AgentSnapshot) -> None:
+        uid = snapshot.target.uid
+        group = self._groups[self._keys[uid]]
+        group.snapshots[uid] = snapshot
+        group.new_readings = True
 
     # -- the readers' side --------------------------------------------------------------------------------------------
 
@@ -198,12 +226,19 @@ class SnapshotStore:
         now = self._monotonic()
         return [self._fleet(key, now) for key in sorted(self._groups)]
 
-    def _fleet(self, key: _FleetKey, now: float) -> Fleet:
+    def _fleet(self, key: FleetKey, now: float) -> Fleet:
         group = self._groups[key]
         due = group.computed_at + (_RECOMPUTE_AFTER if group.new_readings else _RECOMPUTE_ANYWAY_AFTER)
         if group.fleet is None or now >= due:
             sync_age = now - min(self._synced_at[self._sources[uid]] for uid in group.snapshots)
-            group.fleet = aggregate(*key, group.snapshots.values(), self._policy, now, sync_age=sync_age)
+            group.fleet = aggregate(
+                *key,
+                group.snapshots.values(),
+                self._policy,
+                now,
+                sync_age=sync_age,
+                restarts=self._restarts.of(key),
+            )
             group.computed_at = now
             group.new_readings = False
         return group.fleet

@@ -38,6 +38,8 @@ def test_whole_pod() -> None:
             ready_since=at("2024-03-01T10:00:20"),
             created_time=at("2024-03-01T09:00:00"),
             node="node-1",
+            container="agent",
+            started_time=at("2024-03-01T10:00:00"),
             image="registry.example/agent:9.1",
             restarts=2,
             last_terminated_reason="OOMKilled",
@@ -56,6 +58,16 @@ def test_new_pod_knows_little() -> None:
     assert target.facts is not None
     assert (target.facts.ready, target.facts.ready_since, target.facts.restarts) == (False, None, None)
     assert (target.facts.waiting_reason, target.facts.last_terminated_reason) == (None, None)
+    assert target.facts.started_time is None
+
+
+def test_pod_without_a_node_says_why_it_waits() -> None:
+    """Where no node was found there is no container to say anything; the scheduler's word is what is known."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes available"}
+    pod = raw_pod(status={"phase": "Pending", "podIP": None, "conditions": [condition], "containerStatuses": None})
+    assert facts(pod).waiting_reason == "Unschedulable"
+    scheduled = {"type": "PodScheduled", "status": "True"}
+    assert facts(raw_pod(status={"conditions": [scheduled]})).waiting_reason is None
 
 
 @pytest.mark.parametrize(("phase", "agent"), [("Succeeded", False), ("Failed", False), ("Unknown", True), ("", True)])

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.fleet.catalogue import AGENT_METRICS, EXPORTER_METRICS, FLEET_METRICS, Metric, Series
 from exporter.fleet.model import Agent, AgentState, Dialect, Fleet
-from tests.factories import make_agent, make_facts, make_fleet, make_reading, make_snapshot
+from tests.factories import make_agent, make_facts, make_fleet, make_memory, make_reading, make_snapshot
 
 
 def _read(table: Iterable[Metric[Any]], subject: Agent | Fleet) -> dict[str, list[Series]]:
@@ -24,7 +24,8 @@ def test_every_figure_of_a_fleet_is_read() -> None:
             make_snapshot("c", reading=make_reading(2, connected=False)),
             make_snapshot("d", reading=make_reading(7), facts=make_facts(draining_time=1.0)),
             make_snapshot("e", reading=make_reading(4), age=60),
-        ]
+        ],
+        restarts=6,
     )
     series = _read(FLEET_METRICS, fleet)
     assert series.pop("agents") == [
@@ -50,6 +51,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         "trusted": 1,
         "target_tasks_per_agent": 16,
         "tasks_per_agent": 20,
+        "restarts_total": 6,
     }
 
 
@@ -67,6 +69,7 @@ def test_figures_nobody_reports_are_absent() -> None:
     legacy = make_fleet([make_snapshot(reading=make_reading(dialect=Dialect.LEGACY))])
     assert _read(FLEET_METRICS, legacy)["tasks_queued"] == []
     assert _read(FLEET_METRICS, make_fleet([make_snapshot(age=60)]))["tasks_active"] == []
+    assert _read(FLEET_METRICS, legacy)["restarts_total"] == []
 
 
 def test_every_figure_of_an_agent_is_read() -> None:
@@ -81,7 +84,8 @@ def test_every_figure_of_an_agent_is_read() -> None:
         heap_limit_bytes=200,
     )
     facts = make_facts(restarts=4, waiting_reason="CrashLoopBackOff", last_terminated_reason="OOMKilled")
-    agent = make_agent(make_snapshot(reading=reading, facts=facts, read_time=1.7e9, scrape_seconds=0.25))
+    pod = {"facts": facts, "memory": make_memory(3e9), "task_failures": 2}
+    agent = make_agent(make_snapshot(reading=reading, read_time=1.7e9, scrape_seconds=0.25, **pod))
     assert _read(AGENT_METRICS, agent) == {
         "agent_info": [(("11.50.0", "abc1234", "node-1", "otel"), 1)],
         "agent_state": [((state,), state is AgentState.SERVING) for state in AgentState],
@@ -94,10 +98,12 @@ def test_every_figure_of_an_agent_is_read() -> None:
         "agent_busyness_score": [((), 0.5)],
         "agent_heap_used_bytes": [((), 100)],
         "agent_heap_limit_bytes": [((), 200)],
+        "agent_memory_working_set_bytes": [((), 3e9)],
         "agent_memory_limit_bytes": [((), 4 * 1024**3)],
         "agent_restarts_total": [((), 4)],
         "agent_last_terminated": [(("OOMKilled",), 1)],
         "agent_waiting": [(("CrashLoopBackOff",), 1)],
+        "agent_task_failures_total": [((), 2)],
         "agent_scrape_duration_seconds": [((), 0.25)],
         "agent_last_scrape_timestamp_seconds": [((), 1.7e9)],
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.fleet.explain import duration, explain
 from exporter.fleet.model import Agent, AgentState, AgentStatus, Reading
-from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_reading, make_snapshot
+from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_memory, make_reading, make_snapshot
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -31,6 +31,22 @@ def said(agent: Agent, state: AgentState) -> str:
 def test_serving_names_its_tasks(reading: Reading, sentence: str) -> None:
     """An agent at work is described by its load, above its slots too; an empty queue is not worth a word."""
     assert said(make_agent(reading=reading), AgentState.SERVING) == sentence
+
+
+def test_serving_close_to_the_memory_limit_says_so() -> None:
+    """From where the alert for memory pressure begins, and only from a sample of the container that runs now."""
+    facts, sample = make_facts(memory_limit_bytes=4e9), make_memory(3.6e9)
+    pressed = make_agent(facts=facts, memory=sample)
+    assert said(pressed, AgentState.SERVING) == "serving 12 tasks, memory at 90% of its limit"
+    for fields in (
+        {"memory": make_memory(3.3e9)},
+        {"memory": make_memory(3.6e9, good_until=NOW - 1)},
+        {"memory": sample, "facts": make_facts(memory_limit_bytes=4e9, started_time=WALL_NOW - 5)},
+        {"memory": sample, "facts": make_facts(memory_limit_bytes=4e9, started_time=None)},
+        {"memory": sample, "facts": make_facts(memory_limit_bytes=None)},
+        {"memory": sample, "facts": None},
+    ):
+        assert said(make_agent(**({"facts": facts} | fields)), AgentState.SERVING) == "serving 12 tasks"
 
 
 def test_serving_on_an_older_reading_says_what_went_wrong_since() -> None:

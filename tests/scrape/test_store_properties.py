@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, Target
+from exporter.fleet.model import AgentSnapshot, MemorySample, Target
 from exporter.scrape.store import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading
 
@@ -22,7 +22,9 @@ targets = st.builds(
     fleet=st.sampled_from(["f1", "f2"]),
     pod=st.sampled_from(["p1", "p2"]),
     address=st.sampled_from([None, "10.0.0.1", "10.0.0.2"]),
-    facts=st.sampled_from([None, make_facts(), make_facts(draining_time=WALL_NOW), make_facts(ready=False)]),
+    facts=st.sampled_from(
+        [None, make_facts(started_time=WALL_NOW - 60), make_facts(draining_time=WALL_NOW), make_facts(ready=False)]
+    ),
 )
 
 
@@ -37,6 +39,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.synced_at: dict[str, float] = {}
         self.under_way: list[Target] = []
         self.told: set[str] = set()
+        self.pods_seen_in: set[tuple[str, str]] = set()
         self.store.membership_changed = self._told
 
     def _told(self) -> None:
@@ -49,13 +52,15 @@ class StoreMachine(RuleBasedStateMachine):
     def _take(self, source: str, target: Target) -> None:
         _, snapshot = self.known.get(target.uid, ("", AgentSnapshot(target=target)))
         self.known[target.uid] = (source, replace(snapshot, target=target))
+        if target.facts is not None:
+            self.pods_seen_in.add((target.namespace, target.fleet))
 
     @rule(source=sources, delivered=st.lists(targets, max_size=5))
     def replace_all(self, source: str, delivered: list[Target]) -> None:
         self.store.replace(source, iter(delivered))
         kept = {target.uid for target in delivered}
         self.known = {uid: known for uid, known in self.known.items() if known[0] != source or uid in kept}
-        for target in delivered:
+        for target in {target.uid: target for target in delivered}.values():
             self._take(source, target)
         self.synced_at[source] = self.now
 
@@ -99,6 +104,15 @@ class StoreMachine(RuleBasedStateMachine):
             source, snapshot = self.known[target.uid]
             self.known[target.uid] = (source, replace(snapshot, **fields))
 
+    @rule(uid=uids, failures=st.sampled_from([None, 0, 3]), megabytes=st.integers(1, 3))
+    def hear_of_the_pod(self, uid: str, failures: int | None, megabytes: int) -> None:
+        sample = MemorySample(working_set_bytes=megabytes * 1e6, taken_time=WALL_NOW, good_until=self.now + 60)
+        self.store.memory_sampled(uid, sample)
+        self.store.task_failures_counted(uid, failures)
+        if uid in self.known:
+            source, snapshot = self.known[uid]
+            self.known[uid] = (source, replace(snapshot, memory=sample, task_failures=failures))
+
     @rule(seconds=st.sampled_from([0.3, 5.0, 40.0, 700.0]))
     def let_time_pass(self, seconds: float) -> None:
         self.now += seconds
@@ -121,6 +135,7 @@ class StoreMachine(RuleBasedStateMachine):
                 POLICY,
                 self.now,
                 sync_age=self.now - min(self.synced_at[self.known[uid][0]] for uid in members),
+                restarts=0 if key in self.pods_seen_in else None,
             )
             for key, members in sorted(groups.items())
         ]
