@@ -42,7 +42,7 @@ def _down(settings: Settings, clock: Clock) -> Alert:
         summary="Nobody watches the Matillion fleets: the exporter is down",
         description=f"""{{{{ if $labels.job }}}}Prometheus has had no metrics from {_EXPORTER} for
         {{{{ $value | humanizeDuration }}}}.{{{{ else }}}}Prometheus has metrics from {{{{ $value | humanize }}}}
-        exporters: none is installed, or none is scraped.{{{{ end }}}} No alert about its fleets and agents can fire.""",
+        exporters: none is installed, or none is scraped.{{{{ end }}}} No alert about fleets and agents can fire.""",
     )
 
 

@@ -58,8 +58,8 @@ class Settings:
 
     oom_window: float = 15 * MINUTE
     """How long an alert about something that happened stays."""
-    crash_loop_window: float = 5 * MINUTE
-    """A container in a crash loop runs in between: Kubernetes waits 5 minutes at most before it starts it again."""
+    crash_loop_window: float = 3 * MINUTE
+    """A container in a crash loop runs for a while in between. Shorter than `crash_looping_for`: once is not a loop."""
     crash_looping_for: float = 5 * MINUTE
     restarts: int = 2
     restarts_window: float = HOUR

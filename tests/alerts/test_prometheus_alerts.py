@@ -1,0 +1,55 @@
+"""Every alert fires when it must, not before, not for less, once for two replicas, and ends.
+
+What happens and what is just not enough stands in `prometheus_cases`; `promtool test rules` judges.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from alerts.prometheus.settings import RUNBOOK_BASE_URL
+from tests.alerts.prometheus_cases import CASES, Case
+from tests.alerts.prometheus_timeline import PROMTOOL, Check, Course, Firing, group, run_promtool
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)"),
+]
+
+ONE = "10.0.0.1:9850"
+TWO = "10.0.0.2:9850"
+
+
+def firing(case: Case) -> Firing:
+    """Return how the alert looks when it fires."""
+    return Firing(
+        {"severity": case.severity, **case.labels},
+        {
+            "summary": case.summary,
+            "description": case.description,
+            "runbook_url": f"{RUNBOOK_BASE_URL}{case.alert}.md",
+        },
+    )
+
+
+def life(case: Case, **replicas: Course) -> dict[str, object]:
+    """Return the test of the alert's whole life: not yet, now, over."""
+    fires = case.onset + case.after
+    checks = [Check(fires, firing(case)), Check(case.ends + case.lingers, None)]
+    if fires:
+        checks.insert(0, Check(fires - 1, None))
+    instances = {ONE: replicas["one"]} | ({TWO: replicas["two"]} if "two" in replicas else {})
+    name = f"{case.alert} {case.variant}, {len(instances)} replica(s)"
+    return group(name, instances, case.ends + case.lingers + 2, alert=case.alert, checks=checks)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert} {case.variant}".rstrip().replace(" ", "-"))
+def test_the_alert_says_what_it_should_and_when(case: Case, tmp_path: Path) -> None:
+    """It fires in its minute and with its words, not a minute before, ends, and two replicas make one alert of it."""
+    groups = [life(case, one=case.world), life(case, one=case.world, two=case.world)]
+    minutes = case.onset + case.after + 20
+    groups += [
+        group(f"{case.alert}: not enough, {number}", {ONE: course}, minutes, never_firing=f'alertname="{case.alert}"')
+        for number, course in enumerate(case.not_enough, start=1)
+    ]
+    run_promtool(tmp_path, groups, alert=case.alert)
