@@ -214,10 +214,7 @@ def select(chosen: Iterable[str]) -> tuple[CloudWatchMetric, ...]:
     names = set(chosen)
     unknown = sorted(names - set(METRIC_NAMES) - set(MetricSet))
     if unknown:
-        raise ValueError(
-            f"there is no metric {', '.join(unknown)}; there are the sets {', '.join(MetricSet)} "
-            f"and the metrics {', '.join(METRIC_NAMES)}"
-        )
+        raise ValueError(f"there is no metric {', '.join(unknown)}")
     sets = [MetricSet(name) for name in names & set(MetricSet)]
     order = list(MetricSet)
     widest = max(map(order.index, sets), default=-1)

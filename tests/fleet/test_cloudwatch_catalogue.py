@@ -61,10 +61,10 @@ def test_a_selection_is_in_the_order_of_the_table() -> None:
 
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
-    [(("default", "Tasks"), "there is no metric Tasks;"), ((), "an empty list publishes nothing")],
+    [(("default", "Tasks"), "there is no metric Tasks$"), ((), "an empty list publishes nothing")],
 )
 def test_a_wrong_selection_is_explained(chosen: tuple[str, ...], sentence: str) -> None:
-    """What is unknown is named, and what there is; nothing at all is a mistake as well."""
+    """What is unknown is named; nothing at all is a mistake as well."""
     with pytest.raises(ValueError, match=sentence):
         select(chosen)
 
