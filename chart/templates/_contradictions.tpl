@@ -1,0 +1,78 @@
+{{/* Values that are each right and cannot work together. Each sentence says what to change. */}}
+{{- define "mfe.contradictions" -}}
+{{- $config := .Values.config -}}
+{{- $mode := .Values.autoscaling.mode -}}
+{{- $tls := .Values.externalMetrics.tls -}}
+
+{{- range list "web" "external_metrics" -}}
+{{- $listen := (index $config .).listen -}}
+{{- $host := regexReplaceAll ":[0-9]+$" $listen "" -}}
+{{- if eq (include "mfe.port" $listen) "0" -}}
+{{- fail (printf "config.%s.listen: port 0 would be another one with each start, and the Service needs to know it; name a port" .) -}}
+{{- end -}}
+{{- if or (hasPrefix "127." $host) (eq $host "localhost") (eq $host "[::1]") -}}
+{{- fail (printf "config.%s.listen: nothing outside the pod reaches %s; listen on 0.0.0.0 or [::]" . $host) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and (gt (int .Values.replicaCount) 1) (not $config.leader_election.enabled) (include "mfe.leaderOnly" .) -}}
+{{- fail (printf "replicaCount is %d without config.leader_election.enabled: each replica would do the work of %s; switch leader election on or set replicaCount to 1" (int .Values.replicaCount) (include "mfe.leaderOnly" .)) -}}
+{{- end -}}
+{{- if and $config.cloudwatch.enabled (not $config.cluster) -}}
+{{- fail "config.cloudwatch.enabled: CloudWatch needs a name for its ClusterName dimension; set config.cluster" -}}
+{{- end -}}
+{{- if and $config.pod_logs.enabled (not $config.pod_logs.failure_pattern) -}}
+{{- fail "config.pod_logs.enabled: nothing would be counted; set config.pod_logs.failure_pattern" -}}
+{{- end -}}
+{{- if not $config.discovery.kubernetes.enabled -}}
+{{- range list "deletion_cost" "pod_logs" -}}
+{{- if (index $config .).enabled -}}
+{{- fail (printf "config.%s.enabled: this is about pods; switch config.discovery.kubernetes.enabled on" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and .Values.web.tls.clientCertificates (not .Values.web.tls.secretName) -}}
+{{- fail "web.tls.clientCertificates: client certificates are part of TLS; name its Secret in web.tls.secretName" -}}
+{{- end -}}
+{{- if and (eq .Values.prometheus.discovery "serviceMonitor") .Values.web.basicAuth.secretName (not .Values.prometheus.serviceMonitor.basicAuth) (not .Values.web.bearerToken.secretName) -}}
+{{- fail "prometheus.discovery is serviceMonitor and web.basicAuth is on: Prometheus would be refused; give it a user in prometheus.serviceMonitor.basicAuth" -}}
+{{- end -}}
+
+{{- if $config.external_metrics.enabled -}}
+{{- if eq (include "mfe.port" $config.web.listen) (include "mfe.port" $config.external_metrics.listen) -}}
+{{- fail "config.external_metrics.listen: its port is already taken by config.web.listen; choose another one" -}}
+{{- end -}}
+{{- if and (eq $tls.source "secret") (not (and $tls.secretName $tls.caBundle)) -}}
+{{- fail "externalMetrics.tls.source is secret: the API server speaks TLS only; name the certificate in externalMetrics.tls.secretName and its authority in externalMetrics.tls.caBundle, or choose the source generated or certManager" -}}
+{{- end -}}
+{{- if and (eq $tls.source "certManager") (not $tls.certManager.issuerRef.name) -}}
+{{- fail "externalMetrics.tls.source is certManager: name the issuer in externalMetrics.tls.certManager.issuerRef, or choose the source generated or secret" -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and (ne $mode "none") (not .Values.autoscaling.fleets) -}}
+{{- fail (printf "autoscaling.mode is %s and there is no fleet to scale: list fleets in autoscaling.fleets, or set the mode to none" $mode) -}}
+{{- end -}}
+{{- if and (eq $mode "externalMetrics") (not $config.external_metrics.enabled) -}}
+{{- fail "autoscaling.mode is externalMetrics: the HPA would ask an API that nobody serves; set config.external_metrics.enabled to true" -}}
+{{- end -}}
+{{- if and (hasPrefix "keda" $mode) $config.external_metrics.enabled -}}
+{{- fail (printf "autoscaling.mode is %s: KEDA serves the external metrics API, which a cluster has once; set config.external_metrics.enabled to false, or the mode to externalMetrics where KEDA is not installed" $mode) -}}
+{{- end -}}
+{{- if eq $mode "kedaCloudWatch" -}}
+{{- if not $config.cloudwatch.enabled -}}
+{{- fail "autoscaling.mode is kedaCloudWatch: nothing would be in CloudWatch; set config.cloudwatch.enabled to true" -}}
+{{- end -}}
+{{- if not (or .Values.autoscaling.keda.awsRegion $config.cloudwatch.region) -}}
+{{- fail "autoscaling.mode is kedaCloudWatch: KEDA has to be told the region; set autoscaling.keda.awsRegion or config.cloudwatch.region" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $mode "kedaMetricsApi") (or .Values.web.basicAuth.secretName .Values.web.bearerToken.secretName .Values.web.tls.clientCertificates) (not .Values.autoscaling.keda.authenticationRef.name) -}}
+{{- fail "autoscaling.mode is kedaMetricsApi and the web port asks for credentials: KEDA would be refused; name a TriggerAuthentication in autoscaling.keda.authenticationRef" -}}
+{{- end -}}
+
+{{- if and .Values.networkPolicy.agents.enabled (not (include "mfe.policyNamespaces" . | fromJsonArray)) -}}
+{{- fail "networkPolicy.agents.enabled: with the whole cluster watched, say in which namespaces the agents are: networkPolicy.agents.namespaces" -}}
+{{- end -}}
+{{- end -}}
