@@ -1,0 +1,185 @@
+"""The rule files as a whole: generated, well formed, complete, each alert with all that belongs to one."""
+
+import re
+import subprocess
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alerts.build import FOLDER, files, main
+from alerts.prometheus.rules import Clock
+from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
+from exporter.fleet import catalogue
+from tests.alerts.prometheus_cases import CASES
+from tests.alerts.prometheus_timeline import PROMTOOL
+
+RUNBOOKS = FOLDER.parent / "runbooks"
+ALERTS_WITH_FOR = {
+    "MatillionAgentDisconnected": "2m",
+    "MatillionFleetDisconnected": "1m",
+    "MatillionAgentUnreachable": "2m",
+    "MatillionFleetCoverageLow": "5m",
+    "MatillionFleetQueueGrowing": "5m",
+    "MatillionFleetSaturated": "5m",
+    "MatillionFleetCapacityExhaustionPredicted": "10m",
+    "MatillionAgentMemoryPressure": "5m",
+    "MatillionAgentMemoryCritical": "1m",
+    "MatillionAgentOOMKilled": None,
+    "MatillionAgentMemoryExhaustionPredicted": "15m",
+    "MatillionAgentCrashLooping": "5m",
+    "MatillionAgentRestarting": None,
+    "MatillionAgentVersionSkew": "1d",
+    "MatillionAgentDrainTooLong": "11h",
+    "MatillionTaskFailures": None,
+    "MatillionExporterDown": "5m",
+    "MatillionExporterStale": "2m",
+    "MatillionExporterCloudWatchFailing": "5m",
+    "MatillionExporterNoLeader": "2m",
+}
+"""The alerts that there are: names and times are a promise to whoever routes or silences them."""
+
+# Metrics of the contract that the catalogue does not have yet (2026-11-22). Empty this as they come.
+STILL_TO_COME = {
+    "agent_memory_working_set_bytes",
+    "agent_task_failures_total",
+    "exporter_leader",
+    "exporter_cloudwatch_datums_total",
+    "exporter_cloudwatch_requests_total",
+    "exporter_cloudwatch_spool_oldest_age_seconds",
+}
+FOREIGN = {"process_start_time_seconds"}
+
+
+def rules(kind: str) -> list[dict[str, Any]]:
+    """Return the rules of the checked-in files that are alerts, or recordings."""
+    groups = [group for path in sorted(FOLDER.glob("*.yaml")) for group in yaml.safe_load(path.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"] if kind in rule]
+
+
+ALERTS = rules("alert")
+RECORDINGS = rules("record")
+
+
+def test_the_alerts_are_those_that_are_promised() -> None:
+    """Each alert is there once, with the time it is promised to wait."""
+    assert {rule["alert"]: rule.get("for") for rule in ALERTS} == ALERTS_WITH_FOR
+    assert len(ALERTS) == len(ALERTS_WITH_FOR)
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_has_all_that_belongs_to_one(rule: dict[str, Any]) -> None:
+    """Severity, summary, a description that names what it is about and its value for people, and a runbook."""
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    notes = rule["annotations"]
+    assert notes["runbook_url"] == f"{RUNBOOK_BASE_URL}{rule['alert']}.md"
+    text = notes["summary"] + notes["description"]
+    assert re.search(r"\{\{ \$value \| humanize\w* \}\}", notes["description"])
+    named = ["job", "namespace"] if "Exporter" in rule["alert"] else ["fleet", "namespace"]
+    named += ["pod"] if rule["alert"].startswith("MatillionAgent") and "Skew" not in rule["alert"] else []
+    for label in named:
+        assert f"$labels.{label}" in text
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_has_a_runbook_of_substance(rule: dict[str, Any]) -> None:
+    """Its page says what it means, where to look (with commands and a dashboard), what to do, what fools it."""
+    page = (RUNBOOKS / f"{rule['alert']}.md").read_text()
+    assert page.startswith(f"# {rule['alert']}\n")
+    sections = re.findall(r"^## (.+)$", page, re.MULTILINE)
+    assert sections == ["What it means", "Look at", "Do", "False alarms"]
+    look = page.partition("## Look at")[2].partition("## Do")[0]
+    assert "```" in look, "commands"
+    assert re.search(r"/d/matillion-[a-z]+", look), "a dashboard"
+    assert len(page.split()) > 150
+
+
+def test_there_is_no_runbook_without_an_alert() -> None:
+    """A page that no alert leads to is out of date."""
+    pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
+    cloudwatch = {page for page in pages if not page.startswith("Matillion")}
+    assert pages - cloudwatch == set(ALERTS_WITH_FOR)
+
+
+def test_every_alert_has_its_tests() -> None:
+    """Each has a row in the table of cases, and something that is just not enough for it."""
+    assert {case.alert for case in CASES} == set(ALERTS_WITH_FOR)
+    tried = {case.alert for case in CASES if case.not_enough}
+    # Eleven hours are the whole of this alert: its row shows that a minute less is not enough.
+    assert set(ALERTS_WITH_FOR) - tried == {"MatillionAgentDrainTooLong"}
+
+
+def test_the_dogs_that_must_not_double_are_aggregated() -> None:
+    """No raw series is used but under `max by (…)`, or where its presence alone is asked for."""
+    for rule in chain(ALERTS, RECORDINGS):
+        expr = rule["expr"]
+        for match in re.finditer(r"\bmatillion_fleet_\w+|\bprocess_start_time_seconds", expr):
+            if expr[: match.start()].endswith(":"):
+                continue  # a recorded series, which is aggregated already
+            before = expr[: match.start()]
+            presence = re.search(r"(absent|unless on \(\) max_over_time|(and|unless) on \([^)]*\)) ?\(?\s*$", before)
+            assert presence or re.search(
+                r"max by \([^)]*\) \(\s*((increase|max_over_time|timestamp)\(\s*)*$", before
+            ), f"{match.group()} in {expr}"
+
+
+def test_every_metric_is_known() -> None:
+    """What the rules read is in the catalogue, recorded by a rule, foreign by intent, or announced."""
+    known = {catalogue.PREFIX + metric.name for metric in (*catalogue.FLEET_METRICS, *catalogue.AGENT_METRICS)}
+    known |= {catalogue.EXPORTER_PREFIX + metric.name for metric in catalogue.EXPORTER_METRICS}
+    known |= {rule["record"] for rule in RECORDINGS} | FOREIGN
+    known |= {catalogue.PREFIX + name for name in STILL_TO_COME}
+    for rule in chain(ALERTS, RECORDINGS):
+        used = set(re.findall(r"(?:\w+:)?\b(?:matillion_fleet_|process_)\w+(?::\w+)?", rule["expr"]))
+        assert used <= known
+
+
+def test_recordings_are_named_by_level_metric_and_operation() -> None:
+    """`level:metric:operation`, once each."""
+    names = [rule["record"] for rule in RECORDINGS]
+    assert len(set(names)) == len(names)
+    assert all(
+        re.fullmatch(r"(fleet|agent|installation):matillion_fleet_\w+:(max|ratio|count|increase)", n) for n in names
+    )
+
+
+def test_the_files_are_as_generated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`--check` is content with the files in the repository, and says which one is not in step."""
+    assert main(["--check"]) == 0
+    assert main(["--output", str(tmp_path)]) == 0
+    (tmp_path / "alerts.yaml").write_text("changed")
+    assert main(["--check", "--output", str(tmp_path)]) == 1
+    assert "alerts.yaml" in capsys.readouterr().err
+
+
+def test_times_can_be_shortened_and_runbooks_be_elsewhere() -> None:
+    """A fleet can be watched sixty times as fast, and runbooks published on another server."""
+    texts = dict(files(Settings(), faster=60, runbook_base_url="https://wiki.test/runbooks"))
+    groups = yaml.safe_load(texts["alerts.yaml"])["groups"]
+    by_name = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    assert by_name["MatillionFleetQueueGrowing"]["for"] == "5s"
+    assert "[4s]" in by_name["MatillionFleetQueueGrowing"]["expr"]
+    url = "https://wiki.test/runbooks/MatillionFleetQueueGrowing.md"
+    assert by_name["MatillionFleetQueueGrowing"]["annotations"]["runbook_url"] == url
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(300, "5m"), (5400, "1h30m"), (86400, "1d"), (0.5, "500ms"), (0, "0s"), (90, "1m30s")]
+)
+def test_times_are_written_as_prometheus_reads_them(seconds: float, text: str) -> None:
+    """Whole units, the largest first."""
+    assert Clock()(seconds) == text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_promtool_finds_nothing_to_mend() -> None:
+    """`promtool check rules --lint=all` passes on every file."""
+    assert PROMTOOL is not None
+    paths = sorted(str(path) for path in FOLDER.glob("*.yaml"))
+    command = [PROMTOOL, "check", "rules", "--lint=all", "--lint-fatal", *paths]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("SUCCESS") == len(paths) == 2
