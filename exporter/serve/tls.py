@@ -156,6 +156,8 @@ class ServerTls:
             context.load_verify_locations(cadata=text)
         except (ssl.SSLError, ValueError):  # ValueError: text that is not ASCII, or none at all
             raise ServeError(f"{setting}: {source} holds no certificate in PEM form") from None
+        # Whoever is named is trusted, also an intermediate authority without its root: as Kubernetes' own servers do.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return frozenset("".join(body.split()) for body in _CERTIFICATE.findall(text))
 
 

@@ -1,0 +1,147 @@
+"""Label selectors: read from text, and matched against labels.
+
+Pure. The grammar is that of Kubernetes (kubernetes.io, "Labels and Selectors"): requirements joined by commas, each of
+`key=value`, `key==value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key`, `!key`. A label that is not there
+satisfies `!=` and `notin`. `key>1` and `key<1` are refused: that page does not offer them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+LONGEST = 4096
+"""Characters. Far more than any real one; keeps a hostile one from costing time."""
+
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_DNS = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_KEY = re.compile(rf"(?:(?=[^/]{{1,253}}/){_DNS}(?:\.{_DNS})*/)?{_NAME}", re.ASCII)
+_VALUE = re.compile(rf"(?:{_NAME})?", re.ASCII)
+_TOKEN = re.compile(r"\s*(==|=|!=|!|\(|\)|,|[^\s=!(),<>]+)", re.ASCII)
+_SPECIAL = frozenset({"=", "==", "!=", "!", "(", ")", ","})
+
+
+class SelectorError(ValueError):
+    """The text is not a label selector; the message says where it goes wrong."""
+
+
+class _Test(Enum):
+    IN = "in"
+    NOT_IN = "notin"
+    EXISTS = "exists"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class _Requirement:
+    key: str
+    test: _Test
+    values: frozenset[str] = frozenset()
+
+    def met_by(self, labels: Mapping[str, str]) -> bool:
+        match self.test:
+            case _Test.IN:
+                return labels.get(self.key) in self.values
+            case _Test.NOT_IN:
+                return labels.get(self.key) not in self.values
+            case _Test.EXISTS:
+                return self.key in labels
+            case _Test.ABSENT:
+                return self.key not in labels
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Requirements that a set of labels meets or not; without any it matches everything."""
+
+    requirements: tuple[_Requirement, ...]
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Return whether the labels meet every requirement."""
+        return all(requirement.met_by(labels) for requirement in self.requirements)
+
+
+def parse_selector(text: str) -> Selector:
+    """Read a selector; text without anything in it selects everything. Raises SelectorError."""
+    if len(text) > LONGEST:
+        raise SelectorError(f"it is longer than {LONGEST} characters")
+    if not text.strip():
+        return Selector(())
+    return Selector(tuple(_requirements(_Tokens(text))))
+
+
+class _Tokens:
+    """The words and signs of a text, one after the other."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens: Sequence[str] = tuple(_split(text))
+        self._next = 0
+
+    def peek(self) -> str | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def take(self) -> str | None:
+        token = self.peek()
+        self._next += 1
+        return token
+
+    def take_if(self, *wanted: str) -> str | None:
+        return self.take() if self.peek() in wanted else None
+
+    def word(self, pattern: re.Pattern[str], what: str) -> str:
+        token = self.take()
+        if token is None or token in _SPECIAL or not pattern.fullmatch(token):
+            raise SelectorError(f"expected {what}, found {_shown(token)}")
+        return token
+
+    def value(self) -> str:
+        """Take a value; nothing at all is the empty one."""
+        return "" if self.peek() in {None, ",", ")"} else self.word(_VALUE, "a label value")
+
+
+def _split(text: str) -> Iterator[str]:
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        token = _TOKEN.match(text, position)
+        if token is None:
+            raise SelectorError(f"cannot read it from {text[position:end].strip()[:20]!r} on")
+        yield token[1]
+        position = token.end()
+
+
+def _requirements(tokens: _Tokens) -> Iterator[_Requirement]:
+    while True:
+        yield _requirement(tokens)
+        sign = tokens.take()
+        if sign is None:
+            return
+        if sign != ",":
+            raise SelectorError(f"expected a comma or the end, found {_shown(sign)}")
+
+
+def _requirement(tokens: _Tokens) -> _Requirement:
+    if tokens.take_if("!"):
+        return _Requirement(tokens.word(_KEY, "a label key"), _Test.ABSENT)
+    key = tokens.word(_KEY, "a label key")
+    if tokens.take_if("=", "=="):
+        return _Requirement(key, _Test.IN, frozenset({tokens.value()}))
+    if tokens.take_if("!="):
+        return _Requirement(key, _Test.NOT_IN, frozenset({tokens.value()}))
+    if (test := tokens.take_if("in", "notin")) is not None:
+        return _Requirement(key, _Test(test), _set(tokens))
+    return _Requirement(key, _Test.EXISTS)
+
+
+def _set(tokens: _Tokens) -> frozenset[str]:
+    if (sign := tokens.take()) != "(":
+        raise SelectorError(f"expected an opening bracket, found {_shown(sign)}")
+    values = {tokens.value()}
+    while (sign := tokens.take()) == ",":
+        values.add(tokens.value())
+    if sign != ")":
+        raise SelectorError(f"expected a comma or a closing bracket, found {_shown(sign)}")
+    return frozenset(values)
+
+
+def _shown(token: str | None) -> str:
+    return "the end" if token is None else repr(token)
