@@ -51,6 +51,8 @@ class IncreaseOverAgents:
 
     read: Callable[[Agent], float | None]
     """The counter as it stands, in the life of a pod."""
+    begins_again: bool = False
+    """Whether a counter that became smaller began again at 0; else it was put right, which is no increase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,13 @@ def _fact(read: Callable[[PodFacts], float | None]) -> Callable[[Agent], float |
         return None if facts is None else read(facts)
 
     return value
+
+
+def _memory_percent(agent: Agent) -> float | None:
+    used, facts = agent.memory_working_set_bytes, agent.snapshot.target.facts
+    if used is None or facts is None or not facts.memory_limit_bytes:
+        return None
+    return 100 * used / facts.memory_limit_bytes
 
 
 CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
@@ -179,6 +188,20 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         MetricSet.DEFAULT,
         "Restarts of agents' containers since the last datum. Not published without Kubernetes.",
         IncreaseOverAgents(_fact(lambda facts: facts.restarts)),
+    ),
+    CloudWatchMetric(
+        "MemoryUtilizationPercent",
+        "Percent",
+        MetricSet.DEFAULT,
+        "Memory in use of each agent's limit, as a distribution over the fleet. Not published without metrics-server.",
+        OverAgents(_memory_percent),
+    ),
+    CloudWatchMetric(
+        "TaskFailures",
+        "Count",
+        MetricSet.DEFAULT,
+        "Failed tasks in the agents' logs since the last datum. Not published while nobody follows them (pod_logs).",
+        IncreaseOverAgents(lambda agent: agent.snapshot.task_failures, begins_again=True),
     ),
     CloudWatchMetric(
         "AgentsServing",

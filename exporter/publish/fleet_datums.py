@@ -62,7 +62,7 @@ def count(
     """Return by how much the agents' counters grew since `before`, and the baseline for the next time.
 
     Without a counter to compare with, the increase is not known, except for a pod that was made since: that one began
-    at 0. A counter that became smaller was put right by whoever keeps it; that is no increase.
+    at 0. What a counter that became smaller means is for the metric to say.
     """
     increases: dict[tuple[str, str], float] = {}
     counters: dict[str, Mapping[str, tuple[float, float]]] = {}
@@ -78,8 +78,10 @@ def count(
                 continue
             uid = agent.snapshot.target.uid
             start = known[uid][0] if uid in known else _start_of_new(agent, before)
+            if start is not None and value < start:
+                start = 0.0 if metric.source.begins_again else value
             if start is not None:
-                increases[metric.name, uid] = max(0.0, value - start)
+                increases[metric.name, uid] = value - start
             kept[uid] = (value, now)
         counters[metric.name] = kept
     return increases, Baseline(now, counters)

@@ -12,7 +12,7 @@ from cfnlint import api
 from exporter.config import CloudWatchSettings
 from exporter.fleet.model import Fleet
 from exporter.publish.cloudwatch import Pace
-from tests.factories import make_facts, make_fleet, make_reading, make_snapshot
+from tests.factories import make_facts, make_fleet, make_memory, make_reading, make_snapshot
 from tests.fakes.cloudformation import Template
 from tests.fakes.cloudwatch_publishing import FastClock, publishing, selection
 from tests.fakes.moto import moto_server, reader
@@ -26,6 +26,8 @@ FLEET_ALARMS = {
     "AgentsUnreachable",
     "CrashLooping",
     "Restarts",
+    "MemoryNearLimit",
+    "TaskFailures",
     "ExporterSilent",
 }
 NODE_ALARMS = {"NodeCpu", "NodeMemory"}
@@ -51,14 +53,22 @@ def key(alarm: Mapping[str, Any]) -> SeriesKey:
 
 def healthy() -> Fleet:
     """Return three agents at work, far from full."""
-    return make_fleet([make_snapshot(f"p{n}", tasks_active=6, facts=make_facts()) for n in range(3)])
+    seen: dict[str, Any] = {"tasks_active": 6, "facts": make_facts(), "memory": make_memory(), "task_failures": 0}
+    return make_fleet([make_snapshot(f"p{n}", **seen) for n in range(3)])
 
 
 def sick(restarts: int = 4) -> Fleet:
-    """Return a full agent with a queue, one without the control plane, and one that keeps dying."""
+    """Return a full agent that fails tasks, one without the control plane, and one that keeps dying."""
+    memory = make_memory(3.9 * 1024**3)
     return make_fleet(
         [
-            make_snapshot("p0", reading=make_reading(20, tasks_queued=5), facts=make_facts(restarts=restarts)),
+            make_snapshot(
+                "p0",
+                reading=make_reading(20, tasks_queued=5),
+                facts=make_facts(restarts=restarts),
+                memory=memory,
+                task_failures=2,
+            ),
             make_snapshot("p1", reading=make_reading(0, connected=False), facts=make_facts()),
             make_snapshot("p2", age=300, facts=make_facts(waiting_reason="CrashLoopBackOff")),
         ]
@@ -68,7 +78,7 @@ def sick(restarts: int = 4) -> Fleet:
 def published(fleet: Fleet) -> set[SeriesKey]:
     """Return what the publisher sends of a fleet with the settings' defaults."""
     namespace = CloudWatchSettings().namespace
-    increases = {("AgentRestarts", "uid-p0"): 0.0}
+    increases = {("AgentRestarts", "uid-p0"): 0.0, ("TaskFailures", "uid-p0"): 0.0}
     datums = selection("default").datums([fleet], [], increases, 0)
     return {(namespace, datum.series.metric, frozenset(datum.series.dimensions)) for datum in datums}
 
@@ -97,9 +107,9 @@ def test_every_alarm_reads_what_a_datum_has() -> None:
 
 
 def test_a_datum_that_came_twice_raises_no_alarm() -> None:
-    """Only restarts are summed: a second datum of a period counts those since the first."""
+    """Only increases are summed: a second datum of a period has what came since the first."""
     summed = {alarm["MetricName"] for alarm in alarms().values() if alarm["Statistic"] == "Sum"}
-    assert summed == {"AgentRestarts"}
+    assert summed == {"AgentRestarts", "TaskFailures"}
 
 
 def test_only_silence_is_breaching() -> None:

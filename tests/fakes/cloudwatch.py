@@ -34,12 +34,15 @@ class Fault(Enum):
     """The data is taken, but the connection ends before the answer."""
     EXPIRED = auto()
     DENIED = auto()
+    UNKNOWN = auto()
+    """An error nobody has heard of: no reason to throw data away."""
 
 
 _ERRORS = {
     Fault.THROTTLE: (400, "Throttling", "Rate exceeded"),
     Fault.ERROR: (500, "InternalFailure", "We encountered an internal error"),
     Fault.EXPIRED: (403, "ExpiredToken", "The security token included in the request is expired"),
+    Fault.UNKNOWN: (400, "SomethingNew", "No further information"),
     Fault.DENIED: (403, "AccessDenied", "User is not authorized to perform: cloudwatch:PutMetricData"),
 }
 

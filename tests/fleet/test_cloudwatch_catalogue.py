@@ -11,7 +11,7 @@ from exporter.fleet.cloudwatch_catalogue import (
     OverAgents,
     select,
 )
-from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_snapshot
+from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_snapshot
 
 MINIMAL = {"CapacityTasks", "ActiveTasks", "QueuedTasks", "DemandTasks", "ScrapeCoveragePercent"}
 
@@ -32,6 +32,8 @@ def test_the_names_are_the_contract() -> None:
         "AgentsCrashLooping",
         "AgentRestarts",
         "AgentActiveTasks",
+        "MemoryUtilizationPercent",
+        "TaskFailures",
     }
     assert len(set(METRIC_NAMES)) == len(METRIC_NAMES)
     assert FLEET_DIMENSIONS == ("ClusterName", "Namespace", "Fleet")
@@ -71,7 +73,12 @@ def test_a_wrong_selection_is_explained(chosen: tuple[str, ...], sentence: str) 
 
 def test_what_exists_for_a_single_agent() -> None:
     """Only what is read from agents can have a series for each."""
-    assert [metric.name for metric in CLOUDWATCH_METRICS if metric.per_agent] == ["AgentActiveTasks", "AgentRestarts"]
+    assert [metric.name for metric in CLOUDWATCH_METRICS if metric.per_agent] == [
+        "AgentActiveTasks",
+        "AgentRestarts",
+        "MemoryUtilizationPercent",
+        "TaskFailures",
+    ]
 
 
 def test_readers_of_agents() -> None:
@@ -84,6 +91,20 @@ def test_readers_of_agents() -> None:
     draining = make_agent(facts=make_facts(draining_time=WALL_NOW))
     assert [tasks.read(agent) for agent in (draining, make_agent(age=60), make_agent(never_read=True))] == [None] * 3
     assert restarts.read(make_agent()) is None
+
+
+def test_memory_is_of_the_limit() -> None:
+    """Without a sample, without a limit or without Kubernetes there is no percentage."""
+    [metric] = select(["MemoryUtilizationPercent"])
+    assert isinstance(metric.source, OverAgents)
+    limited, unlimited = make_facts(memory_limit_bytes=4e9), make_facts(memory_limit_bytes=None)
+    agents = [
+        make_agent(facts=limited, memory=make_memory(3e9)),
+        make_agent(facts=limited),
+        make_agent(facts=unlimited, memory=make_memory(3e9)),
+        make_agent(memory=make_memory(3e9)),
+    ]
+    assert [metric.source.read(agent) for agent in agents] == [75, None, None, None]
 
 
 def test_readers_of_fleets_know_what_they_do_not_know() -> None:

@@ -20,7 +20,7 @@ from exporter.publish.datum import (
     distribution,
 )
 from exporter.publish.fleet_datums import Baseline, Increases, count, monthly_dollars, with_own_series
-from tests.factories import WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
+from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_snapshot
 from tests.fakes.cloudwatch_publishing import selection
 
 SERIES = Series("AgentActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
@@ -49,7 +49,7 @@ def test_a_fleet_in_numbers() -> None:
     agents = [
         make_snapshot("a", tasks_active=12, facts=facts),
         make_snapshot("b", reading=make_reading(20, tasks_queued=3), facts=facts),
-        make_snapshot("c", tasks_active=12, facts=facts),
+        make_snapshot("c", tasks_active=12, facts=facts, memory=make_memory(3.0 * 1024**3), task_failures=1),
         make_snapshot("d", reading=make_reading(5, connected=False), facts=facts),
         make_snapshot("e", tasks_active=7, facts=make_facts(draining_time=WALL_NOW - 60)),
         make_snapshot("f", age=60, facts=make_facts(waiting_reason="CrashLoopBackOff")),
@@ -69,6 +69,7 @@ def test_a_fleet_in_numbers() -> None:
         "AgentsUnreachable": (1,),
         "AgentsDraining": (1,),
         "AgentActiveTasks": (5, 12, 20),
+        "MemoryUtilizationPercent": (75,),
     }
     assert datums["AgentActiveTasks"].counts == (1, 2, 1)
     for datum in datums.values():
@@ -173,6 +174,17 @@ def test_the_first_datum_counts_no_old_restarts() -> None:
     second, baseline = restarts(restarting(a=7, b=0), baseline, WALL_NOW + 60)
     third, baseline = restarts(restarting(a=9, b=1), baseline, WALL_NOW + 120)
     assert (first, second, third) == (None, (0,), (3,))
+
+
+def test_failed_tasks_are_counted_since_their_log_was_followed() -> None:
+    """A new process begins to count at 0: all it counted is new, and not less than nothing."""
+    told, baseline = [], None
+    for minute, failures in enumerate([50, 53, 2, 2, 6, None, 7]):
+        fleet = make_fleet([make_snapshot("a", task_failures=failures), make_snapshot("b")])
+        increases, baseline = count(selection("TaskFailures").metrics, [fleet], baseline, WALL_NOW + 60 * minute)
+        datum = published(fleet, "TaskFailures", increases=increases).get("TaskFailures")
+        told.append(datum and datum.values[0])
+    assert told == [None, 3, 2, 0, 4, None, 1]
 
 
 def test_a_new_pods_restarts_are_new() -> None:

@@ -9,7 +9,7 @@ import pytest
 from exporter.fleet.cloudwatch_catalogue import METRIC_NAMES
 from exporter.fleet.model import Fleet
 from exporter.publish.cloudwatch import Pace
-from tests.factories import WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
+from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_snapshot
 from tests.fakes.cloudwatch_publishing import FastClock, publishing, selection
 from tests.fakes.moto import moto_server, reader
 
@@ -21,7 +21,7 @@ DIMENSIONS = {"ClusterName": "prod", "Namespace": "matillion", "Fleet": "etl"}
 def fleet() -> Fleet:
     return make_fleet(
         [
-            make_snapshot("a", tasks_active=12, facts=make_facts(restarts=2)),
+            make_snapshot("a", facts=make_facts(restarts=2), memory=make_memory(3.0 * 1024**3), task_failures=4),
             make_snapshot("b", reading=make_reading(20, tasks_queued=3), facts=make_facts()),
             make_snapshot("c", tasks_active=12, facts=make_facts()),
             make_snapshot("d", reading=make_reading(5, connected=False), facts=make_facts()),
@@ -81,6 +81,8 @@ async def test_what_is_read_back_is_the_fleet(tmp_path: Path, aws_credentials: N
         "AgentsDisconnected": {1},
         "AgentsCrashLooping": {1},
         "AgentRestarts": {0},
+        "MemoryUtilizationPercent": {75},
+        "TaskFailures": {0},
         "AgentsServing": {3},
         "AgentsUnreachable": {1},
         "AgentsDraining": {1},
