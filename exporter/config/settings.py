@@ -308,7 +308,11 @@ class PodLogsSettings(Section):
     failure_pattern: RegularExpression | None = None
     """A regular expression that finds a failed task in a line. None is built in: the lines differ between images."""
     max_lines_per_second: Annotated[int, WholeNumber(1)] = 1000
-    """Most lines read from one pod in a second."""
+    """Most lines of one agent that are looked at for each second of its log; what is over is skipped, and said."""
+    max_streams: Annotated[int, WholeNumber(1, 100)] = 100
+    """Most agents whose logs are followed; each keeps a connection to the API server. The others have no count."""
+    every_replica: Flag = False
+    """Whether every replica follows the logs, for a count without gaps, and not the leader alone."""
 
 
 class LogSettings(Section):

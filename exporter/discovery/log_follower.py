@@ -1,0 +1,273 @@
+"""Follows the log of one agent, from the moment it is of interest until the agent is gone.
+
+The API gives a stream for each container, and a pod's container is another one after each restart. Whenever a stream
+ends, for whatever reason, the next begins a little before the last line that was read, and `LinesSeen` drops what comes
+again. It must not know of other agents, nor who leads.
+"""
+
+import asyncio
+import math
+import random
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from exporter.discovery.log_lines import LONGEST_LOOK, NANOSECONDS, LineBudget, LineParser, LinesSeen
+from exporter.fleet.model import PodFacts, Target
+from exporter.kube.client import AccessDeniedError, ApiError, InactiveError, KubeError, KubeReader, Resource
+from exporter.kube.watch import Backoff
+
+_log = structlog.get_logger(__name__)
+
+PODS = Resource("", "v1", "pods")
+SECONDS_REMEMBERED = 2
+"""The lines of how many seconds, at the highest rate looked at, are remembered: twice `LinesSeen.DISORDER`."""
+LINES_A_TURN = 200
+"""Lines taken before other tasks get their turn: about a millisecond."""
+CALM_SECONDS = 60
+"""A flood is over when no line was skipped for this long."""
+
+_REFUSED = (400, 404)
+"""What the API answers when there is no earlier container, or none whose log is kept."""
+
+
+class Agents(Protocol):
+    """Knows the agent as it is now, and takes its count."""
+
+    def target(self, uid: str) -> Target | None:
+        """Return an agent; None when it is gone."""
+
+    def task_failures_counted(self, uid: str, failures: int | None) -> None:
+        """Take how many failed tasks its log told of so far; None when that is not known any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for in the lines."""
+
+    pattern: re.Pattern[str]
+    lines_per_second: int
+    """Lines of one agent looked at in a second at most; what is over is skipped."""
+    on_skipped: Callable[[int], None]
+    """Told how many lines were skipped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowingPace:
+    """How patient a follower is. All in seconds."""
+
+    idle: float = 300.0
+    """Silence after which a stream is opened anew. It may be dead, and load balancers drop silent connections without
+    a word to either side (AWS: after 350 s)."""
+    read: float = 30.0
+    """Longest silence while what was logged already is read."""
+    backoff_first: float = 0.8
+    backoff_longest: float = 30.0
+    settled: float = 30.0
+    """A stream that lasted this long was real progress: the next failure is met with the shortest pause again."""
+    look: float = 1.0
+    """How often a new container is looked for while there is nothing to read."""
+
+
+class Refusals:
+    """Says once a namespace that its logs may not be read: a hundred pods have one and the same reason."""
+
+    def __init__(self) -> None:
+        self._namespaces: set[str] = set()
+
+    def bad(self, namespace: str, error: AccessDeniedError) -> None:
+        """Take note of a refusal."""
+        if namespace not in self._namespaces:
+            self._namespaces.add(namespace)
+            fix = error.resource.grant("get")
+            _log.warning("agents' logs may not be read", namespace=namespace, error=str(error), fix=fix)
+
+    def good(self, namespace: str) -> None:
+        """Take note of a log that may be read."""
+        if namespace in self._namespaces:
+            self._namespaces.remove(namespace)
+            _log.info("agents' logs may be read now", namespace=namespace)
+
+
+class AgentLog:
+    """The log of one agent, and the failed tasks counted in it so far."""
+
+    def __init__(
+        self,
+        client: KubeReader,
+        agents: Agents,
+        target: Target,
+        *,
+        began: float,
+        search: Search,
+        refusals: Refusals,
+        pace: FollowingPace,
+        rng: random.Random,
+    ) -> None:
+        """Take whose log it is, and the Unix time from which on failures count."""
+        self._client = client
+        self._agents = agents
+        self._uid = target.uid
+        self._namespace = target.namespace
+        self._resource = PODS.within(target.namespace).named(target.pod, "log")
+        self._refusals = refusals
+        self._pace = pace
+        self._backoff = Backoff(pace.backoff_first, pace.backoff_longest, rng)
+        most = search.lines_per_second * SECONDS_REMEMBERED
+        self._counter = _Counter(search, LinesSeen(int(began * NANOSECONDS), most), target.pod)
+        self._failed = 0
+        """Attempts that failed, one after the other."""
+        self._withheld = True
+        self._restarts = _restarts_to_begin_with(target.facts, began)
+        """Restarts of the container when its log was last opened."""
+
+    async def follow(self) -> None:
+        """Follow the log until the agent is gone, or until cancelled; then nobody knows its count any more."""
+        try:
+            while (target := self._agents.target(self._uid)) is not None and target.facts is not None:
+                await self._pause(target.facts, await self._read(target.facts))
+        finally:
+            self._agents.task_failures_counted(self._uid, None)
+
+    async def _read(self, facts: PodFacts) -> KubeError | None:
+        """Read from where the last stream ended to the end of the next; return why it ended, None for politely.
+
+        What is there already is read first, since that answer has an end: an agent that is silent would keep us waiting
+        for the head of a stream, and whether its log may be read at all.
+        """
+        began = asyncio.get_running_loop().time()
+        try:
+            if facts.restarts is not None and facts.restarts > self._restarts:
+                await self._read_last_words(facts)
+                self._restarts = facts.restarts
+            await self._take(facts, self._pace.read)
+            self._is_well()
+            # Silence is no failure. If it came of a broken connection, the next attempt shows it.
+            with suppress(InactiveError):
+                await self._take(facts, self._pace.idle, ("follow", "true"))
+        except KubeError as error:
+            return error
+        finally:
+            if asyncio.get_running_loop().time() - began >= self._pace.settled:
+                self._backoff.reset()
+        return None
+
+    async def _read_last_words(self, facts: PodFacts) -> None:
+        """Take what the container before the present one wrote after the last line that was read."""
+        try:
+            await self._take(facts, self._pace.read, ("previous", "true"))
+        except ApiError as error:
+            if error.status not in _REFUSED:
+                raise
+
+    async def _take(self, facts: PodFacts, idle: float, *how: tuple[str, str]) -> None:
+        """Take lines to the end of the answer."""
+        query = [("container", facts.container or ""), ("timestamps", "true"), ("sinceTime", self._counter.since), *how]
+        async with self._client.stream(self._resource, query, idle_timeout=idle) as lines:
+            taken = 0
+            async for line in lines:
+                if self._counter.take(line) and not self._withheld:
+                    self._agents.task_failures_counted(self._uid, self._counter.failures)
+                taken += 1
+                if taken % LINES_A_TURN == 0:
+                    await asyncio.sleep(0)
+
+    async def _pause(self, seen: PodFacts, error: KubeError | None) -> None:
+        """Wait before the log is read again; not longer than until there is another container."""
+        if error is not None:
+            self._is_bad(error)
+        # The log of a container that has ended is read to its end: there is nothing to come but another container.
+        over = error is None and seen.started_time is None
+        left = math.inf if over else self._backoff.next()
+        while left > 0:
+            await asyncio.sleep(min(self._pace.look, left))
+            left -= self._pace.look
+            target = self._agents.target(self._uid)
+            if target is None or target.facts is None or _life(target.facts) != _life(seen):
+                return
+
+    def _is_well(self) -> None:
+        if self._failed > 1:
+            _log.info("an agent's log can be followed again", namespace=self._namespace, pod=self._counter.pod)
+        self._failed = 0
+        self._withheld = False
+        self._refusals.good(self._namespace)
+        self._agents.task_failures_counted(self._uid, self._counter.failures)
+
+    def _is_bad(self, error: KubeError) -> None:
+        """Withhold the count from the second failure on. One alone is none: what is missing then is read soon."""
+        self._failed += 1
+        if isinstance(error, AccessDeniedError):
+            self._refusals.bad(self._namespace, error)
+        elif self._failed == 2:  # noqa: PLR2004 — the second
+            _log.warning(
+                "an agent's log cannot be followed", namespace=self._namespace, pod=self._counter.pod, error=str(error)
+            )
+        if self._failed > 1 and not self._withheld:
+            self._withheld = True
+            self._agents.task_failures_counted(self._uid, None)
+
+
+def _restarts_to_begin_with(facts: PodFacts | None, began: float) -> int:
+    """Return how many restarts lie before the time of interest: of a pod that is younger than that, none."""
+    if facts is None or facts.restarts is None:
+        return 0
+    return 0 if facts.created_time is not None and facts.created_time >= began else facts.restarts
+
+
+def _life(facts: PodFacts) -> tuple[int | None, float | None]:
+    """Return what changes when the container ends, and when another begins."""
+    return (facts.restarts, facts.started_time)
+
+
+class _Counter:
+    """Counts the lines that the pattern matches: each once, and not more of them than may be looked at."""
+
+    def __init__(self, search: Search, seen: LinesSeen, pod: str) -> None:
+        self.failures = 0
+        self.pod = pod
+        self._search = search
+        self._seen = seen
+        self._parser = LineParser()
+        self._budget = LineBudget(search.lines_per_second)
+        self._skipped = 0
+        self._skipped_at = 0
+
+    @property
+    def since(self) -> str:
+        """The time from which on the log is to be read."""
+        return self._seen.since
+
+    def take(self, raw: bytes) -> bool:
+        """Take one line; return whether it counts one more failure."""
+        line = self._parser.parse(raw)
+        if line is None or not self._seen.is_new(line):
+            return False
+        if not self._budget.take(line.nanoseconds):
+            self._skip(line.nanoseconds)
+            return False
+        self._say_calm(line.nanoseconds)
+        if self._search.pattern.search(line.text[:LONGEST_LOOK].decode(errors="replace")) is None:
+            return False
+        self.failures += 1
+        return True
+
+    def _skip(self, nanoseconds: int) -> None:
+        if not self._skipped:
+            _log.warning(
+                "an agent logs more lines than are looked at; some of its failed tasks may not be counted",
+                pod=self.pod,
+                most_per_second=self._search.lines_per_second,
+            )
+        self._skipped += 1
+        self._skipped_at = nanoseconds
+        self._search.on_skipped(1)
+
+    def _say_calm(self, nanoseconds: int) -> None:
+        if self._skipped and nanoseconds - self._skipped_at >= CALM_SECONDS * NANOSECONDS:
+            _log.info("all lines of an agent's log are looked at again", pod=self.pod, skipped=self._skipped)
+            self._skipped = 0

@@ -1,0 +1,159 @@
+"""Counts failed tasks in the agents' logs, which are followed through the Kubernetes API.
+
+A line is looked at once and let go: it is neither stored nor logged. The count begins when the leader begins to follow,
+or with the pod if that is younger; it goes on through streams that are cut, logs that are rotated and containers that
+restart. A log that cannot be followed has no count. It must not know who reads the counts.
+
+What can be lost, because the kubelet no longer has it: lines that were rotated away while the log could not be read,
+and those of a container that restarted twice meanwhile.
+"""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn, Protocol
+
+import structlog
+
+from exporter.config import PodLogsSettings
+from exporter.discovery.log_follower import AgentLog, FollowingPace, Refusals, Search
+from exporter.fleet.model import Target
+from exporter.kube.client import KubeReader
+
+_log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often agents that came or went, and changes of leadership, are looked for."""
+STARTS_A_LOOK = 10
+"""Streams opened at one look, so that a new leader does not ask for a hundred logs at once."""
+
+
+class Agents(Protocol):
+    """The agents there are, and where the counts go."""
+
+    def uids(self) -> Iterable[str]:
+        """Return the agents."""
+
+    def target(self, uid: str) -> Target | None:
+        """Return one agent; None when it is gone."""
+
+    def task_failures_counted(self, uid: str, failures: int | None) -> None:
+        """Take how many failed tasks an agent's log told of so far; None when that is not known any more."""
+
+
+class Leadership(Protocol):
+    """Which of several replicas works."""
+
+    def is_leader(self) -> bool:
+        """Return whether this process does, at this instant."""
+
+
+class PodLogs:
+    """Follows the logs of all agents, as far as `max_streams` goes, while this process leads."""
+
+    def __init__(
+        self,
+        settings: PodLogsSettings,
+        client: KubeReader,
+        agents: Agents,
+        leadership: Leadership,
+        *,
+        on_skipped: Callable[[int], None] = lambda lines: None,
+        pace: FollowingPace | None = None,
+        wall: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Take what to look for, and who takes the counts.
+
+        `client` must be nobody else's: each stream holds one of its connections. `on_skipped` is told of lines that
+        were over the rate. `wall` gives Unix time. Raises ValueError for settings without a pattern.
+        """
+        if settings.failure_pattern is None:
+            raise ValueError("pod_logs.failure_pattern is not set")
+        self._settings = settings
+        self._client = client
+        self._agents = agents
+        self._leadership = leadership
+        self._search = Search(re.compile(settings.failure_pattern), settings.max_lines_per_second, on_skipped)
+        self._refusals = Refusals()
+        self._pace = pace or FollowingPace()
+        self._wall = wall
+        self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
+        self._streams: dict[str, asyncio.Task[None]] = {}
+        self._began: float | None = None
+        self._left_out = False
+
+    async def run(self) -> NoReturn:
+        """Follow until cancelled. No answer of the API server ends it."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._match_streams(group)
+                await asyncio.sleep(LOOK_SECONDS)
+
+    def _match_streams(self, group: asyncio.TaskGroup) -> None:
+        """End the streams of agents that are gone, open those of new ones, a few at a time."""
+        began = self._leading_since()
+        wanted = self._with_logs() if began is not None else {}
+        for uid in [uid for uid, task in self._streams.items() if uid not in wanted or task.done()]:
+            self._streams.pop(uid).cancel()
+        if began is not None:
+            self._open_streams(group, [target for uid, target in wanted.items() if uid not in self._streams], began)
+
+    def _open_streams(self, group: asyncio.TaskGroup, targets: Sequence[Target], began: float) -> None:
+        places = self._settings.max_streams - len(self._streams)
+        self._say_left_out(len(targets) - places)
+        for target in targets[: min(places, STARTS_A_LOOK)]:
+            log = AgentLog(
+                self._client,
+                self._agents,
+                target,
+                began=began,
+                search=self._search,
+                refusals=self._refusals,
+                pace=self._pace,
+                rng=self._rng,
+            )
+            self._streams[target.uid] = group.create_task(log.follow(), name=f"log of {target.pod}")
+
+    def _leading_since(self) -> float | None:
+        """Return when this process began to follow (Unix time), from which on failures count; None if it does not."""
+        leads = self._settings.every_replica or self._leadership.is_leader()
+        if not leads:
+            self._began = None
+        elif self._began is None:
+            self._began = self._wall()
+        return self._began
+
+    def _with_logs(self) -> dict[str, Target]:
+        """Return the agents with a log; one that is followed is followed on, whatever becomes of its status."""
+        known = (self._agents.target(uid) for uid in self._agents.uids())
+        return {
+            target.uid: target
+            for target in known
+            if target is not None and (_has_log(target) or target.uid in self._streams)
+        }
+
+    def _say_left_out(self, agents: int) -> None:
+        """Say once that there are more agents than streams, and once that there are not."""
+        if agents > 0 and not self._left_out:
+            _log.warning(
+                "more agents than logs that may be followed; the others' failed tasks are not counted",
+                left_out=agents,
+                most=self._settings.max_streams,
+                fix="raise pod_logs.max_streams, or count them where the logs are kept",
+            )
+        elif agents <= 0 and self._left_out:
+            _log.info("the logs of all agents are followed again")
+        self._left_out = agents > 0
+
+
+def _has_log(target: Target) -> bool:
+    """Whether a container of the agent has ever run. Until then the API has only an error to give."""
+    facts = target.facts
+    return (
+        facts is not None
+        and facts.container is not None
+        and (facts.started_time is not None or facts.last_terminated_reason is not None)
+    )

@@ -1,0 +1,215 @@
+"""Memory in use, as the cluster's metrics API (metrics.k8s.io, usually metrics-server) has it.
+
+One list a namespace and interval, matched by pod and container: a limit is the container's own, so what sidecars use
+does not count against it. Where the API is missing, memory is not known, which is said once. It must not know what the
+samples are for; whether one still counts is decided by those who read it.
+"""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import structlog
+
+from exporter.config import KubernetesSettings
+from exporter.discovery.pod_facts import parse_quantity, unix_time
+from exporter.fleet.model import MemorySample, Target
+from exporter.kube.client import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
+from exporter.kube.watch import Backoff
+
+_log = structlog.get_logger(__name__)
+
+POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods")
+
+WINDOWS_KEPT = 2
+"""A sample is replaced after about one window; the second allows for one that metrics-server missed."""
+LAG_SECONDS = 60.0
+"""On top of the windows: the kubelet's own measurements are up to 15 s old, and two machines' clocks differ."""
+LONGEST_WINDOW = 600.0
+"""Longer windows, in seconds, count as this long. prometheus-adapter, which may stand in, has 300."""
+
+_NOT_INSTALLED = 404
+_DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|µs|ns))+", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)", re.ASCII)
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+class Agents(Protocol):
+    """The agents there are, and where what is found out about their memory goes."""
+
+    def uids(self) -> Iterable[str]:
+        """Return the agents."""
+
+    def target(self, uid: str) -> Target | None:
+        """Return one agent; None when it is gone."""
+
+    def memory_sampled(self, uid: str, sample: MemorySample) -> None:
+        """Take the latest measurement of an agent's memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingPace:
+    """How often memory is asked for. All in seconds."""
+
+    interval: float = 15.0
+    """The resolution of metrics-server: more often would bring the same samples again."""
+    longest_pause: float = 300.0
+    """After failures the pauses double up to this, since what is not installed is rarely installed soon."""
+    timeout: float = 10.0
+    """For one list. It passes through the API server, which gives up after 60."""
+
+
+class PodMemory:
+    """Asks for the memory in use of every agent, for ever."""
+
+    def __init__(
+        self,
+        settings: KubernetesSettings,
+        client: KubeReader,
+        agents: Agents,
+        *,
+        pace: SamplingPace = SamplingPace(),
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Take where the agents are, and who takes the samples.
+
+        `monotonic` must be the clock by which samples are judged; `wall` gives Unix time.
+        """
+        self._namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
+        self._query = [("labelSelector", settings.label_selector)] if settings.label_selector else []
+        self._client = client
+        self._agents = agents
+        self._pace = pace
+        self._monotonic = monotonic
+        self._wall = wall
+        self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
+
+    async def run(self) -> None:
+        """Sample until cancelled. No answer of the API server ends it."""
+        async with asyncio.TaskGroup() as tasks:
+            for namespace in self._namespaces:
+                tasks.create_task(self._follow(namespace), name=f"memory in {namespace or 'the cluster'}")
+
+    async def _follow(self, namespace: str | None) -> NoReturn:
+        resource = POD_METRICS.within(namespace)
+        backoff = Backoff(self._pace.interval * 2, self._pace.longest_pause, self._rng)
+        health = _Health(resource)
+        while True:
+            try:
+                self._deliver(await self._list(resource))
+            except KubeError as error:
+                health.bad(error)
+                pause = max(self._pace.interval, backoff.next())
+            else:
+                health.good()
+                backoff.reset()
+                pause = self._pace.interval
+            await asyncio.sleep(pause)
+
+    async def _list(self, resource: Resource) -> "dict[tuple[str, str], PodUsage]":
+        page = await self._client.get(resource, self._query, timeout=self._pace.timeout)
+        items = page.get("items")
+        if not isinstance(items, list):
+            raise KubeError(f"The answer to a list of {resource} is not a list.")
+        return {(usage.namespace, usage.pod): usage for usage in usages(items)}
+
+    def _deliver(self, by_pod: "Mapping[tuple[str, str], PodUsage]") -> None:
+        monotonic, wall = self._monotonic(), self._wall()
+        for uid in tuple(self._agents.uids()):
+            target = self._agents.target(uid)
+            if target is None or target.facts is None or target.facts.container is None:
+                continue
+            usage = by_pod.get((target.namespace, target.pod))
+            used = usage.memory_bytes.get(target.facts.container) if usage is not None else None
+            if usage is not None and used is not None:
+                age = max(0.0, wall - usage.taken_time)
+                good_until = monotonic - age + usage.good_seconds
+                sample = MemorySample(working_set_bytes=used, taken_time=usage.taken_time, good_until=good_until)
+                self._agents.memory_sampled(uid, sample)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodUsage:
+    """What the metrics API says of one pod."""
+
+    namespace: str
+    pod: str
+    taken_time: float
+    """Unix time of the measurement."""
+    window: float
+    """Seconds between this measurement and the one before, over which CPU is averaged."""
+    memory_bytes: Mapping[str, float]
+    """Working set by container."""
+
+    @property
+    def good_seconds(self) -> float:
+        """For how long after it was taken the measurement stands for the present."""
+        return WINDOWS_KEPT * min(self.window, LONGEST_WINDOW) + LAG_SECONDS
+
+
+def usages(items: Iterable[object]) -> Iterator[PodUsage]:
+    """Yield what can be read of PodMetrics objects: one without a time or a window says nothing of the present."""
+    for item in items:
+        pod = _mapping(item)
+        metadata = _mapping(pod.get("metadata"))
+        name, namespace = metadata.get("name"), metadata.get("namespace")
+        taken_time, window = unix_time(pod.get("timestamp")), go_duration(pod.get("window"))
+        if isinstance(name, str) and isinstance(namespace, str) and taken_time is not None and window is not None:
+            yield PodUsage(
+                namespace=namespace,
+                pod=name,
+                taken_time=taken_time,
+                window=window,
+                memory_bytes=dict(_memory(pod.get("containers"))),
+            )
+
+
+def _memory(containers: object) -> Iterator[tuple[str, float]]:
+    for container in map(_mapping, containers if isinstance(containers, list) else ()):
+        name, used = container.get("name"), parse_quantity(_mapping(container.get("usage")).get("memory"))
+        # Nothing runs in no memory: a 0 is a container that was not measured.
+        if isinstance(name, str) and used is not None and used > 0:
+            yield name, used
+
+
+def go_duration(text: object) -> float | None:
+    """Read a duration as Go writes it (`15.262s`, `1m0s`) in seconds; None where it is not one."""
+    if not isinstance(text, str) or _DURATION.fullmatch(text) is None:
+        return None
+    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+class _Health:
+    """Logs once that memory is not known (and once more when for another reason), and once that it is again."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._trouble: tuple[type[KubeError], int] | None = None
+
+    def bad(self, error: KubeError) -> None:
+        status = error.status if isinstance(error, ApiError) else 0
+        if (type(error), status) == self._trouble:
+            return
+        self._trouble = (type(error), status)
+        where = self._resource.namespace or "every namespace"
+        if status == _NOT_INSTALLED:
+            fix = "install metrics-server; until then heap, which agents report themselves, is what there is"
+            _log.info("memory in use is not known: the cluster has no metrics API", namespace=where, fix=fix)
+            return
+        fix = self._resource.grant("list") if isinstance(error, AccessDeniedError) else "check metrics-server"
+        _log.warning("memory in use cannot be asked for", namespace=where, error=str(error), fix=fix)
+
+    def good(self) -> None:
+        if self._trouble is not None:
+            _log.info("memory in use is known again", namespace=self._resource.namespace or "every namespace")
+        self._trouble = None

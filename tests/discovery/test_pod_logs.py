@@ -1,0 +1,384 @@
+"""Failed tasks, counted in logs that a server sends, cuts, repeats, floods and refuses."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.config import PodLogsSettings
+from exporter.discovery.log_follower import FollowingPace
+from exporter.discovery.pod_logs import PodLogs
+from tests.factories import WALL_NOW
+from tests.fakes.container_logs import NANOSECONDS, LogApi
+from tests.fakes.followed_agents import FollowedAgents
+from tests.fakes.kube_recorders import eventually
+
+BEGIN = int(WALL_NOW) * NANOSECONDS
+"""When following begins, on the nodes' clocks."""
+FAILED, FINE = "ERROR task failed: no such table", "INFO task finished"
+FAST = FollowingPace(backoff_first=0.02, backoff_longest=0.1, look=0.02, settled=0.0)
+
+
+def at(seconds: float, text: str = FAILED) -> tuple[int, str]:
+    """Make a line, so many seconds after following began."""
+    return (BEGIN + round(seconds * NANOSECONDS), text)
+
+
+class Replica:
+    """One of several replicas: it leads or not."""
+
+    def __init__(self) -> None:
+        self.leads = True
+
+    def is_leader(self) -> bool:
+        return self.leads
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[LogApi]:
+    async with LogApi(tmp_path).serving() as server:
+        yield server
+
+
+@pytest.fixture
+def agents() -> FollowedAgents:
+    return FollowedAgents()
+
+
+@pytest.fixture
+async def follow(api: LogApi, agents: FollowedAgents) -> AsyncIterator[Callable[..., list[int]]]:
+    """Start to follow, with settings given; returns what is told of skipped lines."""
+    tasks: list[asyncio.Task[None]] = []
+    async with await api.client() as client:
+
+        def start(replica: Replica | None = None, pace: FollowingPace = FAST, **settings: Any) -> list[int]:
+            skipped: list[int] = []
+            logs = PodLogs(
+                PodLogsSettings(enabled=True, **({"failure_pattern": "task failed"} | settings)),
+                client,
+                agents,
+                replica or Replica(),
+                on_skipped=skipped.append,
+                pace=pace,
+                wall=lambda: WALL_NOW,
+                rng=random.Random(1),  # noqa: S311 - it spreads load
+            )
+            tasks.append(asyncio.create_task(logs.run(), name="pod logs"))
+            return skipped
+
+        yield start
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_failures_are_counted_as_they_are_written(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """From the moment following begins; what was written before is somebody else's, or nobody's."""
+    log = api.pod()
+    log.write(at(-5), at(-0.5), at(0), at(0.2, FINE))
+    agents.add()
+    follow()
+    await eventually(lambda: agents.failures_of() == 1)
+    log.write(at(1, FINE), at(1), at(2))
+    await eventually(lambda: agents.failures_of() == 3)
+    assert log.requests[0] == {"container": "agent", "timestamps": "true", "sinceTime": "2026-01-01T02:30:00Z"}
+    assert [query["follow"] for query in log.followed] == ["true"]
+
+
+async def test_silent_log_has_no_failures_and_is_known(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """A stream of a silent container does not even begin; that its log can be read is known all the same."""
+    agents.add()
+    follow()
+    await eventually(lambda: agents.failures_of() == 0)
+    assert api.pod().followed
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_nothing_is_lost_or_counted_twice_when_streams_are_cut(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]], seed: int
+) -> None:
+    """Cut after any line, again and again, with lines that share their second, their time and their words."""
+    log = api.pod()
+    rng = random.Random(seed)  # noqa: S311 - the same cuts each time
+    log.cuts = [rng.randrange(1, 12) for _ in range(40)]
+    agents.add()
+    follow()
+    expected = 0
+    moment = 1.0
+    for _ in range(60):
+        moment += rng.choice([0.0, 0.000_001, 0.3, 1.1])
+        burst = [at(moment + number * 1e-9, rng.choice([FAILED, FINE])) for number in range(rng.randrange(4))]
+        expected += len({line for line in burst if line[1] == FAILED} - set(_as_text(log.lines)))
+        log.write(*burst)
+        await asyncio.sleep(0.01)
+        if rng.random() < 0.2:
+            log.cut()
+    log.cuts = []
+    log.cut()
+    await eventually(lambda: agents.failures_of() == expected)
+    await asyncio.sleep(0.2)
+    assert agents.failures_of() == expected
+    assert len(log.requests) > 20
+
+
+def _as_text(lines: list[tuple[int, bytes]]) -> list[tuple[int, str]]:
+    return [(nanoseconds, text.decode()) for nanoseconds, text in lines]
+
+
+async def test_lines_that_come_again_within_a_stream_count_once(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """A kubelet that meets a rotated file may send its lines once more."""
+    log = api.pod()
+    agents.add()
+    follow()
+    first = [at(1), at(1.2), at(8)]
+    log.write(*first, *first, at(9))
+    await eventually(lambda: agents.failures_of() == 4)
+
+
+async def test_rotated_log_goes_on(api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]) -> None:
+    """What was read before the rotation stays counted; the new file goes on from there."""
+    log = api.pod()
+    agents.add()
+    follow()
+    await eventually(lambda: log.followed)
+    log.write(at(1), at(2))
+    await eventually(lambda: agents.failures_of() == 2)
+    log.rotate()
+    log.write(at(3))
+    log.cut()
+    await eventually(lambda: agents.failures_of() == 3)
+
+
+async def test_container_that_restarts_while_its_log_is_read(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """Its last lines count, nothing is asked while it is dead, and its successor is followed at once."""
+    log = api.pod()
+    agents.add(restarts=0)
+    follow(pace=FollowingPace(backoff_first=0.02, backoff_longest=60.0, look=0.02))
+    await eventually(lambda: log.followed)
+    log.write(at(1), at(2))
+    log.end()
+    agents.add(restarts=0, started_time=None, last_terminated_reason="OOMKilled", waiting_reason="CrashLoopBackOff")
+    await eventually(lambda: agents.failures_of() == 2)
+    await asyncio.sleep(0.2)
+    asked = len(log.requests)
+    await asyncio.sleep(0.2)
+    assert len(log.requests) == asked
+    log.restart()
+    agents.add(restarts=1, started_time=WALL_NOW + 20, last_terminated_reason="OOMKilled")
+    log.write(at(21))
+    await eventually(lambda: agents.failures_of() == 3)
+
+
+async def test_last_words_of_a_container_that_died_while_nobody_could_read(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """They are in the log of the previous container, and are read before that of its successor."""
+    log = api.pod()
+    agents.add(restarts=0)
+    follow()
+    await eventually(lambda: log.followed)
+    log.write(at(1), at(2))
+    await eventually(lambda: agents.failures_of() == 2)
+    log.refusal = (500, "InternalError")
+    log.cut()
+    await eventually(lambda: agents.failures_of() is None)
+    log.write(at(3), at(4))
+    log.restart()
+    log.write(at(10))
+    agents.add(restarts=1, started_time=WALL_NOW + 5)
+    log.refusal = None
+    await eventually(lambda: agents.failures_of() == 5)
+
+
+async def test_pod_younger_than_the_following_is_read_from_its_first_line(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """Also when its first container is dead already; of an older pod, that is none of our business."""
+    for name, created_time in (("young", WALL_NOW + 1), ("old", WALL_NOW - 100)):
+        log = api.pod(name)
+        log.write(at(2))
+        log.restart()
+        log.write(at(4))
+        agents.add(name, restarts=1, created_time=created_time)
+    follow()
+    await eventually(lambda: (agents.failures_of("young"), agents.failures_of("old")) == (2, 1))
+
+
+async def test_flood_is_skipped_counted_and_said(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """No more than the limit is looked at in a second of the log; its end is said with what was skipped."""
+    log = api.pod()
+    agents.add()
+    with capture_logs() as said:
+        skipped = follow(max_lines_per_second=100)
+        await eventually(lambda: agents.failures_of() == 0)
+        log.write(*(at(1 + number * 1e-9) for number in range(20_000)))
+        await eventually(lambda: sum(skipped) == 19_900)
+        assert agents.failures_of() == 100
+        log.write(at(70))
+        await eventually(lambda: agents.failures_of() == 101)
+    assert [line["event"] for line in said] == [
+        "an agent logs more lines than are looked at; some of its failed tasks may not be counted",
+        "all lines of an agent's log are looked at again",
+    ]
+    assert said[1]["skipped"] == 19_900
+    assert FAILED not in str(said)
+
+
+async def test_only_the_beginning_of_a_long_line_is_searched(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """So that a search has an end; the lines after it are read as ever."""
+    log = api.pod()
+    agents.add()
+    follow()
+    log.write(at(1, "x" * 20_000 + FAILED), at(2, FAILED + "x" * 2_000_000), at(3))
+    await eventually(lambda: agents.failures_of() == 2)
+
+
+async def test_refusal_is_said_once_with_what_to_grant(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """For all pods of a namespace; what may not be read has no count. Once allowed, it goes on by itself."""
+    names = ("agent-1", "agent-2", "agent-3")
+    for name in names:
+        api.pod(name).refusal = (403, "Forbidden")
+        agents.add(name)
+    with capture_logs() as said:
+        follow()
+        await eventually(lambda: all(len(api.pod(name).requests) > 3 for name in names))
+        assert set(agents.failures.values()) <= {None}
+        (refused,) = said
+        assert refused["event"] == "agents' logs may not be read"
+        assert 'resources: ["pods/log"], verbs: ["get"]' in refused["fix"]
+        for name in names:
+            api.pod(name).refusal = None
+        await eventually(lambda: [agents.failures_of(name) for name in names] == [0, 0, 0])
+    assert "agents' logs may be read now" in [line["event"] for line in said]
+
+
+async def test_count_is_withheld_while_the_log_cannot_be_read(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """One failure is none: the log is read on at once. From the second on nobody knows; then all is made good."""
+    log = api.pod()
+    agents.add()
+    with capture_logs() as said:
+        follow()
+        await eventually(lambda: log.followed)
+        log.write(at(1))
+        await eventually(lambda: agents.failures_of() == 1)
+        log.refusal = (502, "BadGateway")
+        log.cut()
+        await eventually(lambda: agents.failures_of() is None)
+        log.write(at(2))
+        log.refusal = None
+        await eventually(lambda: agents.failures_of() == 2)
+    assert [line["event"] for line in said] == [
+        "an agent's log cannot be followed",
+        "an agent's log can be followed again",
+    ]
+
+
+async def test_silence_ends_a_stream_without_a_word(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """A connection that died unseen is replaced after a while; an agent that has nothing to say is not in trouble."""
+    log = api.pod()
+    agents.add()
+    with capture_logs() as said:
+        follow(pace=FollowingPace(idle=0.1, backoff_first=0.02, backoff_longest=0.05, look=0.02))
+        await eventually(lambda: len(log.followed) > 3)
+        log.write(at(1))
+        await eventually(lambda: agents.failures_of() == 1)
+    assert None not in agents.told
+    assert said == []
+
+
+@pytest.mark.slow
+async def test_pod_that_goes_ends_its_stream(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """And the pod that comes is followed; one whose container never ran has no log yet."""
+    agents.add("gone")
+    agents.add("new", started_time=None, restarts=None)
+    follow()
+    await eventually(lambda: api.pod("gone").open_streams)
+    del agents.targets["uid-gone"]
+    await eventually(lambda: not api.pod("gone").open_streams)
+    assert not api.pod("new").requests
+    agents.add("new")
+    await eventually(lambda: agents.failures_of("new") == 0)
+
+
+@pytest.mark.slow
+async def test_only_the_leader_follows(api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]) -> None:
+    """Who leads no more knows no count; who leads again begins anew."""
+    replica = Replica()
+    replica.leads = False
+    log = api.pod()
+    agents.add()
+    follow(replica)
+    await asyncio.sleep(0.1)
+    assert not log.requests
+    replica.leads = True
+    await eventually(lambda: log.open_streams)
+    log.write(at(1))
+    await eventually(lambda: agents.failures_of() == 1)
+    replica.leads = False
+    await eventually(lambda: not log.open_streams)
+    assert agents.failures_of() is None
+
+
+async def test_every_replica_follows_when_told_to(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """The setting sets leadership aside."""
+    replica = Replica()
+    replica.leads = False
+    agents.add()
+    follow(replica, every_replica=True)
+    await eventually(lambda: agents.failures_of() == 0)
+
+
+@pytest.mark.slow
+async def test_streams_are_spread_and_bounded(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """A few begin at each look; who finds no place has no count, which is said once."""
+    names = [f"agent-{number}" for number in range(25)]
+    for name in names:
+        agents.add(name)
+    with capture_logs() as said:
+        follow(max_streams=15)
+        await eventually(lambda: len(api.pods) == 10)
+        await eventually(lambda: len(agents.failures) == 15)
+        await asyncio.sleep(0.1)
+        assert len(api.pods) == 15
+        (warning,) = said
+        assert (warning["left_out"], warning["most"]) == (10, 15)
+        for name in names[:12]:
+            agents.targets.pop(f"uid-{name}")
+        await eventually(lambda: sum(log.open_streams for log in api.pods.values()) == 13)
+    assert said[-1]["event"] == "the logs of all agents are followed again"
+
+
+def test_a_pattern_is_needed() -> None:
+    """There is none that fits every image."""
+    with pytest.raises(ValueError, match="failure_pattern"):
+        PodLogs(PodLogsSettings(enabled=True), None, FollowedAgents(), Replica())  # type: ignore[arg-type]
