@@ -82,7 +82,7 @@ class PodMemory:
         `monotonic` must be the clock by which samples are judged; `wall` gives Unix time.
         """
         self._namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
-        self._query = [("labelSelector", settings.label_selector)] if settings.label_selector else []
+        self._query = [("labelSelector", settings.label_selector)]
         self._client = client
         self._agents = agents
         self._pace = pace
