@@ -19,7 +19,7 @@ from exporter.publish.spool import Spool
 from tests.factories import make_fleet, make_snapshot
 from tests.fakes.cloudwatch import FakeCloudWatch
 
-QUICK = Pace(deadline=0.5, backlog_pause=0.02, first_retry=0.05, longest_retry=0.2, longest_sleep=0.01)
+QUICK = Pace(deadline=1.0, backlog_pause=0.02, first_retry=0.05, longest_retry=0.2, longest_sleep=0.01)
 """A pace for tests: it waits little for anything, and looks at a fast wall clock often enough."""
 
 CREDENTIALS = {
