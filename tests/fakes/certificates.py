@@ -29,6 +29,7 @@ class Authority:
         self._certificate = (
             self._builder(self._name, self._key)
             .add_extension(constraints, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
 
@@ -43,22 +44,32 @@ class Authority:
         return path
 
     def issue(
-        self, name: str, cert_file: Path, key_file: Path, *, until: datetime.timedelta = _LIFETIME, server: bool = True
+        self,
+        name: str,
+        cert_file: Path,
+        key_file: Path,
+        *,
+        until: datetime.timedelta = _LIFETIME,
+        server: bool = True,
+        client: bool = True,
     ) -> None:
         """Write a certificate for `name`, good for 127.0.0.1, and its key.
 
-        It ends in the time `until`, or has ended; it is one for servers and clients, or else for clients alone.
+        It ends in the time `until`, or has ended; it is one for a server, for a client, or for both.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName(
             [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
         )
-        usages = [x509.ExtendedKeyUsageOID.CLIENT_AUTH] + ([x509.ExtendedKeyUsageOID.SERVER_AUTH] if server else [])
+        usages = [x509.ExtendedKeyUsageOID.CLIENT_AUTH] if client else []
+        usages += [x509.ExtendedKeyUsageOID.SERVER_AUTH] if server else []
         certificate = (
             self._builder(subject, key, until)
             .add_extension(names, critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            # Tells authorities of the same name apart, as one and its successor have it.
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

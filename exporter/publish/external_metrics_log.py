@@ -1,0 +1,56 @@
+"""What the log says of the external metrics API: one line when what a scaler gets changes, not one a request."""
+
+from collections import OrderedDict
+
+import structlog
+
+from exporter.publish.external_metrics_values import Question, RefusalError
+
+_log = structlog.get_logger(__name__)
+
+_MOST_REMEMBERED = 256
+"""Questions whose last outcome is remembered; an HPA asks one, always the same."""
+
+
+class ExternalMetricsLog:
+    """Compares each outcome with the one before."""
+
+    def __init__(self) -> None:
+        self._refusals: OrderedDict[tuple[Question, str], str | None] = OrderedDict()
+        self._strangers: OrderedDict[str, None] = OrderedDict()
+
+    def served(self, question: Question, user: str) -> None:
+        """Take note of an answer with values."""
+        if self._changed((question, user), None):
+            _log.info("external metric is served", user=user, **_named(question))
+
+    def refused(self, question: Question, user: str, refusal: RefusalError) -> None:
+        """Take note that there was none. The status tells one kind of trouble from another; the message has figures."""
+        if self._changed((question, user), refusal.status.phrase):
+            _log.warning(
+                "external metric is refused",
+                user=user,
+                **_named(question),
+                status=refusal.status.value,
+                reason=refusal.message,
+            )
+
+    def stranger(self, message: str, address: str | None) -> None:
+        """Take note of a request by nobody the front proxy vouches for; told once for each reason."""
+        if message not in self._strangers:
+            _log.warning("request without the front proxy's certificate is refused", client=address, reason=message)
+            self._strangers[message] = None
+            while len(self._strangers) > _MOST_REMEMBERED:
+                self._strangers.popitem(last=False)
+
+    def _changed(self, key: tuple[Question, str], outcome: str | None) -> bool:
+        changed = key not in self._refusals or self._refusals[key] != outcome
+        self._refusals[key] = outcome
+        self._refusals.move_to_end(key)
+        while len(self._refusals) > _MOST_REMEMBERED:
+            self._refusals.popitem(last=False)
+        return changed
+
+
+def _named(question: Question) -> dict[str, str]:
+    return {"metric": question.metric, "namespace": question.namespace, "selector": question.selector[:200]}
