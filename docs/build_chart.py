@@ -1,4 +1,4 @@
-"""Writes what the chart repeats from elsewhere: its README's table, the schema of its `config`, its copies, its version.
+"""Writes what the chart repeats from elsewhere: its README's table, the schema of its `config`, copies, its version.
 
 `tables` is for the page as in the other modules; `files` gives every other generated file of the chart as a whole.
 """

@@ -1,0 +1,32 @@
+"""The chart's tests: the real helm and kubectl, and what the chart renders."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chart.rendering import Chart
+from tests.fakes.helm import MissingError, Tool, programs
+
+
+@pytest.fixture(scope="session")
+def tools() -> Path:
+    """Give the folder of helm and kubectl, or leave the test out."""
+    try:
+        return programs()
+    except MissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def helm(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Tool:
+    return Tool("helm", tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def kubectl(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Tool:
+    return Tool("kubectl", tmp_path_factory.mktemp("kubectl"))
+
+
+@pytest.fixture(scope="session")
+def chart(helm: Tool) -> Chart:
+    return Chart(helm)

@@ -1,0 +1,227 @@
+"""Values that cannot work together fail the render with a sentence that says what to change."""
+
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import Chart
+
+FLEET = {"name": "etl", "deployment": "etl-runner", "min": 2, "max": 5}
+
+CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "external metrics without a given certificate": (
+        {"config__external_metrics__enabled": True, "externalMetrics__tls__source": "secret"},
+        (
+            "externalMetrics.tls.source is secret: the API server speaks TLS only; name the certificate in "
+            "externalMetrics.tls.secretName and its authority in externalMetrics.tls.caBundle, or choose the source "
+            "generated or certManager"
+        ),
+    ),
+    "cert-manager without an issuer": (
+        {"config__external_metrics__enabled": True, "externalMetrics__tls__source": "certManager"},
+        (
+            "externalMetrics.tls.source is certManager: name the issuer in externalMetrics.tls.certManager.issuerRef, or "
+            "choose the source generated or secret"
+        ),
+    ),
+    "both servers on one port": (
+        {"config__external_metrics__enabled": True, "config__external_metrics__listen": "0.0.0.0:9850"},
+        "config.external_metrics.listen: its port is already taken by config.web.listen; choose another one",
+    ),
+    "a port that nobody knows": (
+        {"config__web__listen": "0.0.0.0:0"},
+        "config.web.listen: port 0 would be another one with each start, and the Service needs to know it; name a port",
+    ),
+    "an address that nobody reaches": (
+        {"config__web__listen": "127.0.0.1:9850"},
+        "config.web.listen: nothing outside the pod reaches 127.0.0.1; listen on 0.0.0.0 or [::]",
+    ),
+    "two that publish": (
+        {"config__cloudwatch__enabled": True, "config__cluster": "x", "config__leader_election__enabled": False},
+        (
+            "replicaCount is 2 without config.leader_election.enabled: each replica would do the work of cloudwatch; switch "
+            "leader election on or set replicaCount to 1"
+        ),
+    ),
+    "CloudWatch without a cluster": (
+        {"config__cloudwatch__enabled": True},
+        "config.cloudwatch.enabled: CloudWatch needs a name for its ClusterName dimension; set config.cluster",
+    ),
+    "logs without a pattern": (
+        {"config__pod_logs__enabled": True},
+        "config.pod_logs.enabled: nothing would be counted; set config.pod_logs.failure_pattern",
+    ),
+    "marks without pods": (
+        {"config__deletion_cost__enabled": True, "config__discovery__kubernetes__enabled": False},
+        "config.deletion_cost.enabled: this is about pods; switch config.discovery.kubernetes.enabled on",
+    ),
+    "client certificates without TLS": (
+        {"web__tls__clientCertificates": True},
+        "web.tls.clientCertificates: client certificates are part of TLS; name its Secret in web.tls.secretName",
+    ),
+    "a ServiceMonitor without a user": (
+        {"prometheus__discovery": "serviceMonitor", "web__basicAuth__secretName": "users"},
+        (
+            "prometheus.discovery is serviceMonitor and web.basicAuth is on: Prometheus would be refused; give it a user in "
+            "prometheus.serviceMonitor.basicAuth"
+        ),
+    ),
+    "a scaler without fleets": (
+        {"autoscaling__mode": "kedaMetricsApi"},
+        (
+            "autoscaling.mode is kedaMetricsApi and there is no fleet to scale: list fleets in autoscaling.fleets, or set "
+            "the mode to none"
+        ),
+    ),
+    "an HPA on an API that is off": (
+        {"autoscaling__mode": "externalMetrics", "autoscaling__fleets": [FLEET]},
+        (
+            "autoscaling.mode is externalMetrics: the HPA would ask an API that nobody serves; set "
+            "config.external_metrics.enabled to true"
+        ),
+    ),
+    "KEDA and the APIService": (
+        {
+            "autoscaling__mode": "kedaMetricsApi",
+            "autoscaling__fleets": [FLEET],
+            "config__external_metrics__enabled": True,
+        },
+        (
+            "autoscaling.mode is kedaMetricsApi: KEDA serves the external metrics API, which a cluster has once; set "
+            "config.external_metrics.enabled to false, or the mode to externalMetrics where KEDA is not installed"
+        ),
+    ),
+    "KEDA on CloudWatch that is off": (
+        {"autoscaling__mode": "kedaCloudWatch", "autoscaling__fleets": [FLEET]},
+        "autoscaling.mode is kedaCloudWatch: nothing would be in CloudWatch; set config.cloudwatch.enabled to true",
+    ),
+    "KEDA on CloudWatch of no region": (
+        {
+            "autoscaling__mode": "kedaCloudWatch",
+            "autoscaling__fleets": [FLEET],
+            "config__cloudwatch__enabled": True,
+            "config__cluster": "x",
+        },
+        (
+            "autoscaling.mode is kedaCloudWatch: KEDA has to be told the region; set autoscaling.keda.awsRegion or "
+            "config.cloudwatch.region"
+        ),
+    ),
+    "KEDA without credentials": (
+        {
+            "autoscaling__mode": "kedaMetricsApi",
+            "autoscaling__fleets": [FLEET],
+            "web__bearerToken__secretName": "token",
+        },
+        (
+            "autoscaling.mode is kedaMetricsApi and the web port asks for credentials: KEDA would be refused; name a "
+            "TriggerAuthentication in autoscaling.keda.authenticationRef"
+        ),
+    ),
+    "a policy for no namespace": (
+        {"networkPolicy__agents__enabled": True, "config__discovery__kubernetes__namespaces": []},
+        (
+            "networkPolicy.agents.enabled: with the whole cluster watched, say in which namespaces the agents are: "
+            "networkPolicy.agents.namespaces"
+        ),
+    ),
+    "a policy of a selector that is none": (
+        {
+            "networkPolicy__agents__enabled": True,
+            "config__discovery__kubernetes__label_selector": "app in (runner,agent)",
+        },
+        (
+            'networkPolicy.agents.enabled: a NetworkPolicy cannot be made of the selector "app in (runner,agent)"; give '
+            "the labels of the agents' pods in networkPolicy.agents.podLabels"
+        ),
+    ),
+    "a service account of no name": (
+        {"serviceAccount__create": False},
+        "serviceAccount.create is false: name the service account to use in serviceAccount.name",
+    ),
+}
+
+SCALED = {"config__external_metrics__enabled": True, "autoscaling__mode": "externalMetrics"}
+FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
+    "no deployment": (
+        [{"name": "etl", "max": 5}],
+        {},
+        (
+            "autoscaling.fleets[0] (etl): a scaler needs the Deployment to scale; add deployment (kubectl -n matillion get "
+            "deployments -l app.kubernetes.io/instance=etl shows its name)"
+        ),
+    ),
+    "min above max": (
+        [FLEET | {"min": 6}],
+        {},
+        "autoscaling.fleets[0] (etl): min (6) is more than max (5); lower min or raise max",
+    ),
+    "the least by default above max": (
+        [{"name": "etl", "deployment": "etl-runner", "max": 1}],
+        {},
+        "autoscaling.fleets[0] (etl): min (2) is more than max (1); lower min or raise max",
+    ),
+    "a target above the limit": (
+        [FLEET | {"target": 11}],
+        {"config__capacity__tasks_per_agent": 10, "config__capacity__target_tasks_per_agent": 8},
+        (
+            "autoscaling.fleets[0] (etl): the target 11 is more than an agent runs at once; at most "
+            "config.capacity.tasks_per_agent (10)"
+        ),
+    ),
+    "which namespace": (
+        [FLEET],
+        {"config__discovery__kubernetes__namespaces": ["a", "b"]},
+        (
+            "autoscaling.fleets[0] (etl): not exactly one namespace is watched, so say in which one the fleet is: add "
+            "namespace"
+        ),
+    ),
+    "a namespace nobody watches": (
+        [FLEET | {"namespace": "elsewhere"}],
+        {},
+        (
+            "autoscaling.fleets[0] (etl): the namespace elsewhere is not watched; add it to "
+            "config.discovery.kubernetes.namespaces"
+        ),
+    ),
+    "one deployment twice": (
+        [FLEET, FLEET | {"name": "other"}],
+        {},
+        (
+            "autoscaling.fleets[1] (other): the Deployment matillion/etl-runner already stands at autoscaling.fleets[0] "
+            "(etl); two scalers would work against each other, take one out"
+        ),
+    ),
+    "one fleet twice": (
+        [FLEET, FLEET | {"deployment": "other"}],
+        {},
+        (
+            "autoscaling.fleets[1] (etl): the fleet matillion/etl already stands at autoscaling.fleets[0] (etl); two "
+            "scalers would work against each other, take one out"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_contradiction(chart: Chart, case: str) -> None:
+    """The sentence names the value and what to do."""
+    values, sentence = CONTRADICTIONS[case]
+    good, said = chart.attempt(**values)
+    assert not good
+    assert sentence in _one_line(said)
+
+
+@pytest.mark.parametrize("case", FLEETS)
+def test_fleet_that_cannot_be_scaled(chart: Chart, case: str) -> None:
+    """The sentence names the fleet, its place in the list, and what to do."""
+    fleets, values, sentence = FLEETS[case]
+    good, said = chart.attempt(autoscaling__fleets=fleets, **SCALED, **values)
+    assert not good
+    assert sentence in _one_line(said)
+
+
+def _one_line(said: str) -> str:
+    """Undo helm's line breaks."""
+    return " ".join(said.split())
