@@ -45,6 +45,7 @@ docs: $(READY)  ## write the generated pages anew
 bench: $(READY)  ## measure against Prometheus on the same targets
 	@./.ci/tools nginx:nginx-light prometheus:prometheus
 	$(BIN)/python -m benchmarks.scrape $(ARGS)
+	$(BIN)/python -m benchmarks.spool
 
 tools:  ## Debian packages some tests use; without them those tests are left out and say so
 	@./.ci/tools promtool:prometheus

@@ -6,9 +6,9 @@ The prose around the tables is written by hand and left alone. Exit 1 when a pag
 import sys
 from collections.abc import Sequence
 
-from docs import build_configuration, build_metrics
+from docs import build_cloudwatch, build_configuration, build_metrics
 
-PAGES = (build_configuration, build_metrics)
+PAGES = (build_cloudwatch, build_configuration, build_metrics)
 
 
 def rendered(text: str, begin: str, end: str, lines: Sequence[str]) -> str:

@@ -12,18 +12,22 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 
 from exporter import __version__
-from exporter.config import ScrapeSettings, Settings
+from exporter.config import LeaderElectionSettings, ScrapeSettings, Settings
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.capacity import Policy
+from exporter.fleet.cloudwatch_catalogue import select
 from exporter.kube.client import KubeClient
+from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity, own_namespace
 from exporter.kube.watch import RestartReason
+from exporter.publish.fleet_datums import Selection
 from exporter.publish.loop_lag import LoopLag
-from exporter.publish.prometheus import ExporterMetrics, MetricsPage
+from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, MetricsPage
 from exporter.publish.state_log import StateLog
 from exporter.scrape.client import Outcome, PageClient
 from exporter.scrape.poller import Poller
@@ -53,10 +57,14 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         store = SnapshotStore(Policy(**settings.capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
         metrics = ExporterMetrics(store, outcomes=Outcome, restart_reasons=RestartReason)
         server = WebServer(settings.web, store, MetricsPage(store, metrics.registry).handle)
+        kube = None
+        if settings.discovery.kubernetes.enabled:
+            kube = await resources.enter_async_context(await KubeClient.connect())
         parts: dict[str, Part] = {
-            **await _discovery(settings, store, metrics, resources),
+            **_discovery(settings, kube, store, metrics),
             "scraping": await _scraping(settings.scrape, store, metrics, resources),
             "state log": StateLog(store).run,
+            **await _publishing(settings, kube, store, metrics, resources),
             "event loop lag": LoopLag(metrics.event_loop_lag).run,
             "web server": server.run,
         }
@@ -77,14 +85,13 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             raise failures.exceptions[0] from None
 
 
-async def _discovery(
-    settings: Settings, store: SnapshotStore, metrics: ExporterMetrics, resources: AsyncExitStack
+def _discovery(
+    settings: Settings, kube: KubeClient | None, store: SnapshotStore, metrics: ExporterMetrics
 ) -> dict[str, Part]:
     """Return the sources of targets that are set up; the store knows from now on whom to wait for."""
     parts: dict[str, Part] = {}
     kubernetes, static = settings.discovery.kubernetes, settings.discovery.static
-    if kubernetes.enabled:
-        kube = await resources.enter_async_context(await KubeClient.connect())
+    if kube is not None:
         agent_ports = [endpoint.port for endpoint in settings.scrape.endpoints]
         pods = PodDiscovery(kubernetes, kube, store, on_restart=metrics.watch_restarted, agent_ports=agent_ports)
         store.expect(pods.sources)
@@ -102,6 +109,44 @@ async def _scraping(
     client = await resources.enter_async_context(PageClient(settings))
     phases = random.Random()  # noqa: S311 - it spreads scrapes over time, it keeps no secret
     return Poller(settings, store, client, metrics, monotonic=time.monotonic, phases=phases).run
+
+
+async def _publishing(
+    settings: Settings,
+    kube: KubeClient | None,
+    store: SnapshotStore,
+    metrics: ExporterMetrics,
+    resources: AsyncExitStack,
+) -> dict[str, Part]:
+    """Return what only one replica may do, and the election that decides which one does."""
+    if not settings.cloudwatch.enabled:
+        return {}
+    # The AWS libraries take half a second to import: only who publishes shall pay.
+    from exporter.publish.cloudwatch import DATUM_OUTCOMES, CloudWatchPublisher  # noqa: PLC0415
+    from exporter.publish.put_metric_data import Outcome as RequestOutcome  # noqa: PLC0415
+
+    leadership = _leadership(settings.leader_election, kube)
+    metrics.show_leader(leadership.is_leader)
+    selection = Selection(
+        cluster=settings.cluster or "",
+        metrics=select(settings.cloudwatch.metrics),
+        storage_resolution=settings.cloudwatch.storage_resolution,
+    )
+    observer = CloudWatchMetrics(metrics.registry, datum_outcomes=DATUM_OUTCOMES, request_outcomes=RequestOutcome)
+    publisher = CloudWatchPublisher(settings.cloudwatch, selection, store, leadership, observer)
+    await resources.enter_async_context(publisher)
+    observer.show_backlog(publisher)
+    parts: dict[str, Part] = {"CloudWatch": partial(leadership.run, publisher.run)}
+    if isinstance(leadership, LeaderElection):
+        parts["CloudWatch standby"] = publisher.stand_by
+    return parts
+
+
+def _leadership(settings: LeaderElectionSettings, kube: KubeClient | None) -> Leadership:
+    """Return the election among the replicas; without Kubernetes, or if it is switched off, this process leads."""
+    if kube is None or not settings.enabled:
+        return SoleLeader()
+    return LeaderElection(settings, kube, own_namespace(), new_identity())
 
 
 async def _guarded(name: str, part: Part) -> None:

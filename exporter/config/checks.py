@@ -9,7 +9,7 @@ from exporter.config.problems import Path, Problem, dotted, shown
 from exporter.config.settings import Settings, StaticTarget
 from exporter.config.yaml_source import read_text
 
-NOT_AVAILABLE = ("cloudwatch", "external_metrics", "deletion_cost", "pod_logs")
+NOT_AVAILABLE = ("external_metrics", "deletion_cost", "pod_logs")
 """Sections whose `enabled: true` this version cannot honour. Whoever adds the feature takes its line out."""
 
 
@@ -146,6 +146,17 @@ def _cloudwatch(settings: Settings, findings: Findings) -> None:
         findings.add(
             "cloudwatch.interval",
             f"{format_duration(interval)} must divide a minute or be a number of minutes, as CloudWatch's periods do",
+        )
+    elif interval % 1:
+        findings.add(
+            "cloudwatch.interval", f"{format_duration(interval)} must be whole seconds, as CloudWatch's times are"
+        )
+    elif interval < 60 and settings.cloudwatch.storage_resolution == 60:  # noqa: PLR2004 - a minute
+        findings.add(
+            "cloudwatch.interval",
+            f"{format_duration(interval)} is less than the minute CloudWatch keeps apart; set "
+            "cloudwatch.storage_resolution to 1, or the interval to 1m",
+            "cloudwatch.storage_resolution",
         )
     if settings.cloudwatch.enabled and settings.cluster is None:
         findings.add("cluster", "CloudWatch needs a name for its ClusterName dimension; set it", "cloudwatch.enabled")

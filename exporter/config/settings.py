@@ -14,6 +14,7 @@ from exporter.config.addresses import HostPort, parse_agent_address
 from exporter.config.values import (
     AgentAddress,
     BuiltFrom,
+    CloudWatchMetrics,
     ClusterName,
     Duration,
     FileName,
@@ -249,8 +250,8 @@ class CloudWatchSettings(Section):
     """Time between two publications: a divisor or a multiple of a minute, the unit of CloudWatch's periods."""
     storage_resolution: Literal[1, 60] = 60
     """Seconds CloudWatch keeps apart: 60, or 1 for alarms faster than a minute, at a higher price."""
-    metrics: Literal["default"] = "default"
-    """Which metrics are published."""
+    metrics: CloudWatchMetrics = ("default",)
+    """Which metrics are published; every one is billed for each fleet. The alarms of the template need `default`."""
     per_agent: Flag = False
     """Whether to publish a series for each agent as well; every series is billed."""
     max_per_agent: Annotated[int, WholeNumber(1)] = 50
@@ -274,10 +275,7 @@ class ExternalMetricsSettings(Section):
 
 
 class LeaderElectionSettings(Section):
-    """One of several replicas publishes; the others stand by. The times are those of Kubernetes' own components.
-
-    Without effect in this version, in which nothing is left to one replica alone.
-    """
+    """One of several replicas publishes; the others stand by. The times are those of Kubernetes' own components."""
 
     enabled: Flag = True
     """Whether replicas agree on a leader. Without it each one takes itself for the leader."""

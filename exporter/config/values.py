@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
 from exporter.config.durations import LONGEST_SECONDS, format_duration, parse_duration
+from exporter.fleet.cloudwatch_catalogue import MetricSet, select
 
 Flag = Annotated[bool, Strict()]
 
@@ -131,6 +132,24 @@ class Read:
 
 
 @dataclass(frozen=True)
+class OneOrSeveral:
+    """One text or a list of texts, held as a tuple; `check` raises ValueError, with the reason, for a wrong one."""
+
+    allowed: str
+    check: Callable[[tuple[str, ...]], object]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._read)
+
+    def _read(self, given: object) -> tuple[str, ...]:
+        texts = (given,) if isinstance(given, str) else given
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("")
+        self.check(tuple(texts))
+        return tuple(texts)
+
+
+@dataclass(frozen=True)
 class BuiltFrom:
     """A value of the core that stands in the file as a mapping: checked as `model`, then made by `build`."""
 
@@ -218,4 +237,8 @@ PodName = Annotated[str, Matching("a name without spaces or /", r"[^\s/\x00-\x1f
 # CloudWatch's limits for a dimension's value: 1,024 ASCII characters, not all blank, no leading colon.
 ClusterName = Annotated[
     str, Matching("a name of 1 to 1024 printable ASCII characters", r"(?! )[!-9;-~][ -~]*(?<! )", longest=1024)
+]
+CloudWatchMetrics = Annotated[
+    tuple[str, ...],
+    OneOrSeveral(f"{', '.join(MetricSet)}, the name of a metric in docs/cloudwatch.md, or a list of those", select),
 ]

@@ -308,6 +308,41 @@ WATCH_RESTARTS = Instrument(
 EVENT_LOOP_LAG = Instrument(
     "event_loop_lag_seconds", "The longest the event loop kept a timer waiting in the last minute.", "gauge"
 )
+LEADER = Instrument(
+    "leader",
+    "1 while this replica leads, 0 while it stands by. Absent where nothing is set up that only one may do.",
+    "gauge",
+)
+CLOUDWATCH_DATUMS = Instrument(
+    "cloudwatch_datums_total", "CloudWatch datums that are done with, by what became of them.", "counter", ("outcome",)
+)
+CLOUDWATCH_REQUESTS = Instrument(
+    "cloudwatch_requests_total", "PutMetricData requests by outcome.", "counter", ("outcome",)
+)
+CLOUDWATCH_SPOOL_DATUMS = Instrument("cloudwatch_spool_datums", "CloudWatch datums that wait to be accepted.", "gauge")
+CLOUDWATCH_SPOOL_OLDEST_AGE = Instrument(
+    "cloudwatch_spool_oldest_age_seconds", "Age of the oldest CloudWatch datum that waits; 0 when none does.", "gauge"
+)
+CLOUDWATCH_SPOOL_DURABLE = Instrument(
+    "cloudwatch_spool_durable",
+    "1 while what waits survives a restart, 0 while the disk cannot be used and it is in memory only.",
+    "gauge",
+)
+CLOUDWATCH_COST = Instrument(
+    "cloudwatch_estimated_monthly_cost_dollars",
+    "What the published CloudWatch metrics and requests cost in a month of 30 days, at list prices.",
+    "gauge",
+)
+
+CLOUDWATCH_INSTRUMENTS = (
+    CLOUDWATCH_DATUMS,
+    CLOUDWATCH_REQUESTS,
+    CLOUDWATCH_SPOOL_DATUMS,
+    CLOUDWATCH_SPOOL_OLDEST_AGE,
+    CLOUDWATCH_SPOOL_DURABLE,
+    CLOUDWATCH_COST,
+)
+"""On the page only while CloudWatch is published to."""
 
 EXPORTER_METRICS = (
     BUILD_INFO,
@@ -318,4 +353,6 @@ EXPORTER_METRICS = (
     DISCOVERY_SYNC_AGE,
     WATCH_RESTARTS,
     EVENT_LOOP_LAG,
+    LEADER,
+    *CLOUDWATCH_INSTRUMENTS,
 )

@@ -8,7 +8,7 @@ milliseconds. What is rendered is frozen, so a page is of one instant however lo
 
 import asyncio
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -58,11 +58,11 @@ class ExporterMetrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_Discovery(source))
-        self._gauge(catalogue.BUILD_INFO).labels(__version__).set(1)
-        self._event_loop_lag = self._gauge(catalogue.EVENT_LOOP_LAG)
-        self._rejected_lines = self._counter(catalogue.REJECTED_LINES)
-        self._scrapes = self._counter(catalogue.SCRAPES)
-        self._watch_restarts = self._counter(catalogue.WATCH_RESTARTS)
+        _gauge(catalogue.BUILD_INFO, self.registry).labels(__version__).set(1)
+        self._event_loop_lag = _gauge(catalogue.EVENT_LOOP_LAG, self.registry)
+        self._rejected_lines = _counter(catalogue.REJECTED_LINES, self.registry)
+        self._scrapes = _counter(catalogue.SCRAPES, self.registry)
+        self._watch_restarts = _counter(catalogue.WATCH_RESTARTS, self.registry)
         for outcome in outcomes:
             self._scrapes.labels(outcome)
         for reason in restart_reasons:
@@ -71,12 +71,6 @@ class ExporterMetrics:
         self._scrape_duration = Histogram(
             _name(durations), durations.help, buckets=durations.buckets, registry=self.registry
         )
-
-    def _counter(self, instrument: Instrument) -> Counter:
-        return Counter(_name(instrument), instrument.help, instrument.labels, registry=self.registry)
-
-    def _gauge(self, instrument: Instrument) -> Gauge:
-        return Gauge(_name(instrument), instrument.help, instrument.labels, registry=self.registry)
 
     def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
         """Count one finished scrape."""
@@ -92,6 +86,65 @@ class ExporterMetrics:
     def event_loop_lag(self, seconds: float) -> None:
         """Set the longest recent delay of the event loop."""
         self._event_loop_lag.set(seconds)
+
+    def show_leader(self, is_leader: Callable[[], bool]) -> None:
+        """Show from now on whether this replica leads, as it is at the moment of a scrape."""
+        _gauge(catalogue.LEADER, self.registry).set_function(is_leader)
+
+
+class Backlog(Protocol):
+    """What waits to be accepted by CloudWatch."""
+
+    @property
+    def spool_datums(self) -> int:
+        """How many datums."""
+
+    @property
+    def spool_oldest_age(self) -> float:
+        """Age in seconds of the oldest; 0 when none waits."""
+
+    @property
+    def spool_durable(self) -> bool:
+        """Whether what waits survives a restart."""
+
+
+class CloudWatchMetrics:
+    """The instruments of publishing to CloudWatch; made only where that is set up.
+
+    The outcomes are the label values that can occur, as for `ExporterMetrics`.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, *, datum_outcomes: Iterable[str], request_outcomes: Iterable[str]
+    ) -> None:
+        self._registry = registry
+        self._datums = _counter(catalogue.CLOUDWATCH_DATUMS, registry)
+        self._requests = _counter(catalogue.CLOUDWATCH_REQUESTS, registry)
+        for outcome in datum_outcomes:
+            self._datums.labels(outcome)
+        for outcome in request_outcomes:
+            self._requests.labels(outcome)
+        self._cost: Gauge | None = None
+
+    def show_backlog(self, backlog: Backlog) -> None:
+        """Show from now on what waits, as it is at the moment of a scrape."""
+        _gauge(catalogue.CLOUDWATCH_SPOOL_DATUMS, self._registry).set_function(lambda: backlog.spool_datums)
+        _gauge(catalogue.CLOUDWATCH_SPOOL_OLDEST_AGE, self._registry).set_function(lambda: backlog.spool_oldest_age)
+        _gauge(catalogue.CLOUDWATCH_SPOOL_DURABLE, self._registry).set_function(lambda: backlog.spool_durable)
+
+    def cloudwatch_requested(self, outcome: str) -> None:
+        """Count one request."""
+        self._requests.labels(outcome).inc()
+
+    def cloudwatch_datums(self, outcome: str, count: int) -> None:
+        """Count datums that are done with."""
+        self._datums.labels(outcome).inc(count)
+
+    def cloudwatch_cost(self, dollars_per_month: float) -> None:
+        """Set the estimate; there is no series before the first, since nothing is known then."""
+        if self._cost is None:
+            self._cost = _gauge(catalogue.CLOUDWATCH_COST, self._registry)
+        self._cost.set(dollars_per_month)
 
 
 class _Discovery(Collector):
@@ -111,6 +164,14 @@ class _Discovery(Collector):
 
 def _name(instrument: Instrument) -> str:
     return catalogue.EXPORTER_PREFIX + instrument.name
+
+
+def _counter(instrument: Instrument, registry: CollectorRegistry) -> Counter:
+    return Counter(_name(instrument), instrument.help, instrument.labels, registry=registry)
+
+
+def _gauge(instrument: Instrument, registry: CollectorRegistry) -> Gauge:
+    return Gauge(_name(instrument), instrument.help, instrument.labels, registry=registry)
 
 
 class MetricsPage:

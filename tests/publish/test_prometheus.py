@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from exporter.fleet import catalogue
 from exporter.fleet.model import Fleet
-from exporter.publish.prometheus import ExporterMetrics, MetricsPage, render
+from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, MetricsPage, render
 from tests.factories import make_facts, make_fleet, make_reading, make_snapshot
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -141,17 +141,59 @@ async def test_no_fleets_make_a_valid_page(server: TestServer, source: Source) -
     assert "matillion_fleet_exporter_discovery_targets" in names
 
 
-async def test_the_exporters_own_series(server: TestServer, source: Source) -> None:
-    """Exactly the instruments of the catalogue, with labels that can occur starting at 0 and no start times."""
+async def test_the_exporters_own_series(server: TestServer) -> None:
+    """Exactly the instruments of the catalogue, less those of what is not set up; labels that can occur start at 0."""
     _, body = await get(server)
     own = {
         family.name: family for family in read_text(body.decode()) if family.name.startswith(catalogue.EXPORTER_PREFIX)
     }
-    assert own.keys() == {
-        catalogue.EXPORTER_PREFIX + row.name.removesuffix("_total") for row in catalogue.EXPORTER_METRICS
-    }
+    absent = {catalogue.LEADER, *catalogue.CLOUDWATCH_INSTRUMENTS}
+    assert own.keys() == {family_name(row) for row in catalogue.EXPORTER_METRICS if row not in absent}
     scrapes = own["matillion_fleet_exporter_scrapes"].samples
     assert {sample.labels["outcome"]: sample.value for sample in scrapes} == {"ok": 0, "timeout": 0}
+
+
+def family_name(row: catalogue.Instrument) -> str:
+    return catalogue.EXPORTER_PREFIX + row.name.removesuffix("_total")
+
+
+class Backlog:
+    """What waits to be sent, set by hand."""
+
+    spool_datums = 7
+    spool_oldest_age = 90.0
+    spool_durable = False
+
+
+def test_publishing_to_cloudwatch_is_shown(source: Source) -> None:
+    """Every instrument of it has series once it has something to say; an estimate that was not made has none."""
+    metrics = make_metrics(source)
+    cloudwatch = CloudWatchMetrics(
+        metrics.registry, datum_outcomes=("accepted", "expired"), request_outcomes=("accepted", "throttled")
+    )
+    cloudwatch.show_backlog(Backlog())
+    value = metrics.registry.get_sample_value
+    assert value("matillion_fleet_exporter_cloudwatch_estimated_monthly_cost_dollars") is None
+    cloudwatch.cloudwatch_cost(3.6)
+    cloudwatch.cloudwatch_requested("throttled")
+    cloudwatch.cloudwatch_datums("accepted", 12)
+    assert value("matillion_fleet_exporter_cloudwatch_estimated_monthly_cost_dollars") == 3.6
+    assert value("matillion_fleet_exporter_cloudwatch_requests_total", {"outcome": "throttled"}) == 1
+    assert value("matillion_fleet_exporter_cloudwatch_datums_total", {"outcome": "accepted"}) == 12
+    assert value("matillion_fleet_exporter_cloudwatch_datums_total", {"outcome": "expired"}) == 0
+    assert value("matillion_fleet_exporter_cloudwatch_spool_datums") == 7
+    assert value("matillion_fleet_exporter_cloudwatch_spool_oldest_age_seconds") == 90
+    assert value("matillion_fleet_exporter_cloudwatch_spool_durable") == 0
+
+
+def test_the_leader_is_shown_as_it_is_now(source: Source) -> None:
+    """The gauge asks at the moment of the scrape: a leader that lost its lease since is none."""
+    metrics = make_metrics(source)
+    leads = [True]
+    metrics.show_leader(lambda: leads[0])
+    assert metrics.registry.get_sample_value("matillion_fleet_exporter_leader") == 1
+    leads[0] = False
+    assert metrics.registry.get_sample_value("matillion_fleet_exporter_leader") == 0
 
 
 def test_scrapes_are_counted(source: Source) -> None:
