@@ -1,0 +1,432 @@
+"""Pods through whole lives on a real API server: what their health is at each turn, and what is said of it.
+
+Status is written as a kubelet would; logs and memory come through the API server from small servers behind it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.config import KubernetesSettings, PodLogsSettings, ScrapeSettings
+from exporter.discovery.log_follower import FollowingPace
+from exporter.discovery.pod_logs import PodLogs
+from exporter.discovery.pod_metrics import PodMemory, SamplingPace
+from exporter.discovery.pods import PodDiscovery
+from exporter.fleet.capacity import Policy
+from exporter.fleet.explain import explain
+from exporter.fleet.model import Agent, AgentState, PodFacts
+from exporter.kube.client import KubeClient
+from exporter.scrape.client import PageClient
+from exporter.scrape.poller import Poller
+from exporter.scrape.store import SnapshotStore
+from exporter.simulator.agent import AgentServer, Place
+from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.vitals import CURRENT, Behaviour
+from tests.fakes.container_logs import ContainerLogs
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.kube_recorders import eventually
+from tests.fakes.node_services import TLS_GOODBYE_SECONDS, Kubelet, MetricsServer
+
+pytestmark = [
+    pytest.mark.slow,
+    # The first test waits for etcd and the API server to come up.
+    pytest.mark.timeout(180),
+]
+
+AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
+POLICY = Policy(stale_after=4.0)
+FAILED = "ERROR task failed"
+
+
+class Observed:
+    """A store that everything real fills: discovery, scraping, memory and logs."""
+
+    def __init__(self, namespace: str, kubeconfig: Path) -> None:
+        self.namespace = namespace
+        self.kubeconfig = kubeconfig
+        self.store = SnapshotStore(POLICY, monotonic=time.monotonic, wall=time.time)
+
+    def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
+        """Nobody counts scrapes here."""
+
+    async def run(self) -> None:
+        """Run all parts until cancelled."""
+        kubernetes = KubernetesSettings(namespaces=(self.namespace,))
+        logs = PodLogsSettings(enabled=True, failure_pattern="task failed", every_replica=True)
+        pace = FollowingPace(backoff_first=0.1, backoff_longest=0.5, look=0.1)
+        scrape = ScrapeSettings(interval=0.3, timeout=0.3)
+        environ = {"KUBECONFIG": str(self.kubeconfig)}
+        async with (
+            await KubeClient.connect(environ) as kube,
+            await KubeClient.connect(environ) as streams,
+            PageClient(scrape) as pages,
+            asyncio.TaskGroup() as group,
+        ):
+            discovery = PodDiscovery(kubernetes, kube, self.store, on_restart=lambda reason: None)
+            sampling = SamplingPace(interval=0.2, longest_pause=0.5)
+            parts = (
+                discovery.run(),
+                PodMemory(kubernetes, kube, self.store, pace=sampling).run(),
+                PodLogs(logs, streams, self.store, NoLeader(), pace=pace).run(),
+                Poller(scrape, self.store, pages, self, monotonic=time.monotonic, phases=Random(1)).run(),  # noqa: S311
+            )
+            for part in parts:
+                group.create_task(part)
+
+    @property
+    def restarts(self) -> int | None:
+        """The fleet's restarts; None while there is no fleet."""
+        fleets = self.store.fleets()
+        return fleets[0].restarts if fleets else None
+
+    def agent(self, pod: str = "agent-1") -> Agent | None:
+        """Return an agent as it is judged now; None while it is not there."""
+        agents = [agent for fleet in self.store.fleets() for agent in fleet.agents]
+        return next((agent for agent in agents if agent.snapshot.target.pod == pod), None)
+
+    def facts(self, pod: str = "agent-1") -> PodFacts:
+        """Return what Kubernetes says of an agent's pod."""
+        agent = self.agent(pod)
+        facts = agent.snapshot.target.facts if agent is not None else None
+        return facts if facts is not None else PodFacts()
+
+    def memory(self, pod: str = "agent-1") -> float | None:
+        """Return an agent's memory in use."""
+        agent = self.agent(pod)
+        return agent.memory_working_set_bytes if agent is not None else None
+
+    def failures(self, pod: str = "agent-1") -> int | None:
+        """Return an agent's failed tasks."""
+        agent = self.agent(pod)
+        return agent.snapshot.task_failures if agent is not None else None
+
+    def why(self, pod: str = "agent-1") -> str:
+        """Return why an agent is in its state, with the state."""
+        agent = self.agent(pod)
+        if agent is None:
+            return "gone"
+        return f"{agent.state}: {explain(agent, self.store.now(), self.store.wall_now())}"
+
+    async def says(self, *parts: str, pod: str = "agent-1") -> None:
+        """Wait until an agent's reason has all of these parts."""
+        try:
+            await eventually(lambda: all(part in self.why(pod) for part in parts), 20)
+        except AssertionError:
+            pytest.fail(f"it says {self.why(pod)!r}, not {parts}")
+
+
+class NoLeader:
+    """Never this one: what follows logs here was told to do so on every replica."""
+
+    def is_leader(self) -> bool:
+        return False
+
+
+@pytest.fixture
+async def observe() -> AsyncIterator[Callable[[str, Path], Observed]]:
+    """Start to observe a namespace."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(namespace: str, kubeconfig: Path) -> Observed:
+        observed = Observed(namespace, kubeconfig)
+        tasks.append(asyncio.create_task(observed.run(), name="observation"))
+        return observed
+
+    yield start
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    await asyncio.sleep(TLS_GOODBYE_SECONDS)
+
+
+@pytest.fixture
+async def kubelet(control_plane: ControlPlane, admin: Admin) -> AsyncIterator[Kubelet]:
+    async with Kubelet().running(control_plane, admin) as node:
+        yield node
+
+
+def when(ago: float = 0.0) -> str:
+    """Write a time as Kubernetes does."""
+    return datetime.fromtimestamp(time.time() - ago, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def line(text: str = FAILED) -> tuple[int, str]:
+    return (time.time_ns(), text)
+
+
+def container(state: dict[str, Any], *, restarts: int = 0, last: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Make the status of the agent's container."""
+    made = {"name": "agent", "image": "agent:1", "imageID": "", "ready": "running" in state, "restartCount": restarts}
+    return {"containerStatuses": [{**made, "state": state, "lastState": last or {}}]}
+
+
+def oom_killed(ago: float) -> dict[str, Any]:
+    ended = {"reason": "OOMKilled", "exitCode": 137, "startedAt": when(ago + 60), "finishedAt": when(ago)}
+    return {"terminated": ended}
+
+
+def agent_at(address: str) -> tuple[SimulatedAgent, AgentServer]:
+    """Make an agent that listens at an address, with 12 tasks."""
+    agent = SimulatedAgent(0, "prod", "agent-1", CURRENT, 0.0, Phase.RUNNING, limited=12)
+    return agent, AgentServer(agent, Place(address), time.monotonic)
+
+
+@dataclass(slots=True)
+class Life:
+    """A pod, and the hands of everybody who has a part in its life."""
+
+    observed: Observed
+    admin: Admin
+    namespace: str
+    address: str
+    log: ContainerLogs
+    metrics: MetricsServer
+    agent: SimulatedAgent
+    server: AgentServer
+
+    async def report(self, status: dict[str, Any], **pod: Any) -> None:
+        """Write the pod's status."""
+        await self.admin.set_status(self.namespace, "agent-1", {**status, **pod})
+
+    async def listen(self) -> None:
+        """Let the agent answer."""
+        self.agent.behaviour = Behaviour.ANSWERING
+        await self.server.follow()
+
+    def measure(self, memory: str) -> None:
+        """Let the container use so much memory from now on."""
+        self.metrics.used[self.namespace, "agent-1"] = memory
+        self.metrics.taken = None
+
+    async def come_up(self) -> None:
+        """Create it, schedule it, start its container, answer, work, fail tasks, fill its memory."""
+        observed = self.observed
+        await self.admin.create_pod(self.namespace, "agent-1", labels=AGENT, memory_limit="4Gi")
+        await observed.says("starting: the pod has no IP address yet")
+        facts = observed.facts()
+        assert (facts.node, facts.image, facts.restarts) == ("node-1", "agent:1", None)
+        assert facts.memory_limit_bytes == 4 * 1024**3
+        assert facts.created_time == pytest.approx(time.time(), abs=30)
+        await self.report(container({"waiting": {"reason": "ContainerCreating"}}), phase="Pending")
+        await observed.says("starting: waiting: ContainerCreating")
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": when()}
+        running = {"phase": "Running", "podIP": self.address, "podIPs": [{"ip": self.address}], "conditions": [ready]}
+        await self.report(container({"running": {"startedAt": when(1)}}), **running)
+        refused = f"connection refused on {self.address}:9464 and :8080"
+        await observed.says("starting: Ready for ", f" s and was never scraped: {refused}")
+        self.measure("3Gi")
+        await self.listen()
+        await observed.says("serving: serving 12 tasks")
+        await eventually(lambda: (observed.memory(), observed.failures()) == (3 * 1024**3, 0))
+        self.log.write(line(), line("INFO all is well"), line())
+        await eventually(lambda: observed.failures() == 2)
+        self.measure("4000Mi")
+        await observed.says("serving 12 tasks, memory at 98% of its limit")
+
+    async def die_of_its_memory(self) -> None:
+        """Let the kernel kill it: its last words are on the stream, and its memory is nobody's any more."""
+        observed = self.observed
+        self.metrics.taken = datetime.now(UTC)
+        self.log.write(line())
+        self.log.end()
+        await self.server.close()
+        await self.report(container(oom_killed(0)))
+        await eventually(lambda: observed.memory() is None and observed.failures() == 3)
+        assert observed.restarts == 0
+        backoff = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}
+        await self.report(container(backoff, restarts=1, last=oom_killed(180)))
+        await observed.says("unreachable: waiting: CrashLoopBackOff, last exit OOMKilled 3 min ago")
+        assert observed.facts().crash_looping
+        await eventually(lambda: observed.restarts == 1)
+
+    async def come_back(self) -> None:
+        """Start another container, which is not measured at first: the old measurement is not taken for its own."""
+        observed = self.observed
+        self.log.restart()
+        await self.report(container({"running": {"startedAt": when(-1)}}, restarts=2, last=oom_killed(180)))
+        await self.listen()
+        await observed.says("serving: serving 12 tasks")
+        await eventually(lambda: (observed.restarts, observed.facts().restarts) == (2, 2))
+        assert observed.memory() is None
+        self.metrics.taken = None
+        await eventually(lambda: observed.memory() == 4000 * 1024**2)
+        self.log.write(line())
+        await eventually(lambda: observed.failures() == 4)
+        assert observed.facts().last_terminated_reason == "OOMKilled"
+
+    async def drain_and_go(self) -> None:
+        """Delete it: it works on for as long as it is given, and is read on; then nothing of it is left."""
+        observed = self.observed
+        await self.admin.delete_pod(self.namespace, "agent-1")
+        await observed.says("draining: draining since ", " UTC, 12 tasks left")
+        assert observed.facts().draining_time == pytest.approx(time.time(), abs=30)
+        self.log.write(line())
+        await eventually(lambda: observed.failures() == 5)
+        await self.server.close()
+        await self.admin.delete_pod(self.namespace, "agent-1", grace_seconds=0)
+        await observed.says("gone")
+        await eventually(lambda: not self.log.open_streams)
+
+
+async def test_whole_life(
+    control_plane: ControlPlane, admin: Admin, namespace: str, observe: Callable[..., Observed], kubelet: Kubelet
+) -> None:
+    """Created, running, killed for its memory, crash looping, up again, drained for hours, gone, replaced."""
+    address = f"127.31.{int(namespace.rpartition('-')[2]) % 250}.1"
+    metrics = MetricsServer()
+    async with metrics.running(control_plane, admin, namespace):
+        observed = observe(namespace, control_plane.kubeconfig)
+        log = kubelet.log(namespace, "agent-1")
+        life = Life(observed, admin, namespace, address, log, metrics, *agent_at(address))
+        await life.come_up()
+        await life.die_of_its_memory()
+        await life.come_back()
+        await life.drain_and_go()
+        await admin.create_pod(namespace, "agent-1", labels=AGENT)
+        await observed.says("starting: the pod has no IP address yet")
+        assert (observed.memory(), observed.failures()) == (None, None), "its name is all it has of the other"
+        assert (observed.facts().restarts, observed.facts().last_terminated_reason) == (None, None)
+        assert observed.restarts == 2, "the fleet's count outlives the pod"
+
+
+async def test_image_that_cannot_be_pulled_and_pod_without_a_node(
+    control_plane: ControlPlane, admin: Admin, namespace: str, observe: Callable[..., Observed]
+) -> None:
+    """Kubernetes' own word for what is wrong is the reason."""
+    observed = observe(namespace, control_plane.kubeconfig)
+    await admin.create_pod(namespace, "agent-1", labels=AGENT)
+    pulling = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
+    await admin.set_status(namespace, "agent-1", {"phase": "Pending", "podIP": "127.31.0.9", **container(pulling)})
+    await observed.says("starting: waiting: ImagePullBackOff")
+    await admin.create_pod(namespace, "agent-2", labels=AGENT)
+    nowhere = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes available"}
+    await admin.set_status(namespace, "agent-2", {"phase": "Pending", "conditions": [nowhere]})
+    await observed.says("starting: waiting: Unschedulable", pod="agent-2")
+
+
+async def test_agent_that_stops_answering_says_for_how_long_and_why(
+    control_plane: ControlPlane, admin: Admin, namespace: str, observe: Callable[..., Observed]
+) -> None:
+    """Both ports that were tried are named."""
+    address = f"127.32.{int(namespace.rpartition('-')[2]) % 250}.1"
+    observed = observe(namespace, control_plane.kubeconfig)
+    await admin.create_pod(namespace, "agent-1", labels=AGENT)
+    await admin.run_pod(namespace, "agent-1", address)
+    agent, server = agent_at(address)
+    agent.behaviour = Behaviour.ANSWERING
+    await server.follow()
+    await observed.says("serving: serving 12 tasks")
+    await server.close()
+    await observed.says("unreachable: not scraped for ", f" s: connection refused on {address}:9464 and :8080")
+
+
+async def test_metrics_server_that_comes_goes_and_refuses(
+    control_plane: ControlPlane, admin: Admin, namespace: str, observe: Callable[..., Observed]
+) -> None:
+    """Each change is said once; what was measured counts as long as its window allows."""
+    await admin.create_pod(namespace, "agent-1", labels=AGENT)
+    await admin.run_pod(namespace, "agent-1", "127.31.0.8")
+    metrics = MetricsServer()
+    metrics.used[namespace, "agent-1"] = "1Gi"
+    with capture_logs() as said:
+
+        def events() -> list[str]:
+            return [line["event"] for line in said if "memory" in line["event"]]
+
+        observed = observe(namespace, control_plane.kubeconfig)
+        await eventually(lambda: events() == ["memory in use is not known: the cluster has no metrics API"])
+        async with metrics.running(control_plane, admin, namespace):
+            # Until the API server has found it, it may say 503.
+            await eventually(lambda: observed.memory() == 1024**3, 60)
+            await eventually(lambda: events()[-1] == "memory in use is known again")
+            assert set(metrics.selectors) == {"app.kubernetes.io/name=matillion-runner"}
+            before = len(events())
+            metrics.refusing = True
+            await eventually(lambda: len(events()) == before + 1)
+            refused = [line for line in said if line["event"] == "memory in use cannot be asked for"][-1]
+            assert 'apiGroups: ["metrics.k8s.io"], resources: ["pods"], verbs: ["list"]' in refused["fix"]
+            metrics.refusing = False
+            metrics.taken = datetime.fromtimestamp(time.time() - 89.0, UTC)
+            await eventually(lambda: events()[-1] == "memory in use is known again")
+            assert observed.memory() == 1024**3
+            await eventually(lambda: observed.memory() is None)
+        await eventually(lambda: events()[-1] == "memory in use is not known: the cluster has no metrics API", 60)
+
+
+async def test_permissions_are_named_until_they_are_granted(
+    control_plane: ControlPlane, admin: Admin, namespace: str, observe: Callable[..., Observed], kubelet: Kubelet
+) -> None:
+    """A service account that may only see pods learns of the two rules it lacks; given them, all is known."""
+    await admin.create_pod(namespace, "agent-1", labels=AGENT)
+    await admin.run_pod(namespace, "agent-1", "127.31.0.7")
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(
+        namespace, "exporter", "pods", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
+    )
+    kubeconfig = control_plane.kubeconfig_for_token(f"health-{namespace}", token)
+    metrics = MetricsServer()
+    metrics.used[namespace, "agent-1"] = "1Gi"
+    async with metrics.running(control_plane, admin, namespace):
+        with capture_logs() as said:
+            observed = observe(namespace, kubeconfig)
+            await eventually(lambda: {line["event"] for line in said if "fix" in line} >= {
+                "memory in use cannot be asked for", "agents' logs may not be read"
+            }, 60)  # fmt: skip
+            await asyncio.sleep(1.0)
+        fixes = [line["fix"] for line in said if line["event"] in {
+            "memory in use cannot be asked for", "agents' logs may not be read"
+        }]  # fmt: skip
+        assert sorted('resources: ["pods/log"], verbs: ["get"]' in fix for fix in fixes) == [False, True]
+        assert sorted('["metrics.k8s.io"], resources: ["pods"], verbs: ["list"]' in fix for fix in fixes) == [
+            False,
+            True,
+        ]
+        assert (observed.memory(), observed.failures()) == (None, None)
+        rules = [
+            {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["list"]},
+            {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+        ]
+        await admin.grant(namespace, "exporter", "health", rules)
+        await eventually(lambda: (observed.memory(), observed.failures()) == (1024**3, 0), 60)
+
+
+async def test_log_through_the_api_server_is_read_on_after_cuts_and_restarts(
+    control_plane: ControlPlane, admin: Admin, namespace: str, observe: Callable[..., Observed], kubelet: Kubelet
+) -> None:
+    """The API server asks the kubelet from a whole second on, and passes its stream and its end on."""
+    log = kubelet.log(namespace, "agent-1")
+    log.write((time.time_ns() - 3600 * 10**9, FAILED))
+    await admin.create_pod(namespace, "agent-1", labels=AGENT)
+    await admin.run_pod(namespace, "agent-1", "127.31.0.6", ready_time=when(7200))
+    observed = observe(namespace, control_plane.kubeconfig)
+    await eventually(lambda: observed.failures() == 0)
+    expected = 0
+    for _ in range(6):
+        log.write(line(), line())
+        expected += 2
+        await eventually(lambda: observed.failures() == expected)  # noqa: B023 - waited for within the round
+        log.cut()
+        log.write(line())
+        expected += 1
+    await eventually(lambda: observed.failures() == expected)
+    assert all(query["sinceTime"].endswith("Z") and "." not in query["sinceTime"] for query in log.requests)
+    log.write(line())
+    log.restart()
+    log.cut()
+    log.write(line())
+    alive = {"running": {"startedAt": when()}}
+    await admin.set_status(namespace, "agent-1", container(alive, restarts=1, last=oom_killed(1)))
+    await eventually(lambda: observed.failures() == expected + 2)
+    await asyncio.sleep(0.5)
+    assert observed.failures() == expected + 2
+    assert AgentState.UNREACHABLE in observed.why(), "an agent that cannot be scraped has its log read all the same"
