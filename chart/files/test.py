@@ -40,7 +40,8 @@ while True:
         status, text = 0, f"{error}"
     if status == 200:
         break
-    if time.monotonic() > deadline:
+    # 503 is "not yet", and 0 is no answer at all; nothing else gets better by waiting.
+    if status not in (0, 503) or time.monotonic() > deadline:
         sys.exit(f"{url}/readyz: {status} {text.strip()}: the exporter is not ready; its log says what it waits for")
     time.sleep(1)
 print("/readyz: 200")

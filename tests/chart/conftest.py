@@ -1,11 +1,13 @@
 """The chart's tests: the real helm and kubectl, and what the chart renders."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.chart.rendering import Chart
-from tests.fakes.helm import MissingError, Tool, programs
+from tests.fakes.helm import ROOT, MissingError, Tool, programs
+from tests.fakes.image import Image, NoContainersError, built
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,20 @@ def kubectl(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Tool:
 @pytest.fixture(scope="session")
 def chart(helm: Tool) -> Chart:
     return Chart(helm)
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """Give the image that the Dockerfile makes."""
+    try:
+        return built(ROOT)
+    except NoContainersError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def pod_folder(image: Image) -> Path:
+    """Give a folder for a pod's volumes, which the pod's user can reach."""
+    folder = Path(tempfile.mkdtemp(prefix="pod-", dir=image.layer.parent))
+    folder.chmod(0o755)
+    return folder

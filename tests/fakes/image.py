@@ -5,6 +5,7 @@ Python; everything else is done as the Dockerfile says. Only the instructions th
 kernel with overlayfs. Nothing of the project under test is used here.
 """
 
+import atexit
 import functools
 import json
 import os
@@ -253,12 +254,9 @@ def built(context: Path) -> Image:
     require_containers()
     # On another filesystem than the base's, which must not hold the layers that are laid over it.
     folder = Path(tempfile.mkdtemp(prefix="fleet-exporter-image-", dir=MEMORY))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Builder(context, folder).build()
-
-
-def discard(image: Image) -> None:
-    """Remove what a build left on the disk."""
-    shutil.rmtree(image.layer.parent, ignore_errors=True)
 
 
 def require_containers() -> None:
