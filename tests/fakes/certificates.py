@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -52,15 +53,16 @@ class Authority:
         until: datetime.timedelta = _LIFETIME,
         server: bool = True,
         client: bool = True,
+        hosts: Sequence[str] = (),
     ) -> None:
-        """Write a certificate for `name`, good for 127.0.0.1, and its key.
+        """Write a certificate for `name`, good for 127.0.0.1, `localhost` and `hosts`, and its key.
 
         It ends in the time `until`, or has ended; it is one for a server, for a client, or for both.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName(
-            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, ("localhost", *hosts))]
         )
         usages = [x509.ExtendedKeyUsageOID.CLIENT_AUTH] if client else []
         usages += [x509.ExtendedKeyUsageOID.SERVER_AUTH] if server else []

@@ -1,0 +1,70 @@
+"""The real controllers of a cluster: Deployments, ReplicaSets and the Horizontal Pod Autoscaler, sped up.
+
+The binary is looked for beside those of the control plane.
+"""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.fakes.control_plane import Admin, ControlPlane, free_ports
+
+PROGRAM = "kube-controller-manager"
+
+
+def available(plane: ControlPlane) -> bool:
+    """Return whether the binary is there."""
+    return (plane.binaries / PROGRAM).exists()
+
+
+@asynccontextmanager
+async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
+    """Run the controllers, each as the service account it has in a cluster; the autoscaler looks every second."""
+    (port,) = free_ports(1)
+    flags = [
+        f"--kubeconfig={plane.kubeconfig}",
+        f"--secure-port={port}",
+        "--port=0",
+        "--bind-address=127.0.0.1",
+        f"--cert-dir={plane.folder}",
+        f"--service-account-private-key-file={plane.folder / 'service-account.key'}",
+        f"--root-ca-file={plane.ca.certificate_file}",
+        "--use-service-account-credentials=true",
+        "--leader-elect=false",
+        "--controllers=deployment,replicaset,horizontalpodautoscaling,serviceaccount,serviceaccount-token",
+        "--horizontal-pod-autoscaler-sync-period=1s",
+        "--horizontal-pod-autoscaler-downscale-stabilization=1s",
+    ]
+    with (plane.folder / f"{PROGRAM}.log").open("ab") as log:
+        process = subprocess.Popen([plane.binaries / PROGRAM, *flags], stdout=log, stderr=log)  # noqa: ASYNC220
+    try:
+        yield
+        assert process.poll() is None, (plane.folder / f"{PROGRAM}.log").read_text(errors="replace")[-4000:]
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait)
+
+
+async def create_deployment(admin: Admin, namespace: str, name: str, replicas: int, labels: dict[str, str]) -> None:
+    """Make a Deployment of agents that drain for 12 hours."""
+    container = {
+        "name": "agent",
+        "image": "agent:1",
+        "ports": [{"containerPort": 8080}, {"containerPort": 9464}],
+        "resources": {"limits": {"memory": "4Gi", "cpu": "1"}, "requests": {"memory": "4Gi", "cpu": "1"}},
+    }
+    pod = {"terminationGracePeriodSeconds": 43200, "containers": [container]}
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    await admin.call("POST", path, {"metadata": {"name": name}, "spec": spec})
+
+
+async def replicas(admin: Admin, namespace: str, name: str) -> int:
+    """Return the replicas a Deployment is asked to have."""
+    found = await admin.call("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+    return int(found["spec"]["replicas"])

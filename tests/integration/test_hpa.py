@@ -1,0 +1,186 @@
+"""A real Horizontal Pod Autoscaler scales a real Deployment by the external metrics API, through real RBAC."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.simulator.vitals import Behaviour
+from tests.fakes.aggregation_layer import Running, external_metrics, let_the_hpa_read, registered
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment, replicas
+from tests.fakes.kubelet import FakeKubelet
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+]
+
+LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
+SYNCS = 5.0
+"""Seconds in which the autoscaler, looking every second, would long have acted if it were going to."""
+
+
+@pytest.fixture
+async def running(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> AsyncIterator[Running]:
+    """Run controllers and API, with all they need."""
+    if not available(control_plane):
+        pytest.skip(f"KUBEBUILDER_ASSETS has no {PROGRAM}")
+    await let_the_hpa_read(admin, f"{namespace}-hpa-reads-external-metrics")
+    async with (
+        external_metrics(control_plane, admin, namespace, tmp_path) as api,
+        registered(admin, namespace, api),
+        controllers(control_plane),
+    ):
+        yield api
+
+
+class Scaled:
+    """A Deployment under an autoscaler, as a test looks at it."""
+
+    def __init__(self, admin: Admin, namespace: str, kubelet: FakeKubelet) -> None:
+        self._admin = admin
+        self._namespace = namespace
+        self.kubelet = kubelet
+
+    async def replicas(self) -> int:
+        """Return the replicas asked for."""
+        return await replicas(self._admin, self._namespace, "agents")
+
+    async def reaches(self, count: int, seconds: float = 60) -> None:
+        """Wait until so many are asked for and run, and no others serve."""
+
+        async def there() -> bool:
+            return await self.replicas() == count == len(self.kubelet.serving)
+
+        await until(there, seconds)
+
+    async def stays(self, count: int) -> None:
+        """Check that nothing changes for a number of looks."""
+        deadline = asyncio.get_running_loop().time() + SYNCS
+        while asyncio.get_running_loop().time() < deadline:
+            assert await self.replicas() == count
+            await asyncio.sleep(0.2)
+
+    async def condition(self, kind: str) -> dict[str, Any]:
+        """Return a condition of the autoscaler."""
+        path = f"/apis/autoscaling/v2beta2/namespaces/{self._namespace}/horizontalpodautoscalers/agents"
+        found = await self._admin.call("GET", path)
+        conditions = found.get("status", {}).get("conditions") or []
+        return next((entry for entry in conditions if entry["type"] == kind), {})
+
+    async def says(self, kind: str, status: str, reason: str) -> dict[str, Any]:
+        """Wait until the autoscaler says so of itself; return the condition."""
+
+        async def said() -> bool:
+            found = await self.condition(kind)
+            return (found.get("status"), found.get("reason")) == (status, reason)
+
+        await until(said, 30)
+        return await self.condition(kind)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 — what is waited for does not know that it is
+            await asyncio.sleep(0.2)
+
+
+def autoscaler(least: int, most: int) -> dict[str, Any]:
+    """Make the HPA of docs/scaling.md, without the minutes of patience that a test cannot wait for."""
+    metric = {
+        "metric": {
+            "name": "matillion_fleet_demand_tasks",
+            "selector": {"matchLabels": {"fleet": "prod"}},
+        },
+        "target": {"type": "AverageValue", "averageValue": "16"},
+    }
+    at_once = {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}]}
+    return {
+        "metadata": {"name": "agents"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "agents"},
+            "minReplicas": least,
+            "maxReplicas": most,
+            "metrics": [{"type": "External", "external": metric}],
+            "behavior": {"scaleUp": at_once, "scaleDown": at_once},
+        },
+    }
+
+
+@pytest.fixture
+async def scaled(running: Running, admin: Admin, namespace: str) -> AsyncIterator[Scaled]:
+    """Give two agents with 12 tasks each, and an autoscaler for 2 to 8 of them."""
+    await create_deployment(admin, namespace, "agents", 2, LABELS)
+    async with FakeKubelet(admin, namespace, tasks=12) as kubelet:
+        path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
+        await admin.call("POST", path, autoscaler(2, 8))
+        deployment = Scaled(admin, namespace, kubelet)
+        await deployment.reaches(2)
+        await deployment.says("ScalingActive", "True", "ValidMetricFound")
+        yield deployment
+
+
+async def test_the_fleet_follows_the_work_and_nothing_else(scaled: Scaled) -> None:
+    """Up with the work in one step, still while agents are out of sight, down when idle, blind to what drains."""
+    kubelet = scaled.kubelet
+    await scaled.stays(2)
+
+    # 2 × (20 running + 14 queued) = 68 tasks, at 16 an agent: 5 agents. The new ones take over what was queued.
+    kubelet.tasks = 0
+    for pod in kubelet.serving:
+        pod.agent.limited, pod.agent.queued = 20, 14
+    await scaled.reaches(5)
+    kubelet.set_tasks(14)
+    await scaled.stays(5)
+
+    # One is silent: what it had is held. Then all are: there is no figure any more, and the autoscaler says so.
+    await kubelet.behave(kubelet.serving[0], Behaviour.HUNG)
+    await scaled.stays(5)
+    for pod in kubelet.serving:
+        await kubelet.behave(pod, Behaviour.CLOSED)
+    condition = await scaled.says("ScalingActive", "False", "FailedGetExternalMetric")
+    assert "not to be trusted" in condition["message"]
+    await scaled.stays(5)
+
+    for pod in kubelet.serving:
+        await kubelet.behave(pod, Behaviour.ANSWERING)
+    await scaled.says("ScalingActive", "True", "ValidMetricFound")
+    await scaled.stays(5)
+
+    # The work is done but for one task an agent: down to the least. The deleted pods have tasks that take for ever.
+    kubelet.set_tasks(1)
+    await scaled.reaches(2)
+    assert len(kubelet.draining) == 3
+    for pod in kubelet.draining:
+        pod.agent.limited = 20
+    await scaled.stays(2)
+
+    # 40 tasks on the two that serve ask for three agents, however much the draining ones still have.
+    kubelet.tasks = 0
+    for pod in kubelet.serving:
+        pod.agent.limited = 20
+    await scaled.reaches(3)
+    await scaled.stays(3)
+    for pod in kubelet.draining:
+        await kubelet.evict(pod)
+    await scaled.stays(3)
+
+
+async def test_lost_agents_are_replaced_and_a_lost_api_changes_nothing(
+    scaled: Scaled, running: Running, admin: Admin, namespace: str
+) -> None:
+    """An agent that loses its connection is made up for by one more; without the API the autoscaler holds."""
+    kubelet = scaled.kubelet
+    kubelet.set_tasks(15)
+    await scaled.stays(2)
+    kubelet.tasks = 0
+    kubelet.serving[0].agent.connected = False
+    await scaled.reaches(3)
+    await scaled.stays(3)
+    await admin.call("DELETE", f"/api/v1/namespaces/{namespace}/services/{running.service}")
+    kubelet.set_tasks(0)
+    await scaled.says("ScalingActive", "False", "FailedGetExternalMetric")
+    await scaled.stays(3)
