@@ -8,6 +8,7 @@ from alerts.prometheus.recording import (
     FREE_SLOTS,
     QUEUED,
     TASK_FAILURES,
+    UTILIZATION,
     VERSIONS,
 )
 from alerts.prometheus.rules import Alert, Clock, Group, on
@@ -101,6 +102,8 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             predict_linear({ACTIVE}[{window}], {ahead}) > {on(FLEET)} {CAPACITY}
             and {on(FLEET)} predict_linear({FREE_SLOTS}[{window}], {ahead}) < 0
             and {on(FLEET)} {FREE_SLOTS} > 0
+            and {on(FLEET)} {UTILIZATION} > {settings.exhaustion_floor:g}
+            and {on(FLEET)} {ACTIVE} offset {clock(settings.exhaustion_history)}
             """,
             summary=f"{_FLEET[0].upper()}{_FLEET[1:]} will be full within {in_words}",
             description=f"""If work goes on growing as it does, {_FLEET} has {{{{ $value | humanize }}}} tasks in

@@ -7,6 +7,8 @@ AGENTS = "fleet:matillion_fleet_agents:max"
 CAPACITY = "fleet:matillion_fleet_capacity_tasks:max"
 ACTIVE = "fleet:matillion_fleet_tasks_active:max"
 QUEUED = "fleet:matillion_fleet_tasks_queued:max"
+DEMAND = "fleet:matillion_fleet_demand_tasks:max"
+DESIRED = "fleet:matillion_fleet_desired_agents:max"
 FREE_SLOTS = "fleet:matillion_fleet_free_slots:max"
 COVERAGE = "fleet:matillion_fleet_coverage_ratio:max"
 UTILIZATION = "fleet:matillion_fleet_utilization:ratio"
@@ -50,6 +52,8 @@ def _fleet(settings: Settings, clock: Clock) -> list[Recording]:
         Recording(CAPACITY, latest("capacity_tasks", FLEET)),
         Recording(ACTIVE, latest("tasks_active", FLEET)),
         Recording(QUEUED, latest("tasks_queued", FLEET)),
+        Recording(DEMAND, latest("demand_tasks", FLEET)),
+        Recording(DESIRED, latest("desired_agents", FLEET)),
         Recording(FREE_SLOTS, latest("free_slots", FLEET)),
         Recording(COVERAGE, latest("coverage_ratio", FLEET)),
         Recording(UTILIZATION, f"{ACTIVE} / ({CAPACITY} > 0)"),

@@ -42,6 +42,10 @@ class Settings:
     exhaustion_window: float = 30 * MINUTE
     exhaustion_horizon: float = 30 * MINUTE
     """Time enough for a person to raise the fleet's maximum and for nodes and agents to start."""
+    exhaustion_floor: float = 0.5
+    """Growth in a fleet that is not even half full is more likely a day that begins than slots that end."""
+    exhaustion_history: float = 15 * MINUTE
+    """A line through less than this is a line through noise."""
     exhaustion_for: float = 10 * MINUTE
 
     memory_pressure: float = 0.85
