@@ -4,6 +4,7 @@ The binary is looked for beside those of the control plane.
 """
 
 import asyncio
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,14 @@ def available(plane: ControlPlane) -> bool:
     return (plane.binaries / PROGRAM).exists()
 
 
+def version(plane: ControlPlane) -> tuple[int, int]:
+    """Return the controllers' version of Kubernetes, such as (1, 20)."""
+    said = subprocess.run([plane.binaries / PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+    numbers = re.search(r"v(\d+)\.(\d+)", said)
+    assert numbers, said
+    return int(numbers[1]), int(numbers[2])
+
+
 @asynccontextmanager
 async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
     """Run the controllers, each as the service account it has in a cluster; the autoscaler looks every second."""
@@ -25,7 +34,6 @@ async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
     flags = [
         f"--kubeconfig={plane.kubeconfig}",
         f"--secure-port={port}",
-        "--port=0",
         "--bind-address=127.0.0.1",
         f"--cert-dir={plane.folder}",
         f"--service-account-private-key-file={plane.folder / 'service-account.key'}",
@@ -36,6 +44,9 @@ async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
         "--horizontal-pod-autoscaler-sync-period=1s",
         "--horizontal-pod-autoscaler-downscale-stabilization=1s",
     ]
+    if version(plane) < (1, 24):
+        # Later versions have no port without TLS that could be turned off.
+        flags.append("--port=0")
     with (plane.folder / f"{PROGRAM}.log").open("ab") as log:
         process = subprocess.Popen([plane.binaries / PROGRAM, *flags], stdout=log, stderr=log)  # noqa: ASYNC220
     try:
