@@ -122,8 +122,6 @@ class AgentLog:
         self._failed = 0
         """Attempts that failed, one after the other."""
         self._withheld = True
-        self._restarts = _restarts_to_begin_with(target.facts, began)
-        """Restarts of the container when its log was last opened."""
 
     async def follow(self) -> None:
         """Follow the log until the agent is gone, or until cancelled; then nobody knows its count any more."""
@@ -137,13 +135,12 @@ class AgentLog:
         """Read from where the last stream ended to the end of the next; return why it ended, None for politely.
 
         What is there already is read first, since that answer has an end: an agent that is silent would keep us waiting
-        for the head of a stream, and whether its log may be read at all.
+        for the head of a stream, and for whether its log may be read at all. Before that come the last words of the
+        container before this one, which may have died since. The pod's status would say so too, but later.
         """
         began = asyncio.get_running_loop().time()
         try:
-            if facts.restarts is not None and facts.restarts > self._restarts:
-                await self._read_last_words(facts)
-                self._restarts = facts.restarts
+            await self._read_last_words(facts)
             await self._take(facts, self._pace.read)
             self._is_well()
             # Silence is no failure. If it came of a broken connection, the next attempt shows it.
@@ -210,13 +207,6 @@ class AgentLog:
         if self._failed > 1 and not self._withheld:
             self._withheld = True
             self._agents.task_failures_counted(self._uid, None)
-
-
-def _restarts_to_begin_with(facts: PodFacts | None, began: float) -> int:
-    """Return how many restarts lie before the time of interest: of a pod that is younger than that, none."""
-    if facts is None or facts.restarts is None:
-        return 0
-    return 0 if facts.created_time is not None and facts.created_time >= began else facts.restarts
 
 
 def _life(facts: PodFacts) -> tuple[int | None, float | None]:

@@ -356,7 +356,7 @@ async def test_metrics_server_that_comes_goes_and_refuses(
             refused = [line for line in said if line["event"] == "memory in use cannot be asked for"][-1]
             assert 'apiGroups: ["metrics.k8s.io"], resources: ["pods"], verbs: ["list"]' in refused["fix"]
             metrics.refusing = False
-            metrics.taken = datetime.fromtimestamp(time.time() - 89.0, UTC)
+            metrics.taken = datetime.fromtimestamp(time.time() - 86.0, UTC)
             await eventually(lambda: events()[-1] == "memory in use is known again")
             assert observed.memory() == 1024**3
             await eventually(lambda: observed.memory() is None)
