@@ -1,0 +1,253 @@
+"""Dashboard 2, "Matillion agents": every agent of a fleet, what it does and how it is."""
+
+from grafana_foundation_sdk.builders import dashboard, table
+
+from alerts.prometheus.recording import AGENT_HEAP, AGENT_MEMORY, AGENT_RESTARTS
+from alerts.prometheus.settings import Settings
+from dashboards.boards import AGENTS_UID, CLUSTER, FLEET, NAMESPACE, POD, board, link_to
+from dashboards.panels import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    YELLOW,
+    Column,
+    Placed,
+    Query,
+    Section,
+    graph,
+    listing,
+    spread,
+    timeline,
+)
+from dashboards.queries import BY_AGENT, OF_AGENT, STATE_NUMBERS, of_agents, recorded, state_number
+from exporter.fleet.catalogue import PREFIX
+from exporter.fleet.model import AgentState
+
+_SETTINGS = Settings()
+_POD = "{{pod}}"
+_COLOURS = {
+    AgentState.SERVING: GREEN,
+    AgentState.STARTING: BLUE,
+    AgentState.DRAINING: YELLOW,
+    AgentState.DISCONNECTED: RED,
+    AgentState.STOPPED: RED,
+    AgentState.UNREACHABLE: ORANGE,
+}
+_STATES = {number: (state.value, _COLOURS[state]) for state, number in STATE_NUMBERS.items()}
+_CONNECTED = {1: ("connected", GREEN), 0: ("disconnected", RED)}
+_SLOTS = ((None, GREEN), (16, YELLOW), (20, RED))
+_MEMORY = ((None, GREEN), (_SETTINGS.memory_pressure, ORANGE), (_SETTINGS.memory_critical, RED))
+
+
+def build() -> dashboard.Dashboard:
+    """Return the dashboard."""
+    return board(
+        AGENTS_UID,
+        "Matillion agents",
+        "Each agent of a fleet: state, tasks, memory, connection, restarts.",
+        (CLUSTER, NAMESPACE, FLEET, POD),
+        (
+            Section("Agents now", (Placed(_table(), 24, 10),)),
+            Section("Work", _work()),
+            Section("Memory", _memory()),
+            Section("Connection and life", _life()),
+        ),
+    )
+
+
+def _memory_of(kind: str) -> str:
+    """Return one kind of memory without the label that says which, so that it joins the other columns' rows."""
+    series = recorded(AGENT_MEMORY, f'memory="{kind}"', of=OF_AGENT)
+    return f"max by ({BY_AGENT}) ({series})"
+
+
+def _table() -> table.Panel:
+    return listing(
+        "Agents",
+        "Every chosen agent. A figure that is not known is empty: a queue with an old image, memory without "
+        "metrics-server. Read ago is the age of the last good reading.",
+        [
+            Query(of_agents("agent_info", also_by="version, node, endpoint")),
+            Query(state_number()),
+            Query(of_agents("agent_tasks_active")),
+            Query(of_agents("agent_tasks_queued")),
+            Query(_memory_of("container")),
+            Query(_memory_of("heap")),
+            Query(recorded(AGENT_RESTARTS, of=OF_AGENT)),
+            Query(f"time() - {of_agents('agent_last_scrape_timestamp_seconds')}"),
+        ],
+        (
+            Column("namespace", "Namespace"),
+            Column("fleet", "Fleet"),
+            Column("pod", "Pod"),
+            Column("Value #B", "State", names=_STATES),
+            Column("Value #C", "Tasks", limits=_SLOTS),
+            Column("Value #D", "Queue"),
+            Column("Value #E", "Memory", "percentunit", _MEMORY, decimals=0),
+            Column("Value #F", "Heap", "percentunit", _MEMORY, decimals=0),
+            Column("Value #G", "Restarts", limits=((None, GREEN), (1, ORANGE))),
+            Column("version", "Version"),
+            Column("endpoint", "Dialect"),
+            Column("node", "Node"),
+            Column("Value #H", "Read ago", "s", decimals=0),
+        ),
+        link=link_to(AGENTS_UID, "This agent alone", ("namespace", "Namespace"), ("fleet", "Fleet"), ("pod", "Pod")),
+    )
+
+
+def _work() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            timeline(
+                "State", "The state of each agent; exactly one at a time.", [Query(state_number(), _POD)], _STATES
+            ),
+            12,
+            10,
+        ),
+        Placed(
+            graph(
+                "Tasks per agent",
+                "Tasks each agent runs. Scaling aims at the first line; at the second an agent takes no more, but for "
+                "interactive tasks, which have no limit.",
+                [Query(of_agents("agent_tasks_active"), _POD)],
+                limits=_SLOTS,
+            ),
+            12,
+            10,
+        ),
+        Placed(
+            spread(
+                "How tasks are spread",
+                "How many agents run how many tasks. One bright band: the load is even.",
+                [Query(of_agents("agent_tasks_active"), _POD)],
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Queue per agent",
+                "Tasks that wait for a slot of the agent; agents with an old image do not say.",
+                [Query(of_agents("agent_tasks_queued"), _POD)],
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Failed tasks",
+                "Tasks that failed within 15 minutes, by the agent's log; only where pod_logs is enabled.",
+                [
+                    Query(
+                        f"max by ({BY_AGENT}) (increase({PREFIX}agent_task_failures_total{{{OF_AGENT}}}[15m]))",
+                        _POD,
+                    )
+                ],
+            ),
+            8,
+        ),
+    )
+
+
+def _memory() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            graph(
+                "Memory against its limit",
+                "The container's working set of its limit (needs metrics-server), and the heap of its maximum as a "
+                "garbage collection leaves it. The lines are where the alerts begin.",
+                [Query(recorded(AGENT_MEMORY, of=OF_AGENT), "{{pod}} {{memory}}")],
+                unit="percentunit",
+                limits=_MEMORY,
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Container memory",
+                "Working set, and the limit at which the kernel kills the container.",
+                [
+                    Query(of_agents("agent_memory_working_set_bytes"), _POD),
+                    Query(of_agents("agent_memory_limit_bytes"), "{{pod}} limit"),
+                ],
+                unit="bytes",
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Java heap",
+                "Heap in use of its maximum, with the saw tooth of garbage collection.",
+                [Query(recorded(AGENT_HEAP, of=OF_AGENT), _POD)],
+                unit="percentunit",
+            ),
+            8,
+        ),
+    )
+
+
+def _life() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            timeline(
+                "Connected to the control plane",
+                "What each agent says of its connection; very old images do not say.",
+                [Query(of_agents("agent_connected"), _POD)],
+                _CONNECTED,
+            ),
+            12,
+        ),
+        Placed(
+            graph(
+                "Restarts",
+                "Restarts of each agent's container in the life of its pod. A rollout restarts none: it makes pods.",
+                [Query(recorded(AGENT_RESTARTS, of=OF_AGENT), _POD)],
+            ),
+            6,
+        ),
+        Placed(
+            listing(
+                "Ended or waiting",
+                "Why containers ended last time, and why they do not run now; empty when none did.",
+                [
+                    Query(of_agents("agent_last_terminated", also_by="reason")),
+                    Query(of_agents("agent_waiting", also_by="reason")),
+                ],
+                (
+                    Column("pod", "Pod"),
+                    Column("reason", "Reason"),
+                    Column("Value #A", "Ended last", names={1: ("yes", ORANGE)}),
+                    Column("Value #B", "Waits now", names={1: ("yes", RED)}),
+                ),
+            ),
+            6,
+        ),
+        Placed(
+            graph(
+                "Open warehouse sessions",
+                "Sessions each agent holds open in data warehouses.",
+                [Query(of_agents("agent_sessions_open"), _POD)],
+            ),
+            6,
+        ),
+        Placed(
+            graph("Requests", "HTTP requests each agent handles.", [Query(of_agents("agent_requests_active"), _POD)]),
+            6,
+        ),
+        Placed(
+            graph(
+                "Busyness",
+                "The agent's own estimate of its load.",
+                [Query(of_agents("agent_busyness_score"), _POD)],
+            ),
+            6,
+        ),
+        Placed(
+            graph(
+                "Time to read an agent",
+                "How long the last scrape of each agent took. A rise is a garbage collection or a network in trouble.",
+                [Query(of_agents("agent_scrape_duration_seconds"), _POD)],
+                unit="s",
+            ),
+            6,
+        ),
+    )

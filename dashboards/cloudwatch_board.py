@@ -1,0 +1,227 @@
+"""Dashboard 5, "Matillion fleet and cluster": Prometheus' figures beside what CloudWatch has of fleet and nodes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from grafana_foundation_sdk.builders import cloudwatch, dashboard, timeseries
+from grafana_foundation_sdk.models.cloudwatch import CloudWatchQueryMode, MetricEditorMode, MetricQueryType
+from grafana_foundation_sdk.models.dashboard import VariableRefresh, VariableSort
+
+from alerts.prometheus.recording import ACTIVE, AGENT_RESTARTS, CAPACITY, COVERAGE, DEMAND, QUEUED
+from dashboards.boards import CLOUDWATCH, CLOUDWATCH_UID, CLUSTER, FLEET, NAMESPACE, board, data_source
+from dashboards.panels import Placed, Query, Section, graph
+from dashboards.queries import BY_FLEET, OF_FLEET, of_agents, recorded, total
+
+OURS = "Matillion/AgentFleet"
+CONTAINER_INSIGHTS = "ContainerInsights"
+FLEET_DIMENSIONS = {"ClusterName": "$eks_cluster", "Namespace": "$namespace", "Fleet": "$fleet"}
+"""Exactly the dimensions the exporter publishes with: CloudWatch finds a series by all of them."""
+_CLUSTER_DIMENSION = {"ClusterName": "$eks_cluster"}
+_POD_DIMENSIONS = {"ClusterName": "$eks_cluster", "Namespace": "$namespace", "PodName": "*"}
+_PERIOD = "60"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric to ask CloudWatch for."""
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    statistic: str
+    label: str
+
+
+def build() -> dashboard.Dashboard:
+    """Return the dashboard."""
+    return board(
+        CLOUDWATCH_UID,
+        "Matillion fleet and cluster (Prometheus and CloudWatch)",
+        "The fleet as Prometheus and CloudWatch have it, beside the nodes it runs on (Container Insights).",
+        (CLUSTER, NAMESPACE, FLEET),
+        (
+            Section("Tasks: Prometheus left, CloudWatch right", _tasks()),
+            Section("Nodes and pods", _nodes()),
+        ),
+        more=(
+            data_source("cloudwatch", "CloudWatch", "cloudwatch"),
+            _choice("region", "Region", "regions()"),
+            _choice("eks_cluster", "EKS cluster", f"dimension_values($region, {OURS}, CapacityTasks, ClusterName)"),
+        ),
+    )
+
+
+def _choice(name: str, label: str, query: str) -> dashboard.QueryVariable:
+    return (
+        dashboard.QueryVariable(name)
+        .label(label)
+        .datasource(CLOUDWATCH)
+        .query(query)
+        .refresh(VariableRefresh.ON_DASHBOARD_LOAD)
+        .sort(VariableSort.ALPHABETICAL_ASC)
+    )
+
+
+def _cloudwatch_graph(
+    title: str, description: str, metrics: Sequence[Metric], *, unit: str = "short", lines: str = ""
+) -> timeseries.Panel:
+    panel = graph(title, description, [], unit=unit).datasource(CLOUDWATCH)
+    for index, metric in enumerate(metrics):
+        query = (
+            cloudwatch.CloudWatchMetricsQuery()
+            .datasource(CLOUDWATCH)
+            .ref_id(chr(ord("A") + index))
+            .id(f"m{index}")
+            .query_mode(CloudWatchQueryMode.METRICS)
+            .metric_query_type(MetricQueryType.SEARCH)
+            .metric_editor_mode(MetricEditorMode.BUILDER)
+            .region("$region")
+            .namespace(metric.namespace)
+            .metric_name(metric.name)
+            .dimensions(dict(metric.dimensions))
+            .match_exact(True)
+            .statistic(metric.statistic)
+            .period(_PERIOD)
+            .label(metric.label + lines)
+        )
+        panel.with_target(query)
+    return panel
+
+
+def _ours(name: str, statistic: str, label: str) -> Metric:
+    return Metric(OURS, name, FLEET_DIMENSIONS, statistic, label)
+
+
+def _tasks() -> tuple[Placed, ...]:
+    tasks_of_agents = of_agents("agent_tasks_active", of=OF_FLEET)
+    of_fleet = " ${PROP('Dim.Fleet')}"
+    note = (
+        "Published once a minute by the leader. Choose the fleets above; a gap means that the figure was not trusted."
+    )
+    return (
+        Placed(
+            graph(
+                "Tasks (Prometheus)",
+                "Capacity, running and waiting tasks of the chosen fleets.",
+                [
+                    Query(total(CAPACITY), "capacity"),
+                    Query(total(ACTIVE), "running"),
+                    Query(total(QUEUED), "queued"),
+                ],
+            ),
+            12,
+        ),
+        Placed(
+            _cloudwatch_graph(
+                "Tasks (CloudWatch)",
+                note,
+                [
+                    _ours("CapacityTasks", "Maximum", "capacity"),
+                    _ours("ActiveTasks", "Maximum", "running"),
+                    _ours("QueuedTasks", "Maximum", "queued"),
+                ],
+                lines=of_fleet,
+            ),
+            12,
+        ),
+        Placed(
+            graph(
+                "Demand and coverage (Prometheus)",
+                "Demand in tasks, missing while it is withheld; coverage in percent.",
+                [Query(total(DEMAND), "demand"), Query(f"100 * min({recorded(COVERAGE)})", "least coverage, %")],
+            ),
+            12,
+        ),
+        Placed(
+            _cloudwatch_graph(
+                "Demand and coverage (CloudWatch)",
+                note,
+                [
+                    _ours("DemandTasks", "Maximum", "demand"),
+                    _ours("ScrapeCoveragePercent", "Minimum", "coverage, %"),
+                ],
+                lines=of_fleet,
+            ),
+            12,
+        ),
+        Placed(
+            graph(
+                "Tasks per agent (Prometheus)",
+                "The least and the most busy agent of each fleet.",
+                [
+                    Query(f"max by ({BY_FLEET}) ({tasks_of_agents})", "{{namespace}}/{{fleet}} most"),
+                    Query(f"min by ({BY_FLEET}) ({tasks_of_agents})", "{{namespace}}/{{fleet}} least"),
+                ],
+            ),
+            12,
+        ),
+        Placed(
+            _cloudwatch_graph(
+                "Tasks per agent (CloudWatch)",
+                "The distribution over the fleet's agents, from one metric.",
+                [
+                    _ours("AgentActiveTasks", "Maximum", "most"),
+                    _ours("AgentActiveTasks", "p90", "90 %"),
+                    _ours("AgentActiveTasks", "Minimum", "least"),
+                ],
+                lines=of_fleet,
+            ),
+            12,
+        ),
+    )
+
+
+def _nodes() -> tuple[Placed, ...]:
+    insights = "From Container Insights; empty where it is not enabled on the cluster."
+    restarts = recorded(AGENT_RESTARTS)
+    return (
+        Placed(
+            _cloudwatch_graph(
+                "CPU of the nodes",
+                insights,
+                [
+                    Metric(CONTAINER_INSIGHTS, "node_cpu_utilization", _CLUSTER_DIMENSION, "Average", "average"),
+                    Metric(CONTAINER_INSIGHTS, "node_cpu_utilization", _CLUSTER_DIMENSION, "Maximum", "busiest"),
+                ],
+                unit="percent",
+            ),
+            6,
+        ),
+        Placed(
+            _cloudwatch_graph(
+                "Memory of the nodes",
+                insights,
+                [
+                    Metric(CONTAINER_INSIGHTS, "node_memory_utilization", _CLUSTER_DIMENSION, "Average", "average"),
+                    Metric(CONTAINER_INSIGHTS, "node_memory_utilization", _CLUSTER_DIMENSION, "Maximum", "fullest"),
+                ],
+                unit="percent",
+            ),
+            6,
+        ),
+        Placed(
+            _cloudwatch_graph(
+                "Restarts of pods (CloudWatch)",
+                insights,
+                [
+                    Metric(
+                        CONTAINER_INSIGHTS,
+                        "pod_number_of_container_restarts",
+                        _POD_DIMENSIONS,
+                        "Maximum",
+                        "${PROP('Dim.PodName')}",
+                    ),
+                    _ours("AgentRestarts", "Sum", "agents of ${PROP('Dim.Fleet')}"),
+                ],
+            ),
+            6,
+        ),
+        Placed(
+            graph(
+                "Restarts of agents (Prometheus)",
+                "Restarts in the life of each agent's pod, for agents that had any.",
+                [Query(f"{restarts} > 0", "{{pod}}")],
+            ),
+            6,
+        ),
+    )

@@ -1,0 +1,249 @@
+"""Dashboard 4, "Matillion exporter": whether the exporter sees, keeps up and publishes."""
+
+from grafana_foundation_sdk.builders import dashboard
+
+from alerts.prometheus.recording import LEADERS, SYNC_AGE
+from alerts.prometheus.settings import Settings
+from dashboards.boards import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, board
+from dashboards.panels import GREEN, GREY, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
+from dashboards.queries import OF_EXPORTER, REPLICA, of_replicas, recorded
+from exporter.fleet.catalogue import EXPORTER_PREFIX
+
+_SETTINGS = Settings()
+_LEGEND = "{{instance}}"
+_OUTCOME = "{{instance}} {{outcome}}"
+_CODE = "{{instance}} {{code}}"
+_LEADING = {1: ("leader", GREEN), 0: ("stands by", GREY)}
+
+
+def build() -> dashboard.Dashboard:
+    """Return the dashboard."""
+    return board(
+        EXPORTER_UID,
+        "Matillion exporter",
+        "The exporter itself: what it reads, how fast, how current, and what it publishes.",
+        (CLUSTER, EXPORTER_NAMESPACE, JOB),
+        (
+            Section("Now", _now()),
+            Section("Reading agents", _reading()),
+            Section("Finding agents", _finding()),
+            Section("Publishing", _publishing()),
+            Section("The process", _process()),
+        ),
+    )
+
+
+def _now() -> tuple[Placed, ...]:
+    installation = f"{EXPORTER_PREFIX}build_info{{{OF_EXPORTER}}}"
+    return (
+        Placed(
+            figure(
+                "Replicas",
+                "Replicas of the exporter that Prometheus reads.",
+                [Query(f"count(max by ({REPLICA}) ({installation}))")],
+                limits=((None, RED), (1, GREEN)),
+            ),
+            4,
+            4,
+        ),
+        Placed(
+            figure(
+                "Version",
+                "Two during a rollout.",
+                [Query(of_replicas("build_info", also_by="version"), "{{version}}")],
+                text=True,
+            ),
+            4,
+            4,
+        ),
+        Placed(
+            figure(
+                "Leaders",
+                "Replicas that publish to CloudWatch: one. No figure without leader election.",
+                [Query(f"max({recorded(LEADERS, of=OF_EXPORTER)})")],
+                limits=((None, RED), (1, GREEN)),
+            ),
+            4,
+            4,
+        ),
+        Placed(
+            figure(
+                "Agents known", "Targets that discovery knows.", [Query(f"max({of_replicas('discovery_targets')})")]
+            ),
+            4,
+            4,
+        ),
+        Placed(
+            figure(
+                "Age of the list of agents",
+                "Since the oldest source of targets was last known to be current; above 2 minutes demand is withheld.",
+                [Query(f"max({recorded(SYNC_AGE, of=OF_EXPORTER)})")],
+                unit="s",
+                limits=((None, GREEN), (_SETTINGS.sync_age / 2, YELLOW), (_SETTINGS.sync_age, RED)),
+            ),
+            4,
+            4,
+        ),
+        Placed(
+            figure(
+                "CloudWatch, a month",
+                "Estimate of what the published metrics cost in a month. No figure unless CloudWatch is enabled.",
+                [Query(f"max({of_replicas('cloudwatch_estimated_monthly_cost_dollars')})")],
+                unit="currencyUSD",
+            ),
+            4,
+            4,
+        ),
+    )
+
+
+def _reading() -> tuple[Placed, ...]:
+    def latency(quantile: float) -> str:
+        rate = f"rate({EXPORTER_PREFIX}scrape_duration_seconds_bucket{{{OF_EXPORTER}}}[$__rate_interval])"
+        return f"histogram_quantile({quantile}, max by ({REPLICA}, le) ({rate}))"
+
+    return (
+        Placed(
+            graph(
+                "Scrapes by outcome",
+                "Scrapes of agents a second. Anything but ok is named by its kind.",
+                [Query(of_replicas("scrapes_total", also_by="outcome", rate=True), _OUTCOME)],
+                unit="reqps",
+            ),
+            12,
+        ),
+        Placed(
+            graph(
+                "Time of a scrape",
+                "Median and slowest 1 %, good or not.",
+                [Query(latency(0.5), "{{instance}} median"), Query(latency(0.99), "{{instance}} 99 %")],
+                unit="s",
+            ),
+            6,
+        ),
+        Placed(
+            graph(
+                "Lines that could not be read",
+                "Lines of agents' pages a second that made no sense; each cost only itself.",
+                [Query(of_replicas("rejected_lines_total", rate=True), _LEGEND)],
+            ),
+            6,
+        ),
+    )
+
+
+def _finding() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            graph(
+                "Age of the list of agents",
+                "Saw teeth of up to a minute are usual: an unchanged list is confirmed about once a minute.",
+                [Query(of_replicas("discovery_sync_age_seconds"), _LEGEND)],
+                unit="s",
+                limits=((None, GREEN), (_SETTINGS.sync_age, RED)),
+            ),
+            8,
+        ),
+        Placed(
+            graph("Agents known", "By replica; they should agree.", [Query(of_replicas("discovery_targets"), _LEGEND)]),
+            8,
+        ),
+        Placed(
+            graph(
+                "Watches that ended",
+                "Watches of the Kubernetes API that were taken up again, a second, by reason. Expired is ordinary.",
+                [Query(of_replicas("watch_restarts_total", also_by="reason", rate=True), "{{instance}} {{reason}}")],
+            ),
+            8,
+        ),
+    )
+
+
+def _publishing() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            timeline("Leader", "Who publishes.", [Query(of_replicas("leader"), _LEGEND)], _LEADING),
+            8,
+        ),
+        Placed(
+            graph(
+                "CloudWatch requests by outcome",
+                "Requests a second; only the leader sends. Empty unless CloudWatch is enabled.",
+                [Query(of_replicas("cloudwatch_requests_total", also_by="outcome", rate=True), _OUTCOME)],
+                unit="reqps",
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "CloudWatch data points by outcome",
+                "Data points a second. Rejected, expired and overflowed are lost.",
+                [Query(of_replicas("cloudwatch_datums_total", also_by="outcome", rate=True), _OUTCOME)],
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "CloudWatch spool",
+                "Data points that wait to be sent. They survive outages and restarts.",
+                [Query(of_replicas("cloudwatch_spool_datums"), _LEGEND)],
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Oldest data in the spool",
+                "The alert begins at the line, if nothing is accepted at the same time.",
+                [Query(of_replicas("cloudwatch_spool_oldest_age_seconds"), _LEGEND)],
+                unit="s",
+                limits=((None, GREEN), (_SETTINGS.cloudwatch_age, RED)),
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "External metrics requests by code",
+                "What the autoscaler asks for, a second. Empty unless external_metrics is enabled.",
+                [
+                    Query(
+                        of_replicas("external_metrics_requests_total", also_by="code", rate=True),
+                        "{{instance}} {{code}}",
+                    )
+                ],
+                unit="reqps",
+            ),
+            8,
+        ),
+    )
+
+
+def _process() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            graph(
+                "Event loop lag",
+                "The longest the event loop kept a timer waiting in the last minute. Above 0.05 s it is short of CPU.",
+                [Query(of_replicas("event_loop_lag_seconds"), _LEGEND)],
+                unit="s",
+                limits=((None, GREEN), (0.05, YELLOW), (1, RED)),
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "CPU",
+                "Cores in use.",
+                [Query(of_replicas("process_cpu_seconds_total", rate=True, prefix=""), _LEGEND)],
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Memory",
+                "Resident memory.",
+                [Query(of_replicas("process_resident_memory_bytes", prefix=""), _LEGEND)],
+                unit="bytes",
+            ),
+            8,
+        ),
+    )

@@ -1,0 +1,270 @@
+"""Dashboard 1, "Matillion fleet": how much a fleet can take, how much it has, and whether to believe it."""
+
+from grafana_foundation_sdk.builders import dashboard
+
+from alerts.prometheus.recording import (
+    ACTIVE,
+    AGENTS,
+    CAPACITY,
+    COVERAGE,
+    DEMAND,
+    DESIRED,
+    FREE_SLOTS,
+    QUEUED,
+    UTILIZATION,
+)
+from alerts.prometheus.settings import OUT_OF_WORK, Settings
+from dashboards.boards import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, board, link_to
+from dashboards.panels import GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
+from dashboards.queries import BY_FLEET, of_fleets, recorded, total
+
+_FULL = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
+_LEGEND = "{{namespace}}/{{fleet}}"
+_NOT_DRAINING = 'state!="draining"'
+_SERVING = 'state="serving"'
+_TRUST = {0: ("withheld", RED), 1: ("trusted", GREEN)}
+
+
+def build() -> dashboard.Dashboard:
+    """Return the dashboard."""
+    return board(
+        FLEET_UID,
+        "Matillion fleet",
+        "How much work the fleets can take, how much they have, and how much of that can be trusted.",
+        (CLUSTER, NAMESPACE, FLEET),
+        (
+            Section("Now", _now()),
+            Section("Work", _work()),
+            Section("Agents", _agents()),
+            Section("Fleets and alerts", _lists()),
+        ),
+    )
+
+
+def _now() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            figure(
+                "Utilisation",
+                "Running tasks of all task slots of the chosen fleets. Scaling aims at 80 % (16 of 20).",
+                [Query(f"{total(ACTIVE)} / ({total(CAPACITY)} > 0)")],
+                unit="percentunit",
+                limits=_FULL,
+                decimals=0,
+            ),
+            4,
+            4,
+        ),
+        Placed(
+            figure(
+                "Free slots",
+                "Tasks the serving agents could take on right now.",
+                [Query(total(FREE_SLOTS))],
+                limits=((None, RED), (1, YELLOW), (5, GREEN)),
+            ),
+            4,
+            4,
+        ),
+        Placed(
+            figure(
+                "Queued tasks",
+                "Tasks that wait for a slot, over the agents that report a queue. Agents with an old image do not: if "
+                "all are old, there is no figure.",
+                [Query(total(QUEUED))],
+                limits=((None, GREEN), (1, YELLOW), (20, RED)),
+            ),
+            4,
+            4,
+        ),
+        Placed(
+            figure(
+                "Agents that serve",
+                "Agents that answer, are connected and take work.",
+                [Query(total(AGENTS, _SERVING))],
+            ),
+            3,
+            4,
+        ),
+        Placed(
+            figure(
+                "Agents out of work",
+                "Agents that are disconnected, stopped or unreachable.",
+                [Query(total(AGENTS, f'state=~"{OUT_OF_WORK}|unreachable"'))],
+                limits=((None, GREEN), (1, RED)),
+            ),
+            3,
+            4,
+        ),
+        Placed(
+            figure(
+                "Least coverage",
+                "Of the agents that should answer, how many do, in the fleet where it is worst.",
+                [Query(f"min({recorded(COVERAGE)})")],
+                unit="percentunit",
+                limits=((None, RED), (Settings().coverage_low, YELLOW), (1, GREEN)),
+                decimals=0,
+            ),
+            3,
+            4,
+        ),
+        Placed(
+            figure(
+                "Alerts that fire",
+                "Alerts about the chosen fleets, their agents and the exporter. No figure while no rules are loaded.",
+                # Nothing firing is no series; that it is nought is known only where the rules are at work.
+                [Query(f"count({_firing()}) or 0 * {total(CAPACITY)}")],
+                limits=((None, GREEN), (1, RED)),
+            ),
+            3,
+            4,
+        ),
+    )
+
+
+def _firing() -> str:
+    firing = 'alertname=~"Matillion.*", alertstate="firing", cluster=~"$cluster"'
+    # Alerts about the exporter have no fleet, and the namespace of theirs is the exporter's.
+    return (
+        "max by (alertname, severity, namespace, fleet, pod) "
+        f'(ALERTS{{{firing}, namespace=~"$namespace", fleet=~"$fleet"}} or ALERTS{{{firing}, fleet=""}})'
+    )
+
+
+def _work() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            graph(
+                "Tasks and capacity",
+                "Running and waiting tasks of the chosen fleets against the slots of their serving agents. Tasks on "
+                "agents that drain need no slot here any more.",
+                [
+                    Query(total(CAPACITY), "capacity"),
+                    Query(total(ACTIVE), "running"),
+                    Query(total(QUEUED), "queued"),
+                    Query(f"sum({of_fleets('tasks_draining')})", "on draining agents"),
+                ],
+            ),
+            12,
+            9,
+        ),
+        Placed(
+            graph(
+                "Demand, desired and actual agents",
+                "Desired: the agents it takes to hold the demand at the target load; missing while the demand is "
+                "withheld. Actual: all agents but those that drain, as a Deployment counts its replicas.",
+                [
+                    Query(total(DESIRED), "desired"),
+                    Query(total(AGENTS, _NOT_DRAINING), "actual"),
+                    Query(total(AGENTS, _SERVING), "serving"),
+                ],
+            ),
+            12,
+            9,
+        ),
+        Placed(
+            graph(
+                "What demand is made of",
+                "Held: work that unreachable agents are taken to have. Replacement: room asked for in place of agents "
+                "that are stopped, disconnected or crash looping. The rest runs or waits.",
+                [
+                    Query(total(DEMAND), "demand"),
+                    Query(f"sum({of_fleets('held_tasks')})", "held"),
+                    Query(f"sum({of_fleets('replacement_tasks')})", "replacement"),
+                ],
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Utilisation by fleet",
+                "Running tasks of all task slots. Above 100 % where people run interactive tasks, which have no limit.",
+                [Query(recorded(UTILIZATION), _LEGEND)],
+                unit="percentunit",
+                limits=_FULL,
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Free slots by fleet",
+                "Tasks each fleet's serving agents could take on. At 0 new tasks wait, seen or not.",
+                [Query(recorded(FREE_SLOTS), _LEGEND)],
+            ),
+            8,
+        ),
+    )
+
+
+def _agents() -> tuple[Placed, ...]:
+    return (
+        Placed(
+            graph(
+                "Agents by state",
+                "Every agent is in exactly one state.",
+                [Query(f"sum by (state) ({recorded(AGENTS)}) > 0", "{{state}}")],
+                stacked=True,
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Agents without a free slot",
+                "Serving agents that run as many tasks as they have slots, by fleet.",
+                [Query(of_fleets("agents_saturated"), _LEGEND)],
+            ),
+            8,
+        ),
+        Placed(
+            graph(
+                "Coverage",
+                "Of the agents that should answer, how many do. Below the line the fleet's demand is withheld from "
+                "every scaler.",
+                [Query(recorded(COVERAGE), _LEGEND)],
+                unit="percentunit",
+                limits=((None, RED), (Settings().coverage_low, GREEN)),
+            ),
+            8,
+        ),
+    )
+
+
+def _lists() -> tuple[Placed, ...]:
+    fleets = listing(
+        "Fleets",
+        "The chosen fleets as they are now. A click on a fleet leads to its agents.",
+        [
+            Query(f"sum by ({BY_FLEET}) ({recorded(AGENTS, _SERVING)})"),
+            Query(recorded(ACTIVE)),
+            Query(recorded(CAPACITY)),
+            Query(recorded(QUEUED)),
+            Query(recorded(UTILIZATION)),
+            Query(recorded(DESIRED)),
+            Query(of_fleets("trusted")),
+        ],
+        (
+            Column("namespace", "Namespace"),
+            Column("fleet", "Fleet"),
+            Column("Value #A", "Serving"),
+            Column("Value #B", "Running"),
+            Column("Value #C", "Capacity"),
+            Column("Value #D", "Queued"),
+            Column("Value #E", "Utilisation", "percentunit", _FULL, decimals=0),
+            Column("Value #F", "Desired agents"),
+            Column("Value #G", "Demand", names=_TRUST),
+        ),
+        link=link_to(AGENTS_UID, "Agents of the fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),
+    )
+    alerts = listing(
+        "Alerts that fire",
+        "Empty when all is well, and also while the alerting rules are not loaded.",
+        [Query(_firing())],
+        (
+            Column("alertname", "Alert"),
+            Column("severity", "Severity"),
+            Column("namespace", "Namespace"),
+            Column("fleet", "Fleet"),
+            Column("pod", "Pod"),
+        ),
+        link=link_to(AGENTS_UID, "Agents of the fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),
+    )
+    return Placed(fleets, 14, 9), Placed(alerts, 10, 9)

@@ -1,0 +1,331 @@
+"""The house style: how panels look, what they say when there is nothing to show, and how they are laid out.
+
+Knows Grafana's builders and none of the metrics.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from grafana_foundation_sdk.builders import (
+    common,
+    dashboard,
+    heatmap,
+    prometheus,
+    stat,
+    statetimeline,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.common import (
+    BigValueColorMode,
+    BigValueGraphMode,
+    BigValueTextMode,
+    GraphDrawStyle,
+    GraphTresholdsStyleMode,
+    LegendDisplayMode,
+    LegendPlacement,
+    LineInterpolation,
+    ScaleDistribution,
+    StackingMode,
+    TooltipDisplayMode,
+    VisibilityMode,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DataSourceRef,
+    DataTransformerConfig,
+    DynamicConfigValue,
+    FieldColorModeId,
+    GridPos,
+    RowPanel,
+    Threshold,
+    ThresholdsConfig,
+    ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
+)
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${datasource}")
+NO_DATA = "no data"
+"""Unknown is not zero: an empty panel says so, and its description says what could be missing."""
+
+GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#808080"
+WIDTH = 24
+
+Steps = Sequence[tuple[float | None, str]]
+"""From which value on which colour; the first has no value."""
+
+
+PanelBuilder = timeseries.Panel | stat.Panel | statetimeline.Panel | heatmap.Panel | table.Panel
+_Builder = TypeVar("_Builder", bound=PanelBuilder)
+
+Names = Mapping[int, tuple[str, str]]
+"""What a number means, and its colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A PromQL query and the name of its series."""
+
+    expr: str
+    legend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A panel and its size: columns of 24, rows of some 30 pixels."""
+
+    panel: PanelBuilder
+    width: int
+    height: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled part of a dashboard; its panels flow from left to right."""
+
+    title: str
+    panels: Sequence[Placed]
+
+
+def lay_out(board: dashboard.Dashboard, sections: Sequence[Section]) -> None:
+    """Add the sections to the dashboard, below each other."""
+    y = number = 0
+    for section in sections:
+        number += 1
+        board.with_row(_Row(RowPanel(title=section.title, id_val=number, grid_pos=GridPos(h=1, w=WIDTH, x=0, y=y))))
+        y += 1
+        x = row_height = 0
+        for placed in section.panels:
+            if x + placed.width > WIDTH:
+                x, y, row_height = 0, y + row_height, 0
+            number += 1
+            placed.panel.id(number)
+            placed.panel.grid_pos(GridPos(h=placed.height, w=placed.width, x=x, y=y))
+            board.with_panel(placed.panel)
+            x, row_height = x + placed.width, max(row_height, placed.height)
+        y += row_height
+
+
+class _Row(Builder[RowPanel]):
+    """A row as it is: the SDK's own builder would place it by itself."""
+
+    def __init__(self, panel: RowPanel) -> None:
+        self.panel = panel
+
+    def build(self) -> RowPanel:
+        return self.panel
+
+
+def thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
+    """Return thresholds by value."""
+    colours = [Threshold(value=value, color=colour) for value, colour in steps]
+    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(colours)
+
+
+def graph(
+    title: str,
+    description: str,
+    queries: Sequence[Query],
+    *,
+    unit: str = "short",
+    limits: Steps = (),
+    stacked: bool = False,
+) -> timeseries.Panel:
+    """Return lines over time."""
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .description(description)
+        .datasource(PROMETHEUS)
+        .unit(unit)
+        .min(0)
+        .no_value(NO_DATA)
+        .draw_style(GraphDrawStyle.LINE)
+        .line_width(2 if not stacked else 1)
+        .fill_opacity(60 if stacked else 0)
+        .show_points(VisibilityMode.NEVER)
+        .line_interpolation(LineInterpolation.STEP_AFTER if stacked else LineInterpolation.LINEAR)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(LegendDisplayMode.LIST)
+            .placement(LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+    )
+    if stacked:
+        panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+    if limits:
+        panel.thresholds(thresholds(limits))
+        panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
+    return _asking(panel, queries)
+
+
+def figure(
+    title: str,
+    description: str,
+    queries: Sequence[Query],
+    *,
+    unit: str = "short",
+    limits: Steps = ((None, BLUE),),
+    decimals: int | None = None,
+    text: bool = False,
+) -> stat.Panel:
+    """Return the latest value in large type; with `text` the name of the series instead."""
+    panel = (
+        stat.Panel()
+        .title(title)
+        .description(description)
+        .datasource(PROMETHEUS)
+        .unit(unit)
+        .no_value(NO_DATA)
+        .thresholds(thresholds(limits))
+        .color_mode(BigValueColorMode.VALUE)
+        .graph_mode(BigValueGraphMode.NONE)
+        .text_mode(BigValueTextMode.NAME if text else BigValueTextMode.AUTO)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    )
+    if decimals is not None:
+        panel.decimals(decimals)
+    return _asking(panel, queries, instant=True)
+
+
+def timeline(title: str, description: str, queries: Sequence[Query], names: Names) -> statetimeline.Panel:
+    """Return states over time; `names` says what a number means and its colour."""
+    return _asking(
+        statetimeline.Panel()
+        .title(title)
+        .description(description)
+        .datasource(PROMETHEUS)
+        .no_value(NO_DATA)
+        .mappings([_mapping(names)])
+        .color_scheme(_by_thresholds())
+        .thresholds(thresholds([(None, GREY)]))
+        .merge_values(True)
+        .show_value(VisibilityMode.NEVER)
+        .row_height(0.8)
+        .fill_opacity(70)
+        .line_width(0)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(LegendDisplayMode.LIST)
+            .placement(LegendPlacement.BOTTOM)
+            .show_legend(True)
+        ),
+        queries,
+    )
+
+
+def spread(title: str, description: str, queries: Sequence[Query], *, unit: str = "short") -> heatmap.Panel:
+    """Return how many series lie where, over time."""
+    return _asking(
+        heatmap.Panel()
+        .title(title)
+        .description(description)
+        .datasource(PROMETHEUS)
+        .unit(unit)
+        .no_value(NO_DATA)
+        .calculate(True)
+        .scale_distribution(common.ScaleDistributionConfig().type(ScaleDistribution.LINEAR)),
+        queries,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: the field it is made of, its title, unit and colours."""
+
+    field: str
+    title: str
+    unit: str = "short"
+    limits: Steps = ()
+    names: Names | None = None
+    decimals: int | None = None
+
+
+def listing(
+    title: str,
+    description: str,
+    queries: Sequence[Query],
+    columns: Sequence[Column],
+    *,
+    link: dashboard.DashboardLink | None = None,
+) -> table.Panel:
+    """Return a table: the latest values of all queries, a row per set of labels. Fields without a column are hidden.
+
+    The field of a value is `Value #A` for the first query, `Value #B` for the second, and so on.
+    """
+    panel = (
+        table.Panel()
+        .title(title)
+        .description(description)
+        .datasource(PROMETHEUS)
+        .no_value(NO_DATA)
+        .show_header(True)
+        .with_transformation(DataTransformerConfig(id_val="merge", options={}))
+        .with_transformation(
+            DataTransformerConfig(
+                id_val="filterFieldsByName", options={"include": {"names": [column.field for column in columns]}}
+            )
+        )
+        .with_transformation(
+            DataTransformerConfig(
+                id_val="organize",
+                options={
+                    "indexByName": {column.field: index for index, column in enumerate(columns)},
+                    "renameByName": {column.field: column.title for column in columns},
+                },
+            )
+        )
+    )
+    for column in columns:
+        panel.override_by_name(column.title, _column_style(column))
+    if link is not None:
+        panel.data_links([link])
+    return _asking(panel, queries, instant=True, as_table=True)
+
+
+def _column_style(column: Column) -> list[DynamicConfigValue]:
+    style = [DynamicConfigValue(id_val="unit", value=column.unit)]
+    if column.decimals is not None:
+        style.append(DynamicConfigValue(id_val="decimals", value=column.decimals))
+    if column.limits:
+        steps = [Threshold(value=value, color=colour) for value, colour in column.limits]
+        config = ThresholdsConfig(mode=ThresholdsMode.ABSOLUTE, steps=steps)
+        style.append(DynamicConfigValue(id_val="thresholds", value=config))
+    if column.names:
+        style.append(DynamicConfigValue(id_val="mappings", value=[_mapping(column.names)]))
+    if column.limits or column.names:
+        style.append(DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"}))
+    return style
+
+
+def _mapping(names: Names) -> ValueMap:
+    return ValueMap(
+        options={
+            str(number): ValueMappingResult(text=text, color=colour, index=index)
+            for index, (number, (text, colour)) in enumerate(names.items())
+        }
+    )
+
+
+def _by_thresholds() -> dashboard.FieldColor:
+    return dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS)
+
+
+def _asking(panel: _Builder, queries: Sequence[Query], *, instant: bool = False, as_table: bool = False) -> _Builder:
+    """Give a panel its queries, named A, B, C and so on."""
+    for index, query in enumerate(queries):
+        target = prometheus.Dataquery().datasource(PROMETHEUS).expr(query.expr).ref_id(chr(ord("A") + index))
+        target.legend_format(query.legend or "__auto")
+        if instant:
+            target.instant()
+        else:
+            target.range()
+        if as_table:
+            target.format(PromQueryFormat.TABLE)
+        panel.with_target(target)
+    return panel

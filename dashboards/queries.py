@@ -1,0 +1,63 @@
+"""PromQL of the dashboards: selections by the dashboards' variables, aggregated so that replicas never double a number.
+
+What a recording rule has is read from the rule. Knows nothing of panels.
+"""
+
+from alerts.prometheus.recording import AGENT_STATE
+from alerts.prometheus.settings import AGENT, CLUSTER_LABEL, FLEET
+from exporter.fleet.catalogue import EXPORTER_PREFIX, PREFIX
+from exporter.fleet.model import AgentState
+
+OF_FLEET = f'{CLUSTER_LABEL}=~"$cluster", namespace=~"$namespace", fleet=~"$fleet"'
+OF_AGENT = f'{OF_FLEET}, pod=~"$pod"'
+OF_EXPORTER = f'{CLUSTER_LABEL}=~"$cluster", namespace=~"$namespace", job=~"$job"'
+
+BY_FLEET = ", ".join(FLEET)
+BY_AGENT = ", ".join(AGENT)
+REPLICA = "instance"
+"""What tells the replicas of an exporter apart."""
+
+STATE_NUMBERS = {
+    AgentState.SERVING: 0,
+    AgentState.STARTING: 1,
+    AgentState.DRAINING: 2,
+    AgentState.DISCONNECTED: 3,
+    AgentState.STOPPED: 4,
+    AgentState.UNREACHABLE: 5,
+}
+"""States as numbers, from well to not well: a state timeline shows numbers."""
+
+
+def recorded(series: str, *matchers: str, of: str = OF_FLEET) -> str:
+    """Return a recorded series of the selection."""
+    return f"{series}{{{', '.join((of, *matchers))}}}"
+
+
+def total(series: str, *matchers: str) -> str:
+    """Return the sum of a recorded series over the selected fleets."""
+    return f"sum({recorded(series, *matchers)})"
+
+
+def of_fleets(metric: str) -> str:
+    """Return a fleet metric that no rule records."""
+    return f"max by ({BY_FLEET}) ({PREFIX}{metric}{{{OF_FLEET}}})"
+
+
+def of_agents(metric: str, *, also_by: str = "", of: str = OF_AGENT) -> str:
+    """Return an agent metric that no rule records."""
+    by = BY_AGENT + (f", {also_by}" if also_by else "")
+    return f"max by ({by}) ({PREFIX}{metric}{{{of}}})"
+
+
+def of_replicas(metric: str, *, also_by: str = "", rate: bool = False, prefix: str = EXPORTER_PREFIX) -> str:
+    """Return a metric of each replica of the exporter; a counter as its rate."""
+    by = REPLICA + (f", {also_by}" if also_by else "")
+    series = f"{prefix}{metric}{{{OF_EXPORTER}}}"
+    return f"max by ({by}) ({f'rate({series}[$__rate_interval])' if rate else series})"
+
+
+def state_number() -> str:
+    """Return each agent's state as its number."""
+    one_of = {state: recorded(AGENT_STATE, f'state="{state}"', of=OF_AGENT) for state in STATE_NUMBERS}
+    terms = " or ".join(f"{series} * {STATE_NUMBERS[state]}" for state, series in one_of.items())
+    return f"max by ({BY_AGENT}) ({terms})"

@@ -1,0 +1,57 @@
+"""The dashboards as Grafana reads them: the JSON files in the repository."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dashboards.build import FOLDER
+
+BOARDS: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A PromQL query and where it stands."""
+
+    board: str
+    panel: str
+    expr: str
+    instant: bool
+
+    def __str__(self) -> str:
+        return f"{self.board}: {self.panel}: {self.expr}"
+
+
+def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the panels that show something, those inside closed rows too."""
+    every = [inner for panel in board["panels"] for inner in (panel, *panel.get("panels", ()))]
+    return [panel for panel in every if panel["type"] != "row"]
+
+
+def _queries() -> Iterator[Asked]:
+    for name, board in BOARDS.items():
+        for panel in panels(board):
+            for target in panel.get("targets", ()):
+                if target["datasource"]["type"] == "prometheus":
+                    yield Asked(name, panel["title"], target["expr"], bool(target.get("instant")))
+
+
+QUERIES = tuple(_queries())
+"""Every PromQL query of every dashboard."""
+
+
+def cloudwatch_queries() -> Iterator[dict[str, Any]]:
+    """Yield every CloudWatch query of every dashboard."""
+    for board in BOARDS.values():
+        for panel in panels(board):
+            yield from (t for t in panel.get("targets", ()) if t["datasource"]["type"] == "cloudwatch")
+
+
+def substituted(expr: str, *, interval: str = "5m") -> str:
+    """Return the query as Grafana sends it with every variable at All."""
+    expr = re.sub(r"\$__rate_interval|\$\{__rate_interval\}", interval, expr).replace("$target", "16")
+    return re.sub(r"\$(cluster|namespace|fleet|pod|job)\b", ".*", expr)
