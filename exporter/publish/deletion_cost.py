@@ -132,7 +132,8 @@ class DeletionCost:
         self._trouble: tuple[type[KubeError], int] | None = None
 
     async def run(self) -> None:
-        """Write what has changed until cancelled. No answer of the API server ends it."""
+        """Write what has changed until cancelled. No answer of the API server ends it. May be run anew after that."""
+        self._written.clear()
         while True:
             pause = await self._step()
             await asyncio.sleep(pause)

@@ -191,6 +191,18 @@ async def test_only_the_leader_writes() -> None:
         assert len(world.writes) == 2, "another leader may have written something else meanwhile"
 
 
+async def test_a_new_lead_begins_anew() -> None:
+    """Cancelled with its lead and run again with the next one, it does not rely on what it once wrote."""
+    world = World({"a": 3})
+    part = DeletionCost(DeletionCostSettings(enabled=True), world, world, world)
+    for lead in (1, 2):
+        task = asyncio.create_task(part.run())
+        await asyncio.sleep(10)
+        assert len(world.writes) == lead
+        task.cancel()
+        await asyncio.wait({task})
+
+
 async def test_nothing_is_written_of_what_is_not_known() -> None:
     """Before the first round, for an agent out of sight or draining, and for one that is no pod, there is no write."""
 
