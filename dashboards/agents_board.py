@@ -138,7 +138,7 @@ def _work() -> tuple[Placed, ...]:
                 "Tasks that failed within 15 minutes, by the agent's log; only where pod_logs is enabled.",
                 [
                     Query(
-                        f"max by ({BY_AGENT}) (increase({PREFIX}agent_task_failures_total{{{OF_AGENT}}}[15m]))",
+                        f"max by ({BY_AGENT}) (round(increase({PREFIX}agent_task_failures_total{{{OF_AGENT}}}[15m])))",
                         _POD,
                     )
                 ],

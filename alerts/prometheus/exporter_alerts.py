@@ -89,7 +89,7 @@ def _cloudwatch(settings: Settings, clock: Clock) -> Alert:
         )
         or
         label_replace(
-          sum by ({by}) (max by ({by}, outcome) (increase({family}_{lost}))) > 0,
+          sum by ({by}) (max by ({by}, outcome) (round(increase({family}_{lost})))) > 0,
           "problem", "lost", "", ""
         )
         """,

@@ -43,9 +43,10 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
 
 def _fleet(settings: Settings, clock: Clock) -> list[Recording]:
     by_fleet = ", ".join(FLEET)
+    # Rounded: `increase` extrapolates to the ends of its window, and there are no parts of a failure.
     failures = (
         f"max by ({', '.join(AGENT)}) "
-        f"(increase(matillion_fleet_agent_task_failures_total[{clock(settings.task_failures_window)}]))"
+        f"(round(increase(matillion_fleet_agent_task_failures_total[{clock(settings.task_failures_window)}])))"
     )
     return [
         Recording(AGENTS, latest("agents", (*FLEET, "state"))),

@@ -1,6 +1,7 @@
 """The rule files as a whole: generated, well formed, complete, each alert with all that belongs to one."""
 
 import re
+import shutil
 import subprocess
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,7 @@ from exporter.fleet import catalogue
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL
 
+AMTOOL = shutil.which("amtool")
 RUNBOOKS = FOLDER.parent / "runbooks"
 ALERTS_WITH_FOR = {
     "MatillionAgentDisconnected": "2m",
@@ -112,7 +114,7 @@ def test_the_dogs_that_must_not_double_are_aggregated() -> None:
             before = expr[: match.start()]
             presence = re.search(r"(absent|unless on \(\) max_over_time|(and|unless) on \([^)]*\)) ?\(?\s*$", before)
             assert presence or re.search(
-                r"max by \([^)]*\) \(\s*((increase|max_over_time|timestamp)\(\s*)*$", before
+                r"max by \([^)]*\) \(\s*((round|increase|max_over_time|timestamp)\(\s*)*$", before
             ), f"{match.group()} in {expr}"
 
 
@@ -173,3 +175,38 @@ def test_promtool_finds_nothing_to_mend() -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("SUCCESS") == len(paths) == 2
+
+
+DOCUMENTED = (FOLDER.parents[1] / "docs" / "alerts.md").read_text()
+
+
+def test_the_documentation_lists_the_alerts_as_they_are() -> None:
+    """Each alert's row in docs/alerts.md has its severity and its time."""
+    rows = re.findall(r"^\| \[(\w+)\]\(\.\./alerts/runbooks/\1\.md\) \| (\w+) \| ([\w ]+) \|", DOCUMENTED, re.MULTILINE)
+    assert rows == [(rule["alert"], rule["labels"]["severity"], rule.get("for", "at once")) for rule in ALERTS]
+
+
+def test_the_documented_inhibitions_name_alerts_and_labels_that_there_are() -> None:
+    """Alertmanager would accept a rule for an alert that does not exist, and it would inhibit nothing."""
+    [block] = [b for b in re.findall(r"```yaml\n(.*?)```", DOCUMENTED, re.DOTALL) if "inhibit_rules" in b]
+    for rule in yaml.safe_load(block)["inhibit_rules"]:
+        for matchers in (rule["source_matchers"], rule["target_matchers"]):
+            [matcher] = matchers
+            for alert in re.fullmatch(r'alertname=~?"([\w|]+)"', matcher).group(1).split("|"):  # type: ignore[union-attr]
+                assert alert in ALERTS_WITH_FOR
+        assert set(rule["equal"]) <= {"cluster", "namespace", "fleet", "pod", "memory"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(AMTOOL is None, reason="amtool is not installed (Debian: prometheus-alertmanager)")
+def test_alertmanager_takes_the_documented_inhibitions(tmp_path: Path) -> None:
+    """`amtool check-config` accepts them."""
+    assert AMTOOL is not None
+    [block] = [b for b in re.findall(r"```yaml\n(.*?)```", DOCUMENTED, re.DOTALL) if "inhibit_rules" in b]
+    config = tmp_path / "alertmanager.yaml"
+    config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n" + block)
+    result = subprocess.run(
+        [AMTOOL, "check-config", str(config)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "5 inhibit rules" in result.stdout
