@@ -34,8 +34,10 @@ class Trouble(StrEnum):
     """It reports status 0 and takes nothing new."""
     DIE = "die"
     """Its process ends and what it ran is lost; the container starts again, as Kubernetes would have it."""
+    CRASH_LOOP = "crash loop"
+    """Its process ends soon after each start, for `lasts` seconds; Kubernetes holds it back for longer each time."""
     LEAK = "leak"
-    """Its heap grows to its limit in `lasts` seconds; then it dies of it."""
+    """Its memory grows to its limit in `lasts` seconds; then it is killed for it."""
     DRAIN = "drain"
     """Its pod is deleted and replaced: it finishes what it has and is gone."""
 
@@ -180,10 +182,12 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             name="demo",
-            summary="Every twenty minutes a wave of work far above what the fleet starts with; two agents in trouble.",
+            summary="Every twenty minutes a wave of work far above what the fleet starts with; four agents in trouble.",
             load=wave(0.55, 3.40, 20 * MINUTE, 5 * MINUTE, sharpness=4),
             cycle=20 * MINUTE,
             incidents=(
+                Incident(at=2 * MINUTE, trouble=Trouble.LEAK, lasts=8 * MINUTE),
+                Incident(at=4 * MINUTE, trouble=Trouble.CRASH_LOOP, lasts=4 * MINUTE),
                 Incident(at=7 * MINUTE, trouble=Trouble.HANG, lasts=4 * MINUTE),
                 Incident(at=14 * MINUTE, trouble=Trouble.DISCONNECT, lasts=3 * MINUTE),
             ),

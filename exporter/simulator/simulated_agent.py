@@ -14,8 +14,12 @@ TASKS_PER_AGENT = 20
 """The vendor's cap of concurrent tasks on an agent; interactive tasks come on top."""
 
 MIB = 1024 * 1024
+MEMORY_LIMIT = 4096 * MIB
+"""Of the container: the vendor's smallest size."""
 HEAP_LIMIT = 3072 * MIB
-"""Three quarters of a 4 GiB pod, the vendor's smallest size."""
+"""Three quarters of that."""
+NATIVE_MEMORY = 560 * MIB
+"""What a JVM uses besides its heap: code, threads, buffers."""
 HEAP_BASE = 380 * MIB
 HEAP_PER_TASK = 42 * MIB
 HEAP_GARBAGE = 320 * MIB
@@ -48,6 +52,16 @@ class SimulatedAgent:
     behaviour: Behaviour = Behaviour.CLOSED
     life: int = 0
     """Counts the container's lives, so that what was planned for an earlier one is dropped."""
+    created_at: float = 0.0
+    deleted_at: float | None = None
+    """When its pod was deleted; it drains from then on."""
+    restarts: int = 0
+    last_end: str | None = None
+    """How its container ended last time, in Kubernetes' words."""
+    ended_at: float | None = None
+    held_back: bool = False
+    """Whether Kubernetes lets some time pass before it starts the container again."""
+    crashes_until: float = 0.0
     limited: int = 0
     """Tasks running under the cap."""
     interactive: int = 0
@@ -96,6 +110,13 @@ class SimulatedAgent:
             leaked = min(1.0, (now - self.leaking_since) / self.leak_seconds)
             used += leaked * (HEAP_LIMIT - used)
         return min(int(used), HEAP_LIMIT)
+
+    def memory_used(self, now: float) -> int:
+        """Return the container's memory in use: the heap and the rest, both of which leak."""
+        used = float(self.heap_used(now) + NATIVE_MEMORY)
+        if self.leaking_since is not None:
+            used += min(1.0, (now - self.leaking_since) / self.leak_seconds) * (MEMORY_LIMIT - used)
+        return min(int(used), MEMORY_LIMIT)
 
     def vitals(self, now: float) -> Vitals:
         """Return what its endpoints would say now."""

@@ -24,6 +24,10 @@ START_SECONDS = (20.0, 45.0)
 """From a pod's creation to its agent answering: the image is pulled and a JVM starts."""
 RESTART_SECONDS = (10.0, 20.0)
 """From the end of a container to its successor answering: the image is there already."""
+BACK_OFF_SECONDS = (10.0, 300.0)
+"""How long Kubernetes holds back a container that keeps dying: at first, doubled each time, at most."""
+CRASH_SECONDS = (4.0, 9.0)
+"""From a start to the next crash, in a crash loop."""
 SHUTDOWN_SECONDS = 4.0
 """From a draining agent's last task to its end."""
 LONG_TASK_SECONDS = (2 * HOUR, 11 * HOUR)
@@ -238,7 +242,7 @@ class SimulatedFleet:
     def _add(self, image: Image) -> SimulatedAgent:
         suffix = "".join(self._draw.choices(NAME_LETTERS, k=5))
         pod = f"{self.plan.name}-{_template_hash(self.plan.name, image)}-{suffix}"
-        agent = SimulatedAgent(self.ids.take(), self.plan.name, pod, image, self.now)
+        agent = SimulatedAgent(self.ids.take(), self.plan.name, pod, image, self.now, created_at=self.now)
         self.agents.append(agent)
         self.membership += 1
         return agent
@@ -250,6 +254,10 @@ class SimulatedFleet:
     def _start(self, agent: SimulatedAgent) -> None:
         agent.started_at = self.now
         agent.behaviour = Behaviour.ANSWERING
+        agent.held_back = False
+        agent.restarts += agent.ended_at is not None
+        if self.now < agent.crashes_until:
+            self._later(self._draw.uniform(*CRASH_SECONDS), agent, partial(self._die, agent))
         if agent.phase is Phase.STARTING:
             agent.phase = Phase.RUNNING
         self._takers = None
@@ -257,19 +265,25 @@ class SimulatedFleet:
     def _die(self, agent: SimulatedAgent) -> None:
         """End the agent's process with all it ran; its container starts again unless its pod was deleted."""
         self._lose_tasks(agent)
+        agent.last_end = "Error" if agent.leaking_since is None else "OOMKilled"
+        agent.ended_at = self.now
         agent.connected, agent.stopped, agent.leaking_since = True, False, None
         agent.behaviour = Behaviour.CLOSED
         if agent.phase is Phase.DRAINING:
             self._remove(agent)
             return
         agent.phase = Phase.STARTING
-        self._later(self._draw.uniform(*RESTART_SECONDS), agent, partial(self._start, agent))
+        agent.held_back = self.now < agent.crashes_until
+        shortest, longest = BACK_OFF_SECONDS
+        wait = min(longest, shortest * 2**agent.restarts) if agent.held_back else 0.0
+        self._later(wait + self._draw.uniform(*RESTART_SECONDS), agent, partial(self._start, agent))
 
     def _drain(self, agent: SimulatedAgent) -> None:
         if agent.phase is Phase.STARTING:
             self._remove(agent)
             return
         agent.phase = Phase.DRAINING
+        agent.deleted_at = self.now
         self._takers = None
         self._later(GRACE_SECONDS, agent, partial(self._remove, agent))
         self._end_if_idle(agent)
@@ -308,7 +322,8 @@ class SimulatedFleet:
                 agent.stopped = True
             case Trouble.HANG | Trouble.SLOW | Trouble.ERROR:
                 agent.behaviour = _BEHAVIOUR[incident.trouble]
-            case Trouble.DIE:
+            case Trouble.DIE | Trouble.CRASH_LOOP:
+                agent.crashes_until = self.now + incident.lasts if incident.trouble is Trouble.CRASH_LOOP else 0.0
                 self._die(agent)
                 return
             case Trouble.LEAK:

@@ -1,0 +1,164 @@
+"""The cluster that the agents seem to run in, as the exporter's own discovery meets it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from exporter.config import KubernetesSettings
+from exporter.discovery.pod_metrics import PodMemory, SamplingPace
+from exporter.discovery.pods import PodDiscovery
+from exporter.fleet.model import PodFacts, Target
+from exporter.kube.client import KubeClient
+from exporter.simulator.fleet import NAMESPACE, PodAddresses
+from exporter.simulator.kubernetes import KEPT_EVENTS, SimulatedKubernetes
+from exporter.simulator.scenario import HOUR, MINUTE, Incident, Scenario, Trouble, steady
+from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
+from exporter.simulator.simulation import FleetPlan, Simulation
+from exporter.simulator.vitals import CURRENT
+from tests.fakes.followed_agents import FollowedAgents
+from tests.fakes.kube_recorders import RecordingSink, eventually
+
+SOURCE = f"kubernetes/{NAMESPACE}"
+
+
+class World:
+    """A simulated fleet in its cluster, and what discovery makes of it."""
+
+    def __init__(self, *incidents: Incident) -> None:
+        scenario = Scenario(name="test", summary="", load=steady(0.3), cycle=1000 * HOUR, incidents=incidents)
+        self.simulation = Simulation([FleetPlan("production", (CURRENT, CURRENT), CURRENT)], scenario, seed=1)
+        self.sink = RecordingSink()
+        self.memory = FollowedAgents()
+        layout = PodAddresses()
+        self.cluster = SimulatedKubernetes(
+            lambda: self.simulation.agents, layout.place, NAMESPACE, lambda: self.simulation.now, speed=10.0
+        )
+
+    async def run(self, kubeconfig: Path) -> None:
+        """Let the cluster live, and discover it, until cancelled."""
+        settings = KubernetesSettings(namespaces=(NAMESPACE,))
+        async with await KubeClient.connect({"KUBECONFIG": str(kubeconfig)}) as client, asyncio.TaskGroup() as group:
+            discovery = PodDiscovery(settings, client, self.sink, on_restart=self.sink.restarts.append)
+            memory = PodMemory(settings, client, self.memory, pace=SamplingPace(interval=0.1))
+            for part in (self.cluster.run(), discovery.run(), memory.run()):
+                group.create_task(part)
+
+    def struck(self) -> SimulatedAgent:
+        """Let time pass until an agent is in trouble; return it."""
+        while not (struck := [agent for agent in self.simulation.agents if agent.troubled]):
+            self.simulation.advance(self.simulation.now + 1)
+        return struck[0]
+
+    def target(self, agent: SimulatedAgent) -> Target | None:
+        """Return an agent as it was discovered."""
+        return self.sink.sources.get(SOURCE, {}).get(f"production-{agent.number}")
+
+    def facts(self, agent: SimulatedAgent) -> PodFacts:
+        """Return what its pod says."""
+        target = self.target(agent)
+        facts = target.facts if target is not None else None
+        return facts if facts is not None else PodFacts()
+
+    def memory_used(self, agent: SimulatedAgent) -> float:
+        """Return its memory in use as last sampled, as a share of the limit."""
+        if (target := self.target(agent)) is not None:
+            self.memory.targets[target.uid] = target
+        sample = self.memory.memory.get(f"production-{agent.number}")
+        return sample.working_set_bytes / MEMORY_LIMIT if sample is not None else 0.0
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
+    """Start a world with these incidents."""
+    running: list[tuple[World, asyncio.Task[None]]] = []
+
+    async def start(*incidents: Incident) -> World:
+        world = World(*incidents)
+        await world.cluster.__aenter__()
+        world.cluster.write_kubeconfig(tmp_path / "kubeconfig")
+        running.append((world, asyncio.create_task(world.run(tmp_path / "kubeconfig"), name="world")))
+        await eventually(lambda: len(world.sink.pods(SOURCE)) == 2)
+        return world
+
+    yield start
+    for world, task in running:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await world.cluster.__aexit__(None, None, None)
+
+
+async def test_agents_are_pods(live: Callable[..., Awaitable[World]]) -> None:
+    """With the address they listen at, ready, in the fleet of their label; one that starts has no address yet."""
+    world = await live()
+    first = next(iter(world.simulation.agents))
+    target = world.target(first)
+    assert target is not None
+    assert (target.pod, target.fleet, target.namespace, target.address) == (
+        first.pod,
+        "production",
+        NAMESPACE,
+        "127.20.0.1",
+    )
+    facts = world.facts(first)
+    assert (facts.ready, facts.restarts, facts.memory_limit_bytes) == (True, 0, MEMORY_LIMIT)
+    world.simulation.scale("production", 3)
+    await eventually(lambda: len(world.sink.pods(SOURCE)) == 3)
+    newest = list(world.simulation.agents)[-1]
+    assert (world.facts(newest).waiting_reason, world.facts(newest).ready) == ("ContainerCreating", False)
+    world.simulation.advance(MINUTE)
+    await eventually(lambda: world.facts(newest).ready)
+    assert world.sink.restarts == []
+
+
+async def test_crash_loop_is_one(live: Callable[..., Awaitable[World]]) -> None:
+    """The container is held back, its restarts count, and once it is over the agent runs."""
+    world = await live(Incident(at=5.0, trouble=Trouble.CRASH_LOOP, lasts=4 * MINUTE))
+    victim = world.struck()
+    await eventually(lambda: world.facts(victim).crash_looping)
+    assert world.facts(victim).last_terminated_reason == "Error"
+    assert victim.phase is Phase.STARTING
+    world.simulation.advance(4 * MINUTE)
+    await eventually(lambda: (world.facts(victim).restarts or 0) >= 3)
+    world.simulation.advance(15 * MINUTE)
+    await eventually(lambda: world.facts(victim).ready and not world.facts(victim).crash_looping)
+
+
+async def test_leak_fills_the_memory_until_it_is_killed(live: Callable[..., Awaitable[World]]) -> None:
+    """The working set comes close to the limit; then the reason of the end says why."""
+    world = await live(Incident(at=5.0, trouble=Trouble.LEAK, lasts=10 * MINUTE))
+    victim = world.struck()
+    await eventually(lambda: 0.1 < world.memory_used(victim) < 0.6)
+    world.simulation.advance(9.8 * MINUTE)
+    await eventually(lambda: 0.9 < world.memory_used(victim) <= 1.0)
+    world.simulation.advance(10.2 * MINUTE)
+    await eventually(lambda: world.facts(victim).last_terminated_reason == "OOMKilled")
+    world.simulation.advance(11 * MINUTE)
+    await eventually(lambda: world.facts(victim).restarts == 1 and world.memory_used(victim) < 0.6)
+
+
+async def test_deleted_pod_drains_and_goes(live: Callable[..., Awaitable[World]]) -> None:
+    """It has its twelve hours, and is gone with its last task."""
+    world = await live()
+    world.simulation.scale("production", 1)
+    drained = next(agent for agent in world.simulation.agents if agent.phase is Phase.DRAINING)
+    await eventually(lambda: world.facts(drained).draining_time is not None)
+    world.simulation.advance(2 * HOUR)
+    await eventually(lambda: set(world.sink.pods(SOURCE)) == {next(iter(world.simulation.agents)).pod})
+
+
+async def test_watch_from_too_long_ago_is_refused(live: Callable[..., Awaitable[World]], tmp_path: Path) -> None:
+    """As a real API server does: 410, list anew."""
+    world = await live()
+    for number in range(KEPT_EVENTS):
+        world.cluster._tell("MODIFIED", {"metadata": {"uid": str(number)}})
+    url = json.loads((tmp_path / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods?watch=true&resourceVersion=2"
+    async with aiohttp.ClientSession(url) as session, session.get(path) as response:
+        event = json.loads(await response.content.readline())
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
