@@ -15,7 +15,7 @@ import yaml
 from exporter import __version__
 from exporter.config.settings import Settings
 from exporter.config.shape import Shape, field_shape
-from exporter.config.values import Duration, Matching, Number, Read, ValueKind, WholeNumber
+from exporter.config.values import Duration, Matching, Number, OneOrSeveral, Read, ValueKind, WholeNumber
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "chart"
@@ -183,6 +183,9 @@ def _kind(kind: ValueKind) -> Json:
         return {"type": ["string", "number"], "pattern": pattern, "minimum": kind.least, "maximum": kind.most}
     if isinstance(kind, Matching):
         return {"type": "string", "maxLength": kind.longest} | _pattern(kind.pattern)
+    if isinstance(kind, OneOrSeveral):
+        text = {"type": "string", "minLength": 1}
+        return {"type": ["string", "array"], "minLength": 1, "items": text}
     if isinstance(kind, Read):
         return {"type": "string", "minLength": 1}
     raise TypeError(f"no schema for {kind!r}")

@@ -15,8 +15,9 @@
 {{- end -}}
 {{- end -}}
 
-{{- if and (gt (int .Values.replicaCount) 1) (not $config.leader_election.enabled) (include "mfe.leaderOnly" .) -}}
-{{- fail (printf "replicaCount is %d without config.leader_election.enabled: each replica would do the work of %s; switch leader election on or set replicaCount to 1" (int .Values.replicaCount) (include "mfe.leaderOnly" .)) -}}
+{{- if and (gt (int .Values.replicaCount) 1) (include "mfe.leaderOnly" .) (not (include "mfe.elects" .)) -}}
+{{- $missing := ternary "config.leader_election.enabled" "config.discovery.kubernetes.enabled" (not $config.leader_election.enabled) -}}
+{{- fail (printf "replicaCount is %d without %s: no leader is elected, and each replica would do the work of %s; switch it on or set replicaCount to 1" (int .Values.replicaCount) $missing (include "mfe.leaderOnly" .)) -}}
 {{- end -}}
 {{- if and $config.cloudwatch.enabled (not $config.cluster) -}}
 {{- fail "config.cloudwatch.enabled: CloudWatch needs a name for its ClusterName dimension; set config.cluster" -}}

@@ -66,7 +66,7 @@ app.kubernetes.io/component: exporter
 {{/* What can only be done with the API server; empty for an exporter that only reads listed addresses. */}}
 {{- define "mfe.usesKubernetes" -}}
 {{- $config := .Values.config -}}
-{{- if or $config.discovery.kubernetes.enabled $config.leader_election.enabled $config.external_metrics.enabled -}}true{{- end -}}
+{{- if or $config.discovery.kubernetes.enabled $config.external_metrics.enabled -}}true{{- end -}}
 {{- end -}}
 
 {{/* The features that only one replica may carry out, in words; empty for none. */}}
@@ -76,6 +76,12 @@ app.kubernetes.io/component: exporter
 {{- if (index $.Values.config .).enabled -}}{{- $names = append $names . -}}{{- end -}}
 {{- end -}}
 {{- join ", " $names -}}
+{{- end -}}
+
+{{/* Whether the replicas elect a leader: only for what needs one, and only where there is an API server to do it by. */}}
+{{- define "mfe.elects" -}}
+{{- $config := .Values.config -}}
+{{- if and $config.leader_election.enabled $config.discovery.kubernetes.enabled (include "mfe.leaderOnly" .) -}}true{{- end -}}
 {{- end -}}
 
 {{/* The exporter's settings: those of the values, and those that must fit the objects of this chart. */}}

@@ -53,9 +53,11 @@ class Pod:
         url = f"{asked['scheme'].lower()}://127.0.0.1:{self.ports[asked['port']]}{asked['path']}"
         connector = TCPConnector(ssl=_any_certificate())
         try:
-            async with ClientSession(connector=connector, timeout=ClientTimeout(total=5)) as session:
-                async with session.get(url) as answer:
-                    return answer.status
+            async with (
+                ClientSession(connector=connector, timeout=ClientTimeout(total=5)) as session,
+                session.get(url) as answer,
+            ):
+                return answer.status
         except OSError:
             return 0
 
@@ -68,9 +70,9 @@ class Pod:
 
     async def get(self, path: str) -> Any:
         """Return the JSON at a path of the web port."""
-        async with ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{self.ports['web']}{path}") as answer:
-                return await answer.json()
+        url = f"http://127.0.0.1:{self.ports['web']}{path}"
+        async with ClientSession() as session, session.get(url) as answer:
+            return await answer.json()
 
     def terminate(self) -> None:
         """Ask it to end, as the kubelet does."""
@@ -91,9 +93,12 @@ class Pod:
     def listening(self) -> set[int]:
         """Return the TCP ports it listens on."""
         folder = Path(f"/proc/{self.process.pid}")
-        own = {os.readlink(file) for file in (folder / "fd").iterdir() if file.is_symlink()}
-        lines = [line.split() for name in ("tcp", "tcp6") for line in (folder / "net" / name).read_text().splitlines()[1:]]
-        return {int(line[1].rpartition(":")[2], 16) for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in own}
+        own = {str(file.readlink()) for file in (folder / "fd").iterdir()}
+        tables = [(folder / "net" / name).read_text(encoding="utf-8").splitlines()[1:] for name in ("tcp", "tcp6")]
+        sockets = [line.split() for table in tables for line in table]
+        # Local address, state (0A: listening) and inode: proc(5).
+        mine = [one[1] for one in sockets if one[3] == "0A" and f"socket:[{one[9]}]" in own]
+        return {int(address.rpartition(":")[2], 16) for address in mine}
 
 
 def _any_certificate() -> ssl.SSLContext:
@@ -114,7 +119,7 @@ async def running(
     """Run the Deployment's pod; `given` are the Secrets and ConfigMaps that the chart does not make, by name."""
     spec = objects.one("Deployment")["spec"]["template"]["spec"]
     (container,) = spec["containers"]
-    command, mounts = _prepared(objects, spec, container, image, folder, given or {}, cluster)
+    command, mounts = _prepared(objects, spec, container, image, folder=folder, given=given or {}, cluster=cluster)
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -132,10 +137,8 @@ async def run_test_pod(
     """Run the pod of `helm test` to its end, against a URL in the place of the Service's; return code and output."""
     spec = objects.one("Pod")["spec"]
     (container,) = spec["containers"]
-    container = container | {
-        "env": [one | {"value": url} if one["name"] == "URL" else one for one in container["env"]]
-    }
-    command, _ = _prepared(objects, spec, container, image, folder, given, None)
+    container = container | {"env": [one | {"value": url} if one["name"] == "URL" else one for one in container["env"]]}
+    command, _ = _prepared(objects, spec, container, image, folder=folder, given=given, cluster=None)
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -150,6 +153,7 @@ def _prepared(
     spec: Json,
     container: Json,
     image: Image,
+    *,
     folder: Path,
     given: Mapping[str, Files],
     cluster: Cluster | None,

@@ -20,7 +20,8 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "cert-manager without an issuer": (
         {"config__external_metrics__enabled": True, "externalMetrics__tls__source": "certManager"},
         (
-            "externalMetrics.tls.source is certManager: name the issuer in externalMetrics.tls.certManager.issuerRef, or "
+            "externalMetrics.tls.source is certManager: name the issuer in "
+            "externalMetrics.tls.certManager.issuerRef, or "
             "choose the source generated or secret"
         ),
     ),
@@ -39,8 +40,15 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "two that publish": (
         {"config__cloudwatch__enabled": True, "config__cluster": "x", "config__leader_election__enabled": False},
         (
-            "replicaCount is 2 without config.leader_election.enabled: each replica would do the work of cloudwatch; switch "
-            "leader election on or set replicaCount to 1"
+            "replicaCount is 2 without config.leader_election.enabled: no leader is elected, and each replica would do "
+            "the work of cloudwatch; switch it on or set replicaCount to 1"
+        ),
+    ),
+    "two that cannot agree": (
+        {"config__cloudwatch__enabled": True, "config__cluster": "x", "config__discovery__kubernetes__enabled": False},
+        (
+            "replicaCount is 2 without config.discovery.kubernetes.enabled: no leader is elected, and each replica "
+            "would do the work of cloudwatch; switch it on or set replicaCount to 1"
         ),
     ),
     "CloudWatch without a cluster": (
@@ -52,7 +60,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "config.pod_logs.enabled: nothing would be counted; set config.pod_logs.failure_pattern",
     ),
     "marks without pods": (
-        {"config__deletion_cost__enabled": True, "config__discovery__kubernetes__enabled": False},
+        {"config__deletion_cost__enabled": True, "config__discovery__kubernetes__enabled": False, "replicaCount": 1},
         "config.deletion_cost.enabled: this is about pods; switch config.discovery.kubernetes.enabled on",
     ),
     "client certificates without TLS": (
@@ -62,14 +70,16 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a ServiceMonitor without a user": (
         {"prometheus__discovery": "serviceMonitor", "web__basicAuth__secretName": "users"},
         (
-            "prometheus.discovery is serviceMonitor and web.basicAuth is on: Prometheus would be refused; give it a user in "
+            "prometheus.discovery is serviceMonitor and web.basicAuth is on: Prometheus would be "
+            "refused; give it a user in "
             "prometheus.serviceMonitor.basicAuth"
         ),
     ),
     "a scaler without fleets": (
         {"autoscaling__mode": "kedaMetricsApi"},
         (
-            "autoscaling.mode is kedaMetricsApi and there is no fleet to scale: list fleets in autoscaling.fleets, or set "
+            "autoscaling.mode is kedaMetricsApi and there is no fleet to scale: list fleets in "
+            "autoscaling.fleets, or set "
             "the mode to none"
         ),
     ),
@@ -131,7 +141,8 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "config__discovery__kubernetes__label_selector": "app in (runner,agent)",
         },
         (
-            'networkPolicy.agents.enabled: a NetworkPolicy cannot be made of the selector "app in (runner,agent)"; give '
+            'networkPolicy.agents.enabled: a NetworkPolicy cannot be made of the selector "app in '
+            '(runner,agent)"; give '
             "the labels of the agents' pods in networkPolicy.agents.podLabels"
         ),
     ),
@@ -147,7 +158,8 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         [{"name": "etl", "max": 5}],
         {},
         (
-            "autoscaling.fleets[0] (etl): a scaler needs the Deployment to scale; add deployment (kubectl -n matillion get "
+            "autoscaling.fleets[0] (etl): a scaler needs the Deployment to scale; add deployment "
+            "(kubectl -n matillion get "
             "deployments -l app.kubernetes.io/instance=etl shows its name)"
         ),
     ),
@@ -189,7 +201,8 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         [FLEET, FLEET | {"name": "other"}],
         {},
         (
-            "autoscaling.fleets[1] (other): the Deployment matillion/etl-runner already stands at autoscaling.fleets[0] "
+            "autoscaling.fleets[1] (other): the Deployment matillion/etl-runner already stands at "
+            "autoscaling.fleets[0] "
             "(etl); two scalers would work against each other, take one out"
         ),
     ),

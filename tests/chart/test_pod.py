@@ -102,14 +102,18 @@ def secrets(folder: Path) -> dict[str, dict[str, bytes]]:
         ({}, "/metrics: 403, as it should"),
         ({"web__tls__clientCertificates": False}, "/metrics: 200, as it should"),
         (
-            {"web__tls__clientCertificates": False, "web__bearerToken__secretName": "", "prometheus__discovery": "none"},
+            {
+                "web__tls__clientCertificates": False,
+                "web__bearerToken__secretName": "",
+                "prometheus__discovery": "none",
+            },
             "/metrics: 401, as it should",
         ),
     ],
     ids=["client certificates", "token", "password"],
 )
 async def test_secured_web(
-    chart: Chart, image: Image, pod_folder: Path, tmp_path: Path, values: dict[str, Any], metrics: str
+    *, chart: Chart, image: Image, pod_folder: Path, tmp_path: Path, values: dict[str, Any], metrics: str
 ) -> None:
     """The exporter reads its Secrets as its user; probes pass without credentials, and the release's test knows."""
     objects = rendered(chart, scenario="secured-web", **values)

@@ -90,7 +90,8 @@ def test_every_object_is_closed() -> None:
     assert opened == {
         "/affinity", "/definitions/texts", "/extraEnv/items", "/extraVolumeMounts/items", "/extraVolumes/items",
         "/global", "/networkPolicy/extraEgress/items", "/networkPolicy/from/items",
-        "/prometheus/serviceMonitor/basicAuth", "/prometheus/serviceMonitor/tlsConfig", "/resources", "/tolerations/items", "/topologySpreadConstraints/items",
+        "/prometheus/serviceMonitor/basicAuth", "/prometheus/serviceMonitor/tlsConfig",
+        "/resources", "/tolerations/items", "/topologySpreadConstraints/items",
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Builds the Dockerfile and runs its image without a container engine: with overlay mounts, chroot and setpriv.
 
-What a base image would bring (a Debian with a Python in /usr/local/bin) is stood in for by this machine's own system and
-Python; everything else is done as the Dockerfile says. Only the instructions that it uses are known. Takes root and a
-kernel with overlayfs. Nothing of the project under test is used here.
+What a base image would bring (a Debian with a Python) is stood in for by this machine's own system and Python;
+everything else is done as the Dockerfile says. Only the instructions that it uses are known. Takes root and a kernel
+with overlayfs. Nothing of the project under test is used here.
 """
 
 import atexit
@@ -77,15 +77,19 @@ class Image:
         _base_layer(points)
         root = scratch / "root"
         root.mkdir()
-        script = [f"mount -t overlay overlay -o lowerdir={points}:{self.layer}:/ {root}", *_inside(root, read_only=True)]
+        script = [
+            f"mount -t overlay overlay -o lowerdir={points}:{self.layer}:/ {root}",
+            *_inside(root, read_only=True),
+        ]
         for mount in mounts:
             script.append(f"mount --bind {mount.source} {root}{mount.path}")
             if mount.read_only:
                 script.append(f"mount -o remount,bind,ro {root}{mount.path}")
         uid, gid = (user or self.user).split(":")
+        variables = self.environment | dict(environment or {})
         process = [
             "setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
-            "--no-new-privs", "env", "-i", *(f"{k}={v}" for k, v in (self.environment | dict(environment or {})).items()),
+            "--no-new-privs", "env", "-i", *(f"{name}={value}" for name, value in variables.items()),
             *(self.entry_point if entry_point is None else entry_point),
             *(self.arguments if arguments is None else arguments),
         ]  # fmt: skip
@@ -137,12 +141,12 @@ class Builder:
     def build(self) -> Image:
         """Build every stage and return the last one."""
         image: Image | None = None
-        for word, text in self._steps:
+        for word, written in self._steps:
             if word == "ARG":
-                name, _, default = text.partition("=")
+                name, _, default = written.partition("=")
                 self.arguments.setdefault(name, default)
                 continue
-            text = self._filled(text) if word != "RUN" else text
+            text = self._filled(written) if word != "RUN" else written
             if word == "FROM":
                 image = self._begin(text)
             elif image is None:
@@ -207,7 +211,14 @@ class Builder:
         upper = f"upperdir={image.layer},workdir={work}"
         passed = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
         environment = passed | self.arguments | image.environment | {"HOME": "/root"}
-        words = ["env", "-i", *(f"{k}={v}" for k, v in environment.items()), "sh", "-ec", f"cd {image.folder}; {command}"]
+        words = [
+            "env",
+            "-i",
+            *(f"{k}={v}" for k, v in environment.items()),
+            "sh",
+            "-ec",
+            f"cd {image.folder}; {command}",
+        ]
         script = [
             f"mount -t overlay overlay -o lowerdir=/,{upper} {root}",
             *_inside(root, read_only=False),

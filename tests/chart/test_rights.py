@@ -1,0 +1,228 @@
+"""The rendered rights are enough and no more, on a real API server that keeps an audit log.
+
+The program runs as the chart's service account, in the chart's pod, with the rendered roles and nothing else. Nothing
+it asks is refused, everything is allowed by a rendered binding, and every rule is used.
+"""
+
+import asyncio
+import json
+import os
+import ssl
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from exporter.config.checks import NOT_AVAILABLE
+from exporter.simulator.agent import AgentServer, Place
+from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.vitals import CURRENT, Behaviour
+from tests.chart import audit
+from tests.chart.audit import Right
+from tests.chart.pods import Cluster, Pod, running
+from tests.chart.rendering import Chart, Json, Objects
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.helm import Tool
+from tests.fakes.image import Image
+from tests.fakes.ports import free_port
+
+pytestmark = [
+    pytest.mark.slow,
+    # The first test waits for the image to be built and for the API server.
+    pytest.mark.timeout(300),
+]
+
+LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "etl"}
+USE_SECONDS = 40.0
+"""For every right to be used; what is asked seldom is asked once at the start."""
+
+NOT_USED_YET: dict[tuple[str, str], str] = {
+    ("metrics.k8s.io", "pods"): "the memory of pods is not asked for yet",
+}
+"""Rights rendered for what this version does not do yet. A test fails once one of them is used: take it out then."""
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A set of features, and what makes the program use their rights."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    needs: str | None = None
+    """The feature's section, where this version may not have it."""
+    whole_cluster: bool = False
+
+
+CASES = {
+    "nothing but the fleets": Case(),
+    "the whole cluster": Case(whole_cluster=True),
+    "CloudWatch": Case(
+        {
+            "config__cluster": "test",
+            "config__cloudwatch": {
+                "enabled": True,
+                "region": "eu-west-1",
+                "namespace": "Test",
+                "endpoint_url": "http://127.0.0.1:9",
+            },
+            "extraEnv": [
+                {"name": "AWS_ACCESS_KEY_ID", "value": "none"},
+                {"name": "AWS_SECRET_ACCESS_KEY", "value": "none"},
+            ],
+        },
+        needs="cloudwatch",
+    ),
+    "failures in logs": Case({"config__pod_logs": {"enabled": True, "failure_pattern": "failed"}}, needs="pod_logs"),
+    "deletion cost": Case({"config__deletion_cost__enabled": True}, needs="deletion_cost"),
+    "external metrics": Case({"config__external_metrics__enabled": True}, needs="external_metrics"),
+}
+
+
+@pytest.fixture
+async def admin(control_plane: ControlPlane) -> AsyncIterator[Admin]:
+    async with control_plane.admin() as session:
+        yield session
+
+
+@pytest.fixture
+async def agents(admin: Admin) -> AsyncIterator[tuple[str, str]]:
+    """Make two namespaces with a busy agent in each; a real agent's page on a loopback address each."""
+    number = next(_numbers)
+    async with AsyncExitStack() as stack:
+        names = (f"agents-{number}-a", f"agents-{number}-b")
+        for index, namespace in enumerate(names):
+            agent = SimulatedAgent(index, "etl", f"etl-{index}", CURRENT, started_at=0.0, phase=Phase.RUNNING)
+            agent.behaviour, agent.limited = Behaviour.ANSWERING, 12
+            host = f"127.91.{os.getpid() % 256}.{number * 2 + index}"
+            server = AgentServer(agent, Place(host), clock=lambda: 100.0)
+            await server.follow()
+            stack.push_async_callback(server.close)
+            await admin.create_namespace(namespace)
+            await admin.create_pod(namespace, f"etl-{index}", labels=LABELS)
+            await admin.run_pod(namespace, f"etl-{index}", host)
+        yield names
+
+
+async def apply(kubectl: Tool, plane: ControlPlane, objects: Objects) -> Json:
+    """Give the cluster the rendered service account and roles; return the account."""
+    kinds = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    wanted = {"apiVersion": "v1", "kind": "List", "items": [one for one in objects if one["kind"] in kinds]}
+    await asyncio.to_thread(
+        kubectl.good, "--kubeconfig", plane.kubeconfig, "apply", "--validate=false", "--filename", "-",
+        stdin=json.dumps(wanted),
+    )  # fmt: skip
+    return objects.one("ServiceAccount")
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_rights(
+    *,
+    name: str,
+    chart: Chart,
+    kubectl: Tool,
+    image: Image,
+    pod_folder: Path,
+    control_plane: ControlPlane,
+    admin: Admin,
+    agents: tuple[str, str],
+) -> None:
+    """Nothing is refused, nothing is allowed by anything else, and no right is left unused."""
+    case = CASES[name]
+    if case.needs in NOT_AVAILABLE:
+        pytest.skip(f"{case.needs} is not in this version")
+    namespaces = [] if case.whole_cluster else list(agents)
+    values = case.values | {
+        "config__discovery__kubernetes__namespaces": namespaces,
+        "config__scrape__interval": "500ms",
+        "config__scrape__timeout": "400ms",
+        "config__web__listen": f"0.0.0.0:{free_port()}",
+        "replicaCount": 1,
+        "fullnameOverride": f"exporter-{next(_numbers)}",
+    }
+    if case.needs == "external_metrics":
+        values["config__external_metrics__listen"] = f"0.0.0.0:{free_port()}"
+    objects = chart.objects(**values)
+    account = await given_account(admin, kubectl, control_plane, objects)
+    user = f"system:serviceaccount:{account['metadata']['namespace']}:{account['metadata']['name']}"
+    token = await token_of(admin, account)
+    cluster = Cluster(control_plane.port, control_plane.ca.certificate_file, token, account["metadata"]["namespace"])
+    secrets = {
+        one["metadata"]["name"]: {key: b64decode(value) for key, value in one["data"].items()}
+        for one in objects.of("Secret")
+    }
+    async with running(objects, image, pod_folder, given=secrets, cluster=cluster) as pod:
+        await pod.ready()
+        fleets = {one["namespace"]: one["tasks_active"] for one in (await pod.get("/api/v1/fleets"))["fleets"]}
+        assert {namespace: fleets.get(namespace) for namespace in agents} == dict.fromkeys(agents, 12)
+        if case.needs == "external_metrics":
+            await ask_metric(pod, control_plane, agents[0])
+        rights = [one for one in audit.rights(objects, account) if (one.group, one.resource) not in NOT_USED_YET]
+        await until_used(control_plane.folder, user, [right for right in rights if right.verb != "watch"])
+        pod.terminate()
+        code, log = await pod.end()
+    assert code == 0, log
+    # A watch stands in the audit log when it has ended.
+    await until_used(control_plane.folder, user, rights)
+    asked = audit.requests(control_plane.folder, user)
+    assert [one for one in asked if not one.allowed] == []
+    ours = account["metadata"]["name"]
+    assert [one for one in asked if ours not in one.reason] == [], "allowed by somebody else's binding"
+    stale = {(one.group, one.resource) for one in asked} & NOT_USED_YET.keys()
+    assert not stale, "these are used now: take them out of NOT_USED_YET"
+
+
+async def until_used(folder: Path, user: str, rights: list[Right]) -> None:
+    """Wait until every right was used; fails with those that were not."""
+    unused = rights
+    try:
+        async with asyncio.timeout(USE_SECONDS):
+            while unused:
+                await asyncio.sleep(0.2)
+                asked = audit.requests(folder, user)
+                unused = [right for right in rights if not any(right.covers(one) for one in asked)]
+    except TimeoutError:
+        raise AssertionError(f"never used: {unused}") from None
+
+
+async def given_account(admin: Admin, kubectl: Tool, plane: ControlPlane, objects: Objects) -> Json:
+    """Make what is rendered of the account and its rights; the release's namespace stays from test to test."""
+    namespace = objects.one("ServiceAccount")["metadata"]["namespace"]
+    listed = await admin.call("GET", "/api/v1/namespaces")
+    if namespace not in [one["metadata"]["name"] for one in listed["items"]]:
+        await admin.create_namespace(namespace)
+    return await apply(kubectl, plane, objects)
+
+
+async def token_of(admin: Admin, account: Json) -> str:
+    """Ask for a token as the kubelet does."""
+    of = account["metadata"]
+    path = f"/api/v1/namespaces/{of['namespace']}/serviceaccounts/{of['name']}/token"
+    answer = await admin.call("POST", path, {"spec": {"expirationSeconds": 3600}})
+    token: str = answer["status"]["token"]
+    return token
+
+
+async def ask_metric(pod: Pod, plane: ControlPlane, namespace: str) -> None:
+    """Ask for a metric as the API server's front proxy does for the HPA's controller."""
+    certificate, key = plane.front_proxy_ca.issue("asking", "front-proxy-client")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(certificate, key)
+    headers = {
+        "X-Remote-User": "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
+        "X-Remote-Group": "system:authenticated",
+    }
+    path = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/matillion_fleet_demand_tasks"
+    url = f"https://127.0.0.1:{pod.ports['external-metric']}{path}?labelSelector=fleet%3Detl"
+    async with (
+        ClientSession(connector=TCPConnector(ssl=context)) as session,
+        session.get(url, headers=headers) as answer,
+    ):
+        assert (answer.status, (await answer.json())["items"][0]["value"]) == (200, "12")
