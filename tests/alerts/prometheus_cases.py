@@ -87,8 +87,8 @@ def _work(tasks: float, agents: int = 3) -> World:
 
 
 def _kept_pace(minute: int) -> World:
-    """Work grows by half a task a minute, and every ten minutes an agent more is there."""
-    return _work(30 + 0.5 * minute, 3 + minute // 10)
+    """Return a world in which work grows by two tasks a minute, and every six minutes an agent more is there."""
+    return _work(60 + 2 * minute, 4 + minute // 6)
 
 
 def _memory(share: float) -> Course:
@@ -358,7 +358,8 @@ CASES = (
         course=_with_gap(since_onset(_THREE_VERSIONS), 12 * HOUR),
         after=DAY,
         lingers=15,
-        not_enough=(_versions("11.1.0", "11.1.0", "11.2.0"),),
+        # Two versions; and an agent that has not said yet which one it is.
+        not_enough=(seeing(agent("etl-0", version="11.1.0"), agent("etl-1", version="11.2.0"), starting("etl-2")),),
         labels=_FLEET_LABELS,
         summary=f"3 versions of the agent run in {_F}",
         description=f"Agents of 3 different versions have been running in {_F} for 1d; a rollout has two for a while.",
