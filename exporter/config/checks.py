@@ -40,7 +40,7 @@ def _related(one: Path, other: Path) -> bool:
 def check(settings: Settings, wrong: Collection[Path]) -> list[Problem]:
     """Return what is wrong with settings that are each right; `wrong` are the paths where a default had to stand in."""
     findings = Findings(wrong)
-    for part in (_features, _discovery, _times, _capacity, _leadership, _cloudwatch, _listeners, _files):
+    for part in (_features, _discovery, _times, _capacity, _leadership, _cloudwatch, _pod_logs, _listeners, _files):
         part(settings, findings)
     return findings.problems
 
@@ -160,6 +160,16 @@ def _cloudwatch(settings: Settings, findings: Findings) -> None:
         )
     if settings.cloudwatch.enabled and settings.cluster is None:
         findings.add("cluster", "CloudWatch needs a name for its ClusterName dimension; set it", "cloudwatch.enabled")
+
+
+def _pod_logs(settings: Settings, findings: Findings) -> None:
+    if not settings.pod_logs.enabled:
+        return
+    if settings.pod_logs.failure_pattern is None:
+        findings.add("pod_logs.failure_pattern", "this is required: how a failed task reads differs between images")
+    if not settings.discovery.kubernetes.enabled:
+        message = "the logs are read through Kubernetes: set discovery.kubernetes.enabled to true"
+        findings.add("pod_logs.enabled", message, "discovery")
 
 
 def _listeners(settings: Settings, findings: Findings) -> None:
