@@ -1,6 +1,6 @@
 """Every alert fires when it must, not before, not for less, once for two replicas, and ends.
 
-What happens and what is just not enough stands in `prometheus_cases`; `promtool test rules` judges.
+What happens and what is just not enough stands in the rows of `prometheus_cases`; `promtool test rules` judges.
 """
 
 from pathlib import Path
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from alerts.prometheus.settings import RUNBOOK_BASE_URL
-from tests.alerts.prometheus_cases import CASES, Case
+from tests.alerts.prometheus_case import Case
+from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL, Check, Course, Firing, group, run_promtool
 
 pytestmark = [

@@ -1,0 +1,192 @@
+"""How alerts about single agents fire."""
+
+from exporter.fleet.model import AgentStatus
+from tests.alerts.prometheus_case import HOUR, ONSET, POD_LABELS, A, Case, since_onset, with_gap
+from tests.alerts.prometheus_timeline import Course, World
+from tests.alerts.prometheus_worlds import (
+    FLEET,
+    HEAP_LIMIT,
+    agent,
+    draining,
+    healthy,
+    legacy,
+    own,
+    seeing,
+    starting,
+    then,
+    with_fleet,
+    working_set,
+)
+
+
+def _memory(share: float) -> Course:
+    return seeing(*FLEET, extra=working_set("etl-1", share))
+
+
+def _heap(share: float, **fields: float) -> Course:
+    return seeing(*with_fleet(agent("etl-1", heap_used_bytes=share * HEAP_LIMIT, **fields)))
+
+
+def _sawtooth(minute: int) -> World:
+    return _heap(0.99 if minute % 3 else 0.5)(minute) or World()
+
+
+def _leaking(minute: int) -> World:
+    return World(FLEET, own(minute) | working_set("etl-1", 0.6005 + 0.001 * minute))
+
+
+def _restarted(times: int, reason: str = "Error", **facts: str) -> Course:
+    return seeing(*with_fleet(agent("etl-1", facts={"restarts": times, "last_terminated_reason": reason, **facts})))
+
+
+def _crash_looping(minute: int) -> World:
+    """Return a world whose container runs for a minute in every three."""
+    waiting = {} if minute % 3 == 0 else {"waiting_reason": "CrashLoopBackOff"}
+    return _restarted(4, **waiting)(minute) or World()
+
+
+_LONG_DRAIN = seeing(*with_fleet(draining("etl-1")))
+
+AGENT_CASES = (
+    Case(
+        alert="MatillionAgentDisconnected",
+        course=since_onset(seeing(*with_fleet(agent("etl-1", connected=False)))),
+        after=2,
+        # An old image says nothing of its connection; an agent that drains or starts is not lost.
+        not_enough=(
+            seeing(*with_fleet(legacy("etl-1", connected=None))),
+            seeing(*with_fleet(agent("etl-1", connected=False, facts={"draining_time": 1.0}), starting("etl-3"))),
+        ),
+        labels=POD_LABELS | {"state": "disconnected"},
+        summary=f"Agent {A} is disconnected",
+        description=f"Agent {A} says that it is disconnected: it takes no work, and its slots are missing. "
+        "It is one of 1 such agents of its fleet.",
+    ),
+    Case(
+        alert="MatillionAgentDisconnected",
+        variant="stopped",
+        course=since_onset(seeing(*with_fleet(agent("etl-1", status=AgentStatus.STOPPED)))),
+        after=2,
+        not_enough=(seeing(*with_fleet(agent("etl-1", status=AgentStatus.PENDING_SHUTDOWN))),),
+        labels=POD_LABELS | {"state": "stopped"},
+        summary=f"Agent {A} is stopped",
+        description=f"Agent {A} says that it is stopped: it takes no work, and its slots are missing. "
+        "It is one of 1 such agents of its fleet.",
+    ),
+    Case(
+        alert="MatillionAgentUnreachable",
+        course=since_onset(seeing(*with_fleet(agent("etl-1", age=60)))),
+        after=2,
+        not_enough=(
+            seeing(*with_fleet(agent("etl-1", age=29), starting("etl-3"))),
+            seeing(*with_fleet(agent("etl-1", age=60, facts={"draining_time": 1.0}))),
+        ),
+        labels=POD_LABELS | {"state": "unreachable"},
+        summary=f"Agent {A} does not answer",
+        description=f"The metrics of agent {A} cannot be read, so its tasks are not known. "
+        "It is one of 1 such agents of its fleet.",
+    ),
+    Case(
+        alert="MatillionAgentMemoryPressure",
+        course=since_onset(_memory(0.86)),
+        after=5,
+        not_enough=(_memory(0.85),),
+        labels=POD_LABELS | {"memory": "container"},
+        summary=f"Agent {A} is short of memory",
+        description=f"Agent {A} uses 86% of its container limit.",
+    ),
+    Case(
+        alert="MatillionAgentMemoryPressure",
+        variant="heap, without metrics-server",
+        course=then(healthy, ONSET - 5, _heap(0.9)),
+        onset=ONSET,
+        after=5,
+        not_enough=(_heap(0.85), _sawtooth),
+        labels=POD_LABELS | {"memory": "heap"},
+        summary=f"Agent {A} is short of memory",
+        description=f"Agent {A} uses 90% of its Java heap limit.",
+    ),
+    Case(
+        alert="MatillionAgentMemoryCritical",
+        course=since_onset(_memory(0.96)),
+        after=1,
+        not_enough=(_memory(0.95), _sawtooth),
+        severity="critical",
+        labels=POD_LABELS | {"memory": "container"},
+        summary=f"Agent {A} is about to run out of memory",
+        description=f"Agent {A} uses 96% of its container limit; if it goes on, all its tasks are lost.",
+    ),
+    Case(
+        alert="MatillionAgentMemoryExhaustionPredicted",
+        # A thousandth a minute is 24 % in four hours, so from 76 % on.
+        course=_leaking,
+        onset=160,
+        after=15,
+        not_enough=(
+            _memory(0.84),
+            lambda minute: World(FLEET, own(minute) | working_set("etl-1", 0.2 + 0.001 * minute)),
+        ),
+        labels=POD_LABELS | {"memory": "container"},
+        summary=f"Agent {A} will run out of memory within 4h",
+        description=f"Agent {A} uses 77.55% of its container limit and grows at a rate that reaches it within 4h.",
+    ),
+    Case(
+        alert="MatillionAgentOOMKilled",
+        course=since_onset(_restarted(1, "OOMKilled")),
+        after=0,
+        recovery=ONSET + 5,
+        not_enough=(since_onset(_restarted(1)), _restarted(3, "OOMKilled")),
+        labels=POD_LABELS,
+        summary=f"Agent {A} was killed for lack of memory",
+        description=f"The container of agent {A} used more memory than its limit and was killed with its tasks; "
+        "it restarted 1 times within 15m.",
+    ),
+    Case(
+        alert="MatillionAgentOOMKilled",
+        variant="fades",
+        course=since_onset(_restarted(2, "OOMKilled")),
+        after=0,
+        recovery=ONSET + 15,
+        not_enough=(),
+        labels=POD_LABELS,
+        summary=f"Agent {A} was killed for lack of memory",
+        description=f"The container of agent {A} used more memory than its limit and was killed with its tasks; "
+        "it restarted 2 times within 15m.",
+    ),
+    Case(
+        alert="MatillionAgentCrashLooping",
+        course=since_onset(_crash_looping),
+        after=5,
+        lingers=3,
+        not_enough=(
+            then(since_onset(_crash_looping), ONSET + 2, healthy),
+            _restarted(0, waiting_reason="ImagePullBackOff"),
+            seeing(agent("etl-1", facts={"waiting_reason": "CrashLoopBackOff", "restarts": 9, "draining_time": 1.0})),
+        ),
+        labels=POD_LABELS,
+        summary=f"Agent {A} crashes again and again",
+        description=f"The container of agent {A} does not stay up (CrashLoopBackOff): it restarted 4 times in the "
+        "life of its pod. Its slots are missing.",
+    ),
+    Case(
+        alert="MatillionAgentRestarting",
+        course=then(since_onset(_restarted(1)), ONSET + 30, _restarted(2)),
+        onset=ONSET + 30,
+        after=0,
+        not_enough=(since_onset(_restarted(1)), _restarted(7)),
+        labels=POD_LABELS,
+        summary=f"Agent {A} restarts repeatedly",
+        description=f"The container of agent {A} restarted 2 times within 1h; each time its tasks are lost.",
+    ),
+    Case(
+        alert="MatillionAgentDrainTooLong",
+        course=with_gap(since_onset(_LONG_DRAIN), 7 * HOUR),
+        after=11 * HOUR,
+        lingers=15,
+        not_enough=(),
+        labels=POD_LABELS | {"state": "draining"},
+        summary=f"Agent {A} has been draining for 11h",
+        description=f"Agent {A} was told to end 11h ago and still runs. It is killed with its tasks when its grace "
+        "period ends (12h in the vendor's chart). It is one of 1 draining agents of its fleet.",
+    ),
+)

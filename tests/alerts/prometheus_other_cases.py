@@ -1,0 +1,251 @@
+"""How alerts about fleets and about the exporter fire."""
+
+from exporter.fleet.model import AgentStatus
+from tests.alerts.prometheus_case import (
+    DAY,
+    EXPORTER_LABELS,
+    FLEET_LABELS,
+    HOUR,
+    ONSET,
+    Case,
+    F,
+    X,
+    since_onset,
+    with_gap,
+)
+from tests.alerts.prometheus_timeline import Course, World
+from tests.alerts.prometheus_worlds import (
+    FLEET,
+    agent,
+    draining,
+    healthy,
+    legacy,
+    own,
+    seeing,
+    starting,
+    task_failures,
+    then,
+    with_fleet,
+)
+
+
+def _growing_queue(minute: int) -> World:
+    queue = 4.0 * (minute - ONSET + 1)
+    return World(with_fleet(agent("etl-0", 20, tasks_queued=queue), agent("etl-1", 20)), own(minute))
+
+
+def _work(tasks: float, agents: int = 3) -> World:
+    share = tasks / agents
+    return World([agent(f"etl-{number}", share) for number in range(agents)], own())
+
+
+def _kept_pace(minute: int) -> World:
+    """Return a world in which work grows by two tasks a minute, and every six minutes an agent more is there."""
+    return _work(60 + 2 * minute, 4 + minute // 6)
+
+
+def _versions(*versions: str) -> Course:
+    pods = [agent(f"etl-{number}", version=version) for number, version in enumerate(versions)]
+    return seeing(*pods)
+
+
+def _stuck_spool(minute: int) -> World:
+    return World(FLEET, own(minute, accepted=float(ONSET), oldest_age=60.0 * (minute - ONSET)))
+
+
+_THREE_VERSIONS = _versions("11.1.0", "11.2.0", "11.3.0")
+
+OTHER_CASES = (
+    Case(
+        alert="MatillionFleetDisconnected",
+        course=since_onset(
+            seeing(
+                agent("etl-0", connected=False),
+                agent("etl-1", status=AgentStatus.STOPPED),
+                legacy("etl-2", connected=False),
+                draining("etl-3"),
+            )
+        ),
+        after=1,
+        not_enough=(
+            seeing(*with_fleet(agent("etl-0", connected=False), agent("etl-1", connected=False))),
+            # One of three answers, and it is disconnected: what the others are nobody knows.
+            seeing(*with_fleet(agent("etl-0", connected=False), agent("etl-1", age=60), legacy("etl-2", age=60))),
+            seeing(draining("etl-0"), starting("etl-1")),
+        ),
+        severity="critical",
+        labels=FLEET_LABELS,
+        summary=f"No agent of {F} is connected",
+        description=f"All 3 agents of {F} that answer are disconnected from the Matillion control plane or stopped: "
+        "the fleet takes no work. What runs goes on.",
+    ),
+    Case(
+        alert="MatillionFleetCoverageLow",
+        course=since_onset(seeing(*with_fleet(agent("etl-1", age=60), agent("etl-0", age=60)))),
+        after=5,
+        not_enough=(
+            seeing(*with_fleet(agent("etl-0", age=60), agent("etl-1", age=60), agent("etl-3"))),
+            seeing(agent("etl-0"), starting("etl-1"), starting("etl-2"), draining("etl-3")),
+        ),
+        severity="critical",
+        labels=FLEET_LABELS,
+        summary=f"Too few agents of {F} can be seen",
+        description=f"Only 33.33% of the agents of {F} that should answer do. The fleet's demand is withheld and "
+        "autoscaling stands still until they answer again.",
+    ),
+    Case(
+        alert="MatillionFleetQueueGrowing",
+        course=since_onset(_growing_queue),
+        after=5,
+        # Thirty tasks came at once, and wait; and a queue that grows from nothing for four minutes.
+        not_enough=(
+            since_onset(seeing(*with_fleet(agent("etl-0", 20, tasks_queued=30.0)))),
+            then(since_onset(_growing_queue), ONSET + 5, healthy),
+        ),
+        labels=FLEET_LABELS,
+        summary=f"The queue of {F} keeps growing",
+        description=f"24 tasks wait for a slot of {F}, and more come than agents take on.",
+    ),
+    Case(
+        alert="MatillionFleetSaturated",
+        course=since_onset(seeing(agent("etl-0", 20), agent("etl-1", 23), legacy("etl-2", 20))),
+        after=5,
+        not_enough=(
+            seeing(agent("etl-0", 20), agent("etl-1", 20), legacy("etl-2", 19)),
+            # Agents without a connection have no slots, and are no reason to ask for more of them.
+            seeing(agent("etl-0", 20, connected=False)),
+        ),
+        labels=FLEET_LABELS,
+        summary=f"No free slot in {F}",
+        description=f"Every slot of {F} is taken: 63 tasks run and new ones wait. Agents with an old image do not "
+        "report a queue, so the queue shown can be too short or missing.",
+    ),
+    Case(
+        alert="MatillionFleetSaturated",
+        variant="old images only",
+        course=since_onset(seeing(legacy("etl-0", 20), legacy("etl-1", 20))),
+        after=5,
+        not_enough=(seeing(legacy("etl-0", 20), legacy("etl-1", 19), draining("etl-2", 20)),),
+        labels=FLEET_LABELS,
+        summary=f"No free slot in {F}",
+        description=f"Every slot of {F} is taken: 40 tasks run and new ones wait. Agents with an old image do not "
+        "report a queue, so the queue shown can be too short or missing.",
+    ),
+    Case(
+        alert="MatillionFleetCapacityExhaustionPredicted",
+        # 60 slots; half a task more a minute is 15 in half an hour, so from 45.5 on.
+        course=lambda minute: _work(30 + 0.5 * minute),
+        onset=31,
+        after=10,
+        lingers=5,
+        not_enough=(_kept_pace, lambda minute: _work(30 + 0.2 * (minute % 60)), seeing(*FLEET)),
+        labels=FLEET_LABELS,
+        summary=f"Fleet{F[5:]} will be full within 30m",
+        description=f"If work goes on growing as it does, {F} has 65.5 tasks in 30m, more than its agents have slots "
+        "for, and its free slots are getting fewer.",
+    ),
+    Case(
+        alert="MatillionAgentVersionSkew",
+        course=with_gap(since_onset(_THREE_VERSIONS), 12 * HOUR),
+        after=DAY,
+        lingers=15,
+        # Two versions; and an agent that has not said yet which one it is.
+        not_enough=(seeing(agent("etl-0", version="11.1.0"), agent("etl-1", version="11.2.0"), starting("etl-2")),),
+        labels=FLEET_LABELS,
+        summary=f"3 versions of the agent run in {F}",
+        description=f"Agents of 3 different versions have been running in {F} for 1d; a rollout has two for a while.",
+    ),
+    Case(
+        alert="MatillionTaskFailures",
+        course=lambda minute: World(FLEET, own(minute) | task_failures("etl-1", 0 if minute < ONSET else 6)),
+        after=0,
+        lingers=0,
+        recovery=ONSET + 15,
+        not_enough=(lambda minute: World(FLEET, own(minute) | task_failures("etl-1", 0 if minute < ONSET else 5)),),
+        labels=FLEET_LABELS,
+        summary=f"Tasks fail in {F}",
+        description=f"About 6 tasks failed in {F} within 15m, by the agents' logs.",
+    ),
+    Case(
+        alert="MatillionExporterDown",
+        course=since_onset(lambda _: None),
+        after=5,
+        not_enough=(with_gap(healthy, ONSET, 4),),
+        severity="critical",
+        labels=EXPORTER_LABELS,
+        summary="Nobody watches the Matillion fleets: the exporter is down",
+        description=f"Prometheus has had no metrics from {X} for 6m 0s. No alert about fleets and agents can fire.",
+    ),
+    Case(
+        alert="MatillionExporterDown",
+        variant="never there",
+        course=lambda _: None,
+        onset=0,
+        after=5,
+        not_enough=(),
+        severity="critical",
+        summary="Nobody watches the Matillion fleets: the exporter is down",
+        description="Prometheus has metrics from 0 exporters: none is installed, or none is scraped. No alert about "
+        "fleets and agents can fire.",
+    ),
+    Case(
+        alert="MatillionExporterStale",
+        course=since_onset(lambda minute: World(FLEET, own(minute, sync_age=121.0 + 60 * (minute - ONSET)), 121.0)),
+        after=2,
+        not_enough=(lambda minute: World(FLEET, own(minute, sync_age=120.0), 120.0),),
+        severity="critical",
+        labels=EXPORTER_LABELS,
+        summary=f"The {X} does not know which agents there are",
+        description=f"The list of agents that {X} works with is 4m 1s old, or was never read in that time. Every "
+        "fleet's demand is withheld and autoscaling stands still.",
+    ),
+    Case(
+        alert="MatillionExporterStale",
+        variant="never knew",
+        course=lambda minute: World((), own(minute, sync_age=None)),
+        onset=3,
+        after=2,
+        not_enough=(then(lambda minute: World((), own(minute, sync_age=None)), 4, healthy),),
+        severity="critical",
+        labels=EXPORTER_LABELS,
+        summary=f"The {X} does not know which agents there are",
+        description=f"The list of agents that {X} works with is 5m 0s old, or was never read in that time. Every "
+        "fleet's demand is withheld and autoscaling stands still.",
+    ),
+    Case(
+        alert="MatillionExporterCloudWatchFailing",
+        course=since_onset(_stuck_spool),
+        onset=ONSET + 11,
+        after=5,
+        # A backlog of an hour that is being sent; and a replica that does not publish and has no spool.
+        not_enough=(
+            lambda minute: World(FLEET, own(minute, oldest_age=3600.0)),
+            lambda minute: World(FLEET, own(minute, accepted=0.0, oldest_age=None)),
+        ),
+        labels=EXPORTER_LABELS | {"problem": "not accepted"},
+        summary=f"The {X} cannot publish to CloudWatch",
+        description=f"CloudWatch accepts nothing from {X}; data have been waiting for 16m 0s. Alarms and scalers that "
+        "read CloudWatch are blind.",
+    ),
+    Case(
+        alert="MatillionExporterCloudWatchFailing",
+        variant="data lost",
+        course=lambda minute: World(FLEET, own(minute, rejected_datums=0.0 if minute < ONSET else 3.0)),
+        after=5,
+        recovery=ONSET + 15,
+        not_enough=(),
+        labels=EXPORTER_LABELS | {"problem": "lost"},
+        summary=f"The {X} cannot publish to CloudWatch",
+        description=f"About 3 data points of {X} were rejected by CloudWatch or dropped within 15m. Alarms and "
+        "scalers that read CloudWatch are blind.",
+    ),
+    Case(
+        alert="MatillionExporterNoLeader",
+        course=since_onset(lambda minute: World(FLEET, own(minute, leader=0.0))),
+        after=2,
+        not_enough=(lambda minute: World(FLEET, own(minute, leader=None)),),
+        labels=EXPORTER_LABELS,
+        summary=f"No replica of {X} is the leader",
+        description=f"0 replicas of {X} hold the lease: nothing is published to CloudWatch.",
+    ),
+)
