@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _LIFETIME = datetime.timedelta(days=1)
 
@@ -64,8 +65,8 @@ class Authority:
         names = x509.SubjectAlternativeName(
             [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, ("localhost", *hosts))]
         )
-        usages = [x509.ExtendedKeyUsageOID.CLIENT_AUTH] if client else []
-        usages += [x509.ExtendedKeyUsageOID.SERVER_AUTH] if server else []
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH] if client else []
+        usages += [ExtendedKeyUsageOID.SERVER_AUTH] if server else []
         certificate = (
             self._builder(subject, key, until)
             .add_extension(names, critical=False)
