@@ -199,7 +199,7 @@ class Builder:
                 raise ValueError(f"COPY {text}: there is no {name}")
             if origin.is_dir():
                 shutil.copytree(origin, goal, symlinks=True, dirs_exist_ok=True, ignore=None if source else self._skip)
-            elif not source and self._is_ignored(origin):
+            elif not source and self.ignores(origin):
                 raise ValueError(f"COPY {text}: .dockerignore leaves {name} out")
             else:
                 into = goal / origin.name if target.endswith("/") or len(names) > 1 else goal
@@ -232,9 +232,9 @@ class Builder:
         return re.sub(r"\$\{?(\w+)\}?", lambda m: self.arguments.get(m[1], m[0]), text)
 
     def _skip(self, folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if self._is_ignored(Path(folder) / name)]
+        return [name for name in names if self.ignores(Path(folder) / name)]
 
-    def _is_ignored(self, file: Path) -> bool:
+    def ignores(self, file: Path) -> bool:
         """Whether .dockerignore leaves a file out: the last rule that meets it or a folder above it decides."""
         relative = file.relative_to(self.context)
         ignored = False
