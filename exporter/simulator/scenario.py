@@ -187,7 +187,7 @@ SCENARIOS: dict[str, Scenario] = {
             cycle=20 * MINUTE,
             incidents=(
                 Incident(at=2 * MINUTE, trouble=Trouble.LEAK, lasts=8 * MINUTE),
-                Incident(at=4 * MINUTE, trouble=Trouble.CRASH_LOOP, lasts=4 * MINUTE),
+                Incident(at=3 * MINUTE, trouble=Trouble.CRASH_LOOP, lasts=6 * MINUTE),
                 Incident(at=7 * MINUTE, trouble=Trouble.HANG, lasts=4 * MINUTE),
                 Incident(at=14 * MINUTE, trouble=Trouble.DISCONNECT, lasts=3 * MINUTE),
             ),
