@@ -72,6 +72,9 @@
 {{- if and (eq $mode "kedaMetricsApi") (or .Values.web.basicAuth.secretName .Values.web.bearerToken.secretName .Values.web.tls.clientCertificates) (not .Values.autoscaling.keda.authenticationRef.name) -}}
 {{- fail "autoscaling.mode is kedaMetricsApi and the web port asks for credentials: KEDA would be refused; name a TriggerAuthentication in autoscaling.keda.authenticationRef" -}}
 {{- end -}}
+{{- if and (eq $mode "kedaMetricsApi") .Values.web.tls.clientCertificates (or .Values.web.basicAuth.secretName .Values.web.bearerToken.secretName) -}}
+{{- fail "autoscaling.mode is kedaMetricsApi: KEDA shows either a client certificate or a password or token; set web.tls.clientCertificates to false" -}}
+{{- end -}}
 
 {{- if and .Values.networkPolicy.agents.enabled (not (include "mfe.policyNamespaces" . | fromJsonArray)) -}}
 {{- fail "networkPolicy.agents.enabled: with the whole cluster watched, say in which namespaces the agents are: networkPolicy.agents.namespaces" -}}

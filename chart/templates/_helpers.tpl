@@ -169,6 +169,14 @@ capabilities:
 {{- toJson (dict "fleets" $fleets) -}}
 {{- end -}}
 
+{{/* How KEDA shows who it is on the web port; empty where nobody asks. */}}
+{{- define "mfe.kedaAuthMode" -}}
+{{- if .Values.web.bearerToken.secretName -}}bearer
+{{- else if .Values.web.basicAuth.secretName -}}basic
+{{- else if .Values.web.tls.clientCertificates -}}tls
+{{- end -}}
+{{- end -}}
+
 {{/* Name of the scaler of a fleet, which may live in another namespace beside scalers of other releases. */}}
 {{- define "mfe.scalerName" -}}
 {{- printf "%s-fleet" .name | trunc 63 | trimSuffix "-" -}}

@@ -128,6 +128,19 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "TriggerAuthentication in autoscaling.keda.authenticationRef"
         ),
     ),
+    "KEDA with two kinds of credentials": (
+        {
+            "autoscaling__mode": "kedaMetricsApi",
+            "autoscaling__fleets": [FLEET],
+            "autoscaling__keda__authenticationRef": {"name": "keda"},
+            "web__bearerToken__secretName": "token",
+            "web__tls": {"secretName": "web", "clientCertificates": True},
+        },
+        (
+            "autoscaling.mode is kedaMetricsApi: KEDA shows either a client certificate or a password or token; set "
+            "web.tls.clientCertificates to false"
+        ),
+    ),
     "a policy for no namespace": (
         {"networkPolicy__agents__enabled": True, "config__discovery__kubernetes__namespaces": []},
         (

@@ -164,11 +164,32 @@ def test_keda_asks_the_exporter(chart: Chart) -> None:
             "targetValue": "16",
         },
     }
-    assert spec["fallback"] == {"failureThreshold": 3, "replicas": 2, "behavior": "currentReplicasIfHigher"}
+    assert spec["fallback"] == {"failureThreshold": 20, "replicas": 2, "behavior": "currentReplicasIfHigher"}
     (policy,) = objects.of("NetworkPolicy")
     assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}} in policy["spec"]["ingress"][
         0
     ]["from"]
+
+
+@pytest.mark.parametrize(
+    ("secured", "mode"),
+    [
+        ({}, None),
+        ({"web__bearerToken__secretName": "token"}, "bearer"),
+        ({"web__basicAuth__secretName": "users"}, "basic"),
+        ({"web__tls": {"secretName": "web", "clientCertificates": True}}, "tls"),
+    ],
+    ids=str,
+)
+def test_keda_shows_who_it_is(chart: Chart, secured: dict[str, Any], mode: str | None) -> None:
+    """Where the web port asks for credentials, the trigger says which ones its TriggerAuthentication holds."""
+    reference = {"name": "keda-exporter"}
+    objects = chart.objects(
+        autoscaling={"mode": "kedaMetricsApi", "fleets": [FLEET], "keda": {"authenticationRef": reference}}, **secured
+    )
+    (trigger,) = objects.one("ScaledObject")["spec"]["triggers"]
+    assert trigger["metadata"].get("authMode") == mode
+    assert trigger["authenticationRef"] == reference
 
 
 def test_keda_asks_cloudwatch(chart: Chart) -> None:

@@ -29,6 +29,7 @@ FOREIGN = {
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 
 
+@pytest.mark.slow
 @each_scenario
 def test_lint(helm: Tool, scenario: str) -> None:
     """Helm's own strict lint finds nothing."""
@@ -49,7 +50,7 @@ def test_golden(chart: Chart, scenario: str) -> None:
 
 
 @each_scenario
-@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("version", [OLDEST, pytest.param(NEWEST, marks=pytest.mark.slow)])
 def test_kubernetes_schemas(chart: Chart, scenario: str, version: str) -> None:
     """Every object is what Kubernetes' schema says, with no field that it does not know."""
     checked = 0
