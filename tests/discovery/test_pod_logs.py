@@ -101,7 +101,7 @@ async def test_silent_log_has_no_failures_and_is_known(
     agents.add()
     follow()
     await eventually(lambda: agents.failures_of() == 0)
-    assert api.pod().followed
+    await eventually(lambda: api.pod().followed)
 
 
 @pytest.mark.parametrize("seed", range(4))
