@@ -55,33 +55,33 @@ class Case:
     """A set of features, and what makes the program use their rights."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    needs: str | None = None
-    """The feature's section, where this version may not have it."""
+    needs: tuple[str, ...] = ()
+    """The features' sections, where this version may not have them."""
     whole_cluster: bool = False
 
+
+CLOUDWATCH: dict[str, Any] = {
+    "config__cluster": "test",
+    # Nobody listens there: that nothing is accepted takes no right.
+    "config__cloudwatch": {
+        "enabled": True, "region": "eu-west-1", "namespace": "Test", "endpoint_url": "http://127.0.0.1:9"
+    },
+    "extraEnv": [{"name": "AWS_ACCESS_KEY_ID", "value": "none"}, {"name": "AWS_SECRET_ACCESS_KEY", "value": "none"}],
+}  # fmt: skip
+LOGS: dict[str, Any] = {"config__pod_logs": {"enabled": True, "failure_pattern": "failed"}}
+COST: dict[str, Any] = {"config__deletion_cost__enabled": True}
+METRICS: dict[str, Any] = {"config__external_metrics__enabled": True}
 
 CASES = {
     "nothing but the fleets": Case(),
     "the whole cluster": Case(whole_cluster=True),
-    "CloudWatch": Case(
-        {
-            "config__cluster": "test",
-            "config__cloudwatch": {
-                "enabled": True,
-                "region": "eu-west-1",
-                "namespace": "Test",
-                "endpoint_url": "http://127.0.0.1:9",
-            },
-            "extraEnv": [
-                {"name": "AWS_ACCESS_KEY_ID", "value": "none"},
-                {"name": "AWS_SECRET_ACCESS_KEY", "value": "none"},
-            ],
-        },
-        needs="cloudwatch",
+    "CloudWatch": Case(CLOUDWATCH, ("cloudwatch",)),
+    "failures in logs": Case(LOGS, ("pod_logs",)),
+    "deletion cost": Case(COST, ("deletion_cost",)),
+    "external metrics": Case(METRICS, ("external_metrics",)),
+    "everything": Case(
+        CLOUDWATCH | LOGS | COST | METRICS, ("cloudwatch", "pod_logs", "deletion_cost", "external_metrics")
     ),
-    "failures in logs": Case({"config__pod_logs": {"enabled": True, "failure_pattern": "failed"}}, needs="pod_logs"),
-    "deletion cost": Case({"config__deletion_cost__enabled": True}, needs="deletion_cost"),
-    "external metrics": Case({"config__external_metrics__enabled": True}, needs="external_metrics"),
 }
 
 
@@ -135,8 +135,8 @@ async def test_rights(
 ) -> None:
     """Nothing is refused, nothing is allowed by anything else, and no right is left unused."""
     case = CASES[name]
-    if case.needs in NOT_AVAILABLE:
-        pytest.skip(f"{case.needs} is not in this version")
+    if absent := [section for section in case.needs if section in NOT_AVAILABLE]:
+        pytest.skip(f"{', '.join(absent)}: not in this version")
     namespaces = [] if case.whole_cluster else list(agents)
     values = case.values | {
         "config__discovery__kubernetes__namespaces": namespaces,
@@ -146,7 +146,7 @@ async def test_rights(
         "replicaCount": 1,
         "fullnameOverride": f"exporter-{next(_numbers)}",
     }
-    if case.needs == "external_metrics":
+    if "external_metrics" in case.needs:
         values["config__external_metrics__listen"] = f"0.0.0.0:{free_port()}"
     objects = chart.objects(**values)
     account = await given_account(admin, kubectl, control_plane, objects)
@@ -161,7 +161,7 @@ async def test_rights(
         await pod.ready()
         fleets = {one["namespace"]: one["tasks_active"] for one in (await pod.get("/api/v1/fleets"))["fleets"]}
         assert {namespace: fleets.get(namespace) for namespace in agents} == dict.fromkeys(agents, 12)
-        if case.needs == "external_metrics":
+        if "external_metrics" in case.needs:
             await ask_metric(pod, control_plane, agents[0])
         rights = [one for one in audit.rights(objects, account) if (one.group, one.resource) not in NOT_USED_YET]
         await until_used(control_plane.folder, user, [right for right in rights if right.verb != "watch"])
