@@ -8,11 +8,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from exporter.kube.client import REQUEST_SECONDS, AccessDeniedError, Json, KubeError, Query, Resource
+from exporter.kube.client import AccessDeniedError, Json, KubeError, KubeWriter, Resource
 from exporter.kube.front_proxy import User
 
 _log = structlog.get_logger(__name__)
@@ -75,22 +75,6 @@ class Verdict:
     reason: str
 
 
-class ReviewApi(Protocol):
-    """The part of `KubeClient` that this needs."""
-
-    async def send(
-        self,
-        method: str,
-        resource: Resource,
-        body: Json | list[Json] | None,
-        *,
-        content_type: str = "application/json",
-        query: Query = (),
-        timeout: float = REQUEST_SECONDS,
-    ) -> Json:
-        """Send an object; return the answer."""
-
-
 @dataclass(slots=True)
 class _Remembered:
     verdict: Verdict
@@ -102,7 +86,7 @@ class AccessReview:
 
     def __init__(
         self,
-        api: ReviewApi,
+        api: KubeWriter,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         remembered: float = REMEMBERED,

@@ -181,6 +181,22 @@ class KubeReader(Protocol):
         """Open an answer that comes line by line."""
 
 
+class KubeWriter(Protocol):
+    """The writing half of `KubeClient`."""
+
+    async def send(
+        self,
+        method: str,
+        resource: Resource,
+        body: Json | list[Json] | None,
+        *,
+        content_type: str = "application/json",
+        query: Query = (),
+        timeout: float = REQUEST_SECONDS,
+    ) -> Json:
+        """Send an object, a change or a DELETE; return the answer."""
+
+
 class KubeClient:
     """One connection pool to one API server. Use it as an async context manager, or `close` it."""
 

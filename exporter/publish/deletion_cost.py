@@ -20,7 +20,7 @@ import structlog
 
 from exporter.config.settings import DeletionCostSettings
 from exporter.fleet.model import AgentState, Fleet, Target
-from exporter.kube.client import REQUEST_SECONDS, AccessDeniedError, ApiError, Json, KubeError, Query, Resource
+from exporter.kube.client import AccessDeniedError, ApiError, KubeError, KubeWriter, Resource
 
 _log = structlog.get_logger(__name__)
 
@@ -51,22 +51,6 @@ class Leadership(Protocol):
 
     def is_leader(self) -> bool:
         """Return whether this process does, at this instant."""
-
-
-class PodWriter(Protocol):
-    """The part of `KubeClient` that this needs."""
-
-    async def send(
-        self,
-        method: str,
-        resource: Resource,
-        body: Json | list[Json] | None,
-        *,
-        content_type: str = "application/json",
-        query: Query = (),
-        timeout: float = REQUEST_SECONDS,
-    ) -> Json:
-        """Send a change; return the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +101,7 @@ class DeletionCost:
         self,
         settings: DeletionCostSettings,
         source: FleetSource,
-        pods: PodWriter,
+        pods: KubeWriter,
         leadership: Leadership,
         *,
         pace: Pace = Pace(),

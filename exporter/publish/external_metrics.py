@@ -8,8 +8,7 @@ It must not know where fleets come from. What is answered is decided in `externa
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Protocol
 
@@ -21,10 +20,11 @@ from exporter import __version__
 from exporter.config.addresses import HostPort
 from exporter.config.settings import ExternalMetricsSettings
 from exporter.fleet.model import Fleet
-from exporter.kube.access_review import Access, AccessReview, PathAccess, ResourceAccess, ReviewApi
-from exporter.kube.client import KubeError
+from exporter.kube.access_review import Access, AccessReview, PathAccess, ResourceAccess
+from exporter.kube.client import KubeError, KubeWriter
 from exporter.kube.front_proxy import (
     READ_AGAIN,
+    RETRY_FIRST,
     ConfigMapReader,
     FrontProxy,
     FrontProxySource,
@@ -36,7 +36,6 @@ from exporter.publish import external_metrics_documents as documents
 from exporter.publish.external_metrics_documents import StaticDocument
 from exporter.publish.external_metrics_log import ExternalMetricsLog
 from exporter.publish.external_metrics_values import EXTERNAL_METRICS, Knowledge, Question, RefusalError, items
-from exporter.serve.connections import ConnectionLimits
 from exporter.serve.delivery import broken_off, deliver_in
 from exporter.serve.errors import ServeError
 from exporter.serve.listener import Listener
@@ -73,15 +72,15 @@ class Observer(Protocol):
         """Count one request that was answered with this HTTP status."""
 
 
-class Api(ConfigMapReader, ReviewApi, Protocol):
+class Api(ConfigMapReader, KubeWriter, Protocol):
     """The part of `KubeClient` that this needs."""
 
 
 class ExternalMetricsServer:
     """Serves the API as the `external_metrics` settings say.
 
-    `cluster` is the value of the label of that name, None for none. The other arguments are for tests: the memory of
-    permissions, seconds between two looks at files and at the front proxy, the limits on connections.
+    `cluster` is the value of the label of that name, None for none. The other arguments are for tests: seconds between
+    two looks at the files and at the front proxy.
     """
 
     def __init__(
@@ -92,11 +91,8 @@ class ExternalMetricsServer:
         kube: Api,
         observer: Observer,
         *,
-        review: AccessReview | None = None,
         reload_interval: float = RELOAD_INTERVAL,
         front_proxy_interval: float = READ_AGAIN,
-        limits: ConnectionLimits | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the settings; raises ServeError when they name no certificate."""
         if settings.cert_file is None or settings.key_file is None:
@@ -104,10 +100,10 @@ class ExternalMetricsServer:
         self._source = source
         self._cluster = cluster
         self._observer = observer
-        self._review = review or AccessReview(kube, monotonic=monotonic)
+        self._review = AccessReview(kube)
         self._front_proxy: FrontProxy | None = None
         self._front_proxy_source = FrontProxySource(
-            kube, self._trust, read_again=front_proxy_interval, retry_first=min(1.0, front_proxy_interval)
+            kube, self._trust, read_again=front_proxy_interval, retry_first=min(RETRY_FIRST, front_proxy_interval)
         )
         self._tls = ServerTls(
             "external_metrics",
@@ -123,7 +119,6 @@ class ExternalMetricsServer:
             settings.listen,
             "external_metrics.listen",
             tls=self._tls,
-            limits=limits,
         )
 
     @property
