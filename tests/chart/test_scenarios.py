@@ -12,8 +12,8 @@ import pytest
 
 from exporter.config import ConfigError, load
 from exporter.config.checks import NOT_AVAILABLE
-from tests.chart.rendering import RELEASE_NAME, SCENARIOS, Chart, Objects, reviewed
-from tests.fakes.helm import CHART, ROOT, Tool
+from tests.chart.rendering import NAMESPACE, RELEASE, RELEASE_NAME, SCENARIOS, Chart, Objects, reviewed
+from tests.fakes.helm import CHART, ROOT, MissingError, Tool
 
 GOLDEN = ROOT / "tests" / "golden" / "chart"
 OLDEST = "1.25"
@@ -36,6 +36,32 @@ def test_lint(helm: Tool, scenario: str) -> None:
     said = helm.good("lint", "--strict", CHART, "--values", SCENARIOS[scenario])
     assert "WARNING" not in said
     assert "ERROR" not in said
+
+
+@pytest.fixture(scope="session")
+def helm_3(tmp_path_factory: pytest.TempPathFactory) -> Tool:
+    """Give the Helm before, whose checks of values and templates are other ones in places."""
+    try:
+        return Tool("helm", tmp_path_factory.mktemp("helm-3"), version=3)
+    except MissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+@each_scenario
+def test_helm_3_renders_the_same(chart: Chart, helm_3: Tool, scenario: str) -> None:
+    """Helm 3 finds nothing wrong either, and makes the same of it."""
+    helm_3.good("lint", "--strict", CHART, "--values", SCENARIOS[scenario])
+    text = helm_3.good("template", RELEASE, CHART, "--namespace", NAMESPACE, "--values", SCENARIOS[scenario])
+    assert reviewed(text) == reviewed(chart.texts[scenario])
+
+
+@pytest.mark.slow
+def test_helm_3_refuses_alike(helm_3: Tool) -> None:
+    """Helm 3 checks values by the same schema."""
+    done = helm_3("template", CHART, "--set", "config.scrape.intervall=5s")
+    assert done.returncode != 0
+    assert "config.scrape: Additional property intervall is not allowed" in done.stderr
 
 
 @each_scenario

