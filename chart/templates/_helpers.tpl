@@ -177,9 +177,10 @@ capabilities:
 {{- end -}}
 {{- end -}}
 
-{{/* Name of the scaler of a fleet, which may live in another namespace beside scalers of other releases. */}}
+{{/* Name of the scaler of a fleet. A fleet's name is a label's value, which takes more characters than an object's. */}}
 {{- define "mfe.scalerName" -}}
-{{- printf "%s-fleet" .name | trunc 63 | trimSuffix "-" -}}
+{{- $name := regexReplaceAll "[^a-z0-9-]" (lower .name) "-" -}}
+{{- printf "%s-fleet" (trunc 57 $name) -}}
 {{- end -}}
 
 {{/* The exporter as the subject of a binding. */}}

@@ -140,6 +140,21 @@ def test_hpa(chart: Chart) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "scaler"),
+    [("etl", "etl-fleet"), ("ETL_Prod.1", "etl-prod-1-fleet"), ("f" * 63, f"{'f' * 57}-fleet")],
+)
+def test_name_of_a_scaler(chart: Chart, name: str, scaler: str) -> None:
+    """Any value of a label can be a fleet's name; the scaler is called after it, the metric is asked for by it."""
+    fleet = FLEET | {"name": name}
+    objects = chart.objects(
+        config__external_metrics__enabled=True, autoscaling__mode="externalMetrics", autoscaling__fleets=[fleet]
+    )
+    hpa = objects.one("HorizontalPodAutoscaler", scaler)
+    selector = hpa["spec"]["metrics"][0]["external"]["metric"]["selector"]
+    assert selector == {"matchLabels": {"fleet": name}}
+
+
 def test_a_fleets_own_target_and_pace(chart: Chart) -> None:
     """What a fleet says for itself goes before what is said for all."""
     hpa = chart.scenarios["external-metrics"].one("HorizontalPodAutoscaler", "etl-night-fleet")["spec"]
