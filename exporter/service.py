@@ -29,7 +29,8 @@ from exporter.publish.fleet_datums import Selection
 from exporter.publish.loop_lag import LoopLag
 from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, MetricsPage
 from exporter.publish.state_log import StateLog
-from exporter.scrape.client import Outcome, PageClient
+from exporter.scrape.client import PageClient
+from exporter.scrape.outcome import Outcome
 from exporter.scrape.poller import Poller
 from exporter.scrape.store import SnapshotStore
 from exporter.web.server import WebServer
@@ -71,6 +72,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         # What start-up made stays for good; left in the collector's sight it would be walked through again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
         _log.info("exporter starts", version=__version__, cluster=settings.cluster, parts=list(parts))
         try:
             async with asyncio.TaskGroup() as group:

@@ -6,10 +6,16 @@ dialect is told from the page itself, not from the port it came from.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 
-from exporter.fleet.exposition import Labels, Page, Wanted
+from exporter.fleet.exposition import Labels, Page, Series, Wanted
 from exporter.fleet.model import Dialect, Reading
+
+Places = tuple[int, ...]
+"""Which of a page's values."""
+Values = tuple[float, ...]
+_CONNECTED = {0.0: False, 1.0: True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,24 @@ class NoTaskCountError(Exception):
     """The page is an agent's but has no usable count of executing tasks, so nothing can be concluded from it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where on pages of one shape the values of a dialect stand, and what their labels say by themselves."""
+
+    dialect: Dialect
+    tasks_active: Places
+    tasks_queued: Places
+    status: Places
+    connected: Places
+    requests_active: Places
+    sessions_open: Places
+    busyness_score: Places
+    heap_used: Places
+    heap_limit: Places
+    version: str | None
+    commit: str | None
+
+
 def interpret(page: Page) -> Reading:
     """Return what the page says of the agent.
 
@@ -117,72 +141,102 @@ def interpret(page: Page) -> Reading:
 
     Raises NotAnAgentError or NoTaskCountError.
     """
-    by_name: dict[bytes, dict[Labels, float]] = {}
-    for sample in page.samples:
-        # The same series twice: the later line counts, it is not a second agent.
-        by_name.setdefault(sample.name, {})[sample.labels] = sample.value
-    dialect, tasks_active = _dialect(by_name)
-    names = _VOCABULARIES[dialect]
-
-    def series(name: bytes | None) -> Mapping[Labels, float]:
-        return by_name.get(name, {}) if name is not None else {}
-
-    status, connected = _agreed(series(names.status)), _agreed(series(names.connected))
-    builds = [dict(sample.labels) for sample in page.samples if sample.name in names.version]
+    values = page.values
+    layout, tasks_active = _chosen(page)
+    status, connected = _agreed(values, layout.status), _agreed(values, layout.connected)
     return Reading(
-        dialect=dialect,
+        dialect=layout.dialect,
         tasks_active=tasks_active,
-        tasks_queued=_total(series(names.tasks_queued)),
+        tasks_queued=_total(values, layout.tasks_queued),
         status=int(status) if status is not None and status.is_integer() else None,
-        connected={0.0: False, 1.0: True}.get(connected) if connected is not None else None,
-        requests_active=_total(series(names.requests_active)),
-        sessions_open=_total(series(names.sessions_open)),
-        busyness_score=_agreed(series(names.busyness_score)),
-        heap_used_bytes=_total(_heap(series(names.heap_used), names.heap_label)),
-        heap_limit_bytes=_total(_limited(_heap(series(names.heap_limit), names.heap_label))),
-        version=_agreed_text(builds, "version"),
-        commit=_agreed_text(builds, "commit_hash"),
+        connected=_CONNECTED.get(connected) if connected is not None else None,
+        requests_active=_total(values, layout.requests_active),
+        sessions_open=_total(values, layout.sessions_open),
+        busyness_score=_agreed(values, layout.busyness_score),
+        heap_used_bytes=_total(values, layout.heap_used),
+        heap_limit_bytes=_total(values, _limited(values, layout.heap_limit)),
+        version=layout.version,
+        commit=layout.commit,
     )
 
 
-def _dialect(by_name: Mapping[bytes, Mapping[Labels, float]]) -> tuple[Dialect, float]:
-    """Return the dialect to read a page in, and its count of executing tasks.
+def _chosen(page: Page) -> tuple[_Layout, float]:
+    """Return the dialect to read a page in, as a layout, and its count of executing tasks.
 
     Where a page speaks both, OpenTelemetry says more, so it goes before; but only one with a usable count will do.
     """
-    for dialect, names in _VOCABULARIES.items():
-        tasks_active = _total(by_name.get(names.tasks_active, {}))
+    for layout in _layouts(page.series):
+        tasks_active = _total(page.values, layout.tasks_active)
         if tasks_active is not None:
-            return dialect, tasks_active
-    raise NotAnAgentError if _AGENTS_OWN.isdisjoint(by_name) else NoTaskCountError
+            return layout, tasks_active
+    names = {series.name for series in page.series}
+    raise NotAnAgentError if _AGENTS_OWN.isdisjoint(names) else NoTaskCountError
 
 
-def _total(series: Mapping[Labels, float]) -> float | None:
+# The agents of an image write pages of one shape, so what depends on the shape alone is worked out once.
+@lru_cache(maxsize=256)
+def _layouts(page: tuple[Series, ...]) -> tuple[_Layout, ...]:
+    """Return where each dialect's values stand on pages of this shape."""
+    by_name: dict[bytes, dict[Labels, int]] = {}
+    for place, series in enumerate(page):
+        # The same series twice: the later line counts, it is not a second agent.
+        by_name.setdefault(series.name, {})[series.labels] = place
+
+    def places(name: bytes | None) -> Places:
+        return tuple(by_name.get(name, {}).values()) if name is not None else ()
+
+    def heap(name: bytes, type_label: str) -> Places:
+        return tuple(place for labels, place in by_name.get(name, {}).items() if (type_label, "heap") in labels)
+
+    def layout(dialect: Dialect, names: _Vocabulary) -> _Layout:
+        builds = [dict(series.labels) for series in page if series.name in names.version]
+        return _Layout(
+            dialect=dialect,
+            tasks_active=places(names.tasks_active),
+            tasks_queued=places(names.tasks_queued),
+            status=places(names.status),
+            connected=places(names.connected),
+            requests_active=places(names.requests_active),
+            sessions_open=places(names.sessions_open),
+            busyness_score=places(names.busyness_score),
+            heap_used=heap(names.heap_used, names.heap_label),
+            heap_limit=heap(names.heap_limit, names.heap_label),
+            version=_agreed_text(builds, "version"),
+            commit=_agreed_text(builds, "commit_hash"),
+        )
+
+    return tuple(layout(dialect, names) for dialect, names in _VOCABULARIES.items())
+
+
+def _total(values: Values, places: Places) -> float | None:
     """Return the sum of a count's series; unknown if there is none or one of them is no count."""
-    # NaN is in no range.
-    if not series or not all(0 <= value < _HIGHEST_COUNT for value in series.values()):
+    if not places:
         return None
-    return sum(series.values(), start=0.0)
+    total = 0.0
+    for place in places:
+        value = values[place]
+        # NaN is in no range.
+        if not 0 <= value < _HIGHEST_COUNT:
+            return None
+        total += value
+    return total
 
 
-def _agreed(series: Mapping[Labels, float]) -> float | None:
+def _agreed(values: Values, places: Places) -> float | None:
     """Return the one value of all series; unknown if they differ, or it is no number."""
-    values = set(series.values())
-    value = values.pop() if len(values) == 1 else None
-    return value if value is not None and isfinite(value) else None
+    if not places:
+        return None
+    value = values[places[0]]
+    return value if isfinite(value) and all(values[place] == value for place in places[1:]) else None
 
 
-def _heap(pools: Mapping[Labels, float], type_label: str) -> Mapping[Labels, float]:
-    return {labels: size for labels, size in pools.items() if (type_label, "heap") in labels}
-
-
-def _limited(pools: Mapping[Labels, float]) -> Mapping[Labels, float]:
+def _limited(values: Values, places: Places) -> Places:
     """Return the pools that have a limit.
 
     One without has no series (OpenTelemetry) or says -1 (Micrometer). G1 gives the limit of the whole heap to its old
     generation and none to the others, so the pools that do have one are what adds up.
     """
-    return {labels: limit for labels, limit in pools.items() if limit != _NO_LIMIT}
+    return tuple([place for place in places if values[place] != _NO_LIMIT])
 
 
 def _agreed_text(builds: Iterable[Mapping[str, str]], label: str) -> str | None:

@@ -6,54 +6,37 @@ reader. Knows no schedule and no state: which page to fetch when is the poller's
 
 import asyncio
 import zlib
-from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv6Address
 from types import TracebackType
 from typing import Self
 
-import aiohttp
 from yarl import URL
 
 from exporter import __version__
 from exporter.config import ScrapeSettings
 from exporter.fleet.dialect import NAMES
 from exporter.fleet.model import Dialect, Endpoint
+from exporter.scrape.http import Connection, Head, Response
+from exporter.scrape.outcome import Outcome, ScrapeError
 
 _TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
 # OpenMetrics 1.0: "Expositions MUST end with EOF"; the line feed behind it is the writer's choice.
 _OPENMETRICS_ENDS = (b"# EOF\n", b"# EOF", b"# EOF\r\n")
+_FIELDS = (
+    f"Accept: {_TEXT};version=0.0.4,{_OPENMETRICS};q=0.5\r\n"
+    # A page is some 30 KB on a pod network: compressing it costs both sides more than sending it.
+    "Accept-Encoding: identity\r\n"
+    f"User-Agent: fleet-exporter/{__version__}\r\n\r\n"
+)
+_Place = tuple[str, int]
+"""Host and port."""
 _FILTER_PARAMETER = {Dialect.OTEL: "name[]", Dialect.LEGACY: "includedNames"}
 # A lost SYN is sent again after 1 s (RFC 6298), so half of the usual 3 s allows for one; a pod whose packets are
 # dropped then leaves the other half of the scrape to its second endpoint.
 _CONNECT_SHARE = 0.5
 # zlib's window size, plus "expect a gzip or zlib header": both are sent under the names gzip and deflate.
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-
-
-class Outcome(StrEnum):
-    """How a scrape ended: the values of `scrapes_total{outcome}`."""
-
-    OK = "ok"
-    CONNECT = "connect"
-    TIMEOUT = "timeout"
-    CUT = "cut"
-    NOT_HTTP = "not_http"
-    HTTP_STATUS = "http_status"
-    REDIRECT = "redirect"
-    CONTENT_TYPE = "content_type"
-    ENCODING = "encoding"
-    TOO_LARGE = "too_large"
-    NOT_AN_AGENT = "not_an_agent"
-    NO_TASK_COUNT = "no_task_count"
-    INTERNAL = "internal"
-
-
-class ScrapeError(Exception):
-    """One attempt failed; the text says how, without saying where."""
-
-    def __init__(self, outcome: Outcome, reason: str) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
 
 
 def page_url(address: str, endpoint: Endpoint, *, filtered: bool) -> URL:
@@ -76,23 +59,8 @@ def host_port(address: str, port: int) -> str:
         return f"{address}:{port}"
 
 
-class _Response(aiohttp.ClientResponse):
-    """A response that is never taken from what a server said before it was asked."""
-
-    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        """Read the head of the response, unless the connection already holds one.
-
-        A server that sends more than was asked for would from then on be one answer ahead: every page would be as old
-        as the scrape before. Raises ServerDisconnectedError, on which aiohttp tries once more with a new connection.
-        """
-        protocol = connection.protocol
-        if protocol is None or protocol.should_close:
-            raise aiohttp.ServerDisconnectedError
-        return await super().start(connection)
-
-
 class PageClient:
-    """The one HTTP client of all scrapes: keeps a connection to each agent open between them.
+    """The HTTP client of all scrapes: keeps a connection to each agent open between them.
 
     Does not follow redirects, use proxies, keep cookies or decompress beyond `max_body_bytes`.
     """
@@ -102,86 +70,119 @@ class PageClient:
         self._max_bytes = settings.max_body_bytes
         # Longer than two intervals, or each scrape would open a connection of its own.
         self._keepalive = settings.interval * 2 + settings.timeout
+        self._idle: dict[_Place, Connection] = {}
+        self._closing: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        # The poller bounds what runs at once; a second bound here would only hide where the time goes.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keepalive)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            response_class=_Response,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
-            headers={
-                "Accept": f"{_TEXT};version=0.0.4,{_OPENMETRICS};q=0.5",
-                # A page is some 30 KB on a pod network: compressing it costs both sides more than sending it.
-                "Accept-Encoding": "identity",
-                "User-Agent": f"fleet-exporter/{__version__}",
-            },
-        )
+        self._close_idle()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._session.close()
+        if self._closing is not None:
+            self._closing.cancel()
+        for connection in self._idle.values():
+            connection.abort()
+        self._idle.clear()
+
+    def _close_idle(self) -> None:
+        """End connections nobody has used for a while: those of agents that are gone."""
+        loop = asyncio.get_running_loop()
+        expired = loop.time() - self._keepalive
+        for place in [place for place, connection in self._idle.items() if connection.idle_since < expired]:
+            self._idle.pop(place).abort()
+        self._closing = loop.call_later(self._keepalive, self._close_idle)
 
     async def fetch(self, url: URL, *, within: float) -> bytes:
         """Return the whole body of the page at `url`, decompressed, at most `within` seconds from now.
 
         Raises ScrapeError.
         """
-        waiting_for = "an answer"
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        place = (url.raw_host or "", url.port or 0)
+        request = f"GET {url.raw_path_qs} HTTP/1.1\r\nHost: {url.raw_authority}\r\n{_FIELDS}".encode("ascii")
+        connection = self._idle.pop(place, None)
         try:
-            async with asyncio.timeout(within), self._session.get(url, allow_redirects=False) as response:
-                content_type = _checked_content_type(response)
-                waiting_for = "the rest of the page"
-                body = await self._body(response)
-        except aiohttp.ConnectionTimeoutError:
-            raise ScrapeError(Outcome.TIMEOUT, f"no connection within {self._connect_timeout:g} s") from None
+            if connection is not None and connection.usable:
+                try:
+                    return await self._page(place, connection, request, started + within)
+                except ScrapeError:
+                    # The server may have closed the connection just before the request reached it.
+                    if not connection.silent:
+                        raise
+            connection = None
+            connection = await self._connect(place, started + within)
+            return await self._page(place, connection, request, started + within)
         except TimeoutError:
+            waiting_for = "the rest of the page" if connection is not None and connection.answering else "an answer"
             raise ScrapeError(Outcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
-        except aiohttp.ClientConnectorError as error:
-            raise ScrapeError(Outcome.CONNECT, _connect_reason(error)) from error
-        except aiohttp.ClientPayloadError as error:
-            raise ScrapeError(Outcome.CUT, "connection lost in the middle of the page") from error
-        except aiohttp.ClientResponseError as error:
-            raise ScrapeError(Outcome.NOT_HTTP, "the answer is not HTTP") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ScrapeError(Outcome.CUT, f"connection lost while waiting for {waiting_for}") from error
-        _check_end(content_type, body)
+
+    async def _page(self, place: _Place, connection: Connection, request: bytes, deadline: float) -> bytes:
+        response = await connection.ask(request, _check_head, deadline)
+        if connection.usable and place not in self._idle:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle[place] = connection
+        else:
+            connection.abort()
+        body = self._decompressed(response)
+        _check_end(_content_type(response.head), body)
         return body
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        if (response.content_length or 0) > self._max_bytes:
-            raise self._too_large()
-        decompress = _decompressor(response.headers.get("Content-Encoding", "identity").strip().lower())
-        body, received = bytearray(), 0
-        async for chunk in response.content.iter_any():
-            received += len(chunk)
-            # One byte more than allowed is enough to know; what is not asked for is never inflated.
-            body += _inflated(decompress, chunk, self._max_bytes - len(body) + 1) if decompress else chunk
-            # Compressed data may also be endless and say nothing.
-            if max(len(body), received) > self._max_bytes:
-                raise self._too_large()
-        if decompress and not decompress.eof:
+    async def _connect(self, place: _Place, deadline: float) -> Connection:
+        """Return a new connection. Raises ScrapeError, and TimeoutError at the deadline."""
+        loop = asyncio.get_running_loop()
+        soon = loop.time() + self._connect_timeout
+        try:
+            async with asyncio.timeout_at(min(soon, deadline)):
+                _, connection = await loop.create_connection(lambda: Connection(self._max_bytes), *place)
+        except TimeoutError:
+            if deadline <= soon:
+                raise
+            raise ScrapeError(Outcome.TIMEOUT, f"no connection within {self._connect_timeout:g} s") from None
+        except OSError as error:
+            raise ScrapeError(Outcome.CONNECT, _connect_reason(error)) from error
+        return connection
+
+    def _decompressed(self, response: Response) -> bytes:
+        if b"content-encoding" not in response.head.fields:
+            return response.body
+        encoding = response.head.text(b"content-encoding", "identity").strip().lower()
+        decompress = _decompressor(encoding)
+        if decompress is None:
+            return response.body
+        # One byte more than allowed is enough to know; what is not asked for is never inflated.
+        body = _inflated(decompress, response.body, self._max_bytes + 1)
+        if len(body) > self._max_bytes:
+            raise ScrapeError(Outcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
+        if not decompress.eof:
             raise ScrapeError(Outcome.CUT, "compressed data ends too early")
-        return bytes(body)
-
-    def _too_large(self) -> ScrapeError:
-        return ScrapeError(Outcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
+        return body
 
 
-def _checked_content_type(response: aiohttp.ClientResponse) -> str:
-    """Return the content type of a metrics page; refuse anything else before its body is read. Raises ScrapeError."""
-    if 300 <= response.status < 400:  # noqa: PLR2004 - the class of HTTP status codes is its own name
-        raise ScrapeError(Outcome.REDIRECT, f"redirects are not followed (HTTP {response.status})")
-    if response.status != 200:  # noqa: PLR2004 - as above
-        raise ScrapeError(Outcome.HTTP_STATUS, f"HTTP {response.status}")
-    content_type = response.headers.get("Content-Type", _TEXT).partition(";")[0].strip().lower()
+def _check_head(head: Head) -> None:
+    """Refuse what is not a metrics page before its body is read. Raises ScrapeError."""
+    if 300 <= head.status < 400:  # noqa: PLR2004 - the class of HTTP status codes is its own name
+        raise ScrapeError(Outcome.REDIRECT, f"redirects are not followed (HTTP {head.status})")
+    if head.status != 200:  # noqa: PLR2004 - as above
+        raise ScrapeError(Outcome.HTTP_STATUS, f"HTTP {head.status}")
+    content_type = _content_type(head)
     if content_type not in (_TEXT, _OPENMETRICS):
         raise ScrapeError(Outcome.CONTENT_TYPE, f"content type {content_type[:60]!r} is not a metrics page")
-    return content_type
+    if b"content-encoding" in head.fields:
+        _decompressor(head.text(b"content-encoding", "identity").strip().lower())
+
+
+def _content_type(head: Head) -> str:
+    value = head.fields.get(b"content-type")
+    return _TEXT if value is None else _media_type(value)
+
+
+@lru_cache(maxsize=32)
+def _media_type(value: bytes) -> str:
+    """Return a content type without its parameters; bytes that are no UTF-8 stay recognisable."""
+    return value.decode("utf-8", "surrogateescape").partition(";")[0].strip().lower()
 
 
 def _check_end(content_type: str, body: bytes) -> None:
@@ -222,7 +223,7 @@ def _inflated(decompress: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
     return inflated
 
 
-def _connect_reason(error: aiohttp.ClientConnectorError) -> str:
-    if isinstance(error.os_error, ConnectionRefusedError):
+def _connect_reason(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
+    return f"cannot connect: {error.strerror or type(error).__name__}"

@@ -6,19 +6,23 @@ and a scrape that is still running is never started a second time.
 
 import asyncio
 import random
+from math import floor
 from typing import Protocol
 
 import structlog
 
 from exporter.config import ScrapeSettings
 from exporter.fleet.model import Target
-from exporter.scrape.client import Outcome, ScrapeError
+from exporter.scrape.outcome import Outcome, ScrapeError
 from exporter.scrape.reader import AgentReader, PageSource
 from exporter.scrape.store import Clock, SnapshotStore
 
 # Agents whose last scrape failed share this part of the places, so that a hundred that hang cannot keep those that
 # answer waiting.
 _SUSPECT_SHARE = 0.25
+
+# Seconds between the moments at which scrapes begin: at a thousand agents every 5 s, 20 at a time and 3 ms of work.
+_TICK = 0.1
 
 _log = structlog.get_logger(__name__)
 
@@ -80,7 +84,7 @@ class Poller:
         """
         reader = AgentReader(self._settings, self._client, self._monotonic, self._random)
         interval = self._settings.interval
-        due = self._monotonic() + self._random.uniform(0.0, interval)
+        due = self._first_turn()
         good = True
         while True:
             await asyncio.sleep(due - self._monotonic())
@@ -97,6 +101,16 @@ class Poller:
             # A cycle that took too long skips the turns it missed instead of catching up in a burst.
             missed = max(0.0, self._monotonic() - due) // interval
             due += interval * (missed + 1)
+
+    def _first_turn(self) -> float:
+        """Return when to begin with an agent: anywhere within the interval, but in step with its neighbours.
+
+        A process that wakes up for each agent alone finds its caches cold each time: two thirds of the CPU of a scrape.
+        So turns fall on ticks, and what is due between two of them is scraped together.
+        """
+        interval = self._settings.interval
+        tick = interval / max(1, round(interval / _TICK))
+        return tick * floor((self._monotonic() + self._random.uniform(0.0, interval)) / tick)
 
     def _target(self, uid: str) -> Target | None:
         target = self._store.target(uid)

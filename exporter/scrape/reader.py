@@ -15,7 +15,8 @@ from yarl import URL
 from exporter.config import ScrapeSettings
 from exporter.fleet import dialect, exposition
 from exporter.fleet.model import Endpoint, Reading, Target
-from exporter.scrape.client import Outcome, ScrapeError, host_port, page_url
+from exporter.scrape.client import host_port, page_url
+from exporter.scrape.outcome import Outcome, ScrapeError
 
 # How often what was learned is put to the test: whether an endpoint further up in the list answers by now, and whether
 # the filtered page still has all that the whole one has.
@@ -245,23 +246,25 @@ async def _samples(body: bytes) -> exposition.Page:
     """Return the wanted samples of a page, letting others work now and then. Raises ScrapeError."""
     if len(body) <= _ONE_GO_BYTES:
         return exposition.read(body, dialect.WANTED)
-    samples: list[exposition.Sample] = []
+    series: list[exposition.Series] = []
+    values: list[float] = []
     rejected_lines, start = 0, 0
     while start < len(body):
         end = len(body) if start + _BLOCK_BYTES >= len(body) else body.rfind(b"\n", start, start + _BLOCK_BYTES) + 1
         if end:
             page = exposition.read(body[start:end], dialect.WANTED)
-            samples += page.samples
+            series += page.series
+            values += page.values
             rejected_lines += page.rejected_lines
         else:
             # No agent's line is as long as a block: it loses itself, not the page.
             rejected_lines += body.startswith(dialect.WANTED.prefixes, start)
             end = body.find(b"\n", start + _BLOCK_BYTES) + 1 or len(body)
-        if len(samples) > _MOST_SAMPLES:
+        if len(series) > _MOST_SAMPLES:
             raise ScrapeError(Outcome.TOO_LARGE, f"more than {_MOST_SAMPLES} agent series on the page")
         start = end
         await asyncio.sleep(0)
-    return exposition.Page(tuple(samples), rejected_lines)
+    return exposition.Page(tuple(series), tuple(values), rejected_lines)
 
 
 def _says_all(filtered: Reading, whole: Reading) -> bool:

@@ -11,6 +11,11 @@ TASKS = b"app_active_task_count"
 HEAP = b"jvm_memory_used_bytes"
 
 
+def shown(page: Page) -> tuple[tuple[Sample, ...], int]:
+    """Return what a page says, comparable by value."""
+    return page.samples, page.rejected_lines
+
+
 def only(page: bytes) -> Sample:
     result = read(page, WANTED)
     assert result.rejected_lines == 0
@@ -120,7 +125,7 @@ def test_blanks_around_the_name_and_the_value() -> None:
 def test_crlf_and_blank_lines() -> None:
     """A page with Windows line ends and gaps reads like any other."""
     page = b'\r\n\r\napp_active_task_count 3\r\n\r\njvm_memory_used_bytes{a="1"} 4\r\n \r\n\t\n\n'
-    assert read(page, WANTED) == Page((Sample(TASKS, (), 3.0), Sample(HEAP, (("a", "1"),), 4.0)), 0)
+    assert shown(read(page, WANTED)) == ((Sample(TASKS, (), 3.0), Sample(HEAP, (("a", "1"),), 4.0)), 0)
 
 
 def test_a_page_may_end_without_a_line_end() -> None:
@@ -131,7 +136,7 @@ def test_a_page_may_end_without_a_line_end() -> None:
 @pytest.mark.parametrize("page", [b"", b"\n", b"# EOF\n", b"\x00\xff\xfe", b"<html><body>hello</body></html>\n", b"{}"])
 def test_a_page_of_something_else_has_no_samples(page: bytes) -> None:
     """What is no metrics page gives nothing and rejects nothing: no wanted line was lost."""
-    assert read(page, WANTED) == Page((), 0)
+    assert shown(read(page, WANTED)) == ((), 0)
 
 
 def test_openmetrics_page() -> None:
@@ -149,13 +154,16 @@ def test_a_help_text_that_is_wrapped_loses_nothing_else() -> None:
         b"# HELP app_active_task_count How many tasks\nthe agent executes now\napp_active_task_count 3\n"
         b"# HELP app_version_info See also\napp_active_task_count of the agent\napp_version_info 1\n"
     )
-    assert read(page, WANTED) == Page((Sample(TASKS, (), 3.0), Sample(b"app_version_info", (), 1.0)), 1)
+    assert shown(read(page, WANTED)) == ((Sample(TASKS, (), 3.0), Sample(b"app_version_info", (), 1.0)), 1)
 
 
 @pytest.mark.parametrize("blanks", [b"", b" ", b"\t"])
 def test_a_comment_is_never_a_sample(blanks: bytes) -> None:
     """Neither is one that is set in, and none is counted as lost."""
-    assert read(blanks + b"# app_active_task_count 3\n" + blanks + b"#app_active_task_count 3\n", WANTED) == Page((), 0)
+    assert shown(read(blanks + b"# app_active_task_count 3\n" + blanks + b"#app_active_task_count 3\n", WANTED)) == (
+        (),
+        0,
+    )
 
 
 def test_only_the_very_name_is_wanted() -> None:
@@ -164,7 +172,7 @@ def test_only_the_very_name_is_wanted() -> None:
         b"app_active_task_count_total 1\napp_active_task_coun 2\nxapp_active_task_count 3\napp_active_task_counts{} 4\n"
         b'app_version_info_created 5\njvm_memory_used_bytes_max{a="1"} 6\njvm_memory_used 7\napp_versions 8\n'
     )
-    assert read(page, WANTED) == Page((), 0)
+    assert shown(read(page, WANTED)) == ((), 0)
     both = read(b"app_version 1\napp_version_info 2\n", WANTED)
     assert [sample.name for sample in both.samples] == [b"app_version", b"app_version_info"]
 
@@ -184,7 +192,7 @@ def test_what_is_not_wanted_is_not_looked_at() -> None:
         b"app_active_task_count 3\n"
     )
     result = read(page, WANTED)
-    assert result == Page((Sample(TASKS, (), 3.0),), 0)
+    assert shown(result) == ((Sample(TASKS, (), 3.0),), 0)
     assert "hunter2" not in repr(result)
 
 
@@ -246,14 +254,14 @@ def test_a_bad_line_loses_only_itself_and_is_counted(line: bytes, end: bytes) ->
     """Whatever is wrong with one wanted line, its neighbours are read and the loss is known."""
     page = end.join([b"app_version 1", line, b'jvm_memory_used_bytes{a="1"} 2', b""])
     expected = (Sample(b"app_version", (), 1.0), Sample(HEAP, (("a", "1"),), 2.0))
-    assert read(page, WANTED) == Page(expected, 1)
+    assert shown(read(page, WANTED)) == (expected, 1)
 
 
 def test_every_bad_line_is_counted_every_time() -> None:
     """A label set that could not be read is no better the second time."""
     page = b"\n".join(BAD_LINES)
     for _ in range(2):
-        assert read(page, WANTED) == Page((), len(BAD_LINES))
+        assert shown(read(page, WANTED)) == ((), len(BAD_LINES))
 
 
 def test_a_page_cannot_fill_the_memory() -> None:
@@ -270,4 +278,4 @@ def test_a_page_cannot_fill_the_memory() -> None:
 
 def test_an_empty_wish_list_reads_nothing() -> None:
     """Lines that start with a blank are looked at for any wish list, and still not wanted."""
-    assert read(b" app_active_task_count 3\n app_active_task_count{ 3\n", Wanted([])) == Page((), 0)
+    assert shown(read(b" app_active_task_count 3\n app_active_task_count{ 3\n", Wanted([]))) == ((), 0)

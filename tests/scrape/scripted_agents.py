@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from yarl import URL
 
-from exporter.scrape.client import Outcome, ScrapeError
+from exporter.scrape.outcome import Outcome, ScrapeError
 
 REFUSED = ScrapeError(Outcome.CONNECT, "connection refused")
 NOT_FOUND = ScrapeError(Outcome.HTTP_STATUS, "HTTP 404")

@@ -131,7 +131,8 @@ async def test_the_phases_of_a_thousand_agents_are_spread_over_the_interval() ->
     # The share is 100; chance gives it a standard deviation of 9.5.
     assert max(starts.values()) < 150
     assert min(starts.values()) > 60
-    assert bench.agents.most_running < 20
+    # A tick of 0.1 s has a fiftieth of the agents, and chance as above.
+    assert bench.agents.most_running < 45
 
 
 async def test_an_agent_is_never_scraped_twice_at_once_and_missed_turns_are_skipped() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.config import ScrapeSettings
 from exporter.fleet.model import Dialect, Endpoint, Target
-from exporter.scrape.client import Outcome, ScrapeError
+from exporter.scrape.outcome import Outcome, ScrapeError
 from exporter.scrape.reader import AgentReader
 from tests.factories import make_target
 from tests.scrape.scripted_agents import (

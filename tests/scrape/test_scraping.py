@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import os
 import random
 import time
 import tracemalloc
@@ -14,7 +15,8 @@ import pytest
 from exporter.config import ScrapeSettings
 from exporter.fleet.capacity import Policy
 from exporter.fleet.model import AgentSnapshot, AgentState, Dialect, Endpoint, Fleet, Target
-from exporter.scrape.client import PageClient, ScrapeError
+from exporter.scrape.client import PageClient
+from exporter.scrape.outcome import ScrapeError
 from exporter.scrape.poller import Poller
 from exporter.scrape.reader import AgentReader
 from exporter.scrape.store import SnapshotStore
@@ -25,7 +27,10 @@ from tests.factories import make_target
 from tests.fakes import hostile
 from tests.fakes.hostile import MIB, OTEL_PAGE, HostileServer, chunk, head, response
 
-WELL = "127.22.0.1"
+RUN = os.getpid() % 256
+"""In the addresses, so that two runs at the same time do not meet."""
+WELL = f"127.23.{RUN}.1"
+ELSEWHERE = f"127.23.{RUN}.9"
 SETTINGS = ScrapeSettings(interval=0.8, timeout=0.8)
 LIMIT = SETTINGS.max_body_bytes
 CHUNKED = head("200 OK", "Transfer-Encoding: chunked")
@@ -264,8 +269,8 @@ async def test_scrapes_of_one_agent_share_a_connection() -> None:
 async def test_a_redirect_leads_nowhere() -> None:
     """Neither the poller nor the client behind it ever connects to where an agent points."""
     exporter = Exporter()
-    async with HostileServer(hostile.page(), host="127.22.0.9") as elsewhere:
-        away = response(b"", "302 Found", f"Location: http://127.22.0.9:{elsewhere.port}/metrics")
+    async with HostileServer(hostile.page(), host=ELSEWHERE) as elsewhere:
+        away = response(b"", "302 Found", f"Location: http://{ELSEWHERE}:{elsewhere.port}/metrics")
         async with HostileServer(hostile.answer(away)) as server, exporter.scraping(ill(server)):
             await exporter.until(lambda: exporter.counter.outcomes.count("redirect") >= 3, "three refusals")
         assert elsewhere.connections == 0

@@ -1,0 +1,29 @@
+"""How a scrape ends: the label of the counter, and the error with words for a person."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a scrape ended: the values of `scrapes_total{outcome}`."""
+
+    OK = "ok"
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    CUT = "cut"
+    NOT_HTTP = "not_http"
+    HTTP_STATUS = "http_status"
+    REDIRECT = "redirect"
+    CONTENT_TYPE = "content_type"
+    ENCODING = "encoding"
+    TOO_LARGE = "too_large"
+    NOT_AN_AGENT = "not_an_agent"
+    NO_TASK_COUNT = "no_task_count"
+    INTERNAL = "internal"
+
+
+class ScrapeError(Exception):
+    """One attempt failed; the text says how, without saying where."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
