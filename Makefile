@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format docs bench tools clean
+.PHONY: help demo test test-fast lint format alerts dashboards docs bench tools clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,22 +33,31 @@ lint: $(READY)  ## style, types, the layers, and whether generated files are in 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m alerts.build --check
+	$(BIN)/python -m dashboards.build --check
 	$(BIN)/python -m docs.build --check
 
 format: $(READY)  ## put the style right
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(READY)  ## write the generated pages anew
+alerts: $(READY)  ## write the alert and recording rules anew
+	$(BIN)/python -m alerts.build
+
+dashboards: $(READY)  ## write the Grafana dashboards anew
+	$(BIN)/python -m dashboards.build
+
+docs: $(READY) alerts dashboards  ## write every generated file anew, the chart's copies too
 	$(BIN)/python -m docs.build
 
 bench: $(READY)  ## measure against Prometheus on the same targets
 	@./.ci/tools nginx:nginx-light prometheus:prometheus
 	$(BIN)/python -m benchmarks.scrape $(ARGS)
 	$(BIN)/python -m benchmarks.spool
+	$(BIN)/python -m benchmarks.visibility
 
 tools:  ## Debian packages some tests use; without them those tests are left out and say so
-	@./.ci/tools promtool:prometheus
+	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache

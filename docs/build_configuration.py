@@ -5,7 +5,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from exporter.config.checks import NOT_AVAILABLE
 from exporter.config.durations import format_duration
 from exporter.config.shape import Key, keys
 from exporter.config.values import Duration
@@ -24,8 +23,7 @@ def tables() -> Iterator[str]:
     yield from (_row(key) for key in everything if "." not in key.path and key.shape.section is None)
     for section in everything:
         if "." not in section.path and section.shape.section is not None:
-            absent = ["Not available in this version.", ""] if section.path in NOT_AVAILABLE else []
-            yield from ("", f"### {section.path}", "", section.description, "", *absent, *head)
+            yield from ("", f"### {section.path}", "", section.description, "", *head)
             yield from (_row(key) for key in everything if key.path.startswith(f"{section.path}."))
 
 

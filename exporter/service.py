@@ -13,11 +13,14 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
 from exporter import __version__
 from exporter.config import LeaderElectionSettings, ScrapeSettings, Settings
+from exporter.discovery.pod_logs import PodLogs
+from exporter.discovery.pod_metrics import PodMemory
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.capacity import Policy
@@ -25,15 +28,20 @@ from exporter.fleet.cloudwatch_catalogue import select
 from exporter.kube.client import KubeClient
 from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity, own_namespace
 from exporter.kube.watch import RestartReason
+from exporter.publish.deletion_cost import DeletionCost
+from exporter.publish.external_metrics import ExternalMetricsServer
 from exporter.publish.fleet_datums import Selection
 from exporter.publish.loop_lag import LoopLag
-from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, MetricsPage
+from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, ExternalMetricsMetrics, MetricsPage
 from exporter.publish.state_log import StateLog
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import Outcome
 from exporter.scrape.poller import Poller
 from exporter.scrape.store import SnapshotStore
 from exporter.web.server import WebServer
+
+if TYPE_CHECKING:
+    from exporter.publish.cloudwatch import CloudWatchPublisher
 
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +59,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
     """Run the exporter until `stop` is set.
 
     `started` is called with the base URL of the web server once that listens. Raises PartFailedError, or KubeError and
-    WebError for what cannot even be started.
+    ServeError for what cannot even be started.
     """
     _allow_many_sockets()
     async with AsyncExitStack() as resources:
@@ -59,13 +67,14 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         metrics = ExporterMetrics(store, outcomes=Outcome, restart_reasons=RestartReason)
         server = WebServer(settings.web, store, MetricsPage(store, metrics.registry).handle)
         kube = None
-        if settings.discovery.kubernetes.enabled:
+        if settings.discovery.kubernetes.enabled or settings.external_metrics.enabled:
             kube = await resources.enter_async_context(await KubeClient.connect())
         parts: dict[str, Part] = {
             **_discovery(settings, kube, store, metrics),
             "scraping": await _scraping(settings.scrape, store, metrics, resources),
             "state log": StateLog(store).run,
-            **await _publishing(settings, kube, store, metrics, resources),
+            **_external_metrics(settings, kube, store, metrics),
+            **await _led(settings, kube, store, metrics, resources),
             "event loop lag": LoopLag(metrics.event_loop_lag).run,
             "web server": server.run,
         }
@@ -93,11 +102,12 @@ def _discovery(
     """Return the sources of targets that are set up; the store knows from now on whom to wait for."""
     parts: dict[str, Part] = {}
     kubernetes, static = settings.discovery.kubernetes, settings.discovery.static
-    if kube is not None:
+    if kube is not None and kubernetes.enabled:
         agent_ports = [endpoint.port for endpoint in settings.scrape.endpoints]
         pods = PodDiscovery(kubernetes, kube, store, on_restart=metrics.watch_restarted, agent_ports=agent_ports)
         store.expect(pods.sources)
         parts["pod discovery"] = pods.run
+        parts["pod memory"] = PodMemory(kubernetes, kube, store).run
     if static.targets or static.file:
         listed = StaticDiscovery(static, store)
         store.expect(listed.sources)
@@ -113,7 +123,18 @@ async def _scraping(
     return Poller(settings, store, client, metrics, monotonic=time.monotonic, phases=phases).run
 
 
-async def _publishing(
+def _external_metrics(
+    settings: Settings, kube: KubeClient | None, store: SnapshotStore, metrics: ExporterMetrics
+) -> dict[str, Part]:
+    """Return the API for the HPA, which every replica serves."""
+    if kube is None or not settings.external_metrics.enabled:
+        return {}
+    observer = ExternalMetricsMetrics(metrics.registry)
+    server = ExternalMetricsServer(settings.external_metrics, settings.cluster, store, kube, observer)
+    return {"external metrics API": server.run}
+
+
+async def _led(
     settings: Settings,
     kube: KubeClient | None,
     store: SnapshotStore,
@@ -121,14 +142,39 @@ async def _publishing(
     resources: AsyncExitStack,
 ) -> dict[str, Part]:
     """Return what only one replica may do, and the election that decides which one does."""
-    if not settings.cloudwatch.enabled:
-        return {}
+    follows_alone = settings.pod_logs.enabled and not settings.pod_logs.every_replica
+    leadership = _leadership(settings.leader_election, kube)
+    parts: dict[str, Part] = {}
+    work: dict[str, Part] = {}
+    if settings.cloudwatch.enabled:
+        publisher = await _cloudwatch(settings, leadership, store, metrics, resources)
+        work["CloudWatch"] = publisher.run
+        if isinstance(leadership, LeaderElection):
+            parts["CloudWatch standby"] = publisher.stand_by
+    if settings.deletion_cost.enabled and kube is not None:
+        work["deletion cost"] = DeletionCost(settings.deletion_cost, store, kube, leadership).run
+    if settings.pod_logs.enabled:
+        # A connection pool of its own: each log that is followed holds a connection of it.
+        streams = await resources.enter_async_context(await KubeClient.connect())
+        skipped = metrics.log_lines_skipped
+        parts["pod logs"] = PodLogs(settings.pod_logs, streams, store, leadership, on_skipped=skipped).run
+    if work or follows_alone:
+        metrics.show_leader(leadership.is_leader)
+        parts["leader's work"] = partial(leadership.run, partial(_together, work))
+    return parts
+
+
+async def _cloudwatch(
+    settings: Settings,
+    leadership: Leadership,
+    store: SnapshotStore,
+    metrics: ExporterMetrics,
+    resources: AsyncExitStack,
+) -> "CloudWatchPublisher":
     # The AWS libraries take half a second to import: only who publishes shall pay.
     from exporter.publish.cloudwatch import DATUM_OUTCOMES, CloudWatchPublisher  # noqa: PLC0415
     from exporter.publish.put_metric_data import Outcome as RequestOutcome  # noqa: PLC0415
 
-    leadership = _leadership(settings.leader_election, kube)
-    metrics.show_leader(leadership.is_leader)
     selection = Selection(
         cluster=settings.cluster or "",
         metrics=select(settings.cloudwatch.metrics),
@@ -138,10 +184,21 @@ async def _publishing(
     publisher = CloudWatchPublisher(settings.cloudwatch, selection, store, leadership, observer)
     await resources.enter_async_context(publisher)
     observer.show_backlog(publisher)
-    parts: dict[str, Part] = {"CloudWatch": partial(leadership.run, publisher.run)}
-    if isinstance(leadership, LeaderElection):
-        parts["CloudWatch standby"] = publisher.stand_by
-    return parts
+    return publisher
+
+
+async def _together(work: dict[str, Part]) -> None:
+    """Run all of the leader's work until cancelled: there may be none, only others who ask whether this process leads.
+
+    Raises PartFailedError when one of it fails.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name, part in work.items():
+                group.create_task(_guarded(name, part), name=name)
+            await asyncio.Event().wait()
+    except* PartFailedError as failures:
+        raise failures.exceptions[0] from None
 
 
 def _leadership(settings: LeaderElectionSettings, kube: KubeClient | None) -> Leadership:
@@ -155,6 +212,8 @@ async def _guarded(name: str, part: Part) -> None:
     """Run a part; log how it failed, once, where its name is known. Raises PartFailedError."""
     try:
         await part()
+    except PartFailedError:
+        raise
     except Exception as error:
         _log.critical("a part of the exporter failed", part=name, exc_info=True)
         raise PartFailedError(name, str(error) or type(error).__name__) from error

@@ -27,7 +27,6 @@ from exporter.config import (
     load,
     load_targets,
 )
-from exporter.config.checks import NOT_AVAILABLE
 from exporter.config.shape import keys
 from exporter.fleet.model import Dialect, Endpoint
 
@@ -411,8 +410,3 @@ def test_the_report_on_the_page_is_what_is_said(write) -> None:
     )
     text = report(path, {"FLEET_EXPORTER__LOG__LEVEL": "loud"})
     assert f"config.yaml: {text}\n" in build_configuration.PAGE.read_text(encoding="utf-8")
-
-
-def test_what_is_not_available_is_a_section_with_a_switch() -> None:
-    """The table of absent features names real ones."""
-    assert all(hasattr(getattr(Settings(), section), "enabled") for section in NOT_AVAILABLE)

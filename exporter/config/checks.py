@@ -1,4 +1,4 @@
-"""What no single setting shows: combinations that cannot work, unreadable files, absent features."""
+"""What no single setting shows: combinations that cannot work, unreadable files."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +8,6 @@ from exporter.config.durations import format_duration
 from exporter.config.problems import Path, Problem, dotted, shown
 from exporter.config.settings import Settings, StaticTarget
 from exporter.config.yaml_source import read_text
-
-NOT_AVAILABLE = ("external_metrics", "deletion_cost", "pod_logs")
-"""Sections whose `enabled: true` this version cannot honour. Whoever adds the feature takes its line out."""
 
 
 @dataclass(slots=True)
@@ -40,15 +37,9 @@ def _related(one: Path, other: Path) -> bool:
 def check(settings: Settings, wrong: Collection[Path]) -> list[Problem]:
     """Return what is wrong with settings that are each right; `wrong` are the paths where a default had to stand in."""
     findings = Findings(wrong)
-    for part in (_features, _discovery, _times, _capacity, _leadership, _cloudwatch, _pod_logs, _listeners, _files):
+    for part in (_discovery, _times, _capacity, _leadership, _cloudwatch, _pod_logs, _listeners, _files):
         part(settings, findings)
     return findings.problems
-
-
-def _features(settings: Settings, findings: Findings) -> None:
-    for section in NOT_AVAILABLE:
-        if getattr(settings, section).enabled:
-            findings.add(f"{section}.enabled", "this is not available in this version; set it to false")
 
 
 def _discovery(settings: Settings, findings: Findings) -> None:
@@ -64,6 +55,12 @@ def _discovery(settings: Settings, findings: Findings) -> None:
     if not endpoints:
         findings.add(
             "scrape.endpoints", "an empty list leaves nothing to ask an agent; leave the key out for the default"
+        )
+    if settings.deletion_cost.enabled and not kubernetes.enabled:
+        findings.add(
+            "deletion_cost.enabled",
+            "only pods found by discovery.kubernetes can be marked; enable that, or set this to false",
+            "discovery.kubernetes.enabled",
         )
     findings.problems += targets(static.targets, ("discovery", "static", "targets"), findings.wrong)
 

@@ -305,6 +305,11 @@ DISCOVERY_SYNC_AGE = Instrument(
 WATCH_RESTARTS = Instrument(
     "watch_restarts_total", "Watches of the Kubernetes API that ended and were taken up again.", "counter", ("reason",)
 )
+LOG_LINES_SKIPPED = Instrument(
+    "log_lines_skipped_total",
+    "Lines of agents' logs that were not looked at because there were more than pod_logs.max_lines_per_second.",
+    "counter",
+)
 EVENT_LOOP_LAG = Instrument(
     "event_loop_lag_seconds", "The longest the event loop kept a timer waiting in the last minute.", "gauge"
 )
@@ -334,6 +339,13 @@ CLOUDWATCH_COST = Instrument(
     "gauge",
 )
 
+EXTERNAL_METRICS_REQUESTS = Instrument(
+    "external_metrics_requests_total",
+    "Requests to the external metrics API by HTTP status, those of the kubelet left out.",
+    "counter",
+    ("code",),
+)
+
 CLOUDWATCH_INSTRUMENTS = (
     CLOUDWATCH_DATUMS,
     CLOUDWATCH_REQUESTS,
@@ -352,7 +364,9 @@ EXPORTER_METRICS = (
     DISCOVERY_TARGETS,
     DISCOVERY_SYNC_AGE,
     WATCH_RESTARTS,
+    LOG_LINES_SKIPPED,
     EVENT_LOOP_LAG,
     LEADER,
+    EXTERNAL_METRICS_REQUESTS,
     *CLOUDWATCH_INSTRUMENTS,
 )

@@ -63,6 +63,7 @@ class ExporterMetrics:
         self._rejected_lines = _counter(catalogue.REJECTED_LINES, self.registry)
         scrapes = _counter(catalogue.SCRAPES, self.registry)
         self._watch_restarts = _counter(catalogue.WATCH_RESTARTS, self.registry)
+        self._log_lines_skipped = _counter(catalogue.LOG_LINES_SKIPPED, self.registry)
         # Finding the child of a label value takes ten times as long as counting in it.
         self._scrapes_by_outcome = {outcome: scrapes.labels(outcome) for outcome in outcomes}
         for reason in restart_reasons:
@@ -82,6 +83,10 @@ class ExporterMetrics:
     def watch_restarted(self, reason: str) -> None:
         """Count one watch that ended."""
         self._watch_restarts.labels(reason).inc()
+
+    def log_lines_skipped(self, lines: int) -> None:
+        """Count lines of agents' logs that were not looked at."""
+        self._log_lines_skipped.inc(lines)
 
     def event_loop_lag(self, seconds: float) -> None:
         """Set the longest recent delay of the event loop."""
@@ -145,6 +150,19 @@ class CloudWatchMetrics:
         if self._cost is None:
             self._cost = _gauge(catalogue.CLOUDWATCH_COST, self._registry)
         self._cost.set(dollars_per_month)
+
+
+class ExternalMetricsMetrics:
+    """The instrument of the external metrics API; made only where that is set up."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = _counter(catalogue.EXTERNAL_METRICS_REQUESTS, registry)
+        for code in (200, 401, 403, 404, 503):
+            self._requests.labels(str(code))
+
+    def external_metrics_requested(self, code: int) -> None:
+        """Count one answer."""
+        self._requests.labels(str(code)).inc()
 
 
 class _Discovery(Collector):

@@ -80,6 +80,8 @@ def agent_document(agent: Agent, now: float, wall_now: float) -> Document:
         "busyness_score": None if reading is None else known(reading.busyness_score),
         "heap_used_bytes": None if reading is None else known(reading.heap_used_bytes),
         "heap_limit_bytes": None if reading is None else known(reading.heap_limit_bytes),
+        "memory_working_set_bytes": known(agent.memory_working_set_bytes),
+        "task_failures": snapshot.task_failures,
         "kubernetes": None if target.facts is None else _facts_document(target.facts, now),
     }
 
@@ -92,6 +94,7 @@ def _facts_document(facts: PodFacts, now: float) -> Document:
         "draining_time_seconds": known(facts.draining_time),
         "node": facts.node,
         "image": facts.image,
+        "started_time_seconds": known(facts.started_time),
         "restarts": facts.restarts,
         "crash_looping": facts.crash_looping,
         "waiting_reason": facts.waiting_reason,

@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
-from exporter.config.checks import NOT_AVAILABLE
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
@@ -135,8 +134,6 @@ async def test_rights(
 ) -> None:
     """Nothing is refused, nothing is allowed by anything else, and no right is left unused."""
     case = CASES[name]
-    if absent := [section for section in case.needs if section in NOT_AVAILABLE]:
-        pytest.skip(f"{', '.join(absent)}: not in this version")
     namespaces = [] if case.whole_cluster else list(agents)
     values = case.values | {
         "config__discovery__kubernetes__namespaces": namespaces,

@@ -147,7 +147,7 @@ async def test_the_exporters_own_series(server: TestServer) -> None:
     own = {
         family.name: family for family in read_text(body.decode()) if family.name.startswith(catalogue.EXPORTER_PREFIX)
     }
-    absent = {catalogue.LEADER, *catalogue.CLOUDWATCH_INSTRUMENTS}
+    absent = {catalogue.LEADER, catalogue.EXTERNAL_METRICS_REQUESTS, *catalogue.CLOUDWATCH_INSTRUMENTS}
     assert own.keys() == {family_name(row) for row in catalogue.EXPORTER_METRICS if row not in absent}
     scrapes = own["matillion_fleet_exporter_scrapes"].samples
     assert {sample.labels["outcome"]: sample.value for sample in scrapes} == {"ok": 0, "timeout": 0}

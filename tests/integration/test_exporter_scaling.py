@@ -1,0 +1,146 @@
+"""A real exporter process serves the HPA and marks pods: what the settings turn on is there, and nothing else."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from exporter.publish.deletion_cost import ANNOTATION
+from exporter.simulator.vitals import Behaviour
+from tests.fakes.aggregation_layer import READ_PODS, bind_cluster_role
+from tests.fakes.certificates import Authority
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.exporter_process import Exporter, exporter
+from tests.fakes.kubelet import FakeKubelet
+from tests.fakes.ports import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
+PATCH_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}
+LEASE = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}
+QUICK = {"scrape": {"interval": "200ms", "timeout": "150ms"}, "capacity": {"stale_after": "1s", "forget_after": "60s"}}
+
+
+@asynccontextmanager
+async def running(
+    control_plane: ControlPlane, admin: Admin, namespace: str, folder: Path, settings: dict[str, Any]
+) -> AsyncIterator[Exporter]:
+    """Run the exporter as a service account with the rights of docs/scaling.md."""
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "exporter", [READ_PODS, PATCH_PODS])
+    account = {"kind": "ServiceAccount", "namespace": namespace, "name": "exporter"}
+    await bind_cluster_role(admin, f"{namespace}-reviews", "system:auth-delegator", account)
+    reader = "extension-apiserver-authentication-reader"
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": reader}
+    await admin.call(
+        "POST",
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings",
+        {"metadata": {"name": f"{namespace}-front-proxy"}, "roleRef": role, "subjects": [account]},
+    )
+    # Outside a pod the Lease is in the namespace of the kubeconfig's context, here the default one.
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+    lease = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": f"{namespace}-lease"}
+    await admin.call("POST", f"{rbac}/roles", {"metadata": {"name": lease["name"]}, "rules": [LEASE]})
+    await admin.call(
+        "POST",
+        f"{rbac}/rolebindings",
+        {"metadata": {"name": lease["name"]}, "roleRef": lease, "subjects": [account]},
+    )
+    kubeconfig = control_plane.kubeconfig_for_token(f"{namespace}-exporter", token)
+    given = {"discovery": {"kubernetes": {"namespaces": [namespace]}}, **QUICK, **settings}
+    async with exporter(folder, given, {"KUBECONFIG": str(kubeconfig)}) as process:
+        await process.ready()
+        yield process
+
+
+async def test_serves_the_hpa(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """The front proxy's own certificate opens the API; what it is asked is counted on /metrics; SIGTERM ends it."""
+    authority, port = Authority("serving-ca"), free_port()
+    cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    authority.issue("exporter", cert, key)
+    settings = {
+        "cluster": "eu-1",
+        "external_metrics": {
+            "enabled": True,
+            "listen": f"127.0.0.1:{port}",
+            "cert_file": str(cert),
+            "key_file": str(key),
+        },
+    }
+    context = ssl.create_default_context(cadata=authority.pem.decode())
+    context.load_cert_chain(
+        control_plane.folder / "front-proxy-client.crt", control_plane.folder / "front-proxy-client.key"
+    )
+    user = {"X-Remote-User": "hpa", "X-Remote-Group": "system:masters"}
+    path = f"https://127.0.0.1:{port}/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}"
+    async with (
+        running(control_plane, admin, namespace, tmp_path, settings) as process,
+        FakeKubelet(admin, namespace, tasks=12) as kubelet,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context), headers=user) as session,
+    ):
+        await admin.create_pod(namespace, "prod-1", labels=LABELS)
+
+        async def demand() -> tuple[int, str]:
+            try:
+                async with session.get(f"{path}/matillion_fleet_demand_tasks") as answer:
+                    return answer.status, await answer.text()
+            except aiohttp.ClientError:
+                return 0, ""
+
+        async def says(status: int, text: str) -> None:
+            async with asyncio.timeout(40):
+                while (found := await demand())[0] != status or text not in found[1]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+
+        await says(200, '"value":"12"')
+        kubelet.set_tasks(17)
+        await says(200, '"value":"17"')
+        await kubelet.behave(kubelet.serving[0], Behaviour.CLOSED)
+        await says(503, "only 0 of 1 agents answer")
+        _, page = await process.get("/metrics")
+        counted = [line for line in page.splitlines() if "external_metrics_requests_total{" in line]
+        assert {line.split('"')[1]: float(line.split()[-1]) > 0 for line in counted}.items() >= {
+            ("200", True),
+            ("503", True),
+            ("401", False),
+        }
+        process.process.terminate()
+        code, log = await process.end()
+        assert code == 0, json.dumps(log)
+
+
+async def test_marks_pods_as_the_leader(
+    control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
+) -> None:
+    """With deletion costs turned on alone, the process stands for election, leads, and writes."""
+    settings = {
+        "deletion_cost": {"enabled": True},
+        "leader_election": {"lease_name": f"{namespace}-exporter"},
+    }
+    async with (
+        running(control_plane, admin, namespace, tmp_path, settings) as process,
+        FakeKubelet(admin, namespace, tasks=12),
+    ):
+        await admin.create_pod(namespace, "prod-1", labels=LABELS)
+
+        async def cost() -> str | None:
+            pod = await admin.call("GET", f"/api/v1/namespaces/{namespace}/pods/prod-1")
+            found: str | None = pod["metadata"].get("annotations", {}).get(ANNOTATION)
+            return found
+
+        async with asyncio.timeout(40):
+            while await cost() != "15":  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        _, page = await process.get("/metrics")
+        assert "matillion_fleet_exporter_leader 1.0" in page
+        assert "external_metrics_requests_total" not in page
+        process.process.terminate()
+        code, _ = await process.end()
+        assert code == 0
