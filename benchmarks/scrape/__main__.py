@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.scrape import report
+from benchmarks.scrape.agents import PROGRAMS, find
 from benchmarks.scrape.processes import ProgramError
 from benchmarks.scrape.stages import FULL, QUICK, compare, one_core
 
@@ -22,6 +23,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="three minutes instead of seven; writes no document")
     plan = QUICK if parser.parse_args().quick else FULL
     try:
+        for program in PROGRAMS:
+            find(program)
         with tempfile.TemporaryDirectory(prefix="fleet-exporter-bench-", ignore_cleanup_errors=True) as name:
             directory = Path(name)
             # nginx started by root reads its files as another user.

@@ -19,6 +19,8 @@ PORT = 19464
 """Below the range from which Linux takes ports for outgoing connections, and not the agents' own, 9464, which a
 simulation on the same machine may hold."""
 PATH = "/metrics"
+PROGRAMS = {"nginx": "nginx-light", "prometheus": "prometheus"}
+"""What the benchmark needs, and the Debian package that has it."""
 _NETWORK = "127.30"
 _PER_BLOCK = 250
 _CONFIGURATION = """
@@ -51,12 +53,14 @@ def addresses(count: int) -> list[str]:
     return [f"{_NETWORK}.{number // _PER_BLOCK}.{number % _PER_BLOCK + 1}" for number in range(count)]
 
 
-def find(program: str, package: str) -> str:
-    """Return where a program is. Raises ProgramError that says what to install."""
+def find(program: str) -> str:
+    """Return where one of `PROGRAMS` is. Raises ProgramError that says what to install."""
     # Debian keeps servers where an ordinary user's PATH does not look.
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if found is None:
-        raise ProgramError(f"{program} is not installed; the benchmark needs it (Debian: apt-get install {package})")
+        raise ProgramError(
+            f"{program} is not installed; the benchmark needs it (Debian: apt-get install {PROGRAMS[program]})"
+        )
     return found
 
 
@@ -68,7 +72,7 @@ def page() -> tuple[bytes, int]:
 
 def serve(directory: Path, agents: int, cores: set[int] | None = None) -> Program:
     """Return nginx, ready to be started, for that many agents and two clients. Raises ProgramError."""
-    nginx = find("nginx", "nginx-light")
+    nginx = find("nginx")
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

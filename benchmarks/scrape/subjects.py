@@ -161,7 +161,7 @@ class Prometheus(Subject):
             )
         )
         command = [
-            find("prometheus", "prometheus"),
+            find("prometheus"),
             f"--config.file={settings}",
             f"--storage.tsdb.path={directory / 'prometheus'}",
             f"--web.listen-address={_HOST}:{port}",

@@ -41,11 +41,6 @@ LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/insta
 USE_SECONDS = 40.0
 """For every right to be used; what is asked seldom is asked once at the start."""
 
-NOT_USED_YET: dict[tuple[str, str], str] = {
-    ("metrics.k8s.io", "pods"): "the memory of pods is not asked for yet",
-}
-"""Rights rendered for what this version does not do yet. A test fails once one of them is used: take it out then."""
-
 _numbers = count(1)
 
 
@@ -160,7 +155,7 @@ async def test_rights(
         assert {namespace: fleets.get(namespace) for namespace in agents} == dict.fromkeys(agents, 12)
         if "external_metrics" in case.needs:
             await ask_metric(pod, control_plane, agents[0])
-        rights = [one for one in audit.rights(objects, account) if (one.group, one.resource) not in NOT_USED_YET]
+        rights = list(audit.rights(objects, account))
         await until_used(control_plane.folder, user, [right for right in rights if right.verb != "watch"])
         pod.terminate()
         code, log = await pod.end()
@@ -171,8 +166,6 @@ async def test_rights(
     assert [one for one in asked if not one.allowed] == []
     ours = account["metadata"]["name"]
     assert [one for one in asked if ours not in one.reason] == [], "allowed by somebody else's binding"
-    stale = {(one.group, one.resource) for one in asked} & NOT_USED_YET.keys()
-    assert not stale, "these are used now: take them out of NOT_USED_YET"
 
 
 async def until_used(folder: Path, user: str, rights: list[Right]) -> None:
