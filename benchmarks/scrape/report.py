@@ -116,7 +116,9 @@ def one_core_rows(result: OneCore, plan: Plan) -> list[Row]:
             target=f"{due:.0f}",
             verdict=verdict(good=rate.middle >= due * _KEEPS_UP and not failed),
         ),
-        _age_row(f"p99 age of a reading, s ({plan.many_interval} s interval)", result.ages, plan.many_interval),
+        _age_row(
+            f"p99 age of a reading when asked for, s ({plan.many_interval} s interval)", result.ages, plan.many_interval
+        ),
         Row(
             what="share of the core",
             exporter=Spread.of(window.cpu_seconds / window.seconds for window in result.windows).text(100, 0) + " %",

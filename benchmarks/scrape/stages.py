@@ -203,7 +203,7 @@ def one_core(directory: Path, plan: Plan, say: Say) -> OneCore:
             later = _Boundary.of(exporter)
             result.windows.append(ours.until(later))
             ours = later
-            result.ages += exporter.ages(ours.count.answer)
+            result.ages += exporter.ages(ours.count.answer, asked=True)
             last = result.windows[-1]
             say(f"  window {number + 1}: {last.scrapes / last.seconds:.0f} scrapes a second")
         result.stall = exporter.stall(ours.count.answer)

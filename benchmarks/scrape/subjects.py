@@ -133,9 +133,10 @@ class Exporter(Subject):
         return Count(sum(value for _, value in outcomes), failed, answer)
 
     @staticmethod
-    def ages(answer: Answer) -> list[float]:
-        """Return how old each agent's reading was when the page was complete, in seconds."""
-        return [answer.time - float(stamp) for stamp in _LAST_SCRAPE.findall(answer.body)]
+    def ages(answer: Answer, *, asked: bool = False) -> list[float]:
+        """Return how old each agent's reading was when the page was complete, or when it was `asked` for, in seconds."""
+        instant = answer.time - answer.seconds if asked else answer.time
+        return [instant - float(stamp) for stamp in _LAST_SCRAPE.findall(answer.body)]
 
     @staticmethod
     def stall(answer: Answer) -> float:

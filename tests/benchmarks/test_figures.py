@@ -70,9 +70,10 @@ def test_a_counter_that_is_not_there_is_an_error_and_not_0():
 
 
 def test_ages_are_taken_against_the_end_of_the_answer():
-    """An agent's reading is as old as the reader finds it once it has the page."""
+    """An agent's reading is as old as the reader finds it once it has the page, unless asked otherwise."""
     line = b'matillion_fleet_agent_last_scrape_timestamp_seconds{namespace="n",pod="a"} 1.0005e+02\n'
     assert Exporter.ages(Answer(line, seconds=0.1, time=103.0)) == [pytest.approx(2.95)]
+    assert Exporter.ages(Answer(line, seconds=0.1, time=103.0), asked=True) == [pytest.approx(2.85)]
 
 
 def _boundary(at: float, cpu: float, scrapes: float) -> _Boundary:
