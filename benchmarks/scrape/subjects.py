@@ -134,7 +134,7 @@ class Exporter(Subject):
 
     @staticmethod
     def ages(answer: Answer, *, asked: bool = False) -> list[float]:
-        """Return how old each agent's reading was when the page was complete, or when it was `asked` for, in seconds."""
+        """Return the age in seconds of each reading at the time the page was complete, or when it was `asked` for."""
         instant = answer.time - answer.seconds if asked else answer.time
         return [instant - float(stamp) for stamp in _LAST_SCRAPE.findall(answer.body)]
 
