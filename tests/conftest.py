@@ -1,8 +1,11 @@
 """How tests run: property tests without a deadline on a noisy machine, and with the same examples every time in CI."""
 
 import asyncio
+import gc
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("local", deadline=None)
@@ -12,3 +15,20 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 # pytest-asyncio asks for "the current event loop" before it makes its own, and asyncio answers a first question of that
 # kind by making one that nobody closes. Once it was set, even to None, it is not made.
 asyncio.set_event_loop(None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let slow tests leave connections to servers they killed: the collector closes those, and complains of it."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+            )
+
+
+@pytest.fixture(autouse=True)
+def _own_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what a slow test left while that test is still to blame, not in whichever test comes next."""
+    yield
+    if request.node.get_closest_marker("slow"):
+        gc.collect()

@@ -146,7 +146,7 @@ class AgentReader:
                 self._won(endpoints, endpoint)
                 return answer
         self._lost(endpoints, failures)
-        raise _combined(target, failures)
+        raise _combined(target, sorted(failures, key=lambda failure: endpoints.index(failure.endpoint)))
 
     def _endpoints(self, target: Target) -> Sequence[Endpoint]:
         return self._settings.endpoints if target.endpoint is None else (target.endpoint,)

@@ -112,7 +112,7 @@ async def test_every_agent_is_scraped_once_per_interval_at_its_own_phase() -> No
     bench = Bench()
     bench.know(bench.add(number) for number in range(50))
     async with polling(bench):
-        await asyncio.sleep(10 * INTERVAL)
+        await asyncio.sleep(10 * INTERVAL - 0.1)
     times = bench.times()
     assert len(times) == 50
     for asked in times.values():
@@ -131,8 +131,8 @@ async def test_the_phases_of_a_thousand_agents_are_spread_over_the_interval() ->
     # The share is 100; chance gives it a standard deviation of 9.5.
     assert max(starts.values()) < 150
     assert min(starts.values()) > 60
-    # A tick of 0.1 s has a fiftieth of the agents, and chance as above.
-    assert bench.agents.most_running < 45
+    # A tick of 0.25 s has a twentieth of the agents, and chance as above.
+    assert bench.agents.most_running < 90
 
 
 async def test_an_agent_is_never_scraped_twice_at_once_and_missed_turns_are_skipped() -> None:
