@@ -1,6 +1,6 @@
 """Decides which agent to scrape when, and hands what comes back to the store.
 
-Each agent has a task of its own with a phase of its own, so a thousand agents make a steady trickle instead of a burst,
+Each agent has a task of its own with a phase of its own, so a thousand agents make a steady beat instead of a burst,
 and a scrape that is still running is never started a second time.
 """
 
