@@ -14,7 +14,7 @@ from typing import Any
 
 from exporter import __version__, service
 from exporter.config import ConfigError, Settings, load
-from exporter.kube.client import KubeError
+from exporter.kube.api import KubeError
 from exporter.logs import configure
 from exporter.simulator import demo, simulate
 from exporter.simulator.agent import SimulatorError, WrongUseError

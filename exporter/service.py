@@ -26,7 +26,8 @@ from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.capacity import Policy
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.kube.client import KubeClient
-from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity, own_namespace
+from exporter.kube.credentials import own_namespace
+from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity
 from exporter.kube.watch import RestartReason
 from exporter.publish.deletion_cost import DeletionCost
 from exporter.publish.external_metrics import ExternalMetricsServer

@@ -18,7 +18,7 @@ import structlog
 
 from exporter.discovery.log_lines import LONGEST_LOOK, NANOSECONDS, LineBudget, LineParser, LinesSeen
 from exporter.fleet.model import PodFacts, Target
-from exporter.kube.client import AccessDeniedError, ApiError, InactiveError, KubeError, KubeReader, Resource
+from exporter.kube.api import AccessDeniedError, ApiError, InactiveError, KubeError, KubeReader, Resource
 from exporter.kube.watch import Backoff
 
 _log = structlog.get_logger(__name__)

@@ -20,7 +20,7 @@ import structlog
 from exporter.config import PodLogsSettings
 from exporter.discovery.log_follower import AgentLog, FollowingPace, Refusals, Search
 from exporter.fleet.model import Target
-from exporter.kube.client import KubeReader
+from exporter.kube.api import KubeReader
 
 _log = structlog.get_logger(__name__)
 

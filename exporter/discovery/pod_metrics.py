@@ -18,7 +18,7 @@ import structlog
 from exporter.config import KubernetesSettings
 from exporter.discovery.pod_facts import parse_quantity, unix_time
 from exporter.fleet.model import MemorySample, Target
-from exporter.kube.client import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
+from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
 from exporter.kube.watch import Backoff
 
 _log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from exporter.config import KubernetesSettings
 from exporter.discovery.pod_facts import AGENT_PORTS, PodReader
 from exporter.discovery.sink import TargetSink
 from exporter.fleet.model import Target
-from exporter.kube.client import Json, KubeReader, Resource
+from exporter.kube.api import Json, KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 
 _log = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from exporter.kube.client import AccessDeniedError, Json, KubeError, KubeWriter, Resource
+from exporter.kube.api import AccessDeniedError, Json, KubeError, KubeWriter, Resource
 from exporter.kube.front_proxy import User
 
 _log = structlog.get_logger(__name__)

@@ -1,209 +1,53 @@
-"""The connection to the Kubernetes API server: credentials, TLS, deadlines, and errors a person can act on.
+"""The connection to the Kubernetes API server: TLS, deadlines, and every failure as an error a person can act on.
 
 It hands out raw JSON and must not know what the objects mean. kubernetes_asyncio does the part that is hard to get
 right (kubeconfig, exec plugins, rotating tokens, TLS) and is imported only by a process that connects: it costs 35 MB.
 Its models are left alone, since 1,000 pods as models are slow and big; and because its REST client has no deadline of
-its own, every request here carries one.
-
-The errors:
-
-    KubeError
-    ├── CredentialsError       no way to log in: no kubeconfig, no token, an exec plugin that fails
-    ├── UnreachableError       no whole answer came: refused, timed out, cut off, or not Kubernetes' JSON
-    │   └── InactiveError      a stream on which nothing came for too long
-    └── ApiError               the server answered, and the answer is an error (`status`, `reason`, `retry_after`)
-        ├── AccessDeniedError  401 or 403: its text says which rule to grant
-        └── ExpiredError       410: the resourceVersion or continue token is too old, list anew
+its own, every request here carries one. The errors are those of `api`.
 """
 
-import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
 from exporter import __version__
+from exporter.kube.api import (
+    REQUEST_SECONDS,
+    ApiError,
+    CredentialsError,
+    InactiveError,
+    Json,
+    Query,
+    Resource,
+    UnreachableError,
+    api_error,
+)
+from exporter.kube.credentials import SERVICE_ACCOUNT, LogIn, log_in
 
 if TYPE_CHECKING:
-    from kubernetes_asyncio.client import ApiClient, Configuration
+    from kubernetes_asyncio.client import ApiClient
 
-Json = dict[str, Any]
-"""One JSON object as the API server sent it."""
-Query = Sequence[tuple[str, str]]
-
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where the kubelet mounts a pod's token and the cluster's CA (kubernetes.io, "Accessing the API from a Pod")."""
 CONNECT_SECONDS = 10.0
-REQUEST_SECONDS = 30.0
-"""For a whole answer. client-go's users set 30 s too; the API server itself gives up after 60."""
-LOGIN_SECONDS = 30.0
-"""For reading a kubeconfig, which may run an exec plugin such as `aws eks get-token`."""
 LINE_BYTES = 8 * 1024 * 1024
 """Longest line of a stream. etcd holds objects up to 1.5 MiB; as JSON they are larger."""
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_ADVICE = {
-    404: "Check that it exists and that its name and namespace are right; an API that is not installed answers so too.",
-    409: "It was changed by someone else meanwhile: read it again before changing it.",
-    429: "The API server asks to slow down.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A collection of the API, or one object in it, as it is written in a path, in a message and in a Role."""
-
-    group: str
-    """API group; "" is the core group."""
-    version: str
-    plural: str
-    namespace: str | None = None
-    """None for every namespace, and for what has none."""
-    name: str | None = None
-    subresource: str | None = None
-
-    def within(self, namespace: str | None) -> "Resource":
-        """Return the same in one namespace (None: in all)."""
-        return replace(self, namespace=namespace)
-
-    def named(self, name: str, subresource: str | None = None) -> "Resource":
-        """Return one object of the collection, or a part of it such as `status` or `log`."""
-        return replace(self, name=name, subresource=subresource)
-
-    @property
-    def path(self) -> str:
-        """Path below the server's URL."""
-        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
-        if self.namespace is not None:
-            parts += ["namespaces", self.namespace]
-        parts.append(self.plural)
-        parts += [part for part in (self.name, self.subresource) if part is not None]
-        return "".join("/" + quote(part, safe="") for part in parts)
-
-    @property
-    def kind(self) -> str:
-        """The resource as a Role's `resources` names it, for example `pods/log`."""
-        return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
-
-    def grant(self, *verbs: str) -> str:
-        """Say in words which RBAC rule allows `verbs` here, and where to put it."""
-        rule = f'{{apiGroups: ["{self.group}"], resources: ["{self.kind}"], verbs: {json.dumps(list(verbs))}}}'
-        where = "a ClusterRole" if self.namespace is None else f"a Role in namespace {self.namespace!r}"
-        return f"add the rule {rule} to {where} that is bound to the exporter's service account"
-
-    def __str__(self) -> str:
-        name = "" if self.name is None else f" {self.name!r}"
-        return f"{self.kind}{name} " + (
-            "cluster-wide" if self.namespace is None else f"in namespace {self.namespace!r}"
-        )
-
-
-class KubeError(Exception):
-    """Something between this process and the Kubernetes API went wrong; the text says what, where and what to do."""
-
-
-class CredentialsError(KubeError):
-    """There is no way to log in to a cluster, or the way there was no longer works."""
-
-
-class UnreachableError(KubeError):
-    """No whole answer came from the API server."""
-
-
-class InactiveError(UnreachableError):
-    """A stream stayed silent for longer than it may."""
-
-
-class ApiError(KubeError):
-    """The API server answered with an error."""
-
-    def __init__(
-        self, verb: str, resource: Resource, *, status: int, reason: str, message: str, retry_after: float | None
-    ) -> None:
-        self.verb = verb
-        self.resource = resource
-        self.status = status
-        """HTTP status code."""
-        self.reason = reason
-        """Kubernetes' own word for it, such as `Conflict`; empty where the answer had none."""
-        self.retry_after = retry_after
-        """Seconds the server asks to wait, or None."""
-        text = f"Cannot {verb} {resource}: {message} (HTTP {status}{f', {reason}' if reason else ''})."
-        advice = self._advice()
-        super().__init__(f"{text} {advice}" if advice else text)
-
-    def _advice(self) -> str:
-        return _ADVICE.get(self.status, "")
-
-
-class AccessDeniedError(ApiError):
-    """The API server does not know who asks (401), or does not allow it (403)."""
-
-    def _advice(self) -> str:
-        grant = self.resource.grant(self.verb)
-        if self.status == 401:  # noqa: PLR2004 — an HTTP status is its own name
-            return (
-                "The API server does not accept the credentials: check that the service account's token (or the "
-                f"kubeconfig's user) belongs to this cluster and has not expired. The permission needed is: {grant}."
-            )
-        return f"To allow it, {grant}."
-
-
-class ExpiredError(ApiError):
-    """What was asked to be continued is too old for the server to know: list anew."""
-
-
-def api_error(verb: str, resource: Resource, status: int, body: Json, *, retry_after: float | None = None) -> ApiError:
-    """Make the error for a Kubernetes `Status` object, or for any other body that came with an HTTP error."""
-    classes: dict[int, type[ApiError]] = {401: AccessDeniedError, 403: AccessDeniedError, 410: ExpiredError}
-    message = str(body.get("message") or "no reason given").rstrip(".")
-    reason = str(body.get("reason") or "")
-    kind = classes.get(status, ApiError)
-    return kind(verb, resource, status=status, reason=reason, message=message, retry_after=retry_after)
-
-
-class KubeReader(Protocol):
-    """The reading half of `KubeClient`: what a list + watch needs."""
-
-    async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
-        """Return one object, or a list of them."""
-
-    def stream(
-        self, resource: Resource, query: Query = (), *, idle_timeout: float, total_timeout: float | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open an answer that comes line by line."""
-
-
-class KubeWriter(Protocol):
-    """The writing half of `KubeClient`."""
-
-    async def send(
-        self,
-        method: str,
-        resource: Resource,
-        body: Json | list[Json] | None,
-        *,
-        content_type: str = "application/json",
-        query: Query = (),
-        timeout: float = REQUEST_SECONDS,
-    ) -> Json:
-        """Send an object, a change or a DELETE; return the answer."""
 
 
 class KubeClient:
     """One connection pool to one API server. Use it as an async context manager, or `close` it."""
 
-    def __init__(self, api: "ApiClient", log_in: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, api: "ApiClient", renew: LogIn | None = None) -> None:
         """Take a configured client, and what to call for fresh credentials when the server no longer takes the old."""
         self._api = api
-        self._log_in = log_in
+        self._renew = renew
 
     @classmethod
     async def connect(cls, environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT) -> Self:
@@ -212,36 +56,19 @@ class KubeClient:
         Sends nothing to the API server, so that one that is down now does no harm; but loading the library holds up
         the event loop for about half a second, so connect before anything else runs. Raises CredentialsError.
         """
-        from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
-        from kubernetes_asyncio.client import ApiClient, Configuration  # noqa: PLC0415 — the same
+        from kubernetes_asyncio.client import ApiClient, Configuration  # noqa: PLC0415 — costs 35 MB: only who connects
 
         settings = Configuration()
         # Python 3.13 turns on OpenSSL's strict mode, which refuses CAs without an Authority Key Identifier, as many
         # clusters have. The chain and the name are verified all the same, as kubectl does.
         settings.disable_strict_ssl_verification = True
-        if _in_cluster(environ, service_account):
-            try:
-                config.load_incluster_config(  # type: ignore[no-untyped-call]  # the library's function has no types
-                    client_configuration=settings,
-                    token_filename=str(service_account / "token"),
-                    cert_filename=str(service_account / "ca.crt"),
-                    environ=dict(environ),
-                )
-            except (config.ConfigException, OSError) as error:
-                raise CredentialsError(
-                    f"Cannot use the service account mounted at {service_account}: {error}. "
-                    "Check the pod's serviceAccountName and automountServiceAccountToken."
-                ) from error
-            log_in = None
-        else:
-            log_in = _kubeconfig_login(settings, environ, service_account)
-            await log_in()
+        renew = await log_in(settings, environ, service_account)
         try:
             api = ApiClient(settings)
         except OSError as error:  # ssl.SSLError is one: certificate files that are not certificates
             raise CredentialsError(f"Cannot use the certificates for {settings.host}: {error}.") from error
         api.user_agent = f"matillion-fleet-exporter/{__version__}"
-        return cls(api, log_in)
+        return cls(api, renew)
 
     async def __aenter__(self) -> Self:
         return self
@@ -320,9 +147,9 @@ class KubeClient:
     async def _answer(self, request: "_Request") -> AsyncIterator[aiohttp.ClientResponse]:
         """Yield the head of a good answer; raise an error for any other."""
         response = await self._ask(request)
-        if response.status == 401 and self._log_in is not None:  # noqa: PLR2004 — an HTTP status is its own name
+        if response.status == 401 and self._renew is not None:  # noqa: PLR2004 — an HTTP status is its own name
             response.close()
-            await self._log_in()
+            await self._renew()
             response = await self._ask(request)
         try:
             if not response.ok:
@@ -409,37 +236,3 @@ def _json_object(raw: bytes) -> Json | None:
 def _seconds(retry_after: str | None) -> float | None:
     """Read a Retry-After header; Kubernetes sends whole seconds, so a date is as good as nothing."""
     return float(retry_after) if retry_after is not None and retry_after.strip().isdecimal() else None
-
-
-def _in_cluster(environ: Mapping[str, str], service_account: Path) -> bool:
-    return bool(environ.get("KUBERNETES_SERVICE_HOST")) and (service_account / "token").is_file()
-
-
-def _any_file(files: str) -> bool:
-    """Whether one of the files exists; `KUBECONFIG` may name several."""
-    return any(Path(file).expanduser().is_file() for file in files.split(os.pathsep) if file)
-
-
-def _kubeconfig_login(
-    settings: "Configuration", environ: Mapping[str, str], service_account: Path
-) -> Callable[[], Awaitable[None]]:
-    """Return what reads the kubeconfig into `settings`: at first, and again when its credentials have run out."""
-    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
-
-    files = environ.get("KUBECONFIG") or "~/.kube/config"
-
-    async def log_in() -> None:
-        if not _any_file(files):
-            raise CredentialsError(
-                f"No credentials for Kubernetes: there is no kubeconfig at {files}, and no service account at "
-                f"{service_account}. Set KUBECONFIG, or in a pod mount its service account's token."
-            )
-        try:
-            async with asyncio.timeout(LOGIN_SECONDS):
-                # The file is a person's: what is renewed here is not written back.
-                await config.load_kube_config(config_file=files, client_configuration=settings, persist_config=False)
-        except Exception as error:  # the loader and its plugins raise whatever they trip over
-            reason = str(error) or type(error).__name__
-            raise CredentialsError(f"Cannot use the kubeconfig {files}: {reason}.") from error
-
-    return log_in

@@ -19,12 +19,11 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 
-from exporter.kube.client import SERVICE_ACCOUNT, AccessDeniedError, ApiError, CredentialsError, Json, KubeError
+from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError
 from exporter.kube.lease import Action, LeaseApi, LeaseRecord, LeaseStore, claimed, decide, released
 
 _log = structlog.get_logger(__name__)
@@ -94,28 +93,6 @@ def suspend_aware_clock() -> float:
 def new_identity(environ: Mapping[str, str] = os.environ) -> str:
     """Return a name for this process that no other has: the pod's, and a random part for a restart in the same pod."""
     return f"{environ.get('HOSTNAME') or socket.gethostname()}_{secrets.token_hex(4)}"
-
-
-def own_namespace(environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT) -> str:
-    """Return the namespace this process belongs to: its pod's, or else the kubeconfig's current one, or `default`.
-
-    Reads files and does not wait for a network. Raises CredentialsError.
-    """
-    if environ.get("KUBERNETES_SERVICE_HOST") and (service_account / "token").is_file():
-        file = service_account / "namespace"
-        try:
-            return file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise CredentialsError(f"Cannot read the pod's namespace from {file}: {error}.") from error
-    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
-
-    files = environ.get("KUBECONFIG") or "~/.kube/config"
-    try:
-        _, current = config.list_kube_config_contexts(files)
-        return str((current or {}).get("context", {}).get("namespace") or "default")
-    except Exception as error:  # the loader raises whatever it trips over
-        reason = str(error) or type(error).__name__
-        raise CredentialsError(f"Cannot read the namespace from the kubeconfig {files}: {reason}.") from error
 
 
 class SoleLeader:

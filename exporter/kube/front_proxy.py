@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from exporter.kube.client import REQUEST_SECONDS, AccessDeniedError, Json, KubeError, Query, Resource
+from exporter.kube.api import REQUEST_SECONDS, AccessDeniedError, Json, KubeError, Query, Resource
 
 _log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from exporter.kube.client import REQUEST_SECONDS, ApiError, Json, KubeError, Query, Resource
+from exporter.kube.api import REQUEST_SECONDS, ApiError, Json, KubeError, Query, Resource
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 RELEASED_SECONDS = 1

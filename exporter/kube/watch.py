@@ -16,7 +16,7 @@ from typing import Generic, NoReturn, Protocol, TypeVar
 
 import structlog
 
-from exporter.kube.client import (
+from exporter.kube.api import (
     AccessDeniedError,
     ApiError,
     ExpiredError,

@@ -20,7 +20,7 @@ import structlog
 
 from exporter.config.settings import DeletionCostSettings
 from exporter.fleet.model import AgentState, Fleet, Target
-from exporter.kube.client import AccessDeniedError, ApiError, KubeError, KubeWriter, Resource
+from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeWriter, Resource
 
 _log = structlog.get_logger(__name__)
 

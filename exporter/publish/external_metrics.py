@@ -21,7 +21,7 @@ from exporter.config.addresses import HostPort
 from exporter.config.settings import ExternalMetricsSettings
 from exporter.fleet.model import Fleet
 from exporter.kube.access_review import Access, AccessReview, PathAccess, ResourceAccess
-from exporter.kube.client import KubeError, KubeWriter
+from exporter.kube.api import KubeError, KubeWriter
 from exporter.kube.front_proxy import (
     READ_AGAIN,
     RETRY_FIRST,

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable
 from enum import StrEnum
 
-from exporter.kube.client import Json, Query, Resource, UnreachableError, api_error
+from exporter.kube.api import Json, Query, Resource, UnreachableError, api_error
 
 LATENCY = 0.02
 """Seconds from a request to its being carried out, and from there to the answer."""

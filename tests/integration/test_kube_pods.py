@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from exporter.fleet.model import PodFacts, Target
-from exporter.kube.client import AccessDeniedError, KubeClient, Resource
+from exporter.kube.api import AccessDeniedError, Resource
+from exporter.kube.client import KubeClient
 from exporter.kube.watch import RestartReason, WatchTiming
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.kube_recorders import RecordingSink, eventually

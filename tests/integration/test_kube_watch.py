@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from exporter.kube.client import ApiError, ExpiredError, KubeClient, Resource
+from exporter.kube.api import ApiError, ExpiredError, Resource
+from exporter.kube.client import KubeClient
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.kube_recorders import RecordingHandler, eventually

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.kube.client import KubeClient, Resource
+from exporter.kube.api import Resource
+from exporter.kube.client import KubeClient
 from exporter.kube.watch import Reflector, WatchTiming
 from tests.fakes.kube_api import ScriptedKubeApi
 from tests.fakes.kube_recorders import RecordingHandler

@@ -8,7 +8,8 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from exporter.kube.access_review import MOST_AT_ONCE, AccessReview, PathAccess, ResourceAccess, Verdict
-from exporter.kube.client import Json, KubeClient
+from exporter.kube.api import Json
+from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import User
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
 

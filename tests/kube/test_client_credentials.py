@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from kubernetes_asyncio.client import ApiClient, Configuration
 
-from exporter.kube.client import CredentialsError, KubeClient, Resource, UnreachableError
+from exporter.kube.api import CredentialsError, Resource, UnreachableError
+from exporter.kube.client import KubeClient
 from tests.fakes.control_plane import CertificateAuthority
 from tests.fakes.kube_api import ScriptedKubeApi, kubeconfig, page, reply, status
 

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from exporter.kube.client import (
-    AccessDeniedError,
-    ApiError,
-    ExpiredError,
-    InactiveError,
-    KubeClient,
-    Resource,
-    UnreachableError,
-)
+from exporter.kube.api import AccessDeniedError, ApiError, ExpiredError, InactiveError, Resource, UnreachableError
+from exporter.kube.client import KubeClient
 from tests.fakes.kube_api import ScriptedKubeApi, kubeconfig, lines, obj, page, reply, status
 
 PODS = Resource("", "v1", "pods", "matillion")

@@ -1,6 +1,6 @@
 import pytest
 
-from exporter.kube.client import Resource
+from exporter.kube.api import Resource
 
 PODS = Resource("", "v1", "pods")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")

@@ -9,7 +9,8 @@ import pytest
 from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
-from exporter.kube.client import Json, KubeClient, KubeError
+from exporter.kube.api import Json, KubeError
+from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import (
     FrontProxy,
     FrontProxyError,

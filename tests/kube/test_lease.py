@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.kube.client import AccessDeniedError, ApiError, Json, KubeClient
+from exporter.kube.api import AccessDeniedError, ApiError, Json
+from exporter.kube.client import KubeClient
 from exporter.kube.lease import Action, LeaseError, LeaseRecord, LeaseStore, claimed, decide, released
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
 

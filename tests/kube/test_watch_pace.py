@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.kube.client import Json, KubeError, Query, Resource, UnreachableError, api_error
+from exporter.kube.api import Json, KubeError, Query, Resource, UnreachableError, api_error
 from exporter.kube.watch import EVENTS_A_TURN, Backoff, Reflector, RestartReason
 from tests.fakes.kube_api import bookmark
 from tests.fakes.kube_recorders import RecordingHandler

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from exporter.config.settings import DeletionCostSettings
 from exporter.fleet.model import AgentSnapshot, Fleet
-from exporter.kube.client import Json, KubeError, Query, Resource, UnreachableError, api_error
+from exporter.kube.api import Json, KubeError, Query, Resource, UnreachableError, api_error
 from exporter.publish.deletion_cost import ANNOTATION, DeletionCost, deletion_cost
 from tests.factories import NOW, make_facts, make_fleet, make_snapshot
 
