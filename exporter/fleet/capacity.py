@@ -4,7 +4,6 @@ Knows nothing of how snapshots are made or who reads the result. The definitions
 alert and scaler; `docs/architecture.md` says them in prose.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
@@ -13,8 +12,8 @@ from typing import Literal
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, Fleet, Reading
 
 _SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
-_NO_ANSWER_OWED = (AgentState.DRAINING, AgentState.STARTING)
 _OUT_OF_WORK = (AgentState.STOPPED, AgentState.DISCONNECTED)
+_ANSWERING = (AgentState.SERVING, *_OUT_OF_WORK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,42 +98,43 @@ def aggregate(
     """
     agents = tuple(
         sorted(
-            (judge(snapshot, policy, now) for snapshot in snapshots),
+            [judge(snapshot, policy, now) for snapshot in snapshots],
             key=lambda agent: (agent.snapshot.target.pod, agent.snapshot.target.uid),
         )
     )
-    states = Counter(agent.state for agent in agents)
-    expected = [agent for agent in agents if agent.state not in _NO_ANSWER_OWED]
-    answering = sum(agent.fresh for agent in expected)
-    coverage = answering / len(expected) if expected else 1.0
-    working = _active(agent for agent in agents if agent.state is not AgentState.DRAINING)
-    serving = [
-        reading.tasks_active for reading in _readings(agent for agent in agents if agent.state is AgentState.SERVING)
-    ]
+    by_state: dict[AgentState, list[Agent]] = {state: [] for state in AgentState}
+    for agent in agents:
+        by_state[agent.state].append(agent)
+    # Whoever should answer and does not is unreachable: the others have a reading that counts.
+    answering = sum(len(by_state[state]) for state in _ANSWERING)
+    expected = answering + len(by_state[AgentState.UNREACHABLE])
+    coverage = answering / expected if expected else 1.0
+    serving = [reading.tasks_active for reading in _readings(by_state[AgentState.SERVING])]
+    working = sum(serving, start=_active(agent for state in _OUT_OF_WORK for agent in by_state[state]))
     queues = [reading.tasks_queued for reading in _readings(agents) if reading.tasks_queued is not None]
     tasks_queued = sum(queues) if queues else None
-    held = sum((_held(agent, policy, now) for agent in agents), start=0.0)
+    held = sum((_held(agent, policy, now) for agent in by_state[AgentState.UNREACHABLE]), start=0.0)
     replacement = _replacement(agents, policy, now)
     counted_at = [agent.snapshot.read_at for agent in agents if agent.fresh and agent.snapshot.read_at is not None]
     return Fleet(
         namespace=namespace,
         name=name,
         agents=agents,
-        states={state: states[state] for state in AgentState},
+        states={state: len(members) for state, members in by_state.items()},
         tasks_per_agent=policy.tasks_per_agent,
         target_tasks_per_agent=policy.target_tasks_per_agent,
         capacity_tasks=policy.tasks_per_agent * len(serving),
         tasks_active=None if expected and not answering else working,
-        tasks_draining=_active(agent for agent in agents if agent.state is AgentState.DRAINING),
+        tasks_draining=_active(by_state[AgentState.DRAINING]),
         tasks_queued=tasks_queued,
-        free_slots=sum((max(0.0, policy.tasks_per_agent - tasks) for tasks in serving), start=0.0),
-        agents_saturated=sum(tasks >= policy.tasks_per_agent for tasks in serving),
+        free_slots=sum([max(0.0, policy.tasks_per_agent - tasks) for tasks in serving], start=0.0),
+        agents_saturated=sum([tasks >= policy.tasks_per_agent for tasks in serving]),
         held_tasks=held,
         replacement_tasks=replacement,
         coverage=coverage,
         sync_age=sync_age,
         read_age=now - min(counted_at) if counted_at else None,
-        untrusted_reason=_untrusted_reason(answering, len(expected), coverage, sync_age, policy),
+        untrusted_reason=_untrusted_reason(answering, expected, coverage, sync_age, policy),
         demand=working + (tasks_queued or 0.0) + held + replacement,
         restarts=restarts,
     )
@@ -146,7 +146,7 @@ def _readings(agents: Iterable[Agent]) -> list[Reading]:
 
 
 def _active(agents: Iterable[Agent]) -> float:
-    return sum((reading.tasks_active for reading in _readings(agents)), start=0.0)
+    return sum([reading.tasks_active for reading in _readings(agents)], start=0.0)
 
 
 def _crash_looping(agent: Agent) -> bool:

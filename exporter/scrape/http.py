@@ -23,7 +23,8 @@ _MOST_PROVISIONAL = 10
 _MOST_CHUNKS = 20_000
 _NAME = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*+)?(?:\r\n" + _NAME + rb":[^\r\n]*+)*+")
-_FIELD = re.compile(rb"\r\n(" + _NAME + rb"):[ \t]*+([^\r\n]*+)")
+# Only the fields somebody asks for: a scrape has little else to do.
+_FIELD = re.compile(rb"(?i)\r\n(connection|content-(?:encoding|length|type)|transfer-encoding):[ \t]*+([^\r\n]*+)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 _SWITCHING_PROTOCOLS = 101

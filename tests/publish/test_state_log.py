@@ -118,6 +118,6 @@ async def test_the_first_round_is_waited_for() -> None:
         await asyncio.sleep(10)
         assert lines == []
         source.current, source.missing = (make_fleet([make_snapshot()]),), None
-        await asyncio.sleep(2)
+        await asyncio.sleep(3)
         running.cancel()
     assert [line["event"] for line in lines] == ["fleet found", "agent is serving"]
