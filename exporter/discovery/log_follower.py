@@ -9,8 +9,8 @@ import asyncio
 import math
 import random
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,12 +137,10 @@ class AgentLog:
         """Read from where the last stream ended to the end of the next; return why it ended, None for politely.
 
         What is there already is read first, since that answer has an end: an agent that is silent would keep us waiting
-        for the head of a stream, and for whether its log may be read at all. Before that come the last words of the
-        container before this one, which may have died since. The pod's status would say so too, but later.
+        for the head of a stream, and for whether its log may be read at all.
         """
         began = asyncio.get_running_loop().time()
         try:
-            await self._read_last_words(facts)
             await self._take(facts, self._pace.read)
             self._is_well()
             # Silence is no failure. If it came of a broken connection, the next attempt shows it.
@@ -155,25 +153,42 @@ class AgentLog:
                 self._backoff.reset()
         return None
 
-    async def _read_last_words(self, facts: PodFacts) -> None:
-        """Take what the container before the present one wrote after the last line that was read."""
+    async def _take(self, facts: PodFacts, idle: float, *how: tuple[str, str]) -> None:
+        """Take lines to the end of the answer; before them, the last words of the container before.
+
+        In this order: an answer that has begun is of one container for good, so the one before that is dead and has
+        said all it ever will. If its words were asked for first, it might die just after that, and nobody would have
+        heard its end. The pod's status tells of a restart too, but later.
+        """
+        async with self._open(facts, idle, *how) as lines:
+            await self._take_last_words(facts)
+            await self._count(lines)
+
+    async def _take_last_words(self, facts: PodFacts) -> None:
+        """Take what the container before wrote after the last line that was read, if there was one."""
         try:
-            await self._take(facts, self._pace.read, ("previous", "true"))
+            async with self._open(facts, self._pace.read, ("previous", "true")) as lines:
+                await self._count(lines)
         except ApiError as error:
             if error.status not in _REFUSED:
                 raise
 
-    async def _take(self, facts: PodFacts, idle: float, *how: tuple[str, str]) -> None:
-        """Take lines to the end of the answer."""
+    def _open(
+        self, facts: PodFacts, idle: float, *how: tuple[str, str]
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Ask for the log from the last line that was read on."""
         query = [("container", facts.container or ""), ("timestamps", "true"), ("sinceTime", self._counter.since), *how]
-        async with self._client.stream(self._resource, query, idle_timeout=idle) as lines:
-            taken = 0
-            async for line in lines:
-                if self._counter.take(line) and not self._withheld:
-                    self._agents.task_failures_counted(self._uid, self._counter.failures)
-                taken += 1
-                if taken % LINES_A_TURN == 0:
-                    await asyncio.sleep(FLOOD_PAUSE_SECONDS if self._counter.flooded else 0)
+        return self._client.stream(self._resource, query, idle_timeout=idle)
+
+    async def _count(self, lines: AsyncIterator[bytes]) -> None:
+        """Count in the lines as they come."""
+        taken = 0
+        async for line in lines:
+            if self._counter.take(line) and not self._withheld:
+                self._agents.task_failures_counted(self._uid, self._counter.failures)
+            taken += 1
+            if taken % LINES_A_TURN == 0:
+                await asyncio.sleep(FLOOD_PAUSE_SECONDS if self._counter.flooded else 0)
 
     async def _pause(self, seen: PodFacts, error: KubeError | None) -> None:
         """Wait before the log is read again; not longer than until there is another container."""

@@ -90,7 +90,7 @@ async def test_failures_are_counted_as_they_are_written(
     log.write(at(1, FINE), at(1), at(2))
     await eventually(lambda: agents.failures_of() == 3)
     how = {"container": "agent", "timestamps": "true", "sinceTime": "2026-01-01T02:30:00Z"}
-    assert log.requests[:2] == [{**how, "previous": "true"}, how]
+    assert log.requests[:2] == [how, {**how, "previous": "true"}]
     assert [query["follow"] for query in log.followed] == ["true"]
 
 
@@ -216,6 +216,30 @@ async def test_container_that_died_before_it_was_followed_is_read_too(
     agents.add(restarts=1)
     follow()
     await eventually(lambda: agents.failures_of() == 2)
+
+
+@pytest.mark.parametrize("request_number", [1, 2, 3, 4])
+async def test_container_that_restarts_between_two_requests(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]], request_number: int
+) -> None:
+    """Whichever request it comes before, its last words count, and so does all that its successor writes."""
+    log = api.pod()
+
+    def restart(query: dict[str, str]) -> None:
+        if len(log.requests) == before + request_number:
+            log.write(at(2))
+            log.restart()
+            log.write(at(2.1), at(20))
+
+    agents.add()
+    follow()
+    await eventually(lambda: log.followed)
+    log.write(at(1))
+    await eventually(lambda: agents.failures_of() == 1)
+    before = len(log.requests)
+    log.before_answer = restart
+    log.cut()
+    await eventually(lambda: agents.failures_of() == 4)
 
 
 async def test_flood_is_skipped_counted_and_said(

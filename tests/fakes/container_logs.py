@@ -5,7 +5,7 @@ The head of an answer leaves with its first line, as it does from Go: a silent c
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,8 @@ class ContainerLogs:
         self.cuts: list[int] = []
         """For each answer to come, after how many lines its connection is cut."""
         self.requests: list[dict[str, str]] = []
+        self.before_answer: Callable[[dict[str, str]], None] = lambda query: None
+        """Called with the query of each request when it is there, before it is answered."""
         self.open_streams = 0
         self._transports: set[asyncio.Transport] = set()
         self._changed = asyncio.Event()
@@ -74,6 +76,7 @@ class ContainerLogs:
         """Serve one request."""
         query = dict(request.query)
         self.requests.append(query)
+        self.before_answer(query)
         if self.refusal is not None:
             return web.json_response(status(*self.refusal), status=self.refusal[0])
         if "previous" in query and self.previous is None:
