@@ -147,11 +147,15 @@ def api_error(verb: str, resource: Resource, status: int, body: Json, *, retry_a
     return kind(verb, resource, status=status, reason=reason, message=message, retry_after=retry_after)
 
 
-class KubeReader(Protocol):
-    """The reading half of `KubeClient`: what a list + watch needs."""
+class KubeGetter(Protocol):
+    """The part of `KubeClient` that asks once."""
 
     async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
-        """Return one object, or a list of them."""
+        """Return one object, or a list of them. Raises KubeError."""
+
+
+class KubeReader(KubeGetter, Protocol):
+    """The reading half of `KubeClient`: what a list + watch needs."""
 
     def stream(
         self, resource: Resource, query: Query = (), *, idle_timeout: float, total_timeout: float | None = None
@@ -172,4 +176,8 @@ class KubeWriter(Protocol):
         query: Query = (),
         timeout: float = REQUEST_SECONDS,
     ) -> Json:
-        """Send an object, a change or a DELETE; return the answer."""
+        """Send an object, a change or a DELETE; return the answer. Raises KubeError."""
+
+
+class KubeObjects(KubeGetter, KubeWriter, Protocol):
+    """The part of `KubeClient` that reads and writes single objects."""

@@ -23,8 +23,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError
-from exporter.kube.lease import Action, LeaseApi, LeaseRecord, LeaseStore, claimed, decide, released
+from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, KubeObjects
+from exporter.kube.lease import Action, LeaseRecord, LeaseStore, claimed, decide, released
 
 _log = structlog.get_logger(__name__)
 
@@ -131,7 +131,7 @@ class LeaderElection:
     def __init__(
         self,
         settings: ElectionSettings,
-        api: LeaseApi,
+        api: KubeObjects,
         namespace: str,
         identity: str,
         *,

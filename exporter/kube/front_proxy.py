@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from exporter.kube.api import REQUEST_SECONDS, AccessDeniedError, Json, KubeError, Query, Resource
+from exporter.kube.api import AccessDeniedError, Json, KubeError, KubeGetter, Resource
 
 _log = structlog.get_logger(__name__)
 
@@ -129,19 +129,12 @@ def expired(certificate: Mapping[str, Any], wall_now: float) -> bool:
     return ssl.cert_time_to_seconds(certificate["notAfter"]) < wall_now
 
 
-class ConfigMapReader(Protocol):
-    """The part of `KubeClient` that this needs."""
-
-    async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
-        """Return one object."""
-
-
 class FrontProxySource:
     """Keeps up with the ConfigMap; what was good last stays in use while it cannot be read, or makes no sense."""
 
     def __init__(
         self,
-        api: ConfigMapReader,
+        api: KubeGetter,
         use: Callable[[FrontProxy], Awaitable[None]],
         *,
         read_again: float = READ_AGAIN,

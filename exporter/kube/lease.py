@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
-from exporter.kube.api import REQUEST_SECONDS, ApiError, Json, KubeError, Query, Resource
+from exporter.kube.api import ApiError, Json, KubeError, KubeObjects, Resource
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 RELEASED_SECONDS = 1
@@ -27,25 +27,6 @@ _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 class LeaseError(KubeError):
     """An answer that is not the Lease it should be, so that nothing follows from it."""
-
-
-class LeaseApi(Protocol):
-    """The part of `KubeClient` that a Lease needs."""
-
-    async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
-        """Return one object."""
-
-    async def send(
-        self,
-        method: str,
-        resource: Resource,
-        body: Json | list[Json] | None,
-        *,
-        content_type: str = "application/json",
-        query: Query = (),
-        timeout: float = REQUEST_SECONDS,
-    ) -> Json:
-        """Write one object; return it as the server stored it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +112,7 @@ def released(lease: Json, wall: datetime) -> Json:
 class LeaseStore:
     """One Lease on the API server. Every method raises KubeError, and none takes longer than `timeout` a request."""
 
-    def __init__(self, api: LeaseApi, namespace: str, name: str, timeout: float) -> None:
+    def __init__(self, api: KubeObjects, namespace: str, name: str, timeout: float) -> None:
         """Take where the Lease is; `timeout` in seconds."""
         self._api = api
         self._leases = LEASES.within(namespace)

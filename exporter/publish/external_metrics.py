@@ -21,11 +21,10 @@ from exporter.config.addresses import HostPort
 from exporter.config.settings import ExternalMetricsSettings
 from exporter.fleet.model import Fleet
 from exporter.kube.access_review import Access, AccessReview, PathAccess, ResourceAccess
-from exporter.kube.api import KubeError, KubeWriter
+from exporter.kube.api import KubeError, KubeObjects
 from exporter.kube.front_proxy import (
     READ_AGAIN,
     RETRY_FIRST,
-    ConfigMapReader,
     FrontProxy,
     FrontProxySource,
     User,
@@ -72,10 +71,6 @@ class Observer(Protocol):
         """Count one request that was answered with this HTTP status."""
 
 
-class Api(ConfigMapReader, KubeWriter, Protocol):
-    """The part of `KubeClient` that this needs."""
-
-
 class ExternalMetricsServer:
     """Serves the API as the `external_metrics` settings say.
 
@@ -88,7 +83,7 @@ class ExternalMetricsServer:
         settings: ExternalMetricsSettings,
         cluster: str | None,
         source: FleetSource,
-        kube: Api,
+        kube: KubeObjects,
         observer: Observer,
         *,
         reload_interval: float = RELOAD_INTERVAL,
