@@ -83,6 +83,7 @@ def published(fleet: Fleet) -> set[SeriesKey]:
     return {(namespace, datum.series.metric, frozenset(datum.series.dimensions)) for datum in datums}
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing() -> None:
     """The template is sound for CloudFormation: no error and no warning, and no exemption."""
     assert api.lint(TEMPLATE.read_text(encoding="utf-8")) == []

@@ -13,10 +13,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, field
-from itertools import count, pairwise
+from itertools import pairwise
 from os import SEEK_END
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from structlog.testing import capture_logs
 
 from exporter.kube.client import KubeClient
 from exporter.kube.election import LeaderElection
-from tests.fakes.control_plane import Admin, ControlPlane, assets
+from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.fault_proxy import FaultProxy, ProxyFault
 from tests.fakes.kube_api import kubeconfig
 from tests.fakes.kube_recorders import eventually
@@ -42,7 +41,6 @@ FAULTS_EACH = 34
 """Faults a process meets: 204 in all."""
 PAUSE, KILL = "process stopped", "process killed"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
-_numbers = count(1)
 
 
 @dataclass(frozen=True)
@@ -53,34 +51,6 @@ class Times:
     lease_duration: float = 2.0
     renew_deadline: float = 1.2
     retry_period: float = 0.2
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Give etcd and an API server."""
-    binaries = assets()
-    if binaries is None:
-        pytest.skip("KUBEBUILDER_ASSETS does not name a folder with etcd and kube-apiserver")
-    plane = ControlPlane(binaries, tmp_path_factory.mktemp("control-plane"))
-    try:
-        plane.start()
-        yield plane
-    finally:
-        plane.stop()
-
-
-@pytest.fixture
-async def admin(control_plane: ControlPlane) -> AsyncIterator[Admin]:
-    async with control_plane.admin() as session:
-        yield session
-
-
-@pytest.fixture
-async def namespace(admin: Admin) -> str:
-    """Make a namespace of the test's own."""
-    name = f"test-{next(_numbers)}"
-    await admin.create_namespace(name)
-    return name
 
 
 def rules(*lease_names: str) -> list[dict[str, object]]:

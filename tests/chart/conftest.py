@@ -1,16 +1,17 @@
 """The chart's tests: the real helm and kubectl, and what the chart renders."""
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chart import audit
 from tests.chart.rendering import Chart
-from tests.fakes.control_plane import ControlPlane, assets
+from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder
 from tests.fakes.helm import ROOT, MissingError, Tool, programs
 from tests.fakes.image import Image, NoContainersError, built
+
+__all__ = ["admin", "control_plane", "control_plane_folder"]
 
 
 @pytest.fixture(scope="session")
@@ -55,15 +56,6 @@ def pod_folder(image: Image) -> Path:
 
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Give a real API server that keeps an audit log, and no RBAC but its own."""
-    binaries = assets()
-    if binaries is None:
-        pytest.skip("KUBEBUILDER_ASSETS does not name a folder with etcd and kube-apiserver")
-    folder = tmp_path_factory.mktemp("control-plane")
-    plane = ControlPlane(binaries, folder, audit.flags(folder))
-    try:
-        plane.start()
-        yield plane
-    finally:
-        plane.stop()
+def control_plane_flags(control_plane_folder: Path) -> tuple[str, ...]:
+    """Let the API server keep an audit log."""
+    return audit.flags(control_plane_folder)

@@ -1,6 +1,5 @@
 """Renders the chart with the real helm and finds its way about the objects."""
 
-import functools
 import json
 import re
 from collections.abc import Iterator
@@ -61,16 +60,20 @@ class Chart:
 
     def __init__(self, helm: Tool) -> None:
         self._helm = helm
+        self._texts: dict[str, str] = {}
+        self._objects: dict[str, Objects] = {}
 
-    @functools.cached_property
-    def texts(self) -> dict[str, str]:
-        """The render of every scenario in `ci`."""
-        return {name: self.text(file) for name, file in SCENARIOS.items()}
+    def scenario_text(self, name: str) -> str:
+        """Return the render of a scenario in `ci`, which is made once."""
+        if name not in self._texts:
+            self._texts[name] = self.text(SCENARIOS[name])
+        return self._texts[name]
 
-    @functools.cached_property
-    def scenarios(self) -> dict[str, Objects]:
-        """The objects of every scenario in `ci`."""
-        return {name: parse(text) for name, text in self.texts.items()}
+    def scenario(self, name: str) -> Objects:
+        """Return the objects of a scenario in `ci`."""
+        if name not in self._objects:
+            self._objects[name] = parse(self.scenario_text(name))
+        return self._objects[name]
 
     def text(self, *files: Path, **values: Any) -> str:
         """Render with files of values and values by dotted path; fails with what helm says."""

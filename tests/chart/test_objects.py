@@ -66,7 +66,7 @@ def test_rights_follow_the_features(
 
 def test_each_namespace_has_its_role(chart: Chart) -> None:
     """Rights are given in the watched namespaces, each to the account in the release's own."""
-    objects = chart.scenarios["cloudwatch"]
+    objects = chart.scenario("cloudwatch")
     places = {one["metadata"]["namespace"] for one in objects.of("Role") if one["metadata"]["name"].endswith("-agents")}
     assert places == {"matillion", "matillion-eu"}
     for binding in objects.of("RoleBinding"):
@@ -91,7 +91,7 @@ def test_token_only_where_it_is_used(chart: Chart) -> None:
 
 def test_role_of_irsa(chart: Chart) -> None:
     """The account carries the IAM role."""
-    annotations = chart.scenarios["cloudwatch"].one("ServiceAccount")["metadata"]["annotations"]
+    annotations = chart.scenario("cloudwatch").one("ServiceAccount")["metadata"]["annotations"]
     assert annotations == {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/fleet-exporter"}
 
 
@@ -157,7 +157,7 @@ def test_name_of_a_scaler(chart: Chart, name: str, scaler: str) -> None:
 
 def test_a_fleets_own_target_and_pace(chart: Chart) -> None:
     """What a fleet says for itself goes before what is said for all."""
-    hpa = chart.scenarios["external-metrics"].one("HorizontalPodAutoscaler", "etl-night-fleet")["spec"]
+    hpa = chart.scenario("external-metrics").one("HorizontalPodAutoscaler", "etl-night-fleet")["spec"]
     assert hpa["metrics"][0]["external"]["target"]["averageValue"] == "17"
     assert hpa["minReplicas"] == 2
     assert hpa["behavior"] == {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 30}]}}
@@ -165,7 +165,7 @@ def test_a_fleets_own_target_and_pace(chart: Chart) -> None:
 
 def test_keda_asks_the_exporter(chart: Chart) -> None:
     """The trigger's URL is the Service's demand route of that fleet, and failures keep the fleet's size."""
-    objects = chart.scenarios["keda-metrics-api"]
+    objects = chart.scenario("keda-metrics-api")
     spec = objects.one("ScaledObject")["spec"]
     (trigger,) = spec["triggers"]
     service = objects.one("Service")
@@ -209,7 +209,7 @@ def test_keda_shows_who_it_is(chart: Chart, secured: dict[str, Any], mode: str |
 
 def test_keda_asks_cloudwatch(chart: Chart) -> None:
     """The trigger names exactly what is published, and takes a missing value for an error."""
-    objects = chart.scenarios["keda-cloudwatch"]
+    objects = chart.scenario("keda-cloudwatch")
     (trigger,) = objects.one("ScaledObject")["spec"]["triggers"]
     assert trigger["authenticationRef"] == {"name": "keda-aws"}
     assert trigger["metadata"] == {
@@ -236,7 +236,7 @@ def test_rules_are_delivered_as_they_are(chart: Chart) -> None:
     as_objects = chart.objects(prometheus__rules="prometheusRule")
     delivered = {json.dumps(one["spec"], sort_keys=True) for one in as_objects.of("PrometheusRule")}
     assert delivered == {json.dumps(yaml.safe_load(text), sort_keys=True) for text in files.values()}
-    moved = chart.scenarios["prometheus-operator"].of("PrometheusRule")
+    moved = chart.scenario("prometheus-operator").of("PrometheusRule")
     alerts = [rule for one in moved for group in one["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
     assert len(alerts) > 10
     for alert in alerts:
@@ -248,7 +248,7 @@ def test_rules_are_delivered_as_they_are(chart: Chart) -> None:
 def test_dashboards_are_delivered_as_they_are(chart: Chart) -> None:
     """Every dashboard is a ConfigMap of its own that the sidecar finds."""
     files = {file.name: file.read_text(encoding="utf-8") for file in (CHART / "files" / "dashboards").glob("*.json")}
-    maps = [one for one in chart.scenarios["prometheus-operator"].of("ConfigMap") if "config.yaml" not in one["data"]]
+    maps = [one for one in chart.scenario("prometheus-operator").of("ConfigMap") if "config.yaml" not in one["data"]]
     assert {name: json.loads(text) for one in maps for name, text in one["data"].items()} == {
         name: json.loads(text) for name, text in files.items()
     }
@@ -260,7 +260,7 @@ def test_dashboards_are_delivered_as_they_are(chart: Chart) -> None:
 
 def test_policies_as_narrow_as_they_get(chart: Chart) -> None:
     """Each direction has its ports and its peers; the agents are opened to the exporter's pods only."""
-    objects = chart.scenarios["network-policies"]
+    objects = chart.scenario("network-policies")
     own = objects.one("NetworkPolicy", RELEASE_NAME)["spec"]
     assert {port["port"] for rule in own["ingress"] for port in rule["ports"]} == {9850, 8443}
     assert all("from" in rule for rule in own["ingress"])
@@ -288,7 +288,7 @@ def test_prometheus_finds_it_in_one_way(chart: Chart) -> None:
         annotations = objects.one("Deployment")["spec"]["template"]["metadata"]["annotations"]
         return {key: value for key, value in annotations.items() if key.startswith("prometheus.io/")}
 
-    by_annotations = chart.scenarios["default"]
+    by_annotations = chart.scenario("default")
     assert annotated(by_annotations) == {
         "prometheus.io/scrape": "true",
         "prometheus.io/port": "9850",
@@ -296,7 +296,7 @@ def test_prometheus_finds_it_in_one_way(chart: Chart) -> None:
         "prometheus.io/scheme": "http",
     }
     assert not by_annotations.of("ServiceMonitor")
-    by_monitor = chart.scenarios["prometheus-operator"]
+    by_monitor = chart.scenario("prometheus-operator")
     assert not annotated(by_monitor)
     (endpoint,) = by_monitor.one("ServiceMonitor")["spec"]["endpoints"]
     assert endpoint["honorLabels"] is True, "or the agents' namespace would become exported_namespace"

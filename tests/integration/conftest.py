@@ -1,9 +1,8 @@
 """One real control plane for all tests of a session, and what most of them need of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +12,20 @@ from exporter.config import KubernetesSettings
 from exporter.discovery.pods import PodDiscovery
 from exporter.kube.client import KubeClient
 from exporter.kube.watch import WatchTiming
-from tests.fakes.control_plane import Admin, ControlPlane, assets
+from tests.fakes.control_plane import ControlPlane
+from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder, namespace
 from tests.fakes.kube_recorders import RecordingSink
+
+__all__ = ["admin", "control_plane", "control_plane_folder", "namespace"]
 
 FAST = WatchTiming(backoff_first=0.1, backoff_longest=0.5)
 """Tries again sooner than in life, where nobody waits for it."""
 
-_numbers = count(1)
-
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Give etcd and an API server. ConfigMaps bypass its watch cache, so that a compaction reaches their watchers."""
-    binaries = assets()
-    if binaries is None:
-        pytest.skip("KUBEBUILDER_ASSETS does not name a folder with etcd and kube-apiserver")
-    plane = ControlPlane(binaries, tmp_path_factory.mktemp("control-plane"), ("--watch-cache-sizes=configmaps#0",))
-    try:
-        plane.start()
-        yield plane
-    finally:
-        plane.stop()
-
-
-@pytest.fixture
-async def admin(control_plane: ControlPlane) -> AsyncIterator[Admin]:
-    async with control_plane.admin() as session:
-        yield session
-
-
-@pytest.fixture
-async def namespace(admin: Admin) -> str:
-    """Make a namespace of the test's own."""
-    name = f"test-{next(_numbers)}"
-    await admin.create_namespace(name)
-    return name
+def control_plane_flags() -> tuple[str, ...]:
+    """Let ConfigMaps bypass the API server's watch cache, so that a compaction reaches their watchers."""
+    return ("--watch-cache-sizes=configmaps#0",)
 
 
 @pytest.fixture
