@@ -18,7 +18,6 @@ from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL
 
 AMTOOL = shutil.which("amtool")
-RUNBOOKS = FOLDER.parent / "runbooks"
 ALERTS_WITH_FOR = {
     "MatillionAgentDisconnected": "2m",
     "MatillionFleetDisconnected": "1m",
@@ -74,26 +73,6 @@ def test_an_alert_has_all_that_belongs_to_one(rule: dict[str, Any]) -> None:
     named += ["pod"] if rule["alert"].startswith("MatillionAgent") and "Skew" not in rule["alert"] else []
     for label in named:
         assert f"$labels.{label}" in text
-
-
-@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_an_alert_has_a_runbook_of_substance(rule: dict[str, Any]) -> None:
-    """Its page says what it means, where to look (with commands and a dashboard), what to do, what fools it."""
-    page = (RUNBOOKS / f"{rule['alert']}.md").read_text()
-    assert page.startswith(f"# {rule['alert']}\n")
-    sections = re.findall(r"^## (.+)$", page, re.MULTILINE)
-    assert sections == ["What it means", "Look at", "Do", "False alarms"]
-    look = page.partition("## Look at")[2].partition("## Do")[0]
-    assert "```" in look, "commands"
-    assert re.search(r"/d/matillion-[a-z]+", look), "a dashboard"
-    assert len(page.split()) > 150
-
-
-def test_there_is_no_runbook_without_an_alert() -> None:
-    """A page that no alert leads to is out of date."""
-    pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
-    cloudwatch = {page for page in pages if not page.startswith("Matillion")}
-    assert pages - cloudwatch == set(ALERTS_WITH_FOR)
 
 
 def test_every_alert_has_its_tests() -> None:

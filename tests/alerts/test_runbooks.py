@@ -1,0 +1,85 @@
+"""The runbooks: a page of substance for each alert, whose commands, panels, settings and series there are."""
+
+import re
+
+import pytest
+
+from alerts.build import FOLDER
+from exporter.config.shape import keys
+from exporter.fleet import catalogue, cloudwatch_catalogue
+from tests.alerts.test_prometheus_rules import ALERTS_WITH_FOR, RECORDINGS
+from tests.dashboards.boards_as_json import BOARDS, panels
+from tests.fakes.helm import CHART
+
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((FOLDER.parent / "runbooks").glob("*.md"))}
+COMMANDS = (
+    r"check-config FILE",
+    r"doctor( --config \S+)?( --json)?",
+    r"status( --url \S+)?( --watch)?( --json)?",
+)
+"""What `fleet-exporter` is asked for in a runbook, with its options."""
+
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+def test_each_alert_has_its_page() -> None:
+    """No alert is without one, and a page that no alert leads to is out of date."""
+    assert set(PAGES) == set(ALERTS_WITH_FOR)
+
+
+@each_page
+def test_it_is_of_substance(page: str) -> None:
+    """It says what the alert means, where to look (with commands and a dashboard), what to do, what fools it."""
+    text = PAGES[page]
+    assert text.startswith(f"# {page}\n")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["What it means", "Look at", "Do", "False alarms"]
+    look = text.partition("## Look at")[2].partition("## Do")[0]
+    assert "```" in look, "commands"
+    assert re.search(r"/d/matillion-[a-z]+", look), "a dashboard"
+    assert len(text.split()) > 150
+
+
+@each_page
+def test_dashboards_and_panels_are_there(page: str) -> None:
+    """Every uid is a dashboard's, and every name in italics that of a dashboard or a panel."""
+    text = PAGES[page]
+    assert set(re.findall(r"/d/([\w-]+)", text)) <= set(BOARDS)
+    titles = {board["title"] for board in BOARDS.values()}
+    titles |= {panel["title"] for board in BOARDS.values() for panel in panels(board)}
+    prometheus_pages = {"Status → Targets"}
+    italics = {" ".join(name.split()) for name in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text)}
+    assert italics <= titles | prometheus_pages
+
+
+@each_page
+def test_variables_in_links_are_the_dashboards(page: str) -> None:
+    """A link sets no variable that its dashboard does not have."""
+    for uid, asked in re.findall(r"/d/([\w-]+)\?([^`\s]+)", PAGES[page]):
+        variables = {f"var-{variable['name']}" for variable in BOARDS[uid]["templating"]["list"]}
+        assert {part.partition("=")[0] for part in asked.split("&")} <= variables | {"from", "to"}
+
+
+@each_page
+def test_settings_and_series_are_there(page: str) -> None:
+    """What the text calls a setting or a series is one."""
+    text = PAGES[page]
+    paths = {key.path for key in keys()}
+    named = set(re.findall(r"`((?:[a-z_]+\.)+[a-z_]+)`", text)) - {"settings.py"}
+    assert named <= paths, "settings"
+    known = {catalogue.PREFIX + row.name for row in (*catalogue.FLEET_METRICS, *catalogue.AGENT_METRICS)}
+    known |= {catalogue.EXPORTER_PREFIX + row.name for row in catalogue.EXPORTER_METRICS}
+    known |= {rule["record"] for rule in RECORDINGS}
+    assert set(re.findall(r"(?:\w+:)?\bmatillion_fleet_\w+(?::\w+)?", text)) <= known
+    published = cloudwatch_catalogue.METRIC_NAMES
+    assert set(re.findall(r"`((?:Agent|Scrape|Demand|Capacity)[A-Z]\w+)`", text)) <= set(published)
+
+
+@each_page
+def test_commands_of_the_exporter_are_its_own(page: str) -> None:
+    """They have a form that the program takes, and in the pod they name the file that the chart mounts."""
+    for asked in re.findall(r"(?<![\w/-])fleet-exporter ([a-z][^`\n#]*)", PAGES[page]):
+        command = asked.strip()
+        assert any(re.fullmatch(form, command) for form in COMMANDS), command
+    mounted = re.search(r"--config, (\S+)\]", (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8"))
+    assert mounted is not None
+    assert set(re.findall(r"--config (\S+)", PAGES[page])) <= {mounted.group(1)}
