@@ -82,7 +82,8 @@ def serve(directory: Path, agents: int, cores: set[int] | None = None) -> Progra
     root = directory / "root"
     root.mkdir(exist_ok=True)
     root.joinpath(PATH.lstrip("/")).write_bytes(page()[0])
-    connections = 2 * agents + 100
+    # nginx ends idle connections once less than a sixteenth of all it may have is free (ngx_drain_connections).
+    connections = 4 * agents + 100
     configuration = directory / "nginx.conf"
     configuration.write_text(
         _CONFIGURATION.format(directory=directory, connections=connections, files=connections + 100, port=PORT)
