@@ -56,8 +56,9 @@ bench: $(READY)  ## measure against Prometheus on the same targets
 	$(BIN)/python -m benchmarks.spool
 	$(BIN)/python -m benchmarks.visibility
 
-tools:  ## Debian packages some tests use; without them those tests are left out and say so
+tools: $(READY)  ## programs some tests use (Debian's, helm, kubectl); without them those tests are left out and say so
 	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager
+	@$(BIN)/python -m tests.fakes.helm
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache
