@@ -100,6 +100,8 @@ class ContainerLogs:
         cut_after = self.cuts.pop(0) if self.cuts else None
         position = sent = 0
         while True:
+            # Taken before the lines: what is written while these leave wakes this one too.
+            changed = self._changed
             for at, text in lines[position:]:
                 position += 1
                 if at < since:
@@ -115,7 +117,7 @@ class ContainerLogs:
             if "follow" not in query or not self.running or lines is not self.lines:
                 await response.prepare(request)
                 return
-            await self._changed.wait()
+            await changed.wait()
 
     def _wake(self) -> None:
         self._changed.set()
