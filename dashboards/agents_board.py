@@ -20,11 +20,14 @@ from dashboards.panels import (
     spread,
     timeline,
 )
-from dashboards.queries import BY_AGENT, OF_AGENT, STATE_NUMBERS, of_agents, recorded, state_number
+from dashboards.queries import BY_AGENT, OF_AGENT, STATE_NUMBERS, of_agents, recorded, seen_for, state_number
+from exporter.config import CapacitySettings
 from exporter.fleet.catalogue import PREFIX
 from exporter.fleet.model import AgentState
 
 _SETTINGS = Settings()
+_CAPACITY = CapacitySettings()
+"""The exporter's defaults: a dashboard draws its lines where most fleets have them."""
 _POD = "{{pod}}"
 _COLOURS = {
     AgentState.SERVING: GREEN,
@@ -36,7 +39,7 @@ _COLOURS = {
 }
 _STATES = {number: (state.value, _COLOURS[state]) for state, number in STATE_NUMBERS.items()}
 _CONNECTED = {1: ("connected", GREEN), 0: ("disconnected", RED)}
-_SLOTS = ((None, GREEN), (16, YELLOW), (20, RED))
+_SLOTS = ((None, GREEN), (_CAPACITY.target_tasks_per_agent, YELLOW), (_CAPACITY.tasks_per_agent, RED))
 _MEMORY = ((None, GREEN), (_SETTINGS.memory_pressure, ORANGE), (_SETTINGS.memory_critical, RED))
 
 
@@ -66,7 +69,8 @@ def _table() -> table.Panel:
     return listing(
         "Agents",
         "Every chosen agent. A figure that is not known is empty: a queue with an old image, memory without "
-        "metrics-server. Read ago is the age of the last good reading.",
+        "metrics-server. Seen for: the pod's age as far as Prometheus goes back, up to a week. Read ago: the age of "
+        "the last good reading.",
         [
             Query(of_agents("agent_info", also_by="version, node, endpoint")),
             Query(state_number()),
@@ -76,6 +80,7 @@ def _table() -> table.Panel:
             Query(_memory_of("heap")),
             Query(recorded(AGENT_RESTARTS, of=OF_AGENT)),
             Query(f"time() - {of_agents('agent_last_scrape_timestamp_seconds')}"),
+            Query(seen_for("7d", "15m")),
         ],
         (
             Column("namespace", "Namespace"),
@@ -90,6 +95,7 @@ def _table() -> table.Panel:
             Column("version", "Version"),
             Column("endpoint", "Dialect"),
             Column("node", "Node"),
+            Column("Value #I", "Seen for", "s", decimals=0),
             Column("Value #H", "Read ago", "s", decimals=0),
         ),
         link=link_to(AGENTS_UID, "This agent alone", ("namespace", "Namespace"), ("fleet", "Fleet"), ("pod", "Pod")),

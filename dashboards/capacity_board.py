@@ -5,11 +5,22 @@ from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from alerts.prometheus.recording import AGENTS, DEMAND, DESIRED, FREE_SLOTS, QUEUED, UTILIZATION
 from dashboards.boards import CAPACITY_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, board, link_to
-from dashboards.panels import GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing, spread
-from dashboards.queries import BY_FLEET, recorded
+from dashboards.panels import (
+    FULLNESS,
+    GREEN,
+    RED,
+    YELLOW,
+    Column,
+    Placed,
+    Query,
+    Section,
+    figure,
+    graph,
+    listing,
+    spread,
+)
+from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, recorded
 
-_LEGEND = "{{namespace}}/{{fleet}}"
-_FULL = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
 _HOURS = ((None, GREEN), (1, YELLOW), (8, RED))
 _STEP = "5m"
 _PER_HOUR = 12
@@ -54,47 +65,26 @@ def _figures(span: str) -> tuple[Placed, ...]:
     utilization = recorded(UTILIZATION)
     full = f"{recorded(FREE_SLOTS)} == bool 0 and {utilization} > 0"
     return (
-        Placed(
-            figure(
-                f"Utilisation, median of {span}",
-                "Half of the time it was less.",
-                [Query(f"quantile_over_time(0.5, {utilization}[{span}])", _LEGEND)],
-                unit="percentunit",
-                limits=_FULL,
-                decimals=0,
-            ),
-            4,
-            5,
+        _utilization(
+            f"Utilisation, median of {span}",
+            "Half of the time it was less.",
+            f"quantile_over_time(0.5, {utilization}[{span}])",
         ),
-        Placed(
-            figure(
-                f"Utilisation, 95 % of {span}",
-                "All but 5 % of the time it was less: what the fleet should be sized for.",
-                [Query(f"quantile_over_time(0.95, {utilization}[{span}])", _LEGEND)],
-                unit="percentunit",
-                limits=_FULL,
-                decimals=0,
-            ),
-            4,
-            5,
+        _utilization(
+            f"Utilisation, 95 % of {span}",
+            "All but 5 % of the time it was less: what the fleet should be sized for.",
+            f"quantile_over_time(0.95, {utilization}[{span}])",
         ),
-        Placed(
-            figure(
-                f"Highest utilisation in {span}",
-                "Above 100 % where interactive tasks came on top.",
-                [Query(f"max_over_time({utilization}[{span}])", _LEGEND)],
-                unit="percentunit",
-                limits=_FULL,
-                decimals=0,
-            ),
-            4,
-            5,
+        _utilization(
+            f"Highest utilisation in {span}",
+            "Above 100 % where interactive tasks came on top.",
+            f"max_over_time({utilization}[{span}])",
         ),
         Placed(
             figure(
                 f"Full for, in {span}",
                 "Time in which agents served and none had a free slot. Time that was not watched is not counted.",
-                [Query(_hours(full, span), _LEGEND)],
+                [Query(_hours(full, span), FLEET_LEGEND)],
                 unit="h",
                 limits=_HOURS,
                 decimals=1,
@@ -106,7 +96,7 @@ def _figures(span: str) -> tuple[Placed, ...]:
             figure(
                 f"With a queue for, in {span}",
                 "Time in which tasks waited, as far as agents report a queue.",
-                [Query(_hours(f"{recorded(QUEUED)} > bool 0", span), _LEGEND)],
+                [Query(_hours(f"{recorded(QUEUED)} > bool 0", span), FLEET_LEGEND)],
                 unit="h",
                 limits=_HOURS,
                 decimals=1,
@@ -118,12 +108,17 @@ def _figures(span: str) -> tuple[Placed, ...]:
             figure(
                 f"Longest queue in {span}",
                 "The most tasks that waited at once.",
-                [Query(f"max_over_time({recorded(QUEUED)}[{span}])", _LEGEND)],
+                [Query(f"max_over_time({recorded(QUEUED)}[{span}])", FLEET_LEGEND)],
             ),
             4,
             5,
         ),
     )
+
+
+def _utilization(title: str, description: str, query: str) -> Placed:
+    panel = figure(title, description, [Query(query, FLEET_LEGEND)], unit="percentunit", limits=FULLNESS, decimals=0)
+    return Placed(panel, 4, 5)
 
 
 def _agents_for(demand: str) -> str:
@@ -144,7 +139,7 @@ def _suggestions() -> table.Panel:
             Query(_agents_for(high)),
             Query(f"clamp_min({_agents_for(f'{_HEADROOM} * {high}')}, {_SMALLEST})"),
             Query(f"max by ({BY_FLEET}) (max_over_time({recorded(DESIRED)}[{_MONTH}]))"),
-            Query(f"sum by ({BY_FLEET}) ({recorded(AGENTS, _STANDING)})"),
+            Query(f"sum by ({BY_FLEET}) ({recorded(AGENTS, NOT_DRAINING)})"),
         ],
         (
             Column("namespace", "Namespace"),
@@ -161,11 +156,8 @@ def _suggestions() -> table.Panel:
     )
 
 
-_STANDING = 'state!="draining"'
-
-
 def _over_time() -> tuple[Placed, ...]:
-    actual = f"sum by ({BY_FLEET}) ({recorded(AGENTS, _STANDING)})"
+    actual = f"sum by ({BY_FLEET}) ({recorded(AGENTS, NOT_DRAINING)})"
     return (
         Placed(
             graph(
@@ -173,9 +165,9 @@ def _over_time() -> tuple[Placed, ...]:
                 "What the demand would have taken at the tasks per agent chosen above, what was desired with the "
                 "target in use, and what was there.",
                 [
-                    Query(_agents_for(recorded(DEMAND)), f"{_LEGEND} at $target"),
-                    Query(recorded(DESIRED), f"{_LEGEND} desired"),
-                    Query(actual, f"{_LEGEND} actual"),
+                    Query(_agents_for(recorded(DEMAND)), f"{FLEET_LEGEND} at $target"),
+                    Query(recorded(DESIRED), f"{FLEET_LEGEND} desired"),
+                    Query(actual, f"{FLEET_LEGEND} actual"),
                 ],
             ),
             12,
@@ -185,9 +177,9 @@ def _over_time() -> tuple[Placed, ...]:
             graph(
                 "Utilisation, 95 % of each day",
                 "Over the day before each moment: a trend that daily peaks do not hide.",
-                [Query(f"quantile_over_time(0.95, {recorded(UTILIZATION)}[1d])", _LEGEND)],
+                [Query(f"quantile_over_time(0.95, {recorded(UTILIZATION)}[1d])", FLEET_LEGEND)],
                 unit="percentunit",
-                limits=_FULL,
+                limits=FULLNESS,
             ),
             12,
             9,
@@ -196,7 +188,7 @@ def _over_time() -> tuple[Placed, ...]:
             spread(
                 "Utilisation through the days",
                 "How many of the chosen fleets were how full, and when: daily and weekly patterns.",
-                [Query(recorded(UTILIZATION), _LEGEND)],
+                [Query(recorded(UTILIZATION), FLEET_LEGEND)],
                 unit="percentunit",
             ),
             12,
@@ -205,7 +197,7 @@ def _over_time() -> tuple[Placed, ...]:
             graph(
                 "Tasks that waited",
                 "The queue, as far as agents report one.",
-                [Query(recorded(QUEUED), _LEGEND)],
+                [Query(recorded(QUEUED), FLEET_LEGEND)],
             ),
             12,
         ),

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models.dashboard import VariableRefresh, VariableSor
 from alerts.prometheus.recording import ACTIVE, AGENT_RESTARTS, CAPACITY, COVERAGE, DEMAND, QUEUED
 from dashboards.boards import CLOUDWATCH, CLOUDWATCH_UID, CLUSTER, FLEET, NAMESPACE, board, data_source
 from dashboards.panels import Placed, Query, Section, graph
-from dashboards.queries import BY_FLEET, OF_FLEET, of_agents, recorded, total
+from dashboards.queries import BY_FLEET, FLEET_LEGEND, OF_FLEET, of_agents, recorded, total
 
 OURS = "Matillion/AgentFleet"
 CONTAINER_INSIGHTS = "ContainerInsights"
@@ -19,6 +19,7 @@ FLEET_DIMENSIONS = {"ClusterName": "$eks_cluster", "Namespace": "$namespace", "F
 _CLUSTER_DIMENSION = {"ClusterName": "$eks_cluster"}
 _POD_DIMENSIONS = {"ClusterName": "$eks_cluster", "Namespace": "$namespace", "PodName": "*"}
 _PERIOD = "60"
+_INSIGHTS = "From Container Insights; empty where it is not enabled on the cluster."
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,8 @@ def _tasks() -> tuple[Placed, ...]:
                 "Tasks per agent (Prometheus)",
                 "The least and the most busy agent of each fleet.",
                 [
-                    Query(f"max by ({BY_FLEET}) ({tasks_of_agents})", "{{namespace}}/{{fleet}} most"),
-                    Query(f"min by ({BY_FLEET}) ({tasks_of_agents})", "{{namespace}}/{{fleet}} least"),
+                    Query(f"max by ({BY_FLEET}) ({tasks_of_agents})", f"{FLEET_LEGEND} most"),
+                    Query(f"min by ({BY_FLEET}) ({tasks_of_agents})", f"{FLEET_LEGEND} least"),
                 ],
             ),
             12,
@@ -171,38 +172,23 @@ def _tasks() -> tuple[Placed, ...]:
     )
 
 
+def _of_nodes(title: str, metric: str, highest: str) -> Placed:
+    metrics = [
+        Metric(CONTAINER_INSIGHTS, metric, _CLUSTER_DIMENSION, "Average", "average"),
+        Metric(CONTAINER_INSIGHTS, metric, _CLUSTER_DIMENSION, "Maximum", highest),
+    ]
+    return Placed(_cloudwatch_graph(title, _INSIGHTS, metrics, unit="percent"), 6)
+
+
 def _nodes() -> tuple[Placed, ...]:
-    insights = "From Container Insights; empty where it is not enabled on the cluster."
     restarts = recorded(AGENT_RESTARTS)
     return (
-        Placed(
-            _cloudwatch_graph(
-                "CPU of the nodes",
-                insights,
-                [
-                    Metric(CONTAINER_INSIGHTS, "node_cpu_utilization", _CLUSTER_DIMENSION, "Average", "average"),
-                    Metric(CONTAINER_INSIGHTS, "node_cpu_utilization", _CLUSTER_DIMENSION, "Maximum", "busiest"),
-                ],
-                unit="percent",
-            ),
-            6,
-        ),
-        Placed(
-            _cloudwatch_graph(
-                "Memory of the nodes",
-                insights,
-                [
-                    Metric(CONTAINER_INSIGHTS, "node_memory_utilization", _CLUSTER_DIMENSION, "Average", "average"),
-                    Metric(CONTAINER_INSIGHTS, "node_memory_utilization", _CLUSTER_DIMENSION, "Maximum", "fullest"),
-                ],
-                unit="percent",
-            ),
-            6,
-        ),
+        _of_nodes("CPU of the nodes", "node_cpu_utilization", "busiest"),
+        _of_nodes("Memory of the nodes", "node_memory_utilization", "fullest"),
         Placed(
             _cloudwatch_graph(
                 "Restarts of pods (CloudWatch)",
-                insights,
+                _INSIGHTS,
                 [
                     Metric(
                         CONTAINER_INSIGHTS,

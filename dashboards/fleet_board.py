@@ -15,12 +15,9 @@ from alerts.prometheus.recording import (
 )
 from alerts.prometheus.settings import OUT_OF_WORK, Settings
 from dashboards.boards import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, board, link_to
-from dashboards.panels import GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
-from dashboards.queries import BY_FLEET, of_fleets, recorded, total
+from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
+from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, of_fleets, recorded, total
 
-_FULL = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
-_LEGEND = "{{namespace}}/{{fleet}}"
-_NOT_DRAINING = 'state!="draining"'
 _SERVING = 'state="serving"'
 _TRUST = {0: ("withheld", RED), 1: ("trusted", GREEN)}
 
@@ -49,7 +46,7 @@ def _now() -> tuple[Placed, ...]:
                 "Running tasks of all task slots of the chosen fleets. Scaling aims at 80 % (16 of 20).",
                 [Query(f"{total(ACTIVE)} / ({total(CAPACITY)} > 0)")],
                 unit="percentunit",
-                limits=_FULL,
+                limits=FULLNESS,
                 decimals=0,
             ),
             4,
@@ -154,7 +151,7 @@ def _work() -> tuple[Placed, ...]:
                 "withheld. Actual: all agents but those that drain, as a Deployment counts its replicas.",
                 [
                     Query(total(DESIRED), "desired"),
-                    Query(total(AGENTS, _NOT_DRAINING), "actual"),
+                    Query(total(AGENTS, NOT_DRAINING), "actual"),
                     Query(total(AGENTS, _SERVING), "serving"),
                 ],
             ),
@@ -178,9 +175,9 @@ def _work() -> tuple[Placed, ...]:
             graph(
                 "Utilisation by fleet",
                 "Running tasks of all task slots. Above 100 % where people run interactive tasks, which have no limit.",
-                [Query(recorded(UTILIZATION), _LEGEND)],
+                [Query(recorded(UTILIZATION), FLEET_LEGEND)],
                 unit="percentunit",
-                limits=_FULL,
+                limits=FULLNESS,
             ),
             8,
         ),
@@ -188,7 +185,7 @@ def _work() -> tuple[Placed, ...]:
             graph(
                 "Free slots by fleet",
                 "Tasks each fleet's serving agents could take on. At 0 new tasks wait, seen or not.",
-                [Query(recorded(FREE_SLOTS), _LEGEND)],
+                [Query(recorded(FREE_SLOTS), FLEET_LEGEND)],
             ),
             8,
         ),
@@ -210,7 +207,7 @@ def _agents() -> tuple[Placed, ...]:
             graph(
                 "Agents without a free slot",
                 "Serving agents that run as many tasks as they have slots, by fleet.",
-                [Query(of_fleets("agents_saturated"), _LEGEND)],
+                [Query(of_fleets("agents_saturated"), FLEET_LEGEND)],
             ),
             8,
         ),
@@ -219,7 +216,7 @@ def _agents() -> tuple[Placed, ...]:
                 "Coverage",
                 "Of the agents that should answer, how many do. Below the line the fleet's demand is withheld from "
                 "every scaler.",
-                [Query(recorded(COVERAGE), _LEGEND)],
+                [Query(recorded(COVERAGE), FLEET_LEGEND)],
                 unit="percentunit",
                 limits=((None, RED), (Settings().coverage_low, GREEN)),
             ),
@@ -248,7 +245,7 @@ def _lists() -> tuple[Placed, ...]:
             Column("Value #B", "Running"),
             Column("Value #C", "Capacity"),
             Column("Value #D", "Queued"),
-            Column("Value #E", "Utilisation", "percentunit", _FULL, decimals=0),
+            Column("Value #E", "Utilisation", "percentunit", FULLNESS, decimals=0),
             Column("Value #F", "Desired agents"),
             Column("Value #G", "Demand", names=_TRUST),
         ),

@@ -56,6 +56,8 @@ WIDTH = 24
 
 Steps = Sequence[tuple[float | None, str]]
 """From which value on which colour; the first has no value."""
+FULLNESS: Steps = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
+"""For a share of what there is that is taken."""
 
 
 PanelBuilder = timeseries.Panel | stat.Panel | statetimeline.Panel | heatmap.Panel | table.Panel
@@ -148,12 +150,7 @@ def graph(
         .fill_opacity(60 if stacked else 0)
         .show_points(VisibilityMode.NEVER)
         .line_interpolation(LineInterpolation.STEP_AFTER if stacked else LineInterpolation.LINEAR)
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(LegendDisplayMode.LIST)
-            .placement(LegendPlacement.BOTTOM)
-            .show_legend(True)
-        )
+        .legend(_legend_below())
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
     )
     if stacked:
@@ -209,12 +206,7 @@ def timeline(title: str, description: str, queries: Sequence[Query], names: Name
         .row_height(0.8)
         .fill_opacity(70)
         .line_width(0)
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(LegendDisplayMode.LIST)
-            .placement(LegendPlacement.BOTTOM)
-            .show_legend(True)
-        ),
+        .legend(_legend_below()),
         queries,
     )
 
@@ -310,6 +302,11 @@ def _mapping(names: Names) -> ValueMap:
             for index, (number, (text, colour)) in enumerate(names.items())
         }
     )
+
+
+def _legend_below() -> common.VizLegendOptions:
+    options = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST)
+    return options.placement(LegendPlacement.BOTTOM).show_legend(True)
 
 
 def _by_thresholds() -> dashboard.FieldColor:

@@ -14,6 +14,9 @@ OF_EXPORTER = f'{CLUSTER_LABEL}=~"$cluster", namespace=~"$namespace", job=~"$job
 
 BY_FLEET = ", ".join(FLEET)
 BY_AGENT = ", ".join(AGENT)
+FLEET_LEGEND = "{{namespace}}/{{fleet}}"
+NOT_DRAINING = 'state!="draining"'
+"""Agents as a Deployment counts its replicas: one that drains has left it."""
 REPLICA = "instance"
 """What tells the replicas of an exporter apart."""
 
@@ -31,6 +34,13 @@ STATE_NUMBERS = {
 def recorded(series: str, *matchers: str, of: str = OF_FLEET) -> str:
     """Return a recorded series of the selection."""
     return f"{series}{{{', '.join((of, *matchers))}}}"
+
+
+def seen_for(within: str, step: str) -> str:
+    """Return for how long Prometheus has seen each agent that is there: at most `within`, to a `step`."""
+    state = recorded(AGENT_STATE, of=OF_AGENT)
+    first = f"min_over_time(timestamp({state})[{within}:{step}]) or timestamp({state})"
+    return f"time() - min by ({BY_AGENT}) ({first}) and on ({BY_AGENT}) {state}"
 
 
 def total(series: str, *matchers: str) -> str:

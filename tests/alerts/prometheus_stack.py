@@ -32,6 +32,7 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin"
 PROMETHEUS = shutil.which("prometheus", path=PATH)
 ALERTMANAGER = shutil.which("prometheus-alertmanager", path=PATH) or shutil.which("alertmanager", path=PATH)
 JOB = "matillion-fleet-exporter"
+OF_TARGET = {"namespace": "monitoring", "service": JOB, "endpoint": "web", "container": "exporter"}
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
@@ -149,7 +150,10 @@ class Prometheus:
 async def prometheus(
     folder: Path, targets: Sequence[str], *, faster: float, alertmanager: str | None = None
 ) -> AsyncIterator[Prometheus]:
-    """Run Prometheus on exporters, with the project's rules in which every time is `faster` times shorter."""
+    """Run Prometheus on exporters, with the project's rules in which every time is `faster` times shorter.
+
+    Each target has the labels that the Prometheus operator gives one it finds by the chart's ServiceMonitor.
+    """
     assert PROMETHEUS is not None
     for name, text in files(Settings(), faster=faster):
         (folder / name).write_text(text)
@@ -158,7 +162,16 @@ async def prometheus(
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "500ms"},
         "rule_files": [name for name, _ in files(Settings())],
         "alerting": alerting,
-        "scrape_configs": [{"job_name": JOB, "honor_labels": True, "static_configs": [{"targets": list(targets)}]}],
+        "scrape_configs": [
+            {
+                "job_name": JOB,
+                "honor_labels": True,
+                "static_configs": [
+                    {"targets": [target], "labels": OF_TARGET | {"pod": f"{JOB}-{number}"}}
+                    for number, target in enumerate(targets)
+                ],
+            }
+        ],
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(document))
     address = f"127.0.0.1:{free_port()}"

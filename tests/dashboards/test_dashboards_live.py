@@ -1,14 +1,19 @@
 """Every query of every dashboard, asked of a real Prometheus that reads real exporters on simulated fleets."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from exporter.simulator.scenario import DAY, HOUR, Incident, Scenario, Trouble, steady
 from exporter.simulator.simulation import FleetPlan
 from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS
-from tests.alerts.prometheus_stack import PROMETHEUS, exporter, prometheus, simulated, until
+from tests.alerts.prometheus_stack import PROMETHEUS, Prometheus, exporter, prometheus, simulated, until
+from tests.alerts.prometheus_timeline import World
+from tests.alerts.prometheus_worlds import LIMIT, OWN, agent, own, task_failures, working_set
 from tests.dashboards.boards_as_json import QUERIES, Asked, substituted
 
 pytestmark = [
@@ -17,21 +22,21 @@ pytestmark = [
     pytest.mark.skipif(PROMETHEUS is None, reason="Prometheus is not installed (Debian: prometheus)"),
 ]
 
-KUBERNETES = "simulated agents are found at fixed addresses: what Kubernetes says of a pod is not known"
-CLOUDWATCH = "the exporter of this test does not publish to CloudWatch, so there is nothing only one replica may do"
-WITHOUT_DATA = {
-    "agent_restarts": KUBERNETES,
-    "agent_last_terminated": KUBERNETES,
-    "agent_waiting": KUBERNETES,
-    "agent_memory_limit_bytes": KUBERNETES,
-    "agent_memory_working_set_bytes": KUBERNETES,
-    'memory="container"': KUBERNETES,
-    "agent_task_failures_total": "the logs of simulated agents cannot be followed",
-    "exporter_cloudwatch": CLOUDWATCH,
-    "exporter_leader": CLOUDWATCH,
-    "exporter_external_metrics_requests_total": "no autoscaler asks this exporter",
-}
-"""What a query may mention that excuses it from having data here, and why."""
+NOT_SIMULATED = (
+    # What only Kubernetes says of a pod; simulated agents are found at fixed addresses.
+    "agent_restarts",
+    "agent_last_terminated",
+    "agent_waiting",
+    "agent_memory_limit_bytes",
+    "agent_memory_working_set_bytes",
+    'memory="container"',
+    "agent_task_failures_total",
+    # What only an exporter has that publishes to CloudWatch, and one that an autoscaler asks.
+    "exporter_cloudwatch",
+    "exporter_leader",
+    "exporter_external_metrics_requests_total",
+)
+"""What a query may mention to have no data of simulated agents; a page with all of it is read for these."""
 
 FLEETS = (
     (
@@ -55,38 +60,78 @@ FLEETS = (
 
 def shortened(expr: str) -> str:
     """Return the query with weeks that are seconds: the Prometheus of this test is half a minute old."""
-    expr = re.sub(r"\[(7d|30d):5m\]", "[1m:1s]", expr)
+    expr = re.sub(r"\[(7d|30d):\d+m\]", "[1m:1s]", expr)
     return re.sub(r"\[(1d|7d|30d|15m)\]", "[1m]", expr)
 
 
-def excuse(asked: Asked) -> str | None:
-    """Return why the query may have no data here."""
-    return next((reason for mention, reason in WITHOUT_DATA.items() if mention in asked.expr), None)
+def simulated_only(asked: Asked) -> bool:
+    """Whether simulated agents and the exporters that read them are enough for the query to have data."""
+    return not any(mention in asked.expr for mention in NOT_SIMULATED)
+
+
+class FullPage:
+    """The page of an exporter in a cluster with everything switched on, as its own renderer writes it."""
+
+    def __init__(self) -> None:
+        self.shown = False
+        """Whether it is there yet; until then the target is down."""
+        self._readings = 0
+
+    async def read(self, _: web.Request) -> web.Response:
+        """Give the page; counters grow with each reading."""
+        if not self.shown:
+            raise web.HTTPServiceUnavailable
+        self._readings += 1
+        number = self._readings
+        facts = {
+            "restarts": number,
+            "waiting_reason": "CrashLoopBackOff",
+            "last_terminated_reason": "OOMKilled",
+            "memory_limit_bytes": LIMIT,
+        }
+        extra = {
+            f'{OWN}external_metrics_requests_total{{code="200"}}': float(number),
+            f"{OWN}cloudwatch_estimated_monthly_cost_dollars": 3.6,
+        }
+        extra |= working_set("etl-0", 0.8) | task_failures("etl-0", number)
+        page = World([agent("etl-0", facts=facts)], own(number) | extra).page
+        return web.Response(text="".join(f"{series} {value}\n" for series, value in page.items()))
+
+
+async def answered(server: Prometheus, asked: Collection[Asked], seconds: float) -> None:
+    """Wait until each query has had data."""
+    waiting = set(asked)
+
+    async def all_answered() -> bool:
+        for one in sorted(waiting, key=str):
+            if await server.query(shortened(substituted(one.expr, interval="10s"))):
+                waiting.remove(one)
+        return not waiting
+
+    await until(all_answered, seconds, lambda: "no data for\n" + "\n".join(map(str, waiting)), pause=2)
 
 
 async def test_every_query_has_an_answer(tmp_path: Path) -> None:
-    """Each returns data with the variables at All, but those whose source is not there; each excuse is needed."""
+    """Each returns data with the variables at All: of simulated agents, or else of a page that has all there is."""
+    page = FullPage()
+    app = web.Application()
+    app.router.add_get("/metrics", page.read)
     async with (
         simulated(tmp_path, FLEETS, base="127.70.0.0", speed=5) as targets,
         exporter(tmp_path, targets, "replica-1") as one,
         exporter(tmp_path, targets, "replica-2") as two,
-        prometheus(tmp_path, [one, two], faster=60) as server,
+        TestServer(app) as full,
+        prometheus(tmp_path, [one, two, f"{full.host}:{full.port}"], faster=60) as server,
     ):
-        waiting = {asked for asked in QUERIES if excuse(asked) is None}
-        assert len(waiting) > 0.7 * len(QUERIES)
-
-        async def all_answered() -> bool:
-            for asked in sorted(waiting, key=str):
-                if await server.query(shortened(substituted(asked.expr, interval="10s"))):
-                    waiting.remove(asked)
-            return not waiting
-
-        await until(all_answered, 60, lambda: "no data for\n" + "\n".join(map(str, waiting)), pause=2)
-
-        for asked in QUERIES:
-            if excuse(asked) is not None:
-                answer = await server.query(shortened(substituted(asked.expr, interval="10s")))
-                assert not answer, f"there is data, so no excuse is needed for {asked}"
+        simulation = {asked for asked in QUERIES if simulated_only(asked)}
+        rest = set(QUERIES) - simulation
+        assert len(simulation) > 0.7 * len(QUERIES)
+        await answered(server, simulation, 60)
+        for asked in rest:
+            answer = await server.query(shortened(substituted(asked.expr, interval="10s")))
+            assert not answer, f"simulated agents are enough for {asked}"
+        page.shown = True
+        await answered(server, rest, 60)
 
 
 async def test_two_replicas_show_what_one_does(tmp_path: Path) -> None:
@@ -106,5 +151,15 @@ async def test_two_replicas_show_what_one_does(tmp_path: Path) -> None:
             )
 
         await until(both_read, 30, lambda: "the two replicas were not read")
+        namespaces = {
+            series: {one["metric"]["namespace"] for one in await server.query(series)}
+            for series in ("matillion_fleet_capacity_tasks", "matillion_fleet_exporter_build_info")
+        }
+        assert namespaces == {
+            "matillion_fleet_capacity_tasks": {"matillion"},
+            "matillion_fleet_exporter_build_info": {"monitoring"},
+        }, "an agent's labels are its own, the exporter's are its target's"
+        pods = {one["metric"]["pod"] for one in await server.query("agent:matillion_fleet_agent_state:max")}
+        assert len(pods) == 2, "a row for each agent, not for each exporter"
         [answer] = await server.query(substituted(capacity))
         assert float(answer["value"][1]) == 40
