@@ -10,16 +10,21 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exporter import __version__, service
 from exporter.config import ConfigError, Settings, load
+from exporter.doctor import command as doctor
 from exporter.kube.api import KubeError
 from exporter.logs import configure
 from exporter.simulator import demo, simulate
 from exporter.simulator.agent import SimulatorError, WrongUseError
+from exporter.status import command as status
+from exporter.status.client import StatusError
 
 GOOD, FAILED, WRONG_USE = 0, 1, 2
+
+T = TypeVar("T")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     except WrongUseError as error:
         print(f"fleet-exporter: {error}", file=sys.stderr)
         return WRONG_USE
-    except (service.PartFailedError, KubeError, SimulatorError) as error:
+    except (service.PartFailedError, KubeError, SimulatorError, StatusError) as error:
         print(f"fleet-exporter: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
@@ -57,22 +62,35 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path, metavar="FILE", help="settings (YAML)")
     check.set_defaults(command=_check_config)
 
+    shown = commands.add_parser(
+        "status", help="show what a running exporter knows: fleets, and agents that need attention"
+    )
+    status.add_arguments(shown)
+    shown.set_defaults(command=_status)
+
+    examined = commands.add_parser(
+        "doctor", help="check the cluster, the agents and the AWS account, and say what to mend"
+    )
+    doctor.add_arguments(examined)
+    examined.set_defaults(command=_doctor)
+
     simulated = commands.add_parser("simulate", help="run fake agents on real sockets, driven by a scenario")
     simulate.add_arguments(simulated)
-    simulated.set_defaults(command=lambda options: _run_loop(simulate.simulate(options)))
+    simulated.set_defaults(command=_simulate)
 
-    shown = commands.add_parser(
+    played = commands.add_parser(
         "demo", help="run fake agents, the exporter and a small autoscaler, and show them at work"
     )
-    demo.add_arguments(shown)
-    shown.set_defaults(command=lambda options: _run_loop(demo.demo(options)))
+    demo.add_arguments(played)
+    played.set_defaults(command=_demo)
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     settings = load(options.config, os.environ)
     configure(settings.log)
-    return _run_loop(_serve(settings))
+    _run_loop(_serve(settings))
+    return GOOD
 
 
 async def _serve(settings: Settings) -> None:
@@ -81,16 +99,37 @@ async def _serve(settings: Settings) -> None:
     await service.run(settings, stop)
 
 
-def _run_loop(main_task: Coroutine[Any, Any, None]) -> int:
+def _simulate(options: argparse.Namespace) -> int:
+    _run_loop(simulate.simulate(options))
+    return GOOD
+
+
+def _demo(options: argparse.Namespace) -> int:
+    _run_loop(demo.demo(options))
+    return GOOD
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    return GOOD if _run_loop(doctor.doctor(options)) else FAILED
+
+
+def _status(options: argparse.Namespace) -> int:
+    try:
+        _run_loop(status.status(options))
+    except KeyboardInterrupt:
+        # It is how watching ends.
+        return GOOD if options.watch else FAILED
+    return GOOD
+
+
+def _run_loop(main_task: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, on uvloop where there is one: it takes about a quarter off the cost of a scrape."""
     try:
         import uvloop  # noqa: PLC0415 - it is left out of the installation where it cannot be built
     except ImportError:
-        asyncio.run(main_task)
-        return GOOD
+        return asyncio.run(main_task)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main_task)
-    return GOOD
+        return runner.run(main_task)
 
 
 def _check_config(options: argparse.Namespace) -> int:

@@ -1,0 +1,278 @@
+"""The agents: whether they are found, and whether each of them answers as the exporter would ask it.
+
+An agent is read by the very client and reader that scrape it in service, and judged by the same rules.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from exporter.config import ConfigError, ScrapeSettings, Settings, load_targets
+from exporter.discovery.pod_facts import PodReader, agent_container
+from exporter.discovery.pods import ReadyInstants
+from exporter.discovery.static import to_target
+from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
+from exporter.doctor.network_policies import hint
+from exporter.doctor.surroundings import Surroundings, monotonic, said
+from exporter.fleet.capacity import Policy, aggregate
+from exporter.fleet.explain import explain
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Reading, Target
+from exporter.kube.api import Json, KubeError
+from exporter.scrape.client import PageClient
+from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.reader import AgentReader
+
+SUBJECT = "agents"
+MOST_ASKED = 500
+"""Agents of a fleet that are asked; what keeps all the others from answering shows in these."""
+SCRAPE_SECONDS = 120.0
+"""For all agents: 5,000 that hang take 75 s with 200 at a time and the usual timeout of 3 s."""
+_SHOWN = 3
+_OUT_OF_REACH = (Outcome.CONNECT, Outcome.TIMEOUT)
+_SILENT = (AgentState.STOPPED, AgentState.DISCONNECTED)
+
+
+def checks(around: Surroundings) -> list[Check]:
+    """Return the checks of this subject."""
+    discovery = around.settings.discovery
+    found: list[Check] = []
+    if discovery.kubernetes.enabled:
+        found += [Check(SUBJECT, _pods_name(one), partial(_pods, around, one)) for one in around.namespaces]
+    found.append(Check(SUBJECT, "answers", lambda: _answers(around), SCRAPE_SECONDS))
+    return found
+
+
+def _pods_name(namespace: str | None) -> str:
+    return "pods in the cluster" if namespace is None else f"pods in {namespace}"
+
+
+# -- found -------------------------------------------------------------------------------------------------------------
+
+
+async def _pods(around: Surroundings, namespace: str | None) -> Sequence[Finding]:
+    name, settings = _pods_name(namespace), around.settings.discovery.kubernetes
+    try:
+        pods = await around.pods(namespace)
+    except KubeError as error:
+        raise CheckFailedError(said(error)) from None
+    reader = _reader(around.settings)
+    targets = [target for pod in pods if (target := reader.target(pod)) is not None]
+    if not targets:
+        where = "" if namespace is None else f" -n {namespace}"
+        raise CheckFailedError(
+            f"no pod is found by {settings.label_selector}",
+            f"see which labels the agents have (kubectl get pods{where or ' -A'} --show-labels) and set "
+            "discovery.kubernetes.label_selector and namespaces accordingly",
+        )
+    fleets = Counter(target.fleet for target in targets)
+    named = ", ".join(f"{fleet} ({count})" for fleet, count in sorted(fleets.items()))
+    found = [ok(name, f"{_count(len(targets), 'pod')} in {_count(len(fleets), 'fleet')}: {named}")]
+    found += _unlabelled(pods, reader)
+    found += _undeclared(pods, around.settings)
+    return found
+
+
+def _unlabelled(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
+    names = [_name(pod) for pod in pods if reader.fleet_label_of(pod) is None]
+    if not names:
+        return ()
+    found = f"{_some(names)} without the label {reader.fleet_label}: the workload's name is taken for the fleet"
+    return [
+        warning("fleet label", found, "label the pods, or set discovery.kubernetes.fleet_label to a label they have")
+    ]
+
+
+def _undeclared(pods: Sequence[Json], settings: Settings) -> Sequence[Finding]:
+    ports = [endpoint.port for endpoint in settings.scrape.endpoints]
+    names = [_name(pod) for pod in pods if not set(ports) & _declared(pod, ports)]
+    wanted = " or ".join(map(str, ports))
+    if not names:
+        return [ok("ports", f"every pod declares {wanted}")]
+    found = (
+        f"{_some(names)} without the port {wanted}; a port need not be declared to be open, but these may be no agents"
+    )
+    return [
+        warning("ports", found, "see that the selector finds agents only, and that scrape.endpoints has their ports")
+    ]
+
+
+def _declared(pod: Json, ports: Sequence[int]) -> set[Any]:
+    metadata, spec = pod.get("metadata"), pod.get("spec")
+    if not isinstance(metadata, dict) or not isinstance(spec, dict):
+        return set()
+    declared = agent_container(metadata, spec, ports).get("ports")
+    return (
+        {port.get("containerPort") for port in declared if isinstance(port, dict)}
+        if isinstance(declared, list)
+        else set()
+    )
+
+
+def _reader(settings: Settings) -> PodReader:
+    ports = [endpoint.port for endpoint in settings.scrape.endpoints]
+    return PodReader(settings.discovery.kubernetes.fleet_label, ports, ReadyInstants(monotonic, time.time))
+
+
+def _name(pod: Json) -> str:
+    metadata = pod.get("metadata")
+    return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+
+
+# -- answering ---------------------------------------------------------------------------------------------------------
+
+
+async def _answers(around: Surroundings) -> Sequence[Finding]:
+    targets, found = await _targets(around)
+    if not targets:
+        return [*found, not_checked("answers", "no agent was found to ask")]
+    by_fleet: dict[tuple[str, str], list[Target]] = {}
+    for target in targets:
+        by_fleet.setdefault((target.namespace, target.fleet), []).append(target)
+    scrape = around.settings.scrape
+    places = asyncio.Semaphore(scrape.concurrency)
+    async with PageClient(scrape) as client:
+        ask = partial(_ask, scrape, client, places)
+        findings = (_fleet(around, ask, *key, members) for key, members in sorted(by_fleet.items()))
+        return [*found, *(await asyncio.gather(*findings))]
+
+
+async def _targets(around: Surroundings) -> tuple[list[Target], list[Finding]]:
+    """Return every agent there is, and what kept some from being found that no other check reports."""
+    discovery, targets, found = around.settings.discovery, [], []
+    if discovery.kubernetes.enabled:
+        reader = _reader(around.settings)
+        for namespace in around.namespaces:
+            try:
+                pods = await around.pods(namespace)
+            except (KubeError, NotPossibleError):
+                continue  # the check of the pods says so
+            targets += [target for pod in pods if (target := reader.target(pod)) is not None]
+    targets += map(to_target, discovery.static.targets)
+    if discovery.static.file is not None:
+        try:
+            targets += map(to_target, await asyncio.to_thread(load_targets, discovery.static.file))
+        except ConfigError as error:
+            found.append(failed("file of static targets", str(error)))
+    return targets, found
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One agent as it was read just now."""
+
+    snapshot: AgentSnapshot
+    outcome: Outcome
+
+
+Ask = Callable[[Target], Awaitable[_Attempt]]
+
+
+async def _ask(settings: ScrapeSettings, client: PageClient, places: asyncio.Semaphore, target: Target) -> _Attempt:
+    if target.address is None:
+        return _Attempt(AgentSnapshot(target=target), Outcome.OK)
+    reader = AgentReader(settings, client, monotonic, random.Random())  # noqa: S311 - it spreads rechecks, there are none
+    async with places:
+        try:
+            answer = await reader.read(target)
+        except ScrapeError as error:
+            return _Attempt(AgentSnapshot(target=target, error=str(error)), error.outcome)
+    snapshot = AgentSnapshot(
+        target=target, reading=answer.reading, read_at=monotonic(), read_time=time.time(), url=answer.url
+    )
+    return _Attempt(snapshot, Outcome.OK)
+
+
+async def _fleet(around: Surroundings, ask: Ask, namespace: str, fleet_name: str, members: list[Target]) -> Finding:
+    name, asked = f"{namespace}/{fleet_name}", members[:: -(-len(members) // MOST_ASKED)]
+    attempts = await asyncio.gather(*map(ask, asked))
+    policy = Policy(**around.settings.capacity.model_dump())
+    snapshots = [attempt.snapshot for attempt in attempts]
+    fleet = aggregate(namespace, fleet_name, snapshots, policy, monotonic(), sync_age=0.0)
+    summary = _summary(fleet)
+    if len(asked) < len(members):
+        summary = f"{summary}; asked were {len(asked)} of {len(members)}"
+    unseen = [agent for agent in fleet.agents if agent.state is AgentState.UNREACHABLE]
+    silent = [agent for agent in fleet.agents if agent.state in _SILENT]
+    if unseen:
+        outcomes = {attempt.outcome for attempt in attempts} - {Outcome.OK}
+        return await _unseen(around, fleet, summary, unseen, outcomes)
+    if silent:
+        found, fix = (
+            f"{summary}; {_reasons(silent)}",
+            "the agents' logs say why (alerts/runbooks/MatillionAgentDisconnected.md)",
+        )
+        everyone = len(silent) == sum(fleet.states.values()) - fleet.states[AgentState.DRAINING]
+        return failed(name, found, fix) if everyone else warning(name, found, fix)
+    return ok(name, summary)
+
+
+async def _unseen(
+    around: Surroundings, fleet: Fleet, summary: str, unseen: Sequence[Agent], outcomes: set[Outcome]
+) -> Finding:
+    """Say of a fleet with agents that do not answer what may be in the way."""
+    name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; {_reasons(unseen)}"
+    pods = [agent for agent in unseen if agent.snapshot.target.facts is not None]
+    if pods and not around.in_pod and fleet.coverage == 0.0 and outcomes <= set(_OUT_OF_REACH):
+        why = f"no pod's address can be reached from here ({summary})"
+        return not_checked(name, why, "run the doctor in the exporter's pod (docs/doctor.md)")
+    fix = _fix(outcomes)
+    if pods and Outcome.TIMEOUT in outcomes:
+        fix = await hint(around, fleet.namespace, [agent.snapshot.target.pod for agent in pods])
+    if fleet.untrusted_reason is not None:
+        return failed(name, f"{found}; its demand would be withheld from every scaler", fix)
+    return warning(name, found, fix)
+
+
+def _fix(outcomes: set[Outcome]) -> str:
+    if Outcome.TIMEOUT in outcomes:
+        return "see that the agents run, and that no firewall is in the way"
+    if outcomes <= {Outcome.CONNECT}:
+        return "the agents still start, or scrape.endpoints does not name their ports: their logs say which they open"
+    return "see that scrape.endpoints names the ports and paths of the agents' metrics, and that these pods are agents"
+
+
+# -- in words ----------------------------------------------------------------------------------------------------------
+
+
+def _summary(fleet: Fleet) -> str:
+    """Return what a fleet's agents said: "3 of 4 agents answer (2 otel, 1 legacy), 45 tasks running"."""
+    readings = [agent.snapshot.reading for agent in fleet.agents if agent.snapshot.reading is not None]
+    dialects = Counter(reading.dialect.value for reading in readings)
+    named = ", ".join(f"{count} {dialect}" for dialect, count in sorted(dialects.items(), reverse=True))
+    total = len(fleet.agents)
+    answer = "answers" if total == 1 else "answer"
+    text = f"{len(readings)} of {_count(total, 'agent')} {answer}"
+    if not readings:
+        return text
+    tasks = sum(reading.tasks_active for reading in readings)
+    return f"{text} ({named}), {_connected(readings)}, {_count(round(tasks), 'task')} running"
+
+
+def _connected(readings: Sequence[Reading]) -> str:
+    connected = sum(reading.connected is True for reading in readings)
+    unsaid = sum(reading.connected is None for reading in readings)
+    return f"{connected} connected" + (f" and {unsaid} that do not say" if unsaid else "")
+
+
+def _reasons(agents: Sequence[Agent]) -> str:
+    """Return why agents are as they are, each reason once, the first few of them."""
+    by_reason: dict[str, list[str]] = {}
+    for agent in agents:
+        by_reason.setdefault(explain(agent, monotonic(), time.time()), []).append(agent.snapshot.target.pod)
+    parts = [f"{_some(pods)}: {reason}" for reason, pods in list(by_reason.items())[:_SHOWN]]
+    more = sum(len(pods) for pods in list(by_reason.values())[_SHOWN:])
+    return "; ".join(parts) + (f"; and {more} more" if more else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

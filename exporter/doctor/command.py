@@ -1,0 +1,66 @@
+"""`fleet-exporter doctor`: everything is checked at once, and a report printed."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from exporter.config import LogSettings, Settings, load
+from exporter.doctor import agents, autoscaling, cloudwatch, configuration, kubernetes
+from exporter.doctor.check import Check, run_all
+from exporter.doctor.report import Report, document, text
+from exporter.doctor.surroundings import Surroundings, surroundings
+from exporter.kube.credentials import SERVICE_ACCOUNT
+from exporter.logs import configure
+from exporter.terminal import Paper
+
+MOUNTED = Path("/etc/fleet-exporter/config/config.yaml")
+"""Where the chart mounts the settings, so that in the exporter's pod none need be named."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    where = f"settings (YAML); in the chart's pod {MOUNTED} if not given; the environment overrides it"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=where)
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+
+
+def doctor(options: argparse.Namespace) -> Coroutine[Any, Any, bool]:
+    """Return what checks everything, prints the report, and returns whether nothing failed. Raises ConfigError."""
+    file = options.config
+    if file is None and MOUNTED.is_file():
+        file = MOUNTED
+    settings = load(file, os.environ)
+    # What the parts themselves have to say is in the report; a bug is still told.
+    configure(LogSettings(level="error"))
+    return _doctor(settings, file, as_json=options.json)
+
+
+async def _doctor(settings: Settings, file: Path | None, *, as_json: bool) -> bool:
+    report = await examine(settings, file, os.environ)
+    if as_json:
+        print(json.dumps(document(report), indent=2))
+    else:
+        print(text(report, Paper.of(sys.stdout, os.environ)), end="")
+    return report.good
+
+
+async def examine(
+    settings: Settings, file: Path | None, environ: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT
+) -> Report:
+    """Run every check that the settings ask for; `file` is what they were read from."""
+    async with surroundings(settings, environ, service_account) as around:
+        return Report(await run_all(_checks(around, file)))
+
+
+def _checks(around: Surroundings, file: Path | None) -> list[Check]:
+    return [
+        *configuration.checks(around, file),
+        *kubernetes.checks(around),
+        *agents.checks(around),
+        *autoscaling.checks(around),
+        *cloudwatch.checks(around),
+    ]

@@ -1,0 +1,115 @@
+"""The settings as such, the files they name, and the exporter that runs with them on this machine."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+
+from exporter.config import HostPort, Settings, WebSettings
+from exporter.doctor.check import Check, Finding, NotPossibleError, failed, ok, warning
+from exporter.doctor.kubernetes import elects
+from exporter.doctor.surroundings import Surroundings
+from exporter.serve.errors import ServeError
+from exporter.serve.reload import Reloaded
+from exporter.serve.tls import ServerTls
+from exporter.web.auth import Access
+
+SUBJECT = "configuration"
+
+READY_SECONDS = 5.0
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it is where this is listened on, and asked at loopback
+_READY, _NOT_READY = 200, 503
+
+
+def checks(around: Surroundings, file: Path | None) -> list[Check]:
+    """Return the checks of this subject; `file` is what the settings were read from."""
+    settings = around.settings
+    found = [Check(SUBJECT, "settings", lambda: _settings(settings, file))]
+    found += [Check(SUBJECT, files.what, partial(_files, files)) for files in _loaded(settings)]
+    return [*found, Check(SUBJECT, "running exporter", lambda: _running(settings.web))]
+
+
+async def _settings(settings: Settings, file: Path | None) -> Sequence[Finding]:
+    origin = "the defaults and the environment" if file is None else str(file)
+    cluster = "" if settings.cluster is None else f" for the cluster {settings.cluster}"
+    switched = ", ".join(_switched_on(settings)) or "nothing else"
+    return [ok("settings", f"{origin}: good{cluster}; beside scraping: {switched}"), *_risks(settings)]
+
+
+def _switched_on(settings: Settings) -> Iterator[str]:
+    features = {
+        "CloudWatch": settings.cloudwatch.enabled,
+        "external metrics": settings.external_metrics.enabled,
+        "deletion costs": settings.deletion_cost.enabled,
+        "failed tasks from logs": settings.pod_logs.enabled,
+    }
+    return (name for name, on in features.items() if on)
+
+
+def _risks(settings: Settings) -> Iterator[Finding]:
+    """Yield what is allowed, and may well not be meant."""
+    if settings.capacity.unknown_agents == "ignore":
+        found = "an agent that cannot be seen counts as idle, so that a scaler may shrink a busy fleet"
+        yield warning("capacity.unknown_agents", found, "set it to hold")
+    if settings.capacity.min_coverage == 0:
+        found = "figures are trusted however few agents answer"
+        yield warning("capacity.min_coverage", found, "set it to 0.5, or to what you can do without")
+    led_alone = settings.model_copy(
+        update={"leader_election": settings.leader_election.model_copy(update={"enabled": True})}
+    )
+    if not settings.leader_election.enabled and elects(led_alone):
+        found = "each replica takes itself for the leader: two of them publish everything twice"
+        yield warning("leader_election.enabled", found, "set it to true, or run one replica only")
+
+
+# -- the files that settings name --------------------------------------------------------------------------------------
+
+
+def _loaded(settings: Settings) -> Iterator[Reloaded]:
+    """Yield what the servers load at their start, made as they make it."""
+    web, external = settings.web, settings.external_metrics
+    tls = None
+    if web.tls is not None:
+        tls = ServerTls("web.tls", web.tls.cert_file, web.tls.key_file, client_ca_file=web.tls.client_ca_file)
+        yield tls.files
+    yield from Access(web, tls, reload_interval=READY_SECONDS).files
+    if external.enabled and external.cert_file is not None and external.key_file is not None:
+        yield ServerTls("external_metrics", external.cert_file, external.key_file, asks_clients=True).files
+
+
+async def _files(files: Reloaded) -> Sequence[Finding]:
+    try:
+        await files.load_now()
+    except ServeError as error:
+        return [failed(files.what, str(error))]
+    return [ok(files.what, "its files are good")]
+
+
+# -- the exporter here -------------------------------------------------------------------------------------------------
+
+
+async def _running(settings: WebSettings) -> Sequence[Finding]:
+    """Ask the exporter on this machine whether it is ready; that takes no credentials."""
+    name, listen = "running exporter", settings.listen
+    place = HostPort(_EVERYWHERE.get(listen.host, listen.host), listen.port)
+    url = f"{'https' if settings.tls else 'http'}://{place}/readyz"
+    deadline = aiohttp.ClientTimeout(total=READY_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=deadline) as session,
+            # No name in a certificate is that of loopback, and nothing secret is sent or believed.
+            session.get(url, ssl=False, allow_redirects=False) as answer,
+        ):
+            status, text = answer.status, (await answer.content.read(300)).decode(errors="replace").strip()
+    except TimeoutError:
+        return [failed(name, f"{url} does not answer within {READY_SECONDS:g} s", "look at its log and its CPU")]
+    except aiohttp.ClientConnectorError:
+        raise NotPossibleError(f"nothing listens at {place} here") from None
+    except (aiohttp.ClientError, OSError) as error:
+        return [failed(name, f"{url} does not answer as it should: {error}", "see what listens there")]
+    if status == _READY:
+        return [ok(name, f"{url} says that it is ready")]
+    if status == _NOT_READY:
+        return [warning(name, f"it is not ready: {text}", "give it a minute; its log says what is missing")]
+    return [failed(name, f"{url} answers with HTTP {status}: is that the exporter?", "see what listens there")]

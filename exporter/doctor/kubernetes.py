@@ -1,0 +1,226 @@
+"""The API server: whether it answers, what it allows, who holds the Lease, and whether it knows memory in use.
+
+`needs` is the list of all rights; the chart's roles give exactly those.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exporter.config import Settings
+from exporter.discovery.pod_metrics import POD_METRICS
+from exporter.discovery.pods import PODS
+from exporter.doctor.check import (
+    Check,
+    CheckFailedError,
+    Finding,
+    NotPossibleError,
+    failed,
+    not_checked,
+    ok,
+    warning,
+)
+from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, monotonic, said, uses_kubernetes
+from exporter.kube.access_review import REVIEWS
+from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, Resource
+from exporter.kube.client import KubeClient
+from exporter.kube.front_proxy import AUTHENTICATION
+from exporter.kube.lease import LEASES, LeaseRecord, LeaseStore
+
+SUBJECT = "Kubernetes"
+
+_OWN_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+_NOT_FOUND = 404
+_LOOK_EVERY = 0.5
+_LONGEST_LOOK = 15.0
+"""Seconds to wait for a Lease's renewal: a holder that lives writes every 2 s, and the others wait for 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A right that a feature takes."""
+
+    purpose: str
+    resource: Resource
+    verbs: tuple[str, ...]
+    essential: bool = True
+    """Whether the feature does not work at all without it."""
+
+
+def elects(settings: Settings) -> bool:
+    """Return whether replicas with these settings agree on a leader: there is work for one alone, and a Lease."""
+    logs = settings.pod_logs
+    led = settings.cloudwatch.enabled or settings.deletion_cost.enabled or (logs.enabled and not logs.every_replica)
+    return led and settings.leader_election.enabled and uses_kubernetes(settings)
+
+
+def needs(settings: Settings, own_namespace: str) -> list[Need]:
+    """Return every right that the features which are switched on take."""
+    found: list[Need] = []
+    if settings.discovery.kubernetes.enabled:
+        for namespace in settings.discovery.kubernetes.namespaces or (None,):
+            where = "the cluster" if namespace is None else namespace
+            pods = PODS.within(namespace)
+            found.append(Need(f"find agents in {where}", pods, ("list", "watch")))
+            found.append(Need(f"see memory in {where}", POD_METRICS.within(namespace), ("list",), essential=False))
+            if settings.deletion_cost.enabled:
+                found.append(Need(f"mark busy agents in {where}", pods, ("patch",)))
+            if settings.pod_logs.enabled:
+                log = Resource(PODS.group, PODS.version, PODS.plural, namespace, subresource="log")
+                found.append(Need(f"read logs in {where}", log, ("get",)))
+    if elects(settings):
+        leases = LEASES.within(own_namespace)
+        found.append(Need("renew the Lease", leases.named(settings.leader_election.lease_name), ("get", "update")))
+        found.append(Need("make the Lease", leases, ("create",)))
+    if settings.external_metrics.enabled:
+        found.append(Need("ask what a user may", REVIEWS, ("create",)))
+        found.append(Need("recognise the API server", AUTHENTICATION, ("get",)))
+    return found
+
+
+def checks(around: Surroundings) -> list[Check]:
+    """Return the checks of this subject."""
+    settings = around.settings
+    if not uses_kubernetes(settings):
+        return [Check(SUBJECT, "API server", lambda: _unused("discovery.kubernetes and external_metrics are off"))]
+    found = [
+        Check(SUBJECT, "API server", lambda: _api_server(around)),
+        Check(SUBJECT, "rights", lambda: _rights(around)),
+    ]
+    if elects(settings):
+        found.append(Check(SUBJECT, "Lease", lambda: _lease(around)))
+    if settings.discovery.kubernetes.enabled:
+        found.append(Check(SUBJECT, "memory in use", lambda: _memory(around)))
+    return found
+
+
+async def _unused(why: str) -> Sequence[Finding]:
+    raise NotPossibleError(why)
+
+
+async def _api_server(around: Surroundings) -> Sequence[Finding]:
+    started = monotonic()
+    try:
+        user = await around.user()
+    except KubeError as error:
+        raise CheckFailedError(said(error)) from None
+    took = f"it answers in {(monotonic() - started) * 1000:.0f} ms"
+    return [ok("API server", f"{took}; it is asked as {user}" if user else took), *_not_the_exporter(around)]
+
+
+def _not_the_exporter(around: Surroundings) -> Sequence[Finding]:
+    if around.in_pod:
+        return ()
+    return [
+        not_checked(
+            "the exporter's service account",
+            "this is not a pod: the rights below are those of the kubeconfig's user",
+            "to check the exporter's own, run it in its pod (docs/doctor.md)",
+        )
+    ]
+
+
+# -- rights ------------------------------------------------------------------------------------------------------------
+
+
+async def _rights(around: Surroundings) -> Sequence[Finding]:
+    kube = await around.kube()
+    return await asyncio.gather(*(_right(kube, need) for need in needs(around.settings, around.namespace)))
+
+
+async def _right(kube: KubeClient, need: Need) -> Finding:
+    name = f"may {need.purpose}"
+    try:
+        allowed = await asyncio.gather(*(_allowed(kube, need.resource, verb) for verb in need.verbs))
+    except KubeError as error:
+        return failed(name, said(error))
+    missing = [verb for verb, may in zip(need.verbs, allowed, strict=True) if not may]
+    if not missing:
+        return ok(name, f"{' and '.join(need.verbs)} {need.resource}: allowed")
+    found = f"{' and '.join(missing)} {need.resource}: not allowed"
+    if not need.essential:
+        return warning(name, f"{found}, so it is not known", need.resource.grant(*missing))
+    return failed(name, found, need.resource.grant(*missing))
+
+
+async def _allowed(kube: KubeClient, resource: Resource, verb: str) -> bool:
+    """Ask whether this user may do something. Raises KubeError."""
+    attributes = {
+        "verb": verb,
+        "group": resource.group,
+        "version": resource.version,
+        "resource": resource.plural,
+        "subresource": resource.subresource,
+        "namespace": resource.namespace,
+        "name": resource.name,
+    }
+    spec = {"resourceAttributes": {key: value for key, value in attributes.items() if value is not None}}
+    review = {
+        "apiVersion": f"{_OWN_REVIEWS.group}/{_OWN_REVIEWS.version}",
+        "kind": "SelfSubjectAccessReview",
+        "spec": spec,
+    }
+    answer = await kube.send("POST", _OWN_REVIEWS, review, timeout=REQUEST_SECONDS)
+    status = answer.get("status")
+    return isinstance(status, dict) and status.get("allowed") is True and status.get("denied") is not True
+
+
+# -- the Lease ---------------------------------------------------------------------------------------------------------
+
+
+async def _lease(around: Surroundings) -> Sequence[Finding]:
+    name = "Lease"
+    settings = around.settings.leader_election
+    store = LeaseStore(await around.kube(), around.namespace, settings.lease_name, REQUEST_SECONDS)
+    first = await _read(store)
+    if first is None:
+        why = f"{store} is not there: no exporter with these settings has led yet"
+        fix = "if one runs, its log says what keeps it from leading"
+        return [warning(name, why, fix) if around.in_pod else not_checked(name, why)]
+    record = LeaseRecord.of(first)
+    if not record.holder:
+        return [warning(name, f"nobody holds {store}", "see that the exporter runs; its log says why it does not lead")]
+    patience = min(record.duration or settings.lease_duration, _LONGEST_LOOK)
+    if await _changes(store, first, patience):
+        return [ok(name, f"{record.holder} holds {store} and renews it")]
+    found = f"{record.holder} holds {store} and has not renewed it for {patience:g} s"
+    return [warning(name, found, "its holder is gone or cut off; see that the exporter's pods run, and their log")]
+
+
+async def _changes(store: LeaseStore, first: Json, seconds: float) -> bool:
+    """Wait for the Lease to change: whether a holder lives shows in that alone, never in another machine's times."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while loop.time() < until:
+        await asyncio.sleep(_LOOK_EVERY)
+        if await _read(store) != first:
+            return True
+    return False
+
+
+async def _read(store: LeaseStore) -> Json | None:
+    try:
+        return await store.read()
+    except KubeError as error:
+        raise CheckFailedError(said(error)) from None
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+async def _memory(around: Surroundings) -> Sequence[Finding]:
+    name, kube = "memory in use", await around.kube()
+    for namespace in around.namespaces:
+        try:
+            await kube.get(POD_METRICS.within(namespace), [("limit", "1")], timeout=REQUEST_SECONDS)
+        except AccessDeniedError as error:
+            return [warning(name, f"it is not known: {said(error)}")]
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                fix = "see that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"
+                return [warning(name, f"it is not known: {said(error)}", fix)]
+            found = "it is not known: the cluster has no metrics API (metrics.k8s.io)"
+            return [warning(name, found, "install metrics-server; without it the memory alerts have nothing to go by")]
+        except KubeError as error:
+            raise CheckFailedError(said(error)) from None
+    return [ok(name, "the metrics API (metrics.k8s.io) answers")]

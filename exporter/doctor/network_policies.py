@@ -1,0 +1,78 @@
+"""What to do where connections to agents time out: most often a NetworkPolicy lets nobody in but its own friends."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings
+from exporter.kube.api import Json, KubeError, Resource
+from exporter.kube.selector import SelectorError, parse_selector
+
+POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
+
+_OPEN = (
+    "let the exporter in with the chart's networkPolicy.agents.enabled (docs/install.md, step 3), or label its "
+    "namespace as the policy asks"
+)
+
+
+async def hint(around: Surroundings, namespace: str, pods: Collection[str]) -> str:
+    """Return what may keep the exporter from pods of a namespace, and what to do."""
+    if around.client is None:
+        return "see whether a NetworkPolicy or a firewall is in the way"
+    try:
+        answer = await around.client.get(POLICIES.within(namespace), timeout=REQUEST_SECONDS)
+        found = await around.pods(namespace if namespace in around.namespaces else None)
+    except KubeError:
+        # The exporter has no right to look, and needs none.
+        return (
+            "packets seem to be dropped: see whether a NetworkPolicy selects the agents "
+            f"(kubectl -n {namespace} get networkpolicy); if so, {_OPEN}"
+        )
+    labels = [_labels(pod) for pod in found if pod.get("metadata", {}).get("name") in pods]
+    names = closing(answer.get("items"), labels)
+    if names:
+        listed = f"a NetworkPolicy of namespace {namespace} ({', '.join(names)})"
+        return f"{listed} says who may reach these pods, and the exporter seems not to be meant: {_OPEN}"
+    return (
+        "packets seem to be dropped, and no NetworkPolicy selects these pods: see the policies for the exporter's own "
+        "egress, the nodes' security groups, and whether the agents hang"
+    )
+
+
+def closing(policies: object, labels: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the names of the ingress policies that select any of these pods (kubernetes.io, "Network Policies")."""
+    items = [item for item in policies if isinstance(item, dict)] if isinstance(policies, list) else []
+    return sorted(
+        str(item.get("metadata", {}).get("name"))
+        for item in items
+        # Without policyTypes a policy is for ingress.
+        if "Ingress" in (item.get("spec", {}).get("policyTypes") or ["Ingress"])
+        if any(_selects(item.get("spec", {}).get("podSelector") or {}, one) for one in labels)
+    )
+
+
+def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Match a LabelSelector object; one that makes no sense selects nothing."""
+    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    parts += map(_requirement, selector.get("matchExpressions") or [])
+    try:
+        return parse_selector(",".join(parts)).matches(labels)
+    except SelectorError:
+        return False
+
+
+def _requirement(expression: Mapping[str, Any]) -> str:
+    """Write one of `matchExpressions` as it stands in a selector's text."""
+    key, values = expression.get("key"), ",".join(map(str, expression.get("values") or []))
+    forms = {
+        "In": f"{key} in ({values})",
+        "NotIn": f"{key} notin ({values})",
+        "Exists": f"{key}",
+        "DoesNotExist": f"!{key}",
+    }
+    return forms.get(str(expression.get("operator")), "(")
+
+
+def _labels(pod: Json) -> Mapping[str, str]:
+    labels = pod.get("metadata", {}).get("labels")
+    return labels if isinstance(labels, dict) else {}

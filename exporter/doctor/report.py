@@ -1,0 +1,105 @@
+"""The doctor's report: for a person, or as a JSON document. It must not know how anything was checked."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from exporter import __version__
+from exporter.doctor.check import Examined, Finding, Outcome
+from exporter.terminal import Paper, Style, visible
+
+_STYLES = {
+    Outcome.OK: Style.GOOD,
+    Outcome.WARNING: Style.DOUBTFUL,
+    Outcome.FAILED: Style.BAD,
+    Outcome.NOT_CHECKED: Style.FAINT,
+}
+_MARKS = max(len(outcome) for outcome in Outcome)
+_LONGEST_NAME = 34
+_FIX = "fix: "
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that was found."""
+
+    examined: Sequence[Examined]
+
+    @property
+    def counts(self) -> Counter[Outcome]:
+        """How many findings of each outcome there are."""
+        return Counter(finding.outcome for one in self.examined for finding in one.findings)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing failed."""
+        return not self.counts[Outcome.FAILED]
+
+
+def document(report: Report) -> dict[str, Any]:
+    """Return the report as JSON; keys are only ever added."""
+    return {
+        "version": __version__,
+        "good": report.good,
+        "counts": {outcome.value.replace(" ", "_"): report.counts[outcome] for outcome in Outcome},
+        "checks": [
+            {
+                "subject": one.check.subject,
+                "name": finding.name,
+                "outcome": finding.outcome.value.replace(" ", "_"),
+                "found": finding.found,
+                "fix": finding.fix or None,
+                "seconds": round(one.took, 3),
+            }
+            for one in report.examined
+            for finding in one.findings
+        ],
+    }
+
+
+def text(report: Report, paper: Paper) -> str:
+    """Return the report as lines for a person."""
+    by_subject = [
+        (subject, [finding for one in group for finding in one.findings])
+        for subject, group in groupby(report.examined, key=lambda one: one.check.subject)
+    ]
+    names = [len(visible(finding.name)) for _, findings in by_subject for finding in findings]
+    longest = min(_LONGEST_NAME, max(names, default=0))
+    lines: list[str] = []
+    for subject, findings in by_subject:
+        lines += [paper.paint(subject, Style.HEADING)]
+        for finding in findings:
+            lines += _lines(finding, longest, paper)
+        lines.append("")
+    return "\n".join([*lines, _summary(report, paper), ""])
+
+
+def _lines(finding: Finding, longest: int, paper: Paper) -> list[str]:
+    mark = paper.paint(finding.outcome.value.ljust(_MARKS), _STYLES[finding.outcome])
+    indent = 2 + _MARKS + 2 + longest + 2
+    first, *rest = paper.paragraph(finding.found, indent)
+    name = visible(finding.name)
+    head = f"  {mark}  {name.ljust(longest)}  "
+    lines = [head.rstrip(), " " * indent + first] if len(name) > longest else [head + first]
+    lines += rest
+    if finding.fix:
+        first, *rest = paper.paragraph(finding.fix, indent + len(_FIX))
+        lines += [" " * indent + paper.paint(_FIX, Style.HEADING) + first, *rest]
+    return lines
+
+
+def _summary(report: Report, paper: Paper) -> str:
+    counts = report.counts
+    parts = [
+        paper.paint(f"{counts[outcome]} {_plural(outcome, counts[outcome])}", _STYLES[outcome])
+        for outcome in Outcome
+        if counts[outcome]
+    ]
+    verdict = "Nothing failed" if report.good else "Something failed"
+    return f"{paper.paint(verdict, Style.GOOD if report.good else Style.BAD)}: {', '.join(parts)}."
+
+
+def _plural(outcome: Outcome, count: int) -> str:
+    return "warnings" if outcome is Outcome.WARNING and count != 1 else outcome.value

@@ -1,0 +1,123 @@
+"""What the checks of all subjects share: the settings, where the doctor runs, and the way to the cluster."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.config import Settings
+from exporter.discovery.pods import PODS
+from exporter.doctor.check import NotPossibleError, Once
+from exporter.kube.api import ApiError, CredentialsError, Json, KubeError, Resource
+from exporter.kube.client import KubeClient
+from exporter.kube.credentials import own_namespace
+
+REQUEST_SECONDS = 8.0
+"""For one answer of the API server. A busy one takes a second; a check may ask twice."""
+
+WHO_AM_I = Resource("authentication.k8s.io", "v1", "selfsubjectreviews")
+"""Since Kubernetes 1.28; every user may ask (kubernetes.io, "Authenticating")."""
+_UNAUTHORIZED = 401
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """Where the doctor looks from."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    namespace: str
+    """The exporter's own, as far as it can be known from here; "" where it cannot."""
+    client: KubeClient | None
+    no_client: str
+    """Why there is no `client`; empty where there is one."""
+    _user: Once[str] = field(init=False)
+    _pods: dict[str | None, Once[Sequence[Json]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._user = Once(self._ask_user)
+
+    @property
+    def in_pod(self) -> bool:
+        """Whether this is a pod: the kubelet sets the variable in every one (kubernetes.io, "Service")."""
+        return bool(self.environ.get("KUBERNETES_SERVICE_HOST"))
+
+    @property
+    def namespaces(self) -> Sequence[str | None]:
+        """The namespaces that are watched; None for the whole cluster."""
+        return self.settings.discovery.kubernetes.namespaces or (None,)
+
+    async def user(self) -> str:
+        """Ask the API server who it takes us for, once; "" if it does not say. Raises KubeError."""
+        return await self._user.get()
+
+    async def kube(self) -> KubeClient:
+        """Return the way to the cluster. Raises NotPossibleError if nobody answers, which another check reports."""
+        try:
+            await self.user()
+        except KubeError:
+            raise NotPossibleError("the API server does not answer us, see above") from None
+        return self._connected()
+
+    def _connected(self) -> KubeClient:
+        if self.client is None:
+            raise CredentialsError(self.no_client)
+        return self.client
+
+    async def _ask_user(self) -> str:
+        review = {"apiVersion": f"{WHO_AM_I.group}/{WHO_AM_I.version}", "kind": "SelfSubjectReview"}
+        try:
+            answer = await self._connected().send("POST", WHO_AM_I, review, timeout=REQUEST_SECONDS)
+        except ApiError as error:
+            if error.status == _UNAUTHORIZED:
+                raise
+            return ""  # it is too old for the question, which is an answer, too
+        return str(answer.get("status", {}).get("userInfo", {}).get("username", ""))
+
+    async def pods(self, namespace: str | None) -> Sequence[Json]:
+        """Return the pods that the selector finds, asked for once. Raises KubeError and NotPossibleError."""
+        once = self._pods.get(namespace)
+        if once is None:
+            once = self._pods[namespace] = Once(lambda: self._list(namespace))
+        return await once.get()
+
+    async def _list(self, namespace: str | None) -> Sequence[Json]:
+        query = [("labelSelector", self.settings.discovery.kubernetes.label_selector)]
+        answer = await (await self.kube()).get(PODS.within(namespace), query, timeout=REQUEST_SECONDS)
+        items = answer.get("items")
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def uses_kubernetes(settings: Settings) -> bool:
+    """Return whether an exporter with these settings connects to an API server."""
+    return settings.discovery.kubernetes.enabled or settings.external_metrics.enabled
+
+
+@asynccontextmanager
+async def surroundings(
+    settings: Settings, environ: Mapping[str, str], service_account: Path
+) -> AsyncIterator[Surroundings]:
+    """Look where this process runs, and connect to the cluster if the settings take one; want of it is no error."""
+    client, no_client, namespace = None, "the settings use no Kubernetes", ""
+    if uses_kubernetes(settings):
+        try:
+            client = await KubeClient.connect(environ, service_account)
+            namespace = own_namespace(environ, service_account)
+        except CredentialsError as error:
+            no_client = str(error)
+    try:
+        yield Surroundings(settings, environ, namespace, client, no_client)
+    finally:
+        if client is not None:
+            await client.close()
+
+
+def monotonic() -> float:
+    """Return the clock on which everything here is timed."""
+    return time.monotonic()
+
+
+def said(error: KubeError) -> str:
+    """Return an error as the sentence of a finding, without the full stop."""
+    return str(error).rstrip(".")

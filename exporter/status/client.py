@@ -1,0 +1,199 @@
+"""Asks a running exporter for its fleets and agents; whatever goes wrong is one sentence with what to do about it."""
+
+import json
+import ssl
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from exporter.config import WebSettings
+
+Json = dict[str, Any]
+
+DEFAULT_URL = f"http://127.0.0.1:{WebSettings().listen.port}"
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 35.0
+"""For a whole answer. The exporter lets go of a reader after 30."""
+MOST_BYTES = 256 * 1024 * 1024
+"""Ten thousand agents take 10 MB."""
+_SHOWN_AS = {
+    "fleets": ("namespace", "fleet", "trusted", "agents"),
+    "agents": ("namespace", "fleet", "pod", "state", "reason"),
+}
+"""What every item of a list has, by which the exporter's answer is known."""
+
+
+class StatusError(Exception):
+    """There is nothing to show; the text is one sentence that says why and what helps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """How to show who asks. What is secret in it never shows."""
+
+    token: str | None = field(default=None, repr=False)
+    user: str | None = None
+    password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the header that carries them."""
+        if self.token is not None:
+            return {hdrs.AUTHORIZATION: f"Bearer {self.token}"}
+        if self.user is not None:
+            return {hdrs.AUTHORIZATION: aiohttp.BasicAuth(self.user, self.password, "utf-8").encode()}
+        return {}
+
+    def tls(self) -> ssl.SSLContext:
+        """Return the client's side of TLS. Raises StatusError for files that are no good."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(str(file) for file in (self.ca_file, self.cert_file, self.key_file) if file is not None)
+            raise StatusError(f"the certificates in {files} cannot be used: {error.strerror or error}") from None
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the exporter said, all of it within a moment."""
+
+    time_seconds: float
+    not_ready: str
+    """What is still missing before its figures mean anything; empty once it is ready."""
+    fleets: list[Json]
+    agents: list[Json]
+
+    def document(self) -> Json:
+        """Return the API's two documents as one."""
+        return {
+            "time_seconds": self.time_seconds,
+            "ready": not self.not_ready,
+            "not_ready_reason": self.not_ready or None,
+            "fleets": self.fleets,
+            "agents": self.agents,
+        }
+
+
+class StatusClient:
+    """An async context manager: a connection to one exporter."""
+
+    def __init__(self, url: str, credentials: Credentials) -> None:
+        """Take the exporter's base URL. Raises StatusError if it is none."""
+        try:
+            self._url = URL(url)
+        except ValueError as error:
+            raise StatusError(f"{url!r} is no URL ({error}); it looks like {DEFAULT_URL}") from None
+        if self._url.scheme not in {"http", "https"} or not self._url.host:
+            raise StatusError(f"{url!r} is no URL of an exporter; it looks like {DEFAULT_URL}")
+        if self._url.user is not None or self._url.password is not None:
+            raise StatusError(
+                "credentials in a URL can be seen by everybody on this machine; use --user or --bearer-token-file"
+            )
+        self._credentials = credentials
+
+    async def __aenter__(self) -> Self:
+        secure = self._url.scheme == "https"
+        connector = aiohttp.TCPConnector(ssl=self._credentials.tls() if secure else False)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            headers=self._credentials.headers(),
+            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        )
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._session.close()
+
+    async def read(self) -> Status:
+        """Return what the exporter knows now. Raises StatusError."""
+        fleets = await self._list("fleets")
+        agents = await self._list("agents")
+        status, text = await self._get("readyz")
+        if status not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
+            raise self._foreign()
+        not_ready = "" if status == HTTPStatus.OK else text.decode(errors="replace").strip()
+        return Status(float(agents["time_seconds"]), not_ready, fleets["fleets"], agents["agents"])
+
+    async def _list(self, what: str) -> Json:
+        status, body = await self._get(f"api/v1/{what}")
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if status != HTTPStatus.OK:
+            said = document.get("error") if isinstance(document, dict) else None
+            if said is None:
+                raise self._foreign()
+            raise StatusError(f"{self._url} answers: {said}")
+        if not _is_list_of(document, what):
+            raise self._foreign()
+        found: Json = document
+        return found
+
+    async def _get(self, path: str) -> tuple[int, bytes]:
+        try:
+            async with self._session.get(self._url / path, allow_redirects=False) as answer:
+                if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                    raise self._refused(answer)
+                body = bytearray()
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    if len(body) > MOST_BYTES:
+                        raise self._foreign()
+                return answer.status, bytes(body)
+        except aiohttp.ClientConnectorCertificateError as error:
+            reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
+            message = (
+                f"{self._url} shows a certificate that is not trusted ({reason}); pass --ca-file with its authority"
+            )
+            raise StatusError(message) from None
+        except TimeoutError:
+            raise StatusError(f"{self._url} did not answer in time; is it the exporter, and is it well?") from None
+        except aiohttp.ClientConnectorError as error:
+            raise self._unreachable(error) from None
+        except (aiohttp.ClientError, OSError) as error:
+            hint = "; if it speaks TLS, its URL begins with https" if self._url.scheme == "http" else ""
+            raise StatusError(f"{self._url} broke off without an answer ({_reason(error)}){hint}") from None
+
+    def _refused(self, answer: aiohttp.ClientResponse) -> StatusError:
+        if answer.status == HTTPStatus.FORBIDDEN:
+            return StatusError(f"{self._url} asks for a client certificate; pass --cert-file and --key-file")
+        schemes = [value.split(" ")[0].lower() for value in answer.headers.getall(hdrs.WWW_AUTHENTICATE, [])]
+        ways = {"bearer": "--bearer-token-file FILE", "basic": "--user NAME"}
+        how = " or ".join(way for scheme, way in ways.items() if scheme in schemes) or " or ".join(ways.values())
+        if self._credentials.headers():
+            return StatusError(f"{self._url} does not know these credentials; check what {how} names")
+        return StatusError(f"{self._url} asks for credentials; pass {how}")
+
+    def _unreachable(self, error: aiohttp.ClientConnectorError) -> StatusError:
+        forward = "kubectl -n NAMESPACE port-forward service/matillion-fleet-exporter 9850"
+        return StatusError(
+            f"{self._url} cannot be reached ({_reason(error.os_error)}); is the exporter running there? "
+            f"For one in a cluster: {forward}"
+        )
+
+    def _foreign(self) -> StatusError:
+        return StatusError(f"{self._url} answers, but not as an exporter does; check the URL")
+
+
+def _is_list_of(document: object, what: str) -> bool:
+    if not isinstance(document, dict) or not isinstance(document.get("time_seconds"), int | float):
+        return False
+    items = document.get(what)
+    return isinstance(items, list) and all(
+        isinstance(item, dict) and all(key in item for key in _SHOWN_AS[what]) for item in items
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,151 @@
+"""Fleets and agents as lines for a person. Pure: documents in, text out.
+
+What is withheld is shown as withheld, and what is not known as `?`; neither is ever a number.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from exporter.fleet.model import AgentState
+from exporter.status.client import Status
+from exporter.terminal import Paper, Style, columns, visible
+
+UNKNOWN, WITHHELD = "?", "withheld"
+MEMORY_SHARE = 0.85
+"""Share of its memory limit from which an agent needs attention: where MatillionAgentMemoryPressure begins."""
+LONG_DRAIN_SECONDS = 11 * 3600
+"""From when an agent that drains needs attention: where MatillionAgentDrainTooLong begins, an hour before its end."""
+
+_HEADINGS = ("FLEET", "AGENTS", "RUNNING", "CAPACITY", "FREE", "QUEUED", "HELD", "DEMAND", "WANTED")
+_RIGHT = (False, False, *[True] * 7)
+_URGENCY = ("unreachable", "disconnected", "stopped", "starting", "serving", "draining")
+_STYLES = {
+    "serving": Style.GOOD,
+    "draining": Style.FAINT,
+    "starting": Style.DOUBTFUL,
+    "unreachable": Style.BAD,
+    "stopped": Style.BAD,
+    "disconnected": Style.BAD,
+}
+Json = Mapping[str, Any]
+
+
+def screen(url: str, status: Status, paper: Paper) -> list[str]:
+    """Return what there is to see, line by line."""
+    asked = datetime.fromtimestamp(status.time_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    lines = [f"{paper.paint(visible(url), Style.HEADING)}  {paper.paint(asked, Style.FAINT)}"]
+    if status.not_ready:
+        lines += _note("not ready yet", status.not_ready, paper)
+    lines.append("")
+    if not status.fleets:
+        return [*lines, "No fleet was found."]
+    lines += _fleets(status.fleets, paper)
+    needing = sorted((one for one in status.agents if needs_attention(one, status.time_seconds)), key=_urgency)
+    lines += ["", *_attention(needing, len(status.agents), paper)]
+    return lines
+
+
+def needs_attention(agent: Json, now: float) -> bool:
+    """Return whether a person should look at an agent at `now` (Unix time): it gives no capacity, or soon may not."""
+    kubernetes = agent.get("kubernetes") or {}
+    state = agent["state"]
+    if state == AgentState.DRAINING:
+        since = kubernetes.get("draining_time_seconds")
+        return since is not None and now - since > LONG_DRAIN_SECONDS
+    if state == AgentState.STARTING:
+        return bool(kubernetes.get("waiting_reason") or kubernetes.get("last_terminated_reason"))
+    if state == AgentState.SERVING:
+        return bool(agent.get("scrape_error")) or _near_its_limit(agent, kubernetes)
+    return True
+
+
+def _near_its_limit(agent: Json, kubernetes: Json) -> bool:
+    used, limit = agent.get("memory_working_set_bytes"), kubernetes.get("memory_limit_bytes")
+    return used is not None and limit is not None and used >= MEMORY_SHARE * limit
+
+
+def _urgency(agent: Json) -> tuple[int, str, str, str]:
+    state = agent["state"]
+    rank = _URGENCY.index(state) if state in _URGENCY else -1
+    return rank, str(agent["namespace"]), str(agent["fleet"]), str(agent["pod"])
+
+
+# -- fleets ------------------------------------------------------------------------------------------------------------
+
+
+def _fleets(fleets: Sequence[Json], paper: Paper) -> Iterator[str]:
+    rows = [_HEADINGS, *map(_row, fleets)]
+    heading, *lines = columns(rows, _RIGHT)
+    yield paper.paint("".join(heading).rstrip(), Style.FAINT)
+    for fleet, cells in zip(fleets, lines, strict=True):
+        painted = [paper.paint(cell, style) for cell, style in zip(cells, _row_styles(fleet), strict=True)]
+        yield "".join(painted).rstrip()
+        if not fleet["trusted"]:
+            reason = (
+                f"{fleet.get('untrusted_reason') or 'its figures are not to be acted on'}; no scaler is told its demand"
+            )
+            yield from _note("  not to be trusted", reason, paper)
+
+
+def _row(fleet: Json) -> tuple[str, ...]:
+    trusted = fleet["trusted"]
+    return (
+        visible(f"{fleet['namespace']}/{fleet['fleet']}"),
+        _agents(fleet["agents"]),
+        *(
+            _number(fleet.get(key))
+            for key in ("tasks_active", "capacity_tasks", "free_slots", "tasks_queued", "held_tasks")
+        ),
+        _number(fleet.get("demand_tasks")) if trusted else WITHHELD,
+        _number(fleet.get("desired_agents")) if trusted else WITHHELD,
+    )
+
+
+def _row_styles(fleet: Json) -> tuple[Style | None, ...]:
+    withheld = None if fleet["trusted"] else Style.BAD
+    queued = Style.DOUBTFUL if (fleet.get("tasks_queued") or 0) > 0 else None
+    full = Style.DOUBTFUL if fleet.get("free_slots") == 0 else None
+    agents = fleet["agents"]
+    well = all(not agents.get(state) for state in ("unreachable", "stopped", "disconnected"))
+    return (Style.HEADING, Style.GOOD if well else Style.BAD, None, None, full, queued, None, withheld, withheld)
+
+
+def _agents(agents: Json) -> str:
+    """Return how many agents are in which state: "9 serving, 1 draining"."""
+    states = ("serving", "unreachable", "disconnected", "stopped", "starting", "draining")
+    return ", ".join(f"{agents[state]} {state}" for state in states if agents.get(state)) or "none"
+
+
+def _number(value: object) -> str:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, int | float) else UNKNOWN
+
+
+# -- agents ------------------------------------------------------------------------------------------------------------
+
+
+def _attention(agents: Sequence[Json], total: int, paper: Paper) -> Iterator[str]:
+    if not agents:
+        yield paper.paint(
+            f"None of {total} agents needs attention." if total != 1 else "The one agent is well.", Style.GOOD
+        )
+        return
+    share = f"{len(agents)} of {total} agents need{'s' if len(agents) == 1 else ''} attention"
+    yield paper.paint(share, Style.HEADING)
+    rows = [(f"  {visible(agent['namespace'])}/{visible(agent['pod'])}", visible(agent["state"])) for agent in agents]
+    for agent, (pod, state) in zip(agents, columns(rows, (False, False)), strict=True):
+        head = f"{pod}{paper.paint(state, _STYLES.get(agent['state']))}  "
+        indent = len(pod) + len(state) + 2
+        if indent > paper.width // 2:
+            yield head.rstrip()
+            head, indent = " " * 6, 6
+        first, *rest = paper.paragraph(str(agent["reason"]), indent)
+        yield head + first
+        yield from rest
+
+
+def _note(what: str, reason: str, paper: Paper) -> Iterator[str]:
+    head = f"{what}: "
+    first, *rest = paper.paragraph(reason, len(head))
+    yield paper.paint(head, Style.BAD) + first
+    yield from rest

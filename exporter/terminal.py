@@ -1,0 +1,74 @@
+"""Plain text for a person: colours only where they are wanted, columns, lines as long as the terminal is wide.
+
+What it is given may come from a foreign server: nothing in it can move a cursor. It must not know what is shown.
+"""
+
+import re
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import TextIO
+
+PLAIN_WIDTH = 110
+"""Columns where there is no terminal to ask: a log, or `kubectl exec` without `-t`."""
+_NARROWEST = 40
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_GAP = "  "
+
+
+class Style(Enum):
+    """What a piece of text is; the values are ANSI's "Select Graphic Rendition" parameters (ECMA-48, 8.3.117)."""
+
+    HEADING = "1"
+    FAINT = "2"
+    GOOD = "32"
+    BAD = "1;31"
+    DOUBTFUL = "33"
+
+
+class Paper:
+    """What is written on: how wide it is, and whether it takes colours."""
+
+    def __init__(self, width: int, *, colours: bool) -> None:
+        self.width = max(width, _NARROWEST)
+        self.colours = colours
+
+    @classmethod
+    def of(cls, stream: TextIO, environ: Mapping[str, str]) -> "Paper":
+        """Look at a stream: colours only on a terminal, and not against the reader's will (no-color.org)."""
+        if not stream.isatty():
+            return cls(PLAIN_WIDTH, colours=False)
+        width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
+        return cls(width, colours=not environ.get("NO_COLOR") and environ.get("TERM") != "dumb")
+
+    def paint(self, text: str, style: Style | None) -> str:
+        """Return the text in a style."""
+        return text if style is None or not self.colours or not text else f"\x1b[{style.value}m{text}\x1b[0m"
+
+    def paragraph(self, text: str, indent: int) -> list[str]:
+        """Return lines of text that fit beside an indent; the first line has none."""
+        room = max(self.width - indent, _NARROWEST // 2)
+        lines = textwrap.wrap(visible(text), room, break_long_words=False, break_on_hyphens=False) or [""]
+        return [lines[0], *(" " * indent + line for line in lines[1:])]
+
+
+def visible(text: str) -> str:
+    """Return the text on one line, without anything a terminal would obey."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " "))
+
+
+def columns(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[list[str]]:
+    """Return the cells of all rows padded to the width of their column, with a gap before all but the first.
+
+    `right` says which columns are numbers. Padding comes before painting: colours take no room on a terminal.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    padded = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if to_the_right else cell.ljust(width)
+            for cell, width, to_the_right in zip(row, widths, right, strict=True)
+        ]
+        padded.append([cells[0], *(_GAP + cell for cell in cells[1:])])
+    return padded
