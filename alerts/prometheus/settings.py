@@ -9,7 +9,10 @@ from dataclasses import dataclass
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 RUNBOOK_BASE_URL = "https://matillion-fleet-exporter.example/runbooks/"
-"""Where the pages of `alerts/runbooks/` are published. `python -m alerts.build --runbook-base-url` takes another."""
+"""Where the pages of `alerts/runbooks/` are published: a host that cannot exist (RFC 2606), until you name yours.
+
+That is the chart's `prometheus.runbookBaseUrl`, or `python -m alerts.build --runbook-base-url`.
+"""
 
 CLUSTER_LABEL = "cluster"
 """The label that tells clusters apart where one Prometheus holds several; where there is none it changes nothing."""

@@ -326,6 +326,18 @@ def test_notes(chart: Chart) -> None:
     assert "Two on one Deployment work against each other" in everything
 
 
+def test_notes_say_what_prometheus_still_needs(chart: Chart) -> None:
+    """A job that follows annotations must honour labels, and runbooks must be published somewhere."""
+    by_annotations = chart.notes()
+    assert "honor_labels: true" in by_annotations
+    assert "prometheus.runbookBaseUrl" not in by_annotations, "no rules, no links"
+    by_monitor = chart.notes(prometheus={"discovery": "serviceMonitor", "rules": "prometheusRule"})
+    assert "honor_labels" not in by_monitor
+    assert "links lead nowhere yet: publish alerts/runbooks, and set prometheus.runbookBaseUrl" in by_monitor
+    placed = chart.notes(prometheus={"rules": "configMap", "runbookBaseUrl": "https://wiki.test/runbooks/"})
+    assert "lead nowhere" not in placed
+
+
 def test_package(helm: Tool, tmp_path: Path) -> None:
     """The packaged chart holds what it needs and none of its tests, and renders the same."""
     helm.good("package", CHART, "--destination", tmp_path)
