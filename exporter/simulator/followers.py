@@ -1,13 +1,16 @@
-"""Those that follow the exporter over its HTTP API: one who watches, and one who scales the fleet by its demand.
+"""Those that follow the exporter over HTTP: one watches, one scales by its demand, one counts what it has published.
 
-Neither has another way to the exporter than a Prometheus, a KEDA or a person has.
+None has another way to the exporter than a Prometheus, a KEDA or a person has.
 """
 
 import asyncio
+import json
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
 
+from exporter.fleet.exposition import Wanted, read
 from exporter.simulator.autoscaler import Autoscaler, ScalingPolicy
 from exporter.simulator.fleet import NAMESPACE, SimulatedFleets
 from exporter.simulator.story import Story
@@ -17,6 +20,10 @@ WATCH_SECONDS = 0.5
 SHORTEST_LOOK = 0.1
 """However fast time runs, the autoscaler's loop sleeps this long."""
 ANSWER_SECONDS = 2.0
+COUNT_SECONDS = 1.0
+"""How often, in real time, the published datums are counted."""
+DATUMS = b"matillion_fleet_exporter_cloudwatch_datums_total"
+WAITING = b"matillion_fleet_exporter_cloudwatch_spool_datums"
 
 
 class NoAnswerError(Exception):
@@ -26,14 +33,21 @@ class NoAnswerError(Exception):
 async def ask(session: aiohttp.ClientSession, path: str) -> dict[str, Any]:
     """Return the JSON document at `path` of the exporter. Raises NoAnswerError, with the exporter's own reason."""
     try:
+        document: dict[str, Any] = json.loads(await _page(session, path))
+    except ValueError as error:
+        raise NoAnswerError(f"{type(error).__name__}: {error}") from error
+    return document
+
+
+async def _page(session: aiohttp.ClientSession, path: str) -> bytes:
+    try:
         async with asyncio.timeout(ANSWER_SECONDS), session.get(path) as response:
             if not response.ok:
                 raise NoAnswerError(f"HTTP {response.status}, {' '.join((await response.text()).split())}")
-            document: dict[str, Any] = await response.json()
-            return document
+            return await response.read()
     except TimeoutError:
         raise NoAnswerError(f"no answer within {ANSWER_SECONDS:g} s") from None
-    except (aiohttp.ClientError, ValueError) as error:
+    except aiohttp.ClientError as error:
         raise NoAnswerError(f"{type(error).__name__}: {error}") from error
 
 
@@ -70,3 +84,17 @@ async def scale(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
                 story.tell(f"autoscaler: {replicas} → {decision.replicas} agents ({decision.reason})")
                 fleets.scale(story.name, decision.replicas)
         await asyncio.sleep(max(SHORTEST_LOOK, policy.sync_interval / story.speed))
+
+
+async def count(session: aiohttp.ClientSession, story: Story) -> None:
+    """Keep the story's count of datums that of the exporter's own metrics, until cancelled."""
+    wanted = Wanted([DATUMS, WAITING])
+    while True:
+        # An exporter that gives no answer is the watcher's news; the count stays as it was.
+        with suppress(NoAnswerError):
+            samples = read(await _page(session, "/metrics"), wanted).samples
+            taken = [one.value for one in samples if one.name == DATUMS and ("outcome", "accepted") in one.labels]
+            waiting = [one.value for one in samples if one.name == WAITING]
+            if taken and waiting:
+                story.published(int(taken[0]), int(waiting[0]))
+        await asyncio.sleep(COUNT_SECONDS)

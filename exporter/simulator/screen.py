@@ -33,8 +33,14 @@ UNKNOWN = "–"
 CHART_ROWS = (5, 18)
 """Fewest and most rows of the chart."""
 EVENT_ROWS = 4
-FRAME_ROWS = 10
+FRAME_ROWS = 9
 """Rows that are neither chart nor agents, events or places: title, borders, figures, headings, and one left free."""
+HINT_HEIGHT = 28
+"""From this many rows on, there is room to say how CloudWatch is asked."""
+LABEL = 14
+"""Columns of a place's label, with the blanks behind it."""
+GAP = "   "
+"""Between two places in one row."""
 WIDE = 110
 """From this many columns on, the agents' versions and the reasons of their states are shown too."""
 
@@ -46,6 +52,20 @@ class Point:
     active: float | None
     queued: float | None
     capacity: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudWatchView:
+    """Where the exporter publishes to CloudWatch, and what has come of it."""
+
+    url: str
+    namespace: str
+    taken: int | None = None
+    """Datums that CloudWatch has accepted; None before the exporter has said so."""
+    waiting: int = 0
+    """Datums it has not accepted yet."""
+    command: Sequence[str] = ()
+    """The parts of a command that reads what was published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +87,19 @@ class View:
     speed: float = 1.0
     places: Sequence[tuple[str, str]] = field(default_factory=tuple)
     """What there is to look at, and where."""
+    cloudwatch: CloudWatchView | str = ""
+    """Where there is none, why."""
 
 
 def picture(view: View, width: int, height: int) -> RenderableType:
     """Return the whole screen, fitted to so many columns and rows."""
     events = list(view.events)[-EVENT_ROWS:]
-    spare = height - FRAME_ROWS - len(view.places) - len(events)
+    places = [*_place_rows(view.places, width), *_cloudwatch_rows(view.cloudwatch, width, hint=height >= HINT_HEIGHT)]
+    spare = height - FRAME_ROWS - len(places) - len(events)
     wanted = len(view.agents)
     chart_rows = min(max(spare - wanted, CHART_ROWS[0]), CHART_ROWS[1])
     agent_rows = max(1, spare - chart_rows)
-    parts: list[RenderableType] = [_title(view), _fleet_panel(view, chart_rows)]
+    parts: list[RenderableType] = [_title(view), *places, _fleet_panel(view, chart_rows)]
     if view.agents:
         parts.append(_agents_table(view.agents, agent_rows, wide=width >= WIDE))
     if events:
@@ -97,8 +120,14 @@ def line(view: View) -> str:
     )
     return (
         f"{head}  {view.name}: {states or 'no agents'} | {_count(fleet['tasks_active'])} of {fleet['capacity_tasks']} "
-        f"tasks{queued} | demand {_count(fleet['demand_tasks'])}, {wants}"
+        f"tasks{queued} | demand {_count(fleet['demand_tasks'])}, {wants}{_published(view.cloudwatch)}"
     )
+
+
+def _published(cloudwatch: CloudWatchView | str) -> str:
+    if isinstance(cloudwatch, str) or cloudwatch.taken is None:
+        return ""
+    return f" | CloudWatch took {cloudwatch.taken} datums"
 
 
 def clock(seconds: float) -> str:
@@ -107,24 +136,52 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _title(view: View) -> Group:
+def _title(view: View) -> Table:
     title = Table.grid(expand=True)
     title.add_column(no_wrap=True)
     title.add_column(justify="right", no_wrap=True)
     time = Text.assemble((clock(view.simulated_seconds), "bold"), f" of the fleet's time, {view.speed:g} times as fast")
     title.add_row(Text("fleet-exporter demo", style="bold"), time)
-    places = (
-        Text.assemble((f"{label}  ", "grey62"), (place, "underline"), no_wrap=True, overflow="ellipsis")
-        for label, place in view.places
-    )
-    return Group(title, *places)
+    return title
+
+
+def _place_rows(places: Sequence[tuple[str, str]], width: int) -> list[Text]:
+    """Return the places, as many in a row as fit."""
+    rows: list[Text] = []
+    for label, place in places:
+        text = _row(label, (place, "underline"))
+        if rows and len(rows[-1]) + len(GAP) + len(text) <= width:
+            rows[-1].append(GAP).append_text(text)
+        else:
+            rows.append(text)
+    return rows
+
+
+def _cloudwatch_rows(cloudwatch: CloudWatchView | str, width: int, *, hint: bool) -> list[Text]:
+    if isinstance(cloudwatch, str):
+        return [_row("CloudWatch", f"off: {cloudwatch}")] if cloudwatch else []
+    taken = f"  on, moto not AWS: {_count(cloudwatch.taken)} datums taken"
+    if cloudwatch.waiting:
+        taken += f", {cloudwatch.waiting} wait"
+    rows = [_row("CloudWatch", (cloudwatch.url, "underline"), taken)]
+    if len(rows[0]) + len(where := f" in {cloudwatch.namespace}") <= width:
+        rows[0].append(where)
+    if hint and cloudwatch.command:
+        whole = " ".join(cloudwatch.command)
+        command = whole if LABEL + len(whole) <= width else " \\\n".join(cloudwatch.command)
+        rows += [_row("" if number else "ask it", part) for number, part in enumerate(command.split("\n"))]
+    return rows
+
+
+def _row(label: str, *parts: str | tuple[str, str]) -> Text:
+    return Text.assemble((label.ljust(LABEL), "grey62"), *parts, no_wrap=True, overflow="ellipsis")
 
 
 def _fleet_panel(view: View, chart_rows: int) -> Panel:
     fleet = view.fleet
     if fleet is None:
         return Panel(Text("waiting for the exporter's first readings"), title=view.name, title_align="left")
-    body = Group(_figures(view, fleet), Text(""), Chart(view.history, chart_rows), _legend(), _advice(view, fleet))
+    body = Group(_figures(view, fleet), _legend(), Chart(view.history, chart_rows), _advice(view, fleet))
     return Panel(body, title=_headline(fleet), title_align="left", border_style="green" if fleet["trusted"] else "red")
 
 
@@ -157,8 +214,9 @@ def _figures(view: View, fleet: Document) -> Table:
 
 def _legend() -> Text:
     return Text.assemble(
-        ("█", ACTIVE), " running  ", ("█", QUEUED), " queued  ", ("─", "white"), " slots of the agents that serve"
-    )
+        ("█", ACTIVE), " running  ", ("█", QUEUED), " queued  ", ("─", "white"), " slots of the agents that serve",
+        style="grey62", justify="right",
+    )  # fmt: skip
 
 
 def _advice(view: View, fleet: Document) -> Text:

@@ -3,8 +3,11 @@
 Where each agent has an address of its own, the exporter finds them as pods; where they share one address, which no pods
 do, it reads them from a file and knows nothing of their restarts and memory limits.
 
+What the exporter knows it also publishes to a CloudWatch of the demo's own. Where that is not installed, the demo runs
+without it and says so.
+
 Time runs `--speed` times as fast as the clock. The exporter knows nothing of that, so it is set to read the agents
-every second instead of every five, and to give up on a silent one sooner.
+every second instead of every five, to give up on a silent one sooner, and to publish every ten seconds.
 """
 
 import argparse
@@ -26,6 +29,7 @@ from rich.live import Live
 from exporter import service
 from exporter.config import (
     CapacitySettings,
+    CloudWatchSettings,
     DiscoverySettings,
     HostPort,
     KubernetesSettings,
@@ -37,13 +41,14 @@ from exporter.config import (
     WebSettings,
 )
 from exporter.logs import configure
+from exporter.simulator import cloudwatch
 from exporter.simulator.agent import SimulatorError
 from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.fleet import NAMESPACE, SimulatedFleets, allow_files, write_listing
-from exporter.simulator.followers import scale, watch
+from exporter.simulator.followers import count, scale, watch
 from exporter.simulator.kubernetes import SimulatedKubernetes
 from exporter.simulator.scenario import SCENARIOS
-from exporter.simulator.screen import line, picture
+from exporter.simulator.screen import LABEL, CloudWatchView, line, picture
 from exporter.simulator.simulate import layout_of
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.story import LogToStory, Story
@@ -58,6 +63,9 @@ LINE_SECONDS = 5.0
 """Where there is no terminal, how often a line is printed."""
 
 
+Mover = Callable[[], Coroutine[Any, Any, None]]
+
+
 @dataclass(frozen=True, slots=True)
 class _World:
     """What the exporter meets."""
@@ -65,8 +73,17 @@ class _World:
     fleets: SimulatedFleets
     discovery: DiscoverySettings
     """How it is to find the agents."""
-    movers: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
+    movers: Mapping[str, Mover]
     """What runs until it is cancelled, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Publishing:
+    """Where the exporter publishes to."""
+
+    settings: CloudWatchSettings
+    shown: CloudWatchView | str
+    movers: Mapping[str, Mover]
 
 
 async def perform(options: argparse.Namespace) -> None:
@@ -85,17 +102,20 @@ async def perform(options: argparse.Namespace) -> None:
     if options.duration is not None:
         asyncio.get_running_loop().call_later(options.duration, stop.set)
     with tempfile.TemporaryDirectory(prefix="fleet-exporter-demo-") as folder:
-        async with _world(simulation, options, Path(folder)) as world:
+        async with _publishing(Path(folder)) as publishing, _world(simulation, options, Path(folder)) as world:
+            story.cloudwatch = publishing.shown
+            settings = _settings(world.discovery, publishing.settings, options.listen)
             try:
-                await _play(_settings(world.discovery, options.listen), world, story, console, stop)
+                await _play(settings, world, story, console, stop, later=publishing.movers)
             except* (service.PartFailedError, SimulatorError) as failures:
                 print(*log.failures, sep="\n", file=sys.stderr)
                 # The setting that the exporter names is an option here.
                 raise SimulatorError(str(failures.exceptions[0]).replace("web.listen", "--listen")) from None
-    counts = simulation.fleets[FLEET].counts()
+    counts, shown = simulation.fleets[FLEET].counts(), story.cloudwatch
     print(
         f"The fleet began with {len(IMAGES)} agents, had up to {story.most_replicas} and ended with "
         f"{simulation.fleets[FLEET].replicas}: {counts.finished} tasks finished, {counts.lost} were lost."
+        + (f" CloudWatch took {shown.taken or 0} datums." if isinstance(shown, CloudWatchView) else "")
     )
 
 
@@ -115,31 +135,51 @@ async def _world(simulation: Simulation, options: argparse.Namespace, folder: Pa
     ):
         cluster.write_kubeconfig(kubeconfig)
         found = DiscoverySettings(kubernetes=KubernetesSettings(namespaces=(NAMESPACE,)))
-        with _found_by_clients(kubeconfig):
+        # The cluster of this file is the one that clients find, and no other that may be near.
+        with _environment({"KUBECONFIG": str(kubeconfig), "KUBERNETES_SERVICE_HOST": None}):
             yield _World(fleets, found, {"simulated fleets": fleets.run, "simulated cluster": cluster.run})
 
 
+@asynccontextmanager
+async def _publishing(folder: Path) -> AsyncIterator[_Publishing]:
+    """Let there be a CloudWatch, which is all of AWS that clients of this process find."""
+    if not cloudwatch.is_installed():
+        yield _Publishing(CloudWatchSettings(), f"it needs moto: {cloudwatch.INSTALL}", {})
+        return
+    async with cloudwatch.SimulatedCloudWatch() as served:
+        settings = cloudwatch.settings(served.url, folder)
+        shown = CloudWatchView(
+            url=served.url, namespace=settings.namespace, command=cloudwatch.list_command(served.url)
+        )
+        with _environment(cloudwatch.environment(served.url, os.environ)):
+            yield _Publishing(settings, shown, {"simulated CloudWatch": served.run})
+
+
 @contextmanager
-def _found_by_clients(kubeconfig: Path) -> Iterator[None]:
-    """Let clients of this process find the cluster of `kubeconfig` for a while, and no other that may be near."""
-    before = {name: os.environ.get(name) for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST")}
-    os.environ["KUBECONFIG"] = str(kubeconfig)
-    os.environ.pop("KUBERNETES_SERVICE_HOST", None)
+def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Change this process' environment for a while; None removes a variable."""
+    before = {name: os.environ.get(name) for name in changes}
+    _set(changes)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set(before)
 
 
-def _settings(discovery: DiscoverySettings, listen: HostPort) -> Settings:
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _settings(discovery: DiscoverySettings, publishing: CloudWatchSettings, listen: HostPort) -> Settings:
     """Return the exporter's settings: its own defaults, but for what the fleet's faster time asks for."""
     return Settings(
-        cluster="demo",
+        cluster=cloudwatch.CLUSTER,
         discovery=discovery,
+        cloudwatch=publishing,
         leader_election=LeaderElectionSettings(enabled=False),
         scrape=ScrapeSettings(interval=1.0, timeout=0.8),
         # A file is looked at every five seconds: an agent that is gone must be off the list before it counts as lost.
@@ -148,19 +188,35 @@ def _settings(discovery: DiscoverySettings, listen: HostPort) -> Settings:
     )
 
 
-async def _play(settings: Settings, world: _World, story: Story, console: Console, stop: asyncio.Event) -> None:
-    """Run everybody until `stop` is set; the exporter ends by itself, the others are cancelled."""
+async def _play(
+    settings: Settings,
+    world: _World,
+    story: Story,
+    console: Console,
+    stop: asyncio.Event,
+    *,
+    later: Mapping[str, Mover],
+) -> None:
+    """Run everybody until `stop` is set, those of `later` once the exporter serves.
+
+    The exporter ends by itself, the others are cancelled.
+    """
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_draw(story, console), name="screen")] if console.is_terminal else []
         group.create_task(service.run(settings, stop, started=url.set_result), name="exporter")
-        tasks = [group.create_task(move(), name=name) for name, move in world.movers.items()]
+        tasks += [group.create_task(move(), name=name) for name, move in world.movers.items()]
         async with aiohttp.ClientSession(await url) as session:
             story.places = _places(str(await url))
+            tasks += [group.create_task(move(), name=name) for name, move in later.items()]
             tasks += [
                 group.create_task(watch(session, world.fleets, story), name="watcher"),
                 group.create_task(scale(session, world.fleets, story, POLICY), name="autoscaler"),
-                group.create_task(_show(story, console), name="screen"),
             ]
+            if settings.cloudwatch.enabled:
+                tasks.append(group.create_task(count(session, story), name="counter"))
+            if not console.is_terminal:
+                tasks.append(group.create_task(_print(story), name="lines"))
             await stop.wait()
             for task in tasks:
                 task.cancel()
@@ -170,22 +226,31 @@ async def _play(settings: Settings, world: _World, story: Story, console: Consol
 def _places(url: str) -> tuple[tuple[str, str], ...]:
     root = url.rstrip("/")
     return (
-        ("status page ", f"{root}/"),
-        ("Prometheus  ", f"{root}/metrics"),
-        ("autoscaler  ", f"{root}/api/v1/fleets/{NAMESPACE}/{FLEET}/demand"),
+        ("status page", f"{root}/"),
+        ("Prometheus", f"{root}/metrics"),
+        ("autoscaler", f"{root}/api/v1/fleets/{NAMESPACE}/{FLEET}/demand"),
     )
 
 
-async def _show(story: Story, console: Console) -> None:
-    """Show the story until cancelled: a live picture on a terminal, a line now and then elsewhere."""
-    if not console.is_terminal:
-        for label, place in story.places:
-            print(f"{label}  {place}", flush=True)
-        while True:
-            print(line(story.view()), flush=True)
-            await asyncio.sleep(LINE_SECONDS)
+async def _draw(story: Story, console: Console) -> None:
+    """Show the story on a terminal of its own until cancelled."""
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             width, height = console.size
             live.update(picture(story.view(), width, height), refresh=True)
             await asyncio.sleep(PICTURE_SECONDS)
+
+
+async def _print(story: Story) -> None:
+    """Print the story until cancelled: what there is to look at, then a line now and then."""
+    for label, place in story.places:
+        print(f"{label:{LABEL}}{place}")
+    shown = story.cloudwatch
+    if isinstance(shown, CloudWatchView):
+        print(f"{'CloudWatch':{LABEL}}{shown.url} (moto, not AWS), datums of {shown.namespace}; to see some:")
+        print(" \\\n    ".join(cloudwatch.statistics_command(shown.url, NAMESPACE, FLEET)))
+    else:
+        print(f"{'CloudWatch':{LABEL}}off: {shown}")
+    while True:
+        print(line(story.view()), flush=True)
+        await asyncio.sleep(LINE_SECONDS)

@@ -7,10 +7,10 @@ import io
 import json
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exporter.simulator.screen import Document, Point, View, clock
+from exporter.simulator.screen import CloudWatchView, Document, Point, View, clock
 
 KEPT_POINTS = 600
 KEPT_EVENTS = 50
@@ -31,6 +31,7 @@ class Story:
     agents: list[Document] = field(default_factory=list)
     scaler: str = "waiting for a first demand"
     places: tuple[tuple[str, str], ...] = ()
+    cloudwatch: CloudWatchView | str = ""
     history: deque[Point] = field(default_factory=lambda: deque(maxlen=KEPT_POINTS))
     events: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
 
@@ -39,6 +40,13 @@ class Story:
         self.fleet, self.agents, self.replicas = fleet, agents, replicas
         self.most_replicas = max(self.most_replicas, replicas)
         self.history.append(Point(fleet["tasks_active"], fleet["tasks_queued"], fleet["capacity_tasks"]))
+
+    def published(self, taken: int, waiting: int) -> None:
+        """Take note of how many datums CloudWatch has accepted, and how many it has not."""
+        if isinstance(self.cloudwatch, CloudWatchView):
+            if taken and not self.cloudwatch.taken:
+                self.tell("CloudWatch has taken its first datums")
+            self.cloudwatch = replace(self.cloudwatch, taken=taken, waiting=waiting)
 
     def tell(self, event: str) -> None:
         """Add an event, with the fleet's time."""
@@ -59,6 +67,7 @@ class Story:
             simulated_seconds=self.now(),
             speed=self.speed,
             places=self.places,
+            cloudwatch=self.cloudwatch,
         )
 
 

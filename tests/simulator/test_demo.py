@@ -5,6 +5,7 @@ import asyncio
 import os
 import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from exporter.simulator.scenario import SCENARIOS
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.story import Story
 from exporter.simulator.vitals import CURRENT
+from tests.fakes.cloudwatch_command_line import ask_cloudwatch
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -34,75 +36,136 @@ def options(*arguments: str) -> argparse.Namespace:
 
 RUN = os.getpid() % 256
 """Two runs at the same time would meet on the fixed ports, so each has addresses of its own."""
-PROGRAM = [
-    sys.executable,
-    "-c",
-    (
-        "import argparse, asyncio; from exporter.simulator.demo import add_arguments, demo; "
-        "parser = argparse.ArgumentParser(); add_arguments(parser); asyncio.run(demo(parser.parse_args()))"
-    ),
-]
+PROGRAM = (
+    "import argparse, asyncio, threading; from exporter.simulator.demo import add_arguments, demo; "
+    "parser = argparse.ArgumentParser(); add_arguments(parser); asyncio.run(demo(parser.parse_args())); "
+    "print('threads left:', threading.active_count())"
+)
 """The command as a program of its own."""
+# What must come in the end, however slow the machine is. Agents that are added meanwhile are found with the first.
+SHOWN = (
+    r"status page +http://127\.0\.0\.1:\d+/\n",
+    r"production: fleet found agents=([4-9]|1\d)\n",
+    r"production: \d+ serving.* tasks, \d+ queued \| demand \d+, wants \d+ \| CloudWatch took [1-9]\d* datums\n",
+    r"autoscaler: 4 → 5 agents \(\d+ tasks at 16 each take \d+ agents",
+)
+ENOUGH = 45.0
+"""Seconds within which it comes on a busy machine."""
 
 pytestmark = pytest.mark.usefixtures("log_as_before")
 
 
+def command(base: str, *arguments: str, program: str = PROGRAM) -> list[str]:
+    """Return the demo as a command that complains of whatever is left open, with agents from `base` on."""
+    options = ["--listen", "127.0.0.1:0", "--base", f"127.{base}.{RUN}.0", *arguments]
+    return [sys.executable, "-W", "error::ResourceWarning", "-c", program, *options]
+
+
 @pytest.mark.slow
-async def test_the_demo_shows_the_fleet_and_ends_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    """The exporter finds the agents, the autoscaler follows its demand, and the end is clean."""
-    before = asyncio.all_tasks()
-    await demo(options("--duration", "12s", "--speed", "30"))
-    shown = capsys.readouterr().out
-    assert re.search(r"status page +http://127\.0\.0\.1:\d+/\n", shown)
-    assert "production: fleet found agents=4" in shown
-    assert re.search(r"production: \d+ serving.* tasks, \d+ queued \| demand \d+, wants \d+", shown)
-    assert re.search(r"autoscaler: 4 → 5 agents \(\d+ tasks at 16 each take \d+ agents", shown)
-    assert re.search(r"The fleet began with 4 agents, had up to \d+ and ended with \d+: \d+ tasks finished", shown)
-    assert asyncio.all_tasks() == before
+async def test_the_demo_shows_the_fleet_and_publishes_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter finds the agents, the autoscaler follows its demand, CloudWatch has it, and the end is clean."""
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    tasks, environment = asyncio.all_tasks(), dict(os.environ)
+    running = asyncio.create_task(demo(options()))
+    shown = ""
+    async with asyncio.timeout(ENOUGH):
+        while not all(re.search(wanted, shown) for wanted in SHOWN):
+            await asyncio.wait([running], timeout=0.1)
+            assert not running.done(), shown
+            shown += capsys.readouterr().out
+        written = re.search(r"^aws cloudwatch (?:.*\\\n)*.*$", shown, re.MULTILINE)
+        assert written is not None
+        points = (await ask_cloudwatch(written[0]))["Datapoints"]
+        assert points
+        assert all(point["Average"] > 0 for point in points)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+    assert re.search(
+        r"The fleet began with 4 agents, had up to \d+ and ended with \d+: \d+ tasks finished, \d+ were lost. "
+        r"CloudWatch took [1-9]\d* datums.\n",
+        capsys.readouterr().out,
+    )
+    assert asyncio.all_tasks() == tasks
+    assert dict(os.environ) == environment
 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_demo_with_exit_0() -> None:
-    """As a person ends it."""
-    arguments = [*PROGRAM, "--listen", "127.0.0.1:0", "--base", f"127.24.{RUN}.0"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "serving" in line:
-                process.send_signal(2)
-                break
-        rest = process.stdout.read()
+    """As a person ends it, in the midst of publishing: no complaint, and no thread but Python's own is left."""
+    with subprocess.Popen(command("24"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        rest = interrupted(process, "CloudWatch has taken its first datums")
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
         assert process.wait(timeout=20) == 0
     assert "The fleet began with 4 agents" in rest
+    assert rest.endswith("threads left: 1\n")
+
+
+@pytest.mark.slow
+def test_without_moto_it_runs_without_cloudwatch() -> None:
+    """It says so, with what to install; the rest is as ever."""
+    program = PROGRAM.replace("import argparse,", "import sys; sys.modules['moto'] = None; import argparse,")
+    arguments = command("26", program=program)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        rest = interrupted(process, r"CloudWatch +off: it needs moto: pip install 'matillion-fleet-exporter\[demo\]'")
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=20) == 0
+    assert "CloudWatch" not in rest
+
+
+def interrupted(process: "subprocess.Popen[str]", shown: str) -> str:
+    """Send Ctrl-C once a line matches `shown`; return what is printed from then on."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(shown, line):
+            process.send_signal(signal.SIGINT)
+            break
+    return process.stdout.read()
+
+
+@pytest.mark.slow
+def test_it_ends_by_itself() -> None:
+    """After `--duration`, however far it has come, with exit code 0."""
+    done = subprocess.run(command("27", "--duration", "1s"), capture_output=True, text=True, timeout=ENOUGH, check=True)
+    assert "The fleet began with 4 agents" in done.stdout
+    assert done.stdout.endswith("threads left: 1\n")
+    assert done.stderr == ""
 
 
 @pytest.mark.slow
 def test_on_a_terminal_it_has_a_screen_of_its_own() -> None:
     """It takes the alternate screen, draws the fleet there, and leaves the terminal as it was."""
     ours, theirs = pty.openpty()
-    arguments = [*PROGRAM, "--listen", "127.0.0.1:0", "--base", f"127.25.{RUN}.0", "--duration", "4s"]
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
-    with subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+    with subprocess.Popen(command("25"), stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        shown = b""
+        shown, told = b"", False
         # Linux reports the end of a terminal as an error.
         with suppress(OSError):
             while piece := os.read(ours, 65536):
                 shown += piece
+                if not told and "▪".encode() in shown and re.search(rb"[1-9]\d* datums taken", shown):
+                    told = True
+                    process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
     os.close(ours)
     before, _, after = shown.partition(b"\x1b[?1049h")
     screen, _, last = after.partition(b"\x1b[?1049l")
     assert before.strip() == b""
     assert b"matillion/production" in screen
-    assert "▪".encode() in screen
+    assert b"aws cloudwatch list-metrics --no-sign-request" in screen
     assert last.decode().strip().removeprefix("\x1b[?25h").strip().startswith("The fleet began with 4 agents")
 
 
+@pytest.mark.slow
 def test_without_rich_it_says_what_to_install() -> None:
     """The extra by its name; the other commands do without."""
-    program = PROGRAM[-1].replace("import argparse,", "import sys; sys.modules['rich'] = None; import argparse,")
-    done = subprocess.run([*PROGRAM[:-1], program], capture_output=True, text=True, timeout=30, check=False)
+    program = PROGRAM.replace("import argparse,", "import sys; sys.modules['rich'] = None; import argparse,")
+    done = subprocess.run(command("28", program=program), capture_output=True, text=True, timeout=30, check=False)
     assert done.stderr.splitlines()[-1].endswith(
         "SimulatorError: the demo needs rich: pip install 'matillion-fleet-exporter[demo]'"
     )

@@ -1,6 +1,8 @@
 """The demo's picture, drawn from JSON documents as the exporter's own API makes them."""
 
 import io
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from rich.console import Console
 
 from exporter.fleet.capacity import Policy, aggregate
 from exporter.fleet.model import AgentSnapshot, Dialect, Fleet, Reading, Target
-from exporter.simulator.screen import Chart, Point, View, clock, line, picture
+from exporter.simulator.screen import Chart, CloudWatchView, Point, View, clock, line, picture
 from exporter.web.documents import agent_document, fleet_document
 
 NOW = 1000.0
@@ -96,7 +98,8 @@ def test_it_fits_the_terminal(width: int, height: int) -> None:
     places = (("status page", "http://127.0.0.1:9850/"), ("Prometheus", "http://127.0.0.1:9850/metrics"))
     events = tuple(f"event {number} " + "x" * 300 for number in range(10))
     history = tuple(Point(float(number), 5.0, 200.0) for number in range(500))
-    drawn = draw(view(*agents, history=history, places=places, events=events, scaler="y" * 300), width, height)
+    shown = view(*agents, history=history, places=places, events=events, scaler="y" * 300, cloudwatch=CLOUDWATCH)
+    drawn = draw(shown, width, height)
     lines = drawn.splitlines()
     assert max(map(len, lines)) <= width
     if height >= 24:
@@ -104,6 +107,49 @@ def test_it_fits_the_terminal(width: int, height: int) -> None:
         assert "production-1 " in drawn
     if height == 24:
         assert "more" in drawn
+
+
+CLOUDWATCH = CloudWatchView(
+    url="http://127.0.0.1:40000",
+    namespace="Matillion/AgentFleet",
+    taken=104,
+    command=(
+        "aws cloudwatch list-metrics --no-sign-request --region us-east-1",
+        "--endpoint-url http://127.0.0.1:40000",
+    ),
+)
+
+
+def test_cloudwatch_is_shown_with_what_it_took() -> None:
+    """Where it is, that it is none of AWS, how many datums it has and how many wait; a dash while nobody knows."""
+    drawn = draw(view(*BUSY, cloudwatch=CLOUDWATCH))
+    assert "http://127.0.0.1:40000  on, moto not AWS: 104 datums taken in Matillion/AgentFleet" in drawn
+    assert "104 datums taken, 13 wait" in draw(view(*BUSY, cloudwatch=replace(CLOUDWATCH, waiting=13)))
+    assert "– datums taken" in draw(view(*BUSY, cloudwatch=replace(CLOUDWATCH, taken=None)))
+    assert line(view(*BUSY, cloudwatch=CLOUDWATCH)).endswith(" | CloudWatch took 104 datums")
+    assert "CloudWatch" not in line(view(*BUSY, cloudwatch=replace(CLOUDWATCH, taken=None)))
+
+
+def test_the_command_can_be_copied() -> None:
+    """Whole in one row, or continued in the next as a shell takes it; not at all where rows are few."""
+    assert " ".join(CLOUDWATCH.command) in draw(view(*BUSY, cloudwatch=CLOUDWATCH))
+    narrow = draw(view(*BUSY, cloudwatch=CLOUDWATCH), 100, 30)
+    assert re.search(r"us-east-1 \\\n +--endpoint-url http://127.0.0.1:40000\n", narrow)
+    assert "list-metrics" not in draw(view(*BUSY, cloudwatch=CLOUDWATCH), 80, 24)
+
+
+def test_where_there_is_no_cloudwatch_it_says_why() -> None:
+    """And nothing where nobody asked for one."""
+    drawn = draw(view(*BUSY, cloudwatch="it needs moto"))
+    assert re.search(r"^CloudWatch +off: it needs moto$", drawn, re.MULTILINE)
+    assert "CloudWatch" not in draw(view(*BUSY))
+
+
+def test_places_share_a_row_where_they_fit() -> None:
+    """So that small screens have more rows for agents."""
+    shown = view(*BUSY, places=(("status page", "http://a/"), ("Prometheus", "http://a/metrics")))
+    assert re.search(r"status page +http://a/   Prometheus +http://a/metrics", draw(shown))
+    assert re.search(r"status page +http://a/\nPrometheus +http://a/metrics", draw(shown, 50))
 
 
 def test_the_newest_events_are_shown() -> None:

@@ -1,11 +1,13 @@
 """The demo's memory, and the log that becomes its events."""
 
+from dataclasses import replace
+
 import pytest
 import structlog
 
 from exporter.config import LogSettings
 from exporter.logs import configure
-from exporter.simulator.screen import Point
+from exporter.simulator.screen import CloudWatchView, Point
 from exporter.simulator.story import LogToStory, Story
 
 
@@ -20,6 +22,18 @@ def test_figures_become_the_newest_point() -> None:
     told.observed({"tasks_active": 9.0, "tasks_queued": None, "capacity_tasks": 60}, [], replicas=4)
     assert list(told.history) == [Point(None, 4.0, 80), Point(9.0, None, 60)]
     assert (told.replicas, told.most_replicas) == (4, 5)
+
+
+def test_what_was_published_is_counted() -> None:
+    """Where there is a CloudWatch to publish to; that it began is told once."""
+    told = story()
+    told.published(13, 2)
+    assert told.view().cloudwatch == ""
+    told.cloudwatch = CloudWatchView(url="http://127.0.0.1:1", namespace="Matillion/AgentFleet")
+    for taken in (0, 13, 26):
+        told.published(taken, 2)
+    assert told.view().cloudwatch == replace(told.cloudwatch, taken=26, waiting=2)
+    assert [event.partition("  ")[2] for event in told.events] == ["CloudWatch has taken its first datums"]
 
 
 def test_events_carry_the_fleets_time_and_are_heard_at_once() -> None:
