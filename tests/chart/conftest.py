@@ -8,10 +8,11 @@ import pytest
 from tests.chart import audit
 from tests.chart.rendering import Chart
 from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder
-from tests.fakes.helm import ROOT, MissingError, Tool, programs
-from tests.fakes.image import Image, NoContainersError, built
+from tests.fakes.helm import MissingError, Tool, programs
+from tests.fakes.image import Image
+from tests.fakes.image_fixtures import image
 
-__all__ = ["admin", "control_plane", "control_plane_folder"]
+__all__ = ["admin", "control_plane", "control_plane_folder", "image"]
 
 
 @pytest.fixture(scope="session")
@@ -36,15 +37,6 @@ def kubectl(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Tool:
 @pytest.fixture(scope="session")
 def chart(helm: Tool) -> Chart:
     return Chart(helm)
-
-
-@pytest.fixture(scope="session")
-def image() -> Image:
-    """Give the image that the Dockerfile makes."""
-    try:
-        return built(ROOT)
-    except NoContainersError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

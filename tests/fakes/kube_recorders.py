@@ -1,11 +1,13 @@
 """Take down what a watch or a discovery delivers, and wait for it."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from exporter.fleet.model import Target
-from exporter.kube.watch import RestartReason
+from exporter.kube.api import KubeReader, Resource
+from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 
 
 async def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -45,6 +47,34 @@ class RecordingHandler:
     def versions(self) -> dict[str, str]:
         """The version held of each object."""
         return {uid: item["metadata"]["resourceVersion"] for uid, item in self.items.items()}
+
+
+@asynccontextmanager
+async def reflectors(client: KubeReader) -> AsyncIterator[Callable[..., RecordingHandler]]:
+    """Yield what starts a reflector of a collection and returns what hears from it; all end with the context."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(resource: Resource, timing: WatchTiming, *, label_selector: str = "") -> RecordingHandler:
+        handler = RecordingHandler()
+        reflector = Reflector(
+            client,
+            resource,
+            handler,
+            read=lambda obj: obj,
+            label_selector=label_selector,
+            on_restart=handler.restarts.append,
+            timing=timing,
+        )
+        tasks.append(asyncio.create_task(reflector.run(), name="reflector"))
+        return handler
+
+    try:
+        yield start
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 class RecordingSink:

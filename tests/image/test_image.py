@@ -11,7 +11,7 @@ import pytest
 
 from exporter import __version__
 from tests.fakes.helm import ROOT
-from tests.fakes.image import Image, Mount, NoContainersError, built
+from tests.fakes.image import Image, Mount
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,15 +37,6 @@ for module in pkgutil.walk_packages(exporter.__path__, "exporter."):
         except ModuleNotFoundError as error:
             print(module.name, error.name)
 """
-
-
-@pytest.fixture(scope="session")
-def image() -> Image:
-    """Give the image that the Dockerfile makes."""
-    try:
-        return built(ROOT)
-    except NoContainersError as error:
-        pytest.skip(str(error))
 
 
 def run(image: Image, *arguments: str, python: str | None = None, mounts: tuple[Mount, ...] = ()) -> tuple[int, str]:

@@ -2,15 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 
 import pytest
 
 from exporter.kube.api import ApiError, ExpiredError, Resource
 from exporter.kube.client import KubeClient
-from exporter.kube.watch import Reflector, RestartReason, WatchTiming
+from exporter.kube.watch import RestartReason, WatchTiming
 from tests.fakes.control_plane import Admin, ControlPlane
-from tests.fakes.kube_recorders import RecordingHandler, eventually
+from tests.fakes.kube_recorders import RecordingHandler, eventually, reflectors
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,21 +29,8 @@ async def client(control_plane: ControlPlane) -> AsyncIterator[KubeClient]:
 
 @pytest.fixture
 async def follow(client: KubeClient) -> AsyncIterator[Callable[..., RecordingHandler]]:
-    tasks: list[asyncio.Task[None]] = []
-
-    def start(resource: Resource, timing: WatchTiming) -> RecordingHandler:
-        handler = RecordingHandler()
-        reflector = Reflector(
-            client, resource, handler, read=lambda obj: obj, on_restart=handler.restarts.append, timing=timing
-        )
-        tasks.append(asyncio.create_task(reflector.run(), name="reflector"))
-        return handler
-
-    yield start
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    async with reflectors(client) as start:
+        yield start
 
 
 def config_map(name: str) -> dict[str, object]:
@@ -120,9 +106,12 @@ async def test_bookmarks_move_a_quiet_watch_on(
     handler = follow(PODS.within(namespace), WatchTiming(watch_shortest=4, watch_longest=4, short_watch=1))
     await eventually(lambda: handler.items)
     await admin.create_pod(other, "busy-1", labels={})
-    await eventually(lambda: handler.calls.count("alive") == 1, 20)
+    # The server writes things of its own at times, so there may be more bookmarks than pods were made.
+    await eventually(lambda: "alive" in handler.calls, 20)
     await eventually(lambda: RestartReason.ENDED in handler.restarts, 20)
+    heard = len(handler.calls)
     await admin.create_pod(other, "busy-2", labels={})
-    await eventually(lambda: handler.calls.count("alive") == 2, 20)
-    assert handler.calls == ["replaced", "alive", "alive"]
+    await eventually(lambda: len(handler.calls) > heard, 20)
+    assert handler.calls[0] == "replaced"
+    assert set(handler.calls[1:]) == {"alive"}
     assert set(handler.restarts) == {RestartReason.ENDED}
