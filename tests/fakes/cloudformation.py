@@ -40,6 +40,11 @@ class Template:
         }
         assert _NOTHING not in self._values.values(), "a parameter without a default is missing"
 
+    def parameter(self, name: str) -> dict[str, Any]:
+        """Return what the template says of a parameter."""
+        declared: dict[str, Any] = self._template["Parameters"][name]
+        return declared
+
     @property
     def resources(self) -> dict[str, dict[str, Any]]:
         """Each resource's properties, by its logical name."""
