@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,9 +32,9 @@ from exporter.scrape.store import SnapshotStore
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
+from tests.fakes import kube_recorders
 from tests.fakes.container_logs import ContainerLogs
 from tests.fakes.control_plane import Admin, ControlPlane
-from tests.fakes.kube_recorders import eventually
 from tests.fakes.node_services import TLS_GOODBYE_SECONDS, Kubelet, MetricsServer
 
 pytestmark = [
@@ -45,6 +46,8 @@ pytestmark = [
 AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 POLICY = Policy(stale_after=4.0)
 FAILED = "ERROR task failed"
+eventually = partial(kube_recorders.eventually, seconds=60)
+"""Several real servers have a part in each turn, on a machine that may be busy."""
 
 
 class Observed:
@@ -119,7 +122,7 @@ class Observed:
     async def says(self, *parts: str, pod: str = "agent-1") -> None:
         """Wait until an agent's reason has all of these parts."""
         try:
-            await eventually(lambda: all(part in self.why(pod) for part in parts), 20)
+            await eventually(lambda: all(part in self.why(pod) for part in parts))
         except AssertionError:
             pytest.fail(f"it says {self.why(pod)!r}, not {parts}")
 
@@ -347,7 +350,7 @@ async def test_metrics_server_that_comes_goes_and_refuses(
         await eventually(lambda: events() == ["memory in use is not known: the cluster has no metrics API"])
         async with metrics.running(control_plane, admin, namespace):
             # Until the API server has found it, it may say 503.
-            await eventually(lambda: observed.memory() == 1024**3, 60)
+            await eventually(lambda: observed.memory() == 1024**3)
             await eventually(lambda: events()[-1] == "memory in use is known again")
             assert set(metrics.selectors) == {"app.kubernetes.io/name=matillion-runner"}
             before = len(events())
@@ -360,7 +363,7 @@ async def test_metrics_server_that_comes_goes_and_refuses(
             await eventually(lambda: events()[-1] == "memory in use is known again")
             assert observed.memory() == 1024**3
             await eventually(lambda: observed.memory() is None)
-        await eventually(lambda: events()[-1] == "memory in use is not known: the cluster has no metrics API", 60)
+        await eventually(lambda: events()[-1] == "memory in use is not known: the cluster has no metrics API")
 
 
 async def test_permissions_are_named_until_they_are_granted(
@@ -381,7 +384,7 @@ async def test_permissions_are_named_until_they_are_granted(
             observed = observe(namespace, kubeconfig)
             await eventually(lambda: {line["event"] for line in said if "fix" in line} >= {
                 "memory in use cannot be asked for", "agents' logs may not be read"
-            }, 60)  # fmt: skip
+            })  # fmt: skip
             await asyncio.sleep(1.0)
         fixes = [line["fix"] for line in said if line["event"] in {
             "memory in use cannot be asked for", "agents' logs may not be read"
@@ -397,7 +400,7 @@ async def test_permissions_are_named_until_they_are_granted(
             {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
         ]
         await admin.grant(namespace, "exporter", "health", rules)
-        await eventually(lambda: (observed.memory(), observed.failures()) == (1024**3, 0), 60)
+        await eventually(lambda: (observed.memory(), observed.failures()) == (1024**3, 0))
 
 
 async def test_log_through_the_api_server_is_read_on_after_cuts_and_restarts(
