@@ -6,10 +6,11 @@ reader. Knows no schedule and no state: which page to fetch when is the poller's
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv6Address
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from yarl import URL
 
@@ -29,6 +30,7 @@ _FIELDS = (
     "Accept-Encoding: identity\r\n"
     f"User-Agent: fleet-exporter/{__version__}\r\n\r\n"
 )
+_T = TypeVar("_T")
 _Place = tuple[str, int]
 """Host and port."""
 _FILTER_PARAMETER = {Dialect.OTEL: "name[]", Dialect.LEGACY: "includedNames"}
@@ -94,11 +96,16 @@ class PageClient:
             self._idle.pop(place).abort()
         self._closing = loop.call_later(self._keepalive, self._close_idle)
 
-    async def fetch(self, url: URL, *, within: float) -> bytes:
-        """Return the whole body of the page at `url`, decompressed, at most `within` seconds from now.
+    async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
+        """Return what `take` makes of the page at `url`, whole and decompressed, at most `within` seconds from now.
 
-        Raises ScrapeError.
+        `take` is called while the event loop reads from the network, so it must be quick. Raises ScrapeError, and what
+        `take` raises.
         """
+
+        def take_response(response: Response) -> _T:
+            return take(self._body(response))
+
         loop = asyncio.get_running_loop()
         started = loop.time()
         place = (url.raw_host or "", url.port or 0)
@@ -107,25 +114,38 @@ class PageClient:
         try:
             if connection is not None and connection.usable:
                 try:
-                    return await self._page(place, connection, request, started + within)
+                    return await self._ask(place, connection, request, take_response, started + within)
                 except ScrapeError:
                     # The server may have closed the connection just before the request reached it.
                     if not connection.silent:
                         raise
             connection = None
             connection = await self._connect(place, started + within)
-            return await self._page(place, connection, request, started + within)
+            return await self._ask(place, connection, request, take_response, started + within)
         except TimeoutError:
             waiting_for = "the rest of the page" if connection is not None and connection.answering else "an answer"
             raise ScrapeError(Outcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
 
-    async def _page(self, place: _Place, connection: Connection, request: bytes, deadline: float) -> bytes:
-        response = await connection.ask(request, _check_head, deadline)
-        if connection.usable and place not in self._idle:
-            connection.idle_since = asyncio.get_running_loop().time()
-            self._idle[place] = connection
-        else:
-            connection.abort()
+    async def _ask(
+        self,
+        place: _Place,
+        connection: Connection,
+        request: bytes,
+        take: Callable[[Response], _T],
+        deadline: float,
+    ) -> _T:
+        """Ask over `connection`, and keep it for the next time if it can be."""
+        try:
+            return await connection.ask(request, _check_head, take, deadline)
+        finally:
+            if connection.usable and place not in self._idle:
+                connection.idle_since = asyncio.get_running_loop().time()
+                self._idle[place] = connection
+            else:
+                connection.abort()
+
+    def _body(self, response: Response) -> bytes:
+        """Return the body of a response, decompressed. Raises ScrapeError if it is not whole."""
         body = self._decompressed(response)
         _check_end(_content_type(response.head), body)
         return body

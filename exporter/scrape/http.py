@@ -11,7 +11,7 @@ Knows nothing of metrics pages: the caller says in `accept` which responses it w
 import asyncio
 import re
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from exporter.scrape.outcome import Outcome, ScrapeError
 
@@ -55,6 +55,7 @@ class Response(NamedTuple):
 
 Accept = Callable[[Head], None]
 """Raises ScrapeError for a response whose body is not wanted."""
+_T = TypeVar("_T")
 
 
 class Connection(asyncio.Protocol):
@@ -63,8 +64,9 @@ class Connection(asyncio.Protocol):
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Response] | None = None
+        self._waiter: asyncio.Future[Any] | None = None
         self._accept: Accept = lambda head: None
+        self._take: Callable[[Response], object] = lambda response: response
         self.idle_since = 0.0
         self._reset()
 
@@ -92,29 +94,33 @@ class Connection(asyncio.Protocol):
         """Whether nothing at all has come in answer to the request."""
         return self._head is None and not self._unread and not self._provisional
 
-    async def ask(self, request: bytes, accept: Accept, deadline: float) -> Response:
-        """Send a request and return the response. A cancelled wait ends the connection.
+    async def ask(self, request: bytes, accept: Accept, take: Callable[[Response], _T], deadline: float) -> _T:
+        """Send a request and return what `take` makes of the response. A cancelled wait ends the connection.
 
-        `deadline` is on the event loop's clock. Raises ScrapeError, and TimeoutError at the deadline.
+        `take` is called with the last byte, when all of the response is still warm. By the time whoever waits has its
+        turn, the responses of fifty others have come in, and they would all have been kept.
+
+        `deadline` is on the event loop's clock. Raises ScrapeError, what `take` raises, and TimeoutError at the
+        deadline.
         """
         transport = self._transport
         if transport is None:
             raise self._lost()
         self._reset()
-        self._accept = accept
+        self._accept, self._take = accept, take
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
         # Half the cost of asyncio.timeout, and there is nothing here that would have to be cancelled.
         timer = loop.call_at(deadline, self._fail, TimeoutError())
         transport.write(request)
         try:
-            response: Response = await waiter
-        except BaseException:
+            taken: _T = await waiter
+        except asyncio.CancelledError:
             self.abort()
             raise
         finally:
             timer.cancel()
-        return response
+        return taken
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -161,8 +167,12 @@ class Connection(asyncio.Protocol):
         self._body = []
         if (head is None or not head.persistent) and self._transport is not None:
             self.abort()
-        if waiter is not None and head is not None and not waiter.done():
-            waiter.set_result(Response(head, body))
+        if waiter is None or head is None or waiter.done():
+            return
+        try:
+            waiter.set_result(self._take(Response(head, body)))
+        except Exception as error:  # noqa: BLE001 - raised again where the answer is waited for
+            waiter.set_exception(error)
 
     def _fail(self, error: Exception) -> None:
         waiter = self._waiter

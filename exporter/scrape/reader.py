@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from yarl import URL
 
@@ -44,11 +44,14 @@ _OPTIONAL = tuple(field.name for field in fields(Reading) if field.default is No
 _FILTER_FAILED = (Outcome.HTTP_STATUS, Outcome.NOT_AN_AGENT, Outcome.NO_TASK_COUNT, Outcome.REDIRECT)
 
 
+_T = TypeVar("_T")
+
+
 class PageSource(Protocol):
     """Fetches pages; the client in service, a script in tests."""
 
-    async def fetch(self, url: URL, *, within: float) -> bytes:
-        """Return the body of a page, at most `within` seconds from now. Raises ScrapeError."""
+    async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
+        """Return what `take` makes of the body of a page, at most `within` seconds from now. Raises ScrapeError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +235,8 @@ class AgentReader:
         return answer
 
     async def _page(self, url: URL, door: _Door, deadline: float) -> Answer:
-        body = await self._client.fetch(url, within=deadline - self._monotonic())
-        page = await _samples(body)
+        taken = await self._client.fetch(url, within=deadline - self._monotonic(), take=_at_once)
+        page = await _in_blocks(taken) if isinstance(taken, bytes) else taken
         try:
             return Answer(dialect.interpret(page), page.rejected_lines, door.text)
         except dialect.NotAnAgentError:
@@ -242,10 +245,13 @@ class AgentReader:
             raise ScrapeError(Outcome.NO_TASK_COUNT, "no count of running tasks on the page") from None
 
 
-async def _samples(body: bytes) -> exposition.Page:
-    """Return the wanted samples of a page, letting others work now and then. Raises ScrapeError."""
-    if len(body) <= _ONE_GO_BYTES:
-        return exposition.read(body, dialect.WANTED)
+def _at_once(body: bytes) -> exposition.Page | bytes:
+    """Return the wanted samples of a page; of one that would hold others up, the page itself."""
+    return exposition.read(body, dialect.WANTED) if len(body) <= _ONE_GO_BYTES else body
+
+
+async def _in_blocks(body: bytes) -> exposition.Page:
+    """Return the wanted samples of a large page, letting others work now and then. Raises ScrapeError."""
     series: list[exposition.Series] = []
     values: list[float] = []
     rejected_lines, start = 0, 0

@@ -1,12 +1,15 @@
 """Agents by script instead of by socket: what each of their pages says, and how long it takes to."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from yarl import URL
 
 from exporter.scrape.outcome import Outcome, ScrapeError
 
+_T = TypeVar("_T")
 REFUSED = ScrapeError(Outcome.CONNECT, "connection refused")
 NOT_FOUND = ScrapeError(Outcome.HTTP_STATUS, "HTTP 404")
 FOR_EVER = 1e9
@@ -48,7 +51,7 @@ class ScriptedAgents:
     overlaps: int = 0
     """How often a host was asked while it had not answered yet."""
 
-    async def fetch(self, url: URL, *, within: float) -> bytes:
+    async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
         """Answer as scripted."""
         host, port, filtered = url.host or "", url.port or 0, bool(url.query)
         self.asked.append((asyncio.get_running_loop().time(), host, port, filtered))
@@ -67,7 +70,7 @@ class ScriptedAgents:
         body = page.filtered if filtered and page.filtered is not None else page.body
         if isinstance(body, Exception):
             raise body
-        return body
+        return take(body)
 
     def ports(self) -> list[int]:
         """Return the ports asked, in order, and forget all requests."""

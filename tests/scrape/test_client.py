@@ -43,7 +43,7 @@ async def client() -> AsyncIterator[PageClient]:
 
 
 async def fetch(client: PageClient, server: HostileServer, within: float = TIMEOUT) -> bytes:
-    return await client.fetch(URL(f"http://{server.host}:{server.port}/metrics"), within=within)
+    return await client.fetch(URL(f"http://{server.host}:{server.port}/metrics"), within=within, take=bytes)
 
 
 async def refusal(client: PageClient, behaviour: Behaviour, within: float = TIMEOUT) -> ScrapeError:
@@ -369,10 +369,10 @@ async def test_a_page_that_failed_leaves_its_connection_unused(client: PageClien
 async def test_a_port_that_refuses_is_told_from_one_that_drops(client: PageClient) -> None:
     """Nothing listens, or a NetworkPolicy drops the packets: two causes, two sentences."""
     with refusing_port() as port, pytest.raises(ScrapeError, match=r"^connection refused$") as refused:
-        await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT)
+        await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT, take=bytes)
     assert refused.value.outcome is Outcome.CONNECT
     with silent_port() as port, pytest.raises(ScrapeError, match=r"^no connection within 0\.2 s$") as silent:
-        await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT)
+        await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT, take=bytes)
     assert silent.value.outcome is Outcome.TIMEOUT
 
 
@@ -404,7 +404,7 @@ async def test_an_ipv6_address_is_scraped() -> None:
     try:
         url = page_url("::1", Endpoint(Dialect.OTEL, server.port, "/metrics"), filtered=True)
         async with PageClient(ScrapeSettings()) as client:
-            assert await client.fetch(url, within=3.0) == OTEL_PAGE
+            assert await client.fetch(url, within=3.0, take=bytes) == OTEL_PAGE
         assert f"host: [::1]:{server.port}" in server.heads[0].lower()
     finally:
         await server.__aexit__(None, None, None)

@@ -329,9 +329,9 @@ async def test_pages_that_failed_are_not_kept_in_memory() -> None:
     """Not even until the garbage collector comes around, which with much at rest is seldom."""
 
     class Swollen(ScriptedAgents):
-        async def fetch(self, *args: Any, **kwargs: Any) -> bytes:
-            await super().fetch(*args, **kwargs)
-            return b"x" * 2**20 + b"\n"
+        async def fetch(self, url: Any, *, within: float, take: Any) -> Any:
+            await super().fetch(url, within=within, take=take)
+            return take(b"x" * 2**20 + b"\n")
 
     reader = Reader()
     reader.serve(OTEL, b"")
