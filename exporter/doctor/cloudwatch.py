@@ -52,6 +52,7 @@ _KINDS = {
     "sso": "single sign-on",
 }
 """What the libraries' names for the sources of credentials mean."""
+_LONGEST_REASON = 300
 _LASTING = ("env", "shared-credentials-file", "config-file")
 _POLICY = (
     "give the role cloudwatch:PutMetricData for this namespace (docs/cloudwatch.md, Permissions); its trust policy "
@@ -213,11 +214,11 @@ class _Aws:
                 found = f"a request without data to {settings.namespace} was not denied; nothing was published"
                 return [ok(name, found)]
             case Outcome.DENIED:
-                return [failed(name, f"PutMetricData is denied: {answer.reason}", _POLICY)]
+                return [failed(name, f"PutMetricData is denied: {_first_line(answer.reason)}", _POLICY)]
             case Outcome.THROTTLED:
-                return [warning(name, f"CloudWatch asks to slow down: {answer.reason}", "ask who else publishes")]
+                return [warning(name, f"CloudWatch asks to slow down: {_first_line(answer.reason)}", "ask who else publishes")]
             case _:
-                return [failed(name, f"CloudWatch did not answer as it should: {answer.reason}")]
+                return [failed(name, f"CloudWatch did not answer as it should: {_first_line(answer.reason)}")]
 
 
 def _new_session() -> "AioSession":
@@ -268,4 +269,9 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return (f"{type(error).__name__}: {error}".rstrip(": ").rstrip("."))[:500]
+    return _first_line(f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+def _first_line(reason: str) -> str:
+    """Return what AWS says without what it quotes: a refused request, headers with tokens and all, comes below."""
+    return reason.splitlines()[0][:_LONGEST_REASON]

@@ -36,8 +36,6 @@ class Cluster:
         self._api = api
         self.denied: set[tuple[str, str]] = set()
         """Verb and resource (with its subresource) that nobody may."""
-        self.asked: list[Json] = []
-        """The rights that were asked for."""
         self.said: dict[str, Said] = {
             WHO: (201, {"status": {"userInfo": {"username": "system:serviceaccount:monitoring:exporter"}}}),
             PODS: (200, {"items": []}),
@@ -52,15 +50,19 @@ class Cluster:
         """Where the way to it is written down."""
         return self._api.kubeconfig
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._api.url
+
     def refuse(self, path: str, code: int, reason: str, message: str = "said the test") -> None:
         """Answer with an error."""
         self.said[path] = (code, status(code, reason, message))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if request.path == MAY:
+        if request.path == MAY and MAY not in self.said:
             review = await request.json()
             asked = review["spec"]["resourceAttributes"]
-            self.asked.append(asked)
             resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
             review["status"] = {"allowed": (asked["verb"], resource) not in self.denied}
             return web.json_response(review, status=201)

@@ -1,0 +1,116 @@
+"""The settings as such, the files they name, and the exporter that runs here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from exporter.doctor.check import Outcome
+from exporter.web.passwords import PasswordHash
+from tests.doctor.cluster import Json, examined, settings
+from tests.fakes.certificates import Authority
+from tests.fakes.hostile import silent_port
+
+SUBJECT = "configuration"
+STATIC: Json = {"discovery": {"static": {"targets": [{"address": "127.98.0.1"}]}}}
+ELECTING: Json = {"deletion_cost": {"enabled": True}, "leader_election": {"enabled": False}}
+
+
+async def test_good_settings(tmp_path: Path) -> None:
+    """Where they come from, for which cluster, and what they switch on."""
+    file = tmp_path / "config.yaml"
+    seen = await examined(settings(cluster="prod", deletion_cost={"enabled": True}), file=file)
+    found = seen[SUBJECT, "settings"]
+    assert (found.outcome, found.found) == (
+        Outcome.OK,
+        f"{file}: good for the cluster prod; beside scraping: deletion costs",
+    )
+    assert "the defaults and the environment" in (await examined(settings()))[SUBJECT, "settings"].found
+
+
+@pytest.mark.parametrize(
+    ("sections", "name"),
+    [
+        ({"capacity": {"unknown_agents": "ignore"}}, "capacity.unknown_agents"),
+        ({"capacity": {"min_coverage": 0}}, "capacity.min_coverage"),
+        (ELECTING, "leader_election.enabled"),
+    ],
+)
+async def test_what_may_not_be_meant(sections: Json, name: str) -> None:
+    """Settings that are allowed and can do harm are warned of; the usual ones are not."""
+    seen = await examined(settings(**sections))
+    assert seen[SUBJECT, name].outcome is Outcome.WARNING
+    assert (SUBJECT, name) not in await examined(settings())
+
+
+async def test_files_of_the_servers(tmp_path: Path) -> None:
+    """Certificates, users and tokens are loaded as at the start; one that is no good hides no other."""
+    cert, key, users, token = (tmp_path / name for name in ("tls.crt", "tls.key", "users", "token"))
+    Authority("ca").issue("exporter", cert, key)
+    users.write_text(f"prometheus: {PasswordHash.make('geheim')}\n")
+    token.write_text("two words")
+    web_settings: Json = {
+        "listen": "127.0.0.1:1",
+        "tls": {"cert_file": str(cert), "key_file": str(key)},
+        "basic_auth": {"users_file": str(users)},
+        "bearer_token_file": str(token),
+    }
+    external = {"enabled": True, "cert_file": str(cert), "key_file": str(users)}
+    seen = await examined(settings(web=web_settings, external_metrics=external, **STATIC))
+    assert seen[SUBJECT, "web.tls"].outcome is Outcome.OK
+    assert seen[SUBJECT, "web.basic_auth"].outcome is Outcome.OK
+    assert seen[SUBJECT, "web.bearer_token_file"].outcome is Outcome.FAILED
+    assert "words" not in seen[SUBJECT, "web.bearer_token_file"].found.replace("more than one word", "")
+    assert seen[SUBJECT, "external_metrics"].outcome is Outcome.FAILED
+
+
+async def test_no_exporter_here() -> None:
+    """Before the installation, and on a person's machine, none runs."""
+    found = (await examined(settings(**STATIC)))[SUBJECT, "running exporter"]
+    assert (found.outcome, found.found) == (Outcome.NOT_CHECKED, "nothing listens at 127.0.0.1:1 here")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "outcome", "part"),
+    [
+        (200, "ready\n", Outcome.OK, "says that it is ready"),
+        (503, "no list of pods yet\n", Outcome.WARNING, "not ready: no list of pods yet"),
+        (404, "", Outcome.FAILED, "HTTP 404"),
+    ],
+)
+async def test_the_exporter_here(status: int, text: str, outcome: Outcome, part: str) -> None:
+    """It is asked where it listens, which is everywhere, at loopback."""
+    async with serving(status, text) as port:
+        given = settings(web={"listen": f"0.0.0.0:{port}"}, **STATIC)
+        found = (await examined(given))[SUBJECT, "running exporter"]
+    assert found.outcome is outcome
+    assert part in found.found
+
+
+@pytest.mark.slow
+async def test_an_exporter_that_hangs() -> None:
+    """One that takes no connection is a failure, in time."""
+    with silent_port() as port:
+        found = (await examined(settings(web={"listen": f"127.0.0.1:{port}"}, **STATIC)))[SUBJECT, "running exporter"]
+    assert found.outcome is Outcome.FAILED
+    assert "does not answer within 5 s" in found.found
+
+
+@asynccontextmanager
+async def serving(status: int, text: str) -> AsyncIterator[int]:
+    """Answer on /readyz."""
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    app = web.Application()
+    app.router.add_get("/readyz", readyz)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,199 @@
+"""The doctor in a pod of a real cluster: with the exporter's rights, without them, and as an administrator."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.config import Settings
+from exporter.doctor.check import Outcome
+from exporter.doctor.command import examine
+from exporter.kube.client import KubeClient
+from exporter.kube.election import LeaderElection
+from tests.doctor.cluster import Seen, settings
+from tests.fakes.aggregation_layer import API_SERVICE, GROUP, external_metrics, registered
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.kube_recorders import eventually
+from tests.fakes.kubelet import FakeKubelet
+from tests.fakes.ports import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
+AGENTS = [
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch"]},
+    {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["list"]},
+]
+LEASE = [
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+]
+_numbers = count(1)
+
+
+class Pod:
+    """What the kubelet gives a pod: a service account's token, and where the API server is."""
+
+    def __init__(self, plane: ControlPlane, folder: Path, namespace: str, token: str) -> None:
+        self.folder = folder / f"account-{next(_numbers)}"
+        self.folder.mkdir()
+        (self.folder / "token").write_text(token)
+        (self.folder / "namespace").write_text(namespace)
+        (self.folder / "ca.crt").write_bytes(plane.ca.certificate_file.read_bytes())
+        self.environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(plane.port)}
+
+    async def examine(self, given: Settings) -> Seen:
+        """Run the doctor in it."""
+        return Seen(await examine(given, None, self.environ, self.folder))
+
+
+async def as_admin(plane: ControlPlane, given: Settings) -> Seen:
+    """Run the doctor on an administrator's machine."""
+    return Seen(await examine(given, None, {"KUBECONFIG": str(plane.kubeconfig)}, Path("/nowhere")))
+
+
+def watching(namespace: str, **sections: Any) -> Settings:
+    """Return settings for the agents of a namespace."""
+    return settings(
+        discovery={"kubernetes": {"namespaces": [namespace]}},
+        scrape={"interval": "2s", "timeout": "1s"},
+        deletion_cost={"enabled": True},
+        **sections,
+    )
+
+
+@asynccontextmanager
+async def agents(admin: Admin, namespace: str) -> AsyncIterator[FakeKubelet]:
+    """Run two agents in pods of their own."""
+    async with FakeKubelet(admin, namespace, tasks=5) as kubelet:
+        for number in range(2):
+            await admin.create_pod(namespace, f"prod-{number}", labels=LABELS)
+        await eventually(lambda: len(kubelet.pods) == 2, seconds=30)
+        yield kubelet
+
+
+async def test_in_the_exporters_pod(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """With the rights of the chart's roles all is well, and what those do not cover is not checked."""
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "agents", AGENTS)
+    await admin.grant(namespace, "exporter", "lease", LEASE)
+    pod = Pod(control_plane, tmp_path, namespace, token)
+    given = watching(namespace)
+    async with agents(admin, namespace), await KubeClient.connect(pod.environ, pod.folder) as kube:
+        election = LeaderElection(given.leader_election, kube, namespace, "replica-1_x")
+        leading = asyncio.create_task(election.run(asyncio.Event().wait), name="election")
+        try:
+            await eventually(election.is_leader, seconds=30)
+            seen = await pod.examine(given)
+        finally:
+            leading.cancel()
+            await asyncio.wait({leading})
+    for name in (f"may find agents in {namespace}", f"may mark busy agents in {namespace}", "may renew the Lease"):
+        assert seen["Kubernetes", name].outcome is Outcome.OK, seen["Kubernetes", name]
+    assert seen["Kubernetes", "Lease"].outcome is Outcome.OK
+    assert "replica-1_x holds" in seen["Kubernetes", "Lease"].found
+    assert seen["Kubernetes", "memory in use"].outcome is Outcome.WARNING
+    assert seen["agents", f"pods in {namespace}"].found == "2 pods in 1 fleet: prod (2)"
+    assert "2 of 2 agents answer (2 otel), 2 connected, 10 tasks running" in seen["agents", f"{namespace}/prod"].found
+    assert seen["autoscaling", f"autoscalers in {namespace}"].outcome is Outcome.NOT_CHECKED
+    assert seen.report.good
+
+
+async def test_without_rights(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """Nothing is granted: each right that is missing is named with its rule, and what remains is still looked at."""
+    token = await admin.service_account_token(namespace, "exporter")
+    seen = await Pod(control_plane, tmp_path, namespace, token).examine(watching(namespace))
+    assert seen["Kubernetes", "API server"].outcome is Outcome.OK
+    for name, rule in {
+        f"may find agents in {namespace}": 'resources: ["pods"], verbs: ["list", "watch"]',
+        f"may mark busy agents in {namespace}": 'resources: ["pods"], verbs: ["patch"]',
+        "may make the Lease": 'resources: ["leases"], verbs: ["create"]',
+    }.items():
+        assert seen["Kubernetes", name].outcome is Outcome.FAILED
+        assert rule in seen["Kubernetes", name].fix
+        assert namespace in seen["Kubernetes", name].fix
+    assert seen["agents", f"pods in {namespace}"].outcome is Outcome.FAILED
+    assert not seen.report.good
+
+
+async def test_a_token_nobody_knows(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """A token of another cluster is one failure."""
+    seen = await Pod(control_plane, tmp_path, namespace, "not.a.token").examine(watching(namespace))
+    assert seen["Kubernetes", "API server"].outcome is Outcome.FAILED
+    assert "belongs to this cluster" in seen["Kubernetes", "API server"].found
+    assert seen["Kubernetes", "rights"].outcome is Outcome.NOT_CHECKED
+
+
+async def test_two_autoscalers(control_plane: ControlPlane, admin: Admin, namespace: str) -> None:
+    """An administrator's doctor finds the vendor's HPA beside another one on the same workload."""
+    path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
+    for name in ("runner", "fleet"):
+        external = {"metric": {"name": f"{name}_tasks"}, "target": {"type": "AverageValue", "averageValue": "16"}}
+        spec = {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "prod"},
+            "minReplicas": 2,
+            "maxReplicas": 9,
+            "metrics": [{"type": "External", "external": external}],
+        }
+        await admin.call("POST", path, {"metadata": {"name": name}, "spec": spec})
+    async with agents(admin, namespace):
+        await give_owner(admin, namespace)
+        seen = await as_admin(control_plane, watching(namespace))
+    found = seen["autoscaling", f"scaling of {namespace}/prod"]
+    assert found.outcome is Outcome.FAILED
+    assert "fleet (by fleet_tasks) and runner (by runner_tasks)" in found.found
+
+
+async def give_owner(admin: Admin, namespace: str) -> None:
+    """Let the pods belong to a Deployment's ReplicaSet, as its controller would."""
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "prod-abc", "uid": "u-1", "controller": True}
+    metadata = {"ownerReferences": [owner], "labels": {"pod-template-hash": "abc"}}
+    for number in range(2):
+        pod = f"/api/v1/namespaces/{namespace}/pods/prod-{number}"
+        await admin.call("PATCH", pod, {"metadata": metadata}, "application/merge-patch+json")
+
+
+async def test_the_external_metrics_api(
+    control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
+) -> None:
+    """Through the real aggregation layer: not registered, then available, then out of reach with the reason why."""
+    given = watching(namespace, external_metrics={"enabled": True, "cert_file": "/none", "key_file": "/none"})
+    name = ("autoscaling", "external metrics API")
+    async with external_metrics(control_plane, admin, namespace, tmp_path) as running:
+        assert "is not registered" in (await as_admin(control_plane, given))[name].found
+        account = f"/api/v1/namespaces/{namespace}/serviceaccounts/exporter"
+        answer = await admin.call("POST", f"{account}/token", {"spec": {"expirationSeconds": 3600}})
+        pod = Pod(control_plane, tmp_path, namespace, answer["status"]["token"])
+        async with registered(admin, namespace, running):
+            seen = await until(lambda: pod.examine(given), name, Outcome.OK)
+            assert seen["autoscaling", "front proxy"].outcome is Outcome.OK
+            assert "front-proxy-client" in seen["autoscaling", "front proxy"].found
+            assert seen["Kubernetes", "may ask what a user may"].outcome is Outcome.OK
+            assert seen["Kubernetes", "may recognise the API server"].outcome is Outcome.OK
+    spec = {
+        "group": GROUP, "version": "v1beta1", "insecureSkipTLSVerify": True,
+        "service": {"name": "gone", "namespace": namespace, "port": free_port()},
+        "groupPriorityMinimum": 100, "versionPriority": 100,
+    }  # fmt: skip
+    await admin.call("POST", API_SERVICE, {"metadata": {"name": f"v1beta1.{GROUP}"}, "spec": spec})
+    try:
+        seen = await until(
+            lambda: as_admin(control_plane, given), name, Outcome.FAILED, "not available: ServiceNotFound"
+        )
+        assert "kubectl get apiservice" in seen[name].fix
+    finally:
+        await admin.call("DELETE", f"{API_SERVICE}/v1beta1.{GROUP}")
+
+
+async def until(look: Any, name: tuple[str, str], outcome: Outcome, part: str = "") -> Seen:
+    """Look until something is found: the aggregation layer takes seconds to notice."""
+    async with asyncio.timeout(90):
+        while True:
+            seen: Seen = await look()
+            if seen[name].outcome is outcome and part in seen[name].found:
+                return seen
+            await asyncio.sleep(0.5)
