@@ -209,16 +209,17 @@ class _Aws:
             settings.namespace, region=region, endpoint_url=settings.endpoint_url, deadline=PUT_SECONDS
         ) as client:
             answer = await client.put([])
+        reason = _first_line(answer.reason)
         match answer.outcome:
             case Outcome.ACCEPTED | Outcome.REJECTED:
                 found = f"a request without data to {settings.namespace} was not denied; nothing was published"
                 return [ok(name, found)]
             case Outcome.DENIED:
-                return [failed(name, f"PutMetricData is denied: {_first_line(answer.reason)}", _POLICY)]
+                return [failed(name, f"PutMetricData is denied: {reason}", _POLICY)]
             case Outcome.THROTTLED:
-                return [warning(name, f"CloudWatch asks to slow down: {_first_line(answer.reason)}", "ask who else publishes")]
+                return [warning(name, f"CloudWatch asks to slow down: {reason}", "ask who else publishes")]
             case _:
-                return [failed(name, f"CloudWatch did not answer as it should: {_first_line(answer.reason)}")]
+                return [failed(name, f"CloudWatch did not answer as it should: {reason}")]
 
 
 def _new_session() -> "AioSession":
@@ -274,4 +275,4 @@ def _reason(error: Exception) -> str:
 
 def _first_line(reason: str) -> str:
     """Return what AWS says without what it quotes: a refused request, headers with tokens and all, comes below."""
-    return reason.splitlines()[0][:_LONGEST_REASON]
+    return reason.partition("\n")[0][:_LONGEST_REASON]
