@@ -111,7 +111,7 @@ class FakeCloudWatch:
         self._released.set()
         self._released = asyncio.Event()
 
-    async def until(self, enough: Callable[[], bool], seconds: float = 10) -> None:
+    async def until(self, enough: Callable[[], bool], seconds: float = 30) -> None:
         """Wait until something holds that changes with requests."""
         async with asyncio.timeout(seconds), self.arrived:
             await self.arrived.wait_for(enough)

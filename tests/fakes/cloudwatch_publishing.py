@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from exporter.publish.spool import Spool
 from tests.factories import make_fleet, make_snapshot
 from tests.fakes.cloudwatch import FakeCloudWatch
 
-QUICK = Pace(deadline=1.0, backlog_pause=0.02, first_retry=0.05, longest_retry=0.2, longest_sleep=0.01)
-"""A pace for tests: it waits little for anything, and looks at a fast wall clock often enough."""
+QUICK = Pace(backlog_pause=0.02, first_retry=0.05, longest_retry=0.2, longest_sleep=0.01)
+"""A pace for tests: it waits little for anything but answers, and sees soon that the wall clock was moved on."""
+IMPATIENT = replace(QUICK, deadline=1.5)
+"""Does not wait for the AWS library to try again and again. A stall may make it send a second time what was taken."""
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -48,14 +50,27 @@ class FastClock:
         return self.start + (time.time() - self.origin) * self.speed + self.correction
 
 
+class HandClock:
+    """A wall clock that stands at the beginning of an hour until it is moved on by hand, however long that takes."""
+
+    def __init__(self) -> None:
+        self.start = time.time() // 3600 * 3600
+        self.now = self.start
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Fleets:
-    """A FleetSource with what it is told."""
+    """A FleetSource with what it is told; `asked` is how often it was asked, which is once for each minute."""
 
     def __init__(self, *fleets: Fleet) -> None:
         self.current: Sequence[Fleet] = fleets or (make_fleet(),)
         self.missing: str | None = None
+        self.asked = 0
 
     def fleets(self) -> Sequence[Fleet]:
+        self.asked += 1
         return self.current
 
     def not_ready_reason(self) -> str | None:
@@ -75,6 +90,7 @@ class MinutesOfWork(Fleets):
         return minute // 60 % 19
 
     def fleets(self) -> Sequence[Fleet]:
+        self.asked += 1
         return [make_fleet([make_snapshot(tasks_active=self.of(self._wall()))])]
 
 
@@ -119,9 +135,19 @@ class Running:
     fleets: Fleets
     leader: Leader
     counts: Counts
+    wall: Callable[[], float]
     task: "asyncio.Task[None]"
 
-    async def until(self, reached: Callable[[], bool], seconds: float = 10) -> None:
+    async def minutes(self, number: int) -> None:
+        """Move the clock on by so many minutes, by each when the publisher has made the datums of the one before."""
+        assert isinstance(self.wall, HandClock)
+        for _ in range(number):
+            await self.until(lambda: self.fleets.asked > 0)
+            asked = self.fleets.asked
+            self.wall.now += 60
+            await self.until(lambda before=asked: self.fleets.asked > before)
+
+    async def until(self, reached: Callable[[], bool], seconds: float = 30) -> None:
         """Wait until something holds, looking often."""
         async with asyncio.timeout(seconds):
             while not reached():  # noqa: ASYNC110 - what is waited for has no event of its own
@@ -155,7 +181,7 @@ async def publishing(
     what = what or selection("CapacityTasks")
     source, leader, counts = source or Fleets(*fleets), Leader(leads), Counts()
     async with CloudWatchPublisher(made, what, source, leader, counts, wall=wall, pace=pace) as publisher:
-        running = Running(publisher, source, leader, counts, asyncio.create_task(publisher.run()))
+        running = Running(publisher, source, leader, counts, wall, asyncio.create_task(publisher.run()))
         try:
             yield running
             assert not running.task.done()

@@ -5,10 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.fakes.cloudwatch import FakeCloudWatch
-from tests.fakes.cloudwatch_publishing import CREDENTIALS, FastClock
-
-MINUTE = 0.2
-"""Real seconds that a minute takes on the clock of these tests."""
+from tests.fakes.cloudwatch_publishing import CREDENTIALS, HandClock
 
 
 @pytest.fixture
@@ -20,13 +17,6 @@ def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def cloudwatch(aws_credentials: None) -> AsyncIterator[FakeCloudWatch]:
-    """Yield a CloudWatch on whose clock a minute takes MINUTE seconds."""
-    async with FakeCloudWatch(FastClock(60 / MINUTE)) as fake:
-        yield fake
-
-
-@pytest.fixture
-async def one_minute(aws_credentials: None) -> AsyncIterator[FakeCloudWatch]:
-    """Yield a CloudWatch on whose clock a minute began just now and takes a minute."""
-    async with FakeCloudWatch(FastClock(1)) as fake:
+    """Yield a CloudWatch on whose clock a minute has just begun, and stays until a test moves it on."""
+    async with FakeCloudWatch(HandClock()) as fake:
         yield fake
