@@ -1,0 +1,57 @@
+"""An API server with logs, and what follows them."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.config import PodLogsSettings
+from exporter.discovery.log_follower import FollowingPace
+from exporter.discovery.pod_logs import PodLogs
+from tests.factories import WALL_NOW
+from tests.fakes.container_logs import LogApi
+from tests.fakes.followed_agents import FollowedAgents
+from tests.fakes.log_following import FAST, Replica
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[LogApi]:
+    async with LogApi(tmp_path).serving() as server:
+        yield server
+
+
+@pytest.fixture
+def agents() -> FollowedAgents:
+    return FollowedAgents()
+
+
+@pytest.fixture
+async def follow(api: LogApi, agents: FollowedAgents) -> AsyncIterator[Callable[..., list[int]]]:
+    """Start to follow, with settings given; returns what is told of skipped lines."""
+    tasks: list[asyncio.Task[None]] = []
+    async with await api.client() as client:
+
+        def start(replica: Replica | None = None, pace: FollowingPace = FAST, **settings: Any) -> list[int]:
+            skipped: list[int] = []
+            logs = PodLogs(
+                PodLogsSettings(enabled=True, **({"failure_pattern": "task failed"} | settings)),
+                client,
+                agents,
+                replica or Replica(),
+                on_skipped=skipped.append,
+                pace=pace,
+                wall=lambda: WALL_NOW,
+                rng=random.Random(1),  # noqa: S311 - it spreads load
+            )
+            tasks.append(asyncio.create_task(logs.run(), name="pod logs"))
+            return skipped
+
+        yield start
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
