@@ -4,6 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# Half of the time tests wait for servers, so that two cores have room for three of them. A file stays in one process,
+# which starts the servers of its tests once.
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format alerts dashboards docs bench tools clean
 
@@ -21,12 +25,12 @@ demo: $(READY)  ## a simulated fleet, the exporter and a small autoscaler (ARGS=
 	@$(BIN)/fleet-exporter demo $(ARGS)
 
 test: $(READY) tools lint  ## everything: checks, then all tests, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term:skip-covered
 	$(BIN)/coverage report --include='exporter/fleet/*' --fail-under=100 --skip-covered >/dev/null || \
 	  { $(BIN)/coverage report --include='exporter/fleet/*'; echo "exporter/fleet is to be covered completely" >&2; exit 1; }
 
 test-fast: $(READY)  ## the tests that need no server and no second
-	$(BIN)/python -m pytest -m 'not slow' -q
+	$(BIN)/python -m pytest $(WORKERS) -m 'not slow' -q
 
 lint: $(READY)  ## style, types, the layers, and whether generated files are in step
 	$(BIN)/ruff check

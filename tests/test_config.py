@@ -374,7 +374,11 @@ def test_a_bad_file_of_targets_is_found_when_the_settings_are_loaded(write) -> N
     """As is a target that stands in the settings as well."""
     targets = write("[{address: a}, {address: ''}]", "targets.yaml")
     config = write(f"discovery: {{static: {{file: {targets}}}}}")
-    assert report(config).startswith(f'discovery.static.file: "{targets}" cannot be used: [1].address: "" is not')
+    found = report(config)
+    # A long path is shortened in the middle.
+    assert found.startswith('discovery.static.file: "/')
+    assert "targe" in found
+    assert 'cannot be used: [1].address: "" is not the address of an agent' in found
     targets.write_text("[{address: b}, {address: a}]")
     config.write_text(f"discovery: {{static: {{file: {targets}, targets: [{{address: a}}]}}}}")
     assert report(config) == (
