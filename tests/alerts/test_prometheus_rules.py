@@ -13,7 +13,9 @@ import yaml
 from alerts.build import FOLDER, files, main
 from alerts.prometheus.rules import Clock
 from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
+from exporter.config import CapacitySettings
 from exporter.fleet import catalogue
+from exporter.status.view import LONG_DRAIN_SECONDS, MEMORY_SHARE
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL
 
@@ -73,6 +75,13 @@ def test_an_alert_has_all_that_belongs_to_one(rule: dict[str, Any]) -> None:
     named += ["pod"] if rule["alert"].startswith("MatillionAgent") and "Skew" not in rule["alert"] else []
     for label in named:
         assert f"$labels.{label}" in text
+
+
+def test_the_exporter_calls_trouble_what_the_alerts_do() -> None:
+    """`fleet-exporter status` points at an agent from where its alert begins; demand is withheld where they say."""
+    settings, capacity = Settings(), CapacitySettings()
+    assert (settings.memory_pressure, settings.drain_too_long_for) == (MEMORY_SHARE, LONG_DRAIN_SECONDS)
+    assert (capacity.min_coverage, capacity.max_sync_age) == (settings.coverage_low, settings.sync_age)
 
 
 def test_every_alert_has_its_tests() -> None:

@@ -100,3 +100,16 @@ def test_check_config(image: Image) -> None:
     assert run(image, "check-config", good, mounts=mounts) == (0, f"{good}: good\n")
     code, said = run(image, "check-config", bad, mounts=mounts)
     assert (code, "scrape.interval" in said, "Traceback" in said) == (2, True, False)
+
+
+def test_looking_on(image: Image) -> None:
+    """What docs/install.md lets one run in a pod works in the image: each says in words what is missing here."""
+    folder = Path(tempfile.mkdtemp(dir=image.layer.parent))
+    folder.chmod(0o755)
+    (folder / "config.yaml").write_text("{}", encoding="utf-8")
+    mounts = (Mount(folder, "/etc/fleet-exporter/config"),)
+    code, said = run(image, "doctor", mounts=mounts)
+    assert (code, "kubeconfig" in said, "Traceback" in said) == (1, True, False), said
+    # Nobody listens on port 1.
+    code, said = run(image, "status", "--url", "http://127.0.0.1:1")
+    assert (code, "http://127.0.0.1:1" in said, "Traceback" in said) == (1, True, False), said
