@@ -85,8 +85,9 @@ class SimulatedCloudWatch:
 
 
 def _application() -> "Flask":
-    """Load moto's CloudWatch."""
-    from moto.core.utils import get_service_model  # noqa: PLC0415 - it takes long, and is not always installed
+    """Load moto's CloudWatch, empty."""
+    from moto.backends import get_backend  # noqa: PLC0415 - it takes long, and is not always installed
+    from moto.core.utils import get_service_model  # noqa: PLC0415 - as above
     from moto.moto_server.werkzeug_app import create_backend_app  # noqa: PLC0415 - as above
 
     # Newer command lines of AWS speak JSON to CloudWatch. moto can, but goes by botocore's description of the service,
@@ -95,6 +96,8 @@ def _application() -> "Flask":
     if "json" not in description["protocols"]:
         description["protocols"] = [*description["protocols"], "json"]
         description["jsonVersion"] = "1.0"
+    # moto keeps its data for the whole process.
+    get_backend("cloudwatch").reset()
     return create_backend_app("cloudwatch")
 
 

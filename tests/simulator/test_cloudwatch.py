@@ -125,7 +125,7 @@ async def test_it_ends_whenever_it_is_told_to() -> None:
         await asyncio.sleep(0)
     async with running() as served:
         urls.append(served.url)
-        assert "Metrics" in await ask_cloudwatch(" ".join(cloudwatch.list_command(served.url)))
+        assert await ask_cloudwatch(" ".join(cloudwatch.list_command(served.url))) == {"Metrics": []}
     for url in urls:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(*url.removeprefix("http://").split(":"))

@@ -220,12 +220,14 @@ def fleets() -> SimulatedFleets:
     return SimulatedFleets(simulation, PodAddresses(), 1000.0, lambda _: None)
 
 
-async def run_for(seconds: float, route: tuple[Demand, aiohttp.ClientSession]) -> tuple[int, Story]:
-    """Let the autoscaler follow the route for a while; return the replicas it came to, and the story."""
+async def run_until(told: str, route: tuple[Demand, aiohttp.ClientSession]) -> tuple[int, Story]:
+    """Let the autoscaler follow the route until it says this; return the replicas it came to, and the story."""
     followed = fleets()
     story = Story("production", 1000.0, now=lambda: 0.0)
     task = asyncio.create_task(scale(route[1], followed, story, ScalingPolicy()), name="autoscaler")
-    await asyncio.sleep(seconds)
+    async with asyncio.timeout(ENOUGH):
+        while told not in story.scaler:  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait([task])
     return followed.replicas("production"), story
@@ -234,7 +236,7 @@ async def run_for(seconds: float, route: tuple[Demand, aiohttp.ClientSession]) -
 async def test_a_withheld_demand_changes_nothing(demand: tuple[Demand, aiohttp.ClientSession]) -> None:
     """A 503 freezes the fleet, as it does the HPA."""
     demand[0].status = 503
-    replicas, story = await run_for(0.5, demand)
+    replicas, story = await run_until("leaves the fleet", demand)
     assert replicas == 4
     assert story.scaler == (
         "leaves the fleet as it is: HTTP 503, the demand is not to be trusted: only 1 of 4 agents answer"
@@ -243,7 +245,7 @@ async def test_a_withheld_demand_changes_nothing(demand: tuple[Demand, aiohttp.C
 
 async def test_a_demand_is_followed(demand: tuple[Demand, aiohttp.ClientSession]) -> None:
     """More work, more agents, within the pace."""
-    replicas, story = await run_for(0.5, demand)
+    replicas, story = await run_until("tasks", demand)
     assert replicas > 4
     assert "autoscaler: 4 → 5 agents" in story.events[0]
 
