@@ -1,4 +1,4 @@
-"""A scripted API server, and what follows a collection on it."""
+"""A scripted API server and what follows a collection on it; a Lease in memory and its candidates."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,6 +10,8 @@ from exporter.kube.client import KubeClient
 from exporter.kube.watch import WatchTiming
 from tests.fakes.kube_api import ScriptedKubeApi
 from tests.fakes.kube_recorders import RecordingHandler, reflectors
+from tests.fakes.lease_api import LeaseServer
+from tests.kube.lease_replicas import Replica
 
 PODS = Resource("", "v1", "pods", "matillion")
 
@@ -37,3 +39,30 @@ async def follow(client: KubeClient) -> AsyncIterator[Callable[..., RecordingHan
             return start(PODS, WatchTiming(**timing), label_selector=label_selector)  # type: ignore[arg-type]
 
         yield start_with
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LeaseServer]:
+    """Hold a Lease in memory."""
+    held = LeaseServer()
+    yield held
+    held.stop()
+
+
+@pytest.fixture
+async def replicas(server: LeaseServer) -> AsyncIterator[Callable[..., Replica]]:
+    """Start candidates; they end with the test."""
+    started: list[Replica] = []
+
+    def start(name: str, clock: Callable[[], float] | None = None) -> Replica:
+        replica = Replica(server, name, clock=clock)
+        started.append(replica)
+        replica.start()
+        return replica
+
+    yield start
+    for replica in started:
+        replica.line.fault = lambda method: None  # virtual time ends with the test
+        assert replica.task is not None
+        if not replica.task.done():
+            await replica.stop()
