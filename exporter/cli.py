@@ -110,7 +110,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    return GOOD if _run_loop(doctor.doctor(options)) else FAILED
+    try:
+        return GOOD if _run_loop(doctor.doctor(options)) else FAILED
+    except BrokenPipeError:
+        return _nobody_reads()
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -119,7 +122,15 @@ def _status(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         # It is how watching ends.
         return GOOD if options.watch else FAILED
+    except BrokenPipeError:
+        return _nobody_reads()
     return GOOD
+
+
+def _nobody_reads() -> int:
+    """End where the reader has left (`| head`): what is still to be written goes nowhere, and is no error to tell."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _run_loop(main_task: Coroutine[Any, Any, T]) -> T:

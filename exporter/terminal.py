@@ -15,6 +15,7 @@ PLAIN_WIDTH = 110
 _NARROWEST = 40
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _GAP = "  "
+_BLOCKS, _SIGNS = ("█", "░"), ("#", "-")
 
 
 class Style(Enum):
@@ -30,27 +31,44 @@ class Style(Enum):
 class Paper:
     """What is written on: how wide it is, and whether it takes colours."""
 
-    def __init__(self, width: int, *, colours: bool) -> None:
+    def __init__(self, width: int, *, colours: bool, blocks: bool = True) -> None:
         self.width = max(width, _NARROWEST)
         self.colours = colours
+        self._blocks = _BLOCKS if blocks else _SIGNS
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str]) -> "Paper":
         """Look at a stream: colours only on a terminal, and not against the reader's will (no-color.org)."""
+        blocks = _takes_blocks(stream)
         if not stream.isatty():
-            return cls(PLAIN_WIDTH, colours=False)
+            return cls(PLAIN_WIDTH, colours=False, blocks=blocks)
         width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
-        return cls(width, colours=not environ.get("NO_COLOR") and environ.get("TERM") != "dumb")
+        colours = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+        return cls(width, colours=colours, blocks=blocks)
 
     def paint(self, text: str, style: Style | None) -> str:
         """Return the text in a style."""
         return text if style is None or not self.colours or not text else f"\x1b[{style.value}m{text}\x1b[0m"
+
+    def bar(self, share: float, length: int) -> str:
+        """Return a bar of so many characters that is filled to a share; more than all of it is full."""
+        filled = round(max(0.0, min(1.0, share)) * length)
+        full, empty = self._blocks
+        return full * filled + empty * (length - filled)
 
     def paragraph(self, text: str, indent: int) -> list[str]:
         """Return lines of text that fit beside an indent; the first line has none."""
         room = max(self.width - indent, _NARROWEST // 2)
         lines = textwrap.wrap(visible(text), room, break_long_words=False, break_on_hyphens=False) or [""]
         return [lines[0], *(" " * indent + line for line in lines[1:])]
+
+
+def _takes_blocks(stream: TextIO) -> bool:
+    try:
+        "".join(_BLOCKS).encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def visible(text: str) -> str:

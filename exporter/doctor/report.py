@@ -1,7 +1,7 @@
 """The doctor's report: for a person, or as a JSON document. It must not know how anything was checked."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,8 @@ _STYLES = {
 }
 _MARKS = max(len(outcome) for outcome in Outcome)
 _LONGEST_NAME = 34
+_LEAST_ROOM = 40
+"""Columns for what was found, beside its name; where there are fewer it stands below."""
 _FIX = "fix: "
 
 
@@ -69,25 +71,31 @@ def text(report: Report, paper: Paper) -> str:
     longest = min(_LONGEST_NAME, max(names, default=0))
     lines: list[str] = []
     for subject, findings in by_subject:
-        lines += [paper.paint(subject, Style.HEADING)]
+        lines += [paper.paint(subject[:1].upper() + subject[1:], Style.HEADING)]
         for finding in findings:
             lines += _lines(finding, longest, paper)
         lines.append("")
     return "\n".join([*lines, _summary(report, paper), ""])
 
 
-def _lines(finding: Finding, longest: int, paper: Paper) -> list[str]:
+def _lines(finding: Finding, longest: int, paper: Paper) -> Iterator[str]:
     mark = paper.paint(finding.outcome.value.ljust(_MARKS), _STYLES[finding.outcome])
-    indent = 2 + _MARKS + 2 + longest + 2
-    first, *rest = paper.paragraph(finding.found, indent)
     name = visible(finding.name)
-    head = f"  {mark}  {name.ljust(longest)}  "
-    lines = [head.rstrip(), " " * indent + first] if len(name) > longest else [head + first]
-    lines += rest
+    indent = 2 + _MARKS + 2 + longest + 2
+    own_line = len(name) > longest
+    if paper.width - indent < _LEAST_ROOM:
+        own_line, indent = True, 6
+    first, *rest = paper.paragraph(finding.found, indent)
+    if own_line:
+        yield f"  {mark}  {name}"
+        yield " " * indent + first
+    else:
+        yield f"  {mark}  {name.ljust(longest)}  {first}"
+    yield from rest
     if finding.fix:
         first, *rest = paper.paragraph(finding.fix, indent + len(_FIX))
-        lines += [" " * indent + paper.paint(_FIX, Style.HEADING) + first, *rest]
-    return lines
+        yield " " * indent + paper.paint(_FIX, Style.HEADING) + first
+        yield from rest
 
 
 def _summary(report: Report, paper: Paper) -> str:

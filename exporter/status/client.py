@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from base64 import b64encode
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -48,7 +49,8 @@ class Credentials:
         if self.token is not None:
             return {hdrs.AUTHORIZATION: f"Bearer {self.token}"}
         if self.user is not None:
-            return {hdrs.AUTHORIZATION: aiohttp.BasicAuth(self.user, self.password, "utf-8").encode()}
+            both = b64encode(f"{self.user}:{self.password}".encode()).decode()
+            return {hdrs.AUTHORIZATION: f"Basic {both}"}
         return {}
 
     def tls(self) -> ssl.SSLContext:
@@ -196,4 +198,6 @@ def _is_list_of(document: object, what: str) -> bool:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

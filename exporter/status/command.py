@@ -16,8 +16,8 @@ from exporter.terminal import Paper, Style
 
 WATCH_SECONDS = 2.0
 """Between two looks: readings are a few seconds old anyway."""
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-"""The terminal's other screen without a cursor, and back: what was there before is there again (xterm, DECSET)."""
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
+"""The terminal's other screen, without a cursor and without wrapping, and back to what was there (xterm, DECSET)."""
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -101,6 +101,8 @@ def _credentials(options: argparse.Namespace) -> Credentials:
     if options.user is not None and options.bearer_token_file is not None:
         raise StatusError("--user and --bearer-token-file exclude each other; give one")
     password = ""
+    if options.user is not None and ":" in options.user:
+        raise StatusError("a user's name has no colon; the password is asked for, or read from --password-file")
     if options.user is not None:
         if options.password_file is not None:
             password = _secret(options.password_file, "--password-file")

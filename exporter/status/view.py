@@ -17,8 +17,21 @@ MEMORY_SHARE = 0.85
 LONG_DRAIN_SECONDS = 11 * 3600
 """From when an agent that drains needs attention: where MatillionAgentDrainTooLong begins, an hour before its end."""
 
-_HEADINGS = ("FLEET", "AGENTS", "RUNNING", "CAPACITY", "FREE", "QUEUED", "HELD", "DEMAND", "WANTED")
-_RIGHT = (False, False, *[True] * 7)
+_COLUMNS = {
+    "FLEET": "",
+    "AGENTS": "",
+    "LOAD": "",
+    "RUNNING": "tasks_active",
+    "OF": "capacity_tasks",
+    "FREE": "free_slots",
+    "QUEUED": "tasks_queued",
+    "HELD": "held_tasks",
+    "DEMAND": "demand_tasks",
+    "WANTED": "desired_agents",
+}
+"""Headings, and the figure below each that is one."""
+_LEFT = ("FLEET", "AGENTS", "LOAD")
+_BAR = 10
 _URGENCY = ("unreachable", "disconnected", "stopped", "starting", "serving", "draining")
 _STYLES = {
     "serving": Style.GOOD,
@@ -73,46 +86,79 @@ def _urgency(agent: Json) -> tuple[int, str, str, str]:
 
 # -- fleets ------------------------------------------------------------------------------------------------------------
 
+_NARROWER: Sequence[tuple[bool, frozenset[str]]] = (
+    (False, frozenset()),
+    (True, frozenset()),
+    (True, frozenset({"LOAD"})),
+    (True, frozenset({"LOAD", "HELD", "FREE"})),
+)
+"""What is given up, step by step, where the terminal is too narrow: how many are in each state, then columns."""
+
 
 def _fleets(fleets: Sequence[Json], paper: Paper) -> Iterator[str]:
-    rows = [_HEADINGS, *map(_row, fleets)]
-    heading, *lines = columns(rows, _RIGHT)
+    heading, *lines = _table(fleets, paper)
     yield paper.paint("".join(heading).rstrip(), Style.FAINT)
     for fleet, cells in zip(fleets, lines, strict=True):
-        painted = [paper.paint(cell, style) for cell, style in zip(cells, _row_styles(fleet), strict=True)]
-        yield "".join(painted).rstrip()
+        yield "".join(cells).rstrip()
         if not fleet["trusted"]:
-            reason = (
-                f"{fleet.get('untrusted_reason') or 'its figures are not to be acted on'}; no scaler is told its demand"
-            )
-            yield from _note("  not to be trusted", reason, paper)
+            reason = fleet.get("untrusted_reason") or "its figures are not to be acted on"
+            yield from _note("  not to be trusted", f"{reason}; no scaler is told its demand", paper)
 
 
-def _row(fleet: Json) -> tuple[str, ...]:
-    trusted = fleet["trusted"]
-    return (
-        visible(f"{fleet['namespace']}/{fleet['fleet']}"),
-        _agents(fleet["agents"]),
-        *(
-            _number(fleet.get(key))
-            for key in ("tasks_active", "capacity_tasks", "free_slots", "tasks_queued", "held_tasks")
-        ),
-        _number(fleet.get("demand_tasks")) if trusted else WITHHELD,
-        _number(fleet.get("desired_agents")) if trusted else WITHHELD,
-    )
+def _table(fleets: Sequence[Json], paper: Paper) -> list[list[str]]:
+    """Return the padded and painted cells of every row, headings first, in the widest form that fits."""
+    padded: list[list[str]] = []
+    names: list[str] = []
+    for short, without in _NARROWER:
+        names = [name for name in _COLUMNS if name not in without]
+        rows = [names, *([_cell(name, fleet, paper, short=short) for name in names] for fleet in fleets)]
+        padded = columns(rows, [name not in _LEFT for name in names])
+        if sum(map(len, padded[0])) <= paper.width:
+            break
+    heading, *lines = padded
+    return [heading, *(_painted(names, cells, fleet, paper) for cells, fleet in zip(lines, fleets, strict=True))]
 
 
-def _row_styles(fleet: Json) -> tuple[Style | None, ...]:
-    withheld = None if fleet["trusted"] else Style.BAD
-    queued = Style.DOUBTFUL if (fleet.get("tasks_queued") or 0) > 0 else None
-    full = Style.DOUBTFUL if fleet.get("free_slots") == 0 else None
-    agents = fleet["agents"]
-    well = all(not agents.get(state) for state in ("unreachable", "stopped", "disconnected"))
-    return (Style.HEADING, Style.GOOD if well else Style.BAD, None, None, full, queued, None, withheld, withheld)
+def _painted(names: Sequence[str], cells: Sequence[str], fleet: Json, paper: Paper) -> list[str]:
+    return [paper.paint(cell, _style(name, fleet)) for name, cell in zip(names, cells, strict=True)]
 
 
-def _agents(agents: Json) -> str:
-    """Return how many agents are in which state: "9 serving, 1 draining"."""
+def _cell(name: str, fleet: Json, paper: Paper, *, short: bool) -> str:
+    match name:
+        case "FLEET":
+            return visible(f"{fleet['namespace']}/{fleet['fleet']}")
+        case "AGENTS":
+            return _agents(fleet["agents"], short=short)
+        case "LOAD":
+            active, capacity = fleet.get("tasks_active"), fleet.get("capacity_tasks")
+            return paper.bar(active / capacity, _BAR) if active is not None and capacity else ""
+        case "DEMAND" | "WANTED" if not fleet["trusted"]:
+            return WITHHELD
+        case _:
+            return _number(fleet.get(_COLUMNS[name]))
+
+
+def _style(name: str, fleet: Json) -> Style | None:
+    match name:
+        case "FLEET":
+            return Style.HEADING
+        case "AGENTS":
+            lost = any(fleet["agents"].get(state) for state in ("unreachable", "stopped", "disconnected"))
+            return Style.BAD if lost else Style.GOOD
+        case "LOAD" | "FREE" if fleet.get("free_slots") == 0:
+            return Style.DOUBTFUL
+        case "QUEUED" if (fleet.get("tasks_queued") or 0) > 0:
+            return Style.DOUBTFUL
+        case "DEMAND" | "WANTED" if not fleet["trusted"]:
+            return Style.BAD
+        case _:
+            return None
+
+
+def _agents(agents: Json, *, short: bool) -> str:
+    """Return how many agents are in which state: "9 serving, 1 draining", or in short "9 of 10 serving"."""
+    if short:
+        return f"{agents.get('serving', 0)} of {agents.get('total', '?')} serving"
     states = ("serving", "unreachable", "disconnected", "stopped", "starting", "draining")
     return ", ".join(f"{agents[state]} {state}" for state in states if agents.get(state)) or "none"
 

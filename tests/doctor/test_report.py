@@ -65,6 +65,13 @@ def test_a_name_longer_than_its_column() -> None:
     assert lines[3].index("found") == lines[1].index("found")
 
 
+def test_a_narrow_terminal() -> None:
+    """Where beside the names there is no room, what was found stands below them."""
+    text_lines = text(SOME, Paper(50, colours=False)).splitlines()
+    assert text_lines[1:3] == ["  ok           API server", "      it answers in 3 ms"]
+    assert max(map(len, text_lines[:-1])) <= 50
+
+
 def test_what_came_from_a_cluster_moves_no_cursor() -> None:
     """A name or a message with control characters in it is shown, and not obeyed."""
     shown = text(

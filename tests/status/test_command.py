@@ -1,0 +1,164 @@
+"""The command as it is used: once, as JSON, watching, and with what it is given wrong."""
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from exporter.cli import main
+from tests.factories import make_fleet, make_snapshot
+from tests.fakes.ports import free_port
+from tests.web.serving import StaticView, make_server, running, serve
+
+pytestmark = pytest.mark.slow
+
+FLEETS = [make_fleet([make_snapshot("a-1"), make_snapshot("a-2", age=42.0, error="connection refused")])]
+
+
+@asynccontextmanager
+async def command(*arguments: str, terminal: int | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `fleet-exporter status` in a process of its own, on a terminal if one is given."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "exporter", "status", *arguments,
+        stdin=asyncio.subprocess.DEVNULL, stdout=terminal or asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def said(*arguments: str) -> tuple[int | None, str, str]:
+    """Run it to its end; return exit code, output and errors."""
+    async with command(*arguments) as process:
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_once() -> None:
+    """A table for a person, plain where nobody is at a terminal, and exit 0."""
+    async with serve(StaticView(FLEETS)) as url:
+        code, out, err = await said("--url", url)
+    assert (code, err) == (0, "")
+    assert "matillion/etl" in out
+    assert "1 of 2 agents needs attention" in out
+    assert "\x1b" not in out
+
+
+async def test_as_json() -> None:
+    """One document with fleets and agents."""
+    async with serve(StaticView(FLEETS)) as url:
+        code, out, _ = await said("--url", url, "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["ready"] is True
+    assert [agent["state"] for agent in document["agents"]] == ["serving", "unreachable"]
+
+
+async def test_nobody_there() -> None:
+    """One sentence on standard error, and exit 1."""
+    code, out, err = await said("--url", "http://127.0.0.1:1")
+    assert (code, out) == (1, "")
+    [line] = err.splitlines()
+    assert line.startswith("fleet-exporter: http://127.0.0.1:1 cannot be reached (connection refused)")
+
+
+async def test_credentials_from_files(tmp_path: Path) -> None:
+    """A token's file is read; one that is no good is not named, since a token may have been pasted in its place."""
+    token = tmp_path / "token"
+    token.write_text("T0KEN\n")
+    async with serve(StaticView(FLEETS), bearer_token_file=str(token)) as url:
+        code, out, _ = await said("--url", url, "--bearer-token-file", str(token))
+        assert (code, "matillion/etl" in out) == (0, True)
+        code, _, err = await said("--url", url)
+        assert (code, "pass --bearer-token-file FILE" in err) == (1, True)
+    code, _, err = await said("--bearer-token-file", "/T0KEN")
+    assert code == 1
+    assert "T0KEN" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--user", "me", "--bearer-token-file", "x"], "exclude each other"),
+        (["--user", "me"], "no terminal to ask for the password"),
+        (["--user", "me:geheim"], "has no colon"),
+        (["--password-file", "x"], "needs --user"),
+        (["--key-file", "x"], "needs --cert-file"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    arguments: list[str], part: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said in one sentence, and nothing secret is repeated."""
+    monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: PTH123, SIM115 - pytest's own stdin is no file
+    assert main(["status", *arguments]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert part in line
+    assert "geheim" not in line
+
+
+async def test_watching_lines() -> None:
+    """Without a terminal each look is printed below the one before, one JSON document a line; Ctrl-C ends it well."""
+    async with serve(StaticView(FLEETS)) as url, command("--url", url, "--watch", "--json") as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            line = await asyncio.wait_for(process.stdout.readline(), 30)
+            assert json.loads(line)["fleets"][0]["fleet"] == "etl"
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, err) == (0, b"")
+
+
+async def test_watching_on_a_terminal() -> None:
+    """It waits for an exporter that is away, shows what that said last, and leaves the screen as it was."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    seen = bytearray()
+
+    async def until(text: str) -> None:
+        async with asyncio.timeout(30):
+            while text.encode() not in seen:
+                try:
+                    seen.extend(os.read(ours, 65536))
+                except (BlockingIOError, OSError):
+                    await asyncio.sleep(0.05)
+
+    port = free_port()
+    try:
+        async with command("--url", f"http://127.0.0.1:{port}", "--watch", terminal=theirs) as process:
+            await until("\x1b[?1049h")
+            await until("cannot be reached")
+            async with running(make_server(StaticView(FLEETS), listen=f"127.0.0.1:{port}")):
+                await until("matillion/etl")
+            seen.clear()
+            await until("What it said last:")
+            await until("matillion/etl")
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.wait(), 30)
+            await until("\x1b[?1049l")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == 0
+
+
+async def test_a_reader_who_leaves() -> None:
+    """`status | head` ends without a traceback."""
+    async with serve(StaticView(FLEETS)) as url, command("--url", url, "--watch") as process:
+        assert process.stdout is not None
+        await asyncio.wait_for(process.stdout.readline(), 30)
+        process.stdout._transport.close()  # type: ignore[attr-defined]  # as the end of `head` does
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert err == b""
+    assert process.returncode == 1

@@ -1,0 +1,132 @@
+"""What `status` shows, drawn from the documents that the exporter's own API makes."""
+
+from typing import Any
+
+import pytest
+
+from exporter.fleet.model import AgentStatus, Fleet
+from exporter.status.client import Status
+from exporter.status.command import drawn
+from exporter.status.view import needs_attention, screen
+from exporter.terminal import Paper
+from exporter.web.documents import agent_document, fleet_document
+from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_reading, make_snapshot
+
+URL = "http://127.0.0.1:9850"
+UNSEEN = "connection refused on 127.0.10.1:9464"
+
+
+def status(*fleets: Fleet, not_ready: str = "") -> Status:
+    """Make what an exporter with these fleets says."""
+    agents = [dict(agent_document(agent, NOW, WALL_NOW)) for fleet in fleets for agent in fleet.agents]
+    return Status(WALL_NOW, not_ready, [dict(fleet_document(fleet)) for fleet in fleets], agents)
+
+
+def lines(shown: Status, width: int = 110) -> list[str]:
+    """Draw it without colours."""
+    return screen(URL, shown, Paper(width, colours=False))
+
+
+def fleet_with(*others: Any, name: str = "etl") -> Fleet:
+    """Make a fleet of two agents that are well, and others."""
+    return make_fleet([make_snapshot("a-1"), make_snapshot("a-2"), *others], name=name)
+
+
+def test_a_fleet_that_is_well() -> None:
+    """One line a fleet, and one that says that nobody needs anything."""
+    assert lines(status(fleet_with(), fleet_with(name="other"))) == [
+        "http://127.0.0.1:9850  2026-01-01 02:30:00 UTC",
+        "",
+        "FLEET            AGENTS     LOAD        RUNNING  OF  FREE  QUEUED  HELD  DEMAND  WANTED",
+        "matillion/etl    2 serving  ██████░░░░       24  40    16       0     0      24       2",
+        "matillion/other  2 serving  ██████░░░░       24  40    16       0     0      24       2",
+        "",
+        "None of 4 agents needs attention.",
+    ]
+
+
+def test_an_untrusted_fleet_shows_no_demand() -> None:
+    """The figures that may not be acted on are withheld, and why stands below; what is not known is no number."""
+    silent = [make_snapshot(f"a-{number}", never_read=True, error=UNSEEN) for number in range(3)]
+    text = lines(status(make_fleet(silent)))
+    assert text[3].split() == ["matillion/etl", "3", "unreachable", "?", "0", "0", "?", "48", "withheld", "withheld"]
+    assert text[4].startswith("  not to be trusted: only 0 of 3 agents answer")
+    assert text[4].endswith("; no scaler is told its demand")
+
+
+def test_agents_that_need_attention() -> None:
+    """The worst first, each with its reason in the exporter's words."""
+    silent = make_snapshot("b-1", age=42.0, error=UNSEEN)
+    lost = make_snapshot("b-2", reading=make_reading(connected=False))
+    text = lines(status(fleet_with(lost, silent)))
+    at = text.index("2 of 4 agents need attention")
+    assert text[at + 1 :] == [
+        f"  matillion/b-1  unreachable   not scraped for 42 s: {UNSEEN}",
+        "  matillion/b-2  disconnected  not connected to the control plane, 12 tasks active",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("agent", "expected"),
+    [
+        (make_agent(), False),
+        (make_agent(error=UNSEEN), True),
+        (make_agent(facts=make_facts(memory_limit_bytes=100.0), memory=make_memory(90.0)), True),
+        (make_agent(facts=make_facts(memory_limit_bytes=100.0), memory=make_memory(80.0)), False),
+        (make_agent(reading=make_reading(status=AgentStatus.STOPPED)), True),
+        (make_agent(never_read=True, facts=make_facts(ready=False)), False),
+        (make_agent(never_read=True, facts=make_facts(ready=False, waiting_reason="ImagePullBackOff")), True),
+        (make_agent(facts=make_facts(draining_time=WALL_NOW - 3600)), False),
+        (make_agent(facts=make_facts(draining_time=WALL_NOW - 11.5 * 3600)), True),
+        (make_agent(reading=make_reading(status=AgentStatus.SHUTTING_DOWN)), False),
+    ],
+)
+def test_who_needs_attention(agent: Any, *, expected: bool) -> None:
+    """Who gives no capacity, or soon may not; starting and draining are usual, unless they get stuck."""
+    assert needs_attention(agent_document(agent, NOW, WALL_NOW), WALL_NOW) is expected
+
+
+def test_not_ready_and_empty() -> None:
+    """Before its first sync an exporter knows nothing, and says what is missing."""
+    assert lines(status(not_ready="no list of pods yet")) == [
+        "http://127.0.0.1:9850  2026-01-01 02:30:00 UTC",
+        "not ready yet: no list of pods yet",
+        "",
+        "No fleet was found.",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+def test_narrow_terminals(width: int) -> None:
+    """Columns are given up from the least needed on; what is withheld is said on any terminal."""
+    silent = [make_snapshot(f"a-{number}", never_read=True, error=UNSEEN) for number in range(3)]
+    text = lines(status(fleet_with(), make_fleet(silent, name="dark")), width)
+    table = text[2:5]
+    assert all(word in table[0] for word in ("FLEET", "RUNNING", "QUEUED", "DEMAND"))
+    assert max(map(len, table)) <= max(width, 75)
+    assert "withheld" in table[1] or "withheld" in table[2]
+
+
+def test_colours_move_nothing() -> None:
+    """With colours the same text stands at the same places."""
+    import re  # noqa: PLC0415 - nobody else here needs it
+
+    shown = status(fleet_with(make_snapshot("b-1", age=42.0, error=UNSEEN)))
+    coloured = screen(URL, shown, Paper(110, colours=True))
+    assert [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in coloured] == lines(shown)
+    assert coloured != lines(shown)
+
+
+def test_hostile_names() -> None:
+    """Names and reasons of a foreign server cannot move the cursor."""
+    shown = status(make_fleet([make_snapshot("pod\x1b[2J", age=50.0, error="\x1b]0;owned\x07")], name="x\x1b[1A"))
+    assert "\x1b" not in "".join(lines(shown))
+
+
+def test_a_screen_that_is_too_low() -> None:
+    """What has no room is counted; every line clears what stood behind it."""
+    text = drawn([f"line {number}" for number in range(9)], 5)
+    assert text == (
+        "\x1b[Hline 0\x1b[K\nline 1\x1b[K\nline 2\x1b[K\n\N{HORIZONTAL ELLIPSIS} 6 more lines\x1b[K\n\x1b[J"
+    )
+    assert drawn(["one"], 5) == "\x1b[Hone\x1b[K\n\x1b[J"

@@ -1,0 +1,79 @@
+"""Text for a person: colours only where they are wanted, lines that fit, and nothing a terminal would obey."""
+
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.terminal import PLAIN_WIDTH, Paper, Style, columns, visible
+
+
+class Screen(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class OldScreen(Screen):
+    """One of another time."""
+
+    encoding = "ascii"
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "expected"),
+    [
+        (Screen(), {}, True),
+        (Screen(), {"NO_COLOR": "1"}, False),
+        (Screen(), {"NO_COLOR": ""}, True),
+        (Screen(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {}, False),
+    ],
+)
+def test_who_gets_colours(stream: Any, environ: dict[str, str], *, expected: bool) -> None:
+    """A terminal does, unless its owner or its kind is against it; a file never does."""
+    paper = Paper.of(stream, environ)
+    assert paper.colours is expected
+    assert paper.paint("x", Style.BAD) == ("\x1b[1;31mx\x1b[0m" if expected else "x")
+
+
+def test_widths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As wide as the terminal, and the same everywhere without one."""
+    monkeypatch.setenv("COLUMNS", "72")
+    assert Paper.of(Screen(), {}).width == 72
+    assert Paper.of(io.StringIO(), {}).width == PLAIN_WIDTH
+
+
+def test_bars() -> None:
+    """Full is full, more is not longer, and who cannot show blocks gets signs."""
+    paper = Paper(80, colours=False)
+    assert [paper.bar(share, 4) for share in (0, 0.5, 1, 1.7)] == ["░░░░", "██░░", "████", "████"]
+    assert Paper.of(OldScreen(), {}).bar(0.5, 4) == "##--"
+
+
+def test_columns_line_up() -> None:
+    """Text to the left, numbers to the right, as wide as the widest."""
+    rows = columns([["NAME", "N"], ["a", "10"], ["longer", "7"]], [False, True])
+    assert ["".join(row) for row in rows] == ["NAME     N", "a       10", "longer   7"]
+
+
+@given(st.text())
+def test_nothing_is_obeyed(text: str) -> None:
+    """Whatever a server sends is one line without control characters, and no longer than it was."""
+    shown = visible(text)
+    assert shown.isprintable() or all(char.isprintable() or char.isspace() or ord(char) > 0x9F for char in shown)
+    assert not set(shown) & {chr(code) for code in (*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E)}
+    assert len(shown) == len(text)
+
+
+@given(st.lists(st.text("abc.", min_size=1, max_size=12), min_size=1), st.integers(0, 20), st.integers(40, 120))
+def test_paragraphs_fit(words: list[str], indent: int, width: int) -> None:
+    """Lines are no longer than the paper is wide, and no word is lost."""
+    lines = Paper(width, colours=False).paragraph(" ".join(words), indent)
+    assert all(len(line) <= width - (indent if number == 0 else 0) for number, line in enumerate(lines))
+    assert " ".join(lines).split() == words
