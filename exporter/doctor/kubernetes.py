@@ -135,9 +135,10 @@ async def _right(kube: KubeClient, need: Need) -> Finding:
     except KubeError as error:
         return failed(name, said(error))
     missing = [verb for verb, may in zip(need.verbs, allowed, strict=True) if not may]
+    group = f" ({need.resource.group})" if need.resource.group else ""
     if not missing:
-        return ok(name, f"{' and '.join(need.verbs)} {need.resource}: allowed")
-    found = f"{' and '.join(missing)} {need.resource}: not allowed"
+        return ok(name, f"{' and '.join(need.verbs)} {need.resource}{group}: allowed")
+    found = f"{' and '.join(missing)} {need.resource}{group}: not allowed"
     if not need.essential:
         return warning(name, f"{found}, so it is not known", need.resource.grant(*missing))
     return failed(name, found, need.resource.grant(*missing))
@@ -174,7 +175,7 @@ async def _lease(around: Surroundings) -> Sequence[Finding]:
     store = LeaseStore(await around.kube(), around.namespace, settings.lease_name, REQUEST_SECONDS)
     first = await _read(store)
     if first is None:
-        why = f"{store} is not there: no exporter with these settings has led yet"
+        why = f"there is no {store}: no exporter with these settings has led yet"
         fix = "if one runs, its log says what keeps it from leading"
         return [warning(name, why, fix) if around.in_pod else not_checked(name, why)]
     record = LeaseRecord.of(first)
@@ -182,8 +183,8 @@ async def _lease(around: Surroundings) -> Sequence[Finding]:
         return [warning(name, f"nobody holds {store}", "see that the exporter runs; its log says why it does not lead")]
     patience = min(record.duration or settings.lease_duration, _LONGEST_LOOK)
     if await _changes(store, first, patience):
-        return [ok(name, f"{record.holder} holds {store} and renews it")]
-    found = f"{record.holder} holds {store} and has not renewed it for {patience:g} s"
+        return [ok(name, f"{record.holder} holds it and renews it")]
+    found = f"{record.holder} holds it and has not renewed it for {patience:g} s"
     return [warning(name, found, "its holder is gone or cut off; see that the exporter's pods run, and their log")]
 
 
@@ -213,8 +214,8 @@ async def _memory(around: Surroundings) -> Sequence[Finding]:
     for namespace in around.namespaces:
         try:
             await kube.get(POD_METRICS.within(namespace), [("limit", "1")], timeout=REQUEST_SECONDS)
-        except AccessDeniedError as error:
-            return [warning(name, f"it is not known: {said(error)}")]
+        except AccessDeniedError:
+            raise NotPossibleError("it may not be asked for, see above") from None
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 fix = "see that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"

@@ -181,7 +181,7 @@ async def test_a_lease_that_may_not_be_read(kube: Cluster) -> None:
 
 @pytest.mark.parametrize(
     ("code", "reason", "part"),
-    [(404, "NotFound", "no metrics API"), (503, "ServiceUnavailable", "HTTP 503"), (403, "Forbidden", "add the rule")],
+    [(404, "NotFound", "no metrics API"), (503, "ServiceUnavailable", "HTTP 503")],
 )
 async def test_memory_that_is_not_known(kube: Cluster, code: int, reason: str, part: str) -> None:
     """Without the metrics API the exporter works, and its memory alerts do not: a warning that says why."""
@@ -189,6 +189,12 @@ async def test_memory_that_is_not_known(kube: Cluster, code: int, reason: str, p
     found = (await examined(settings(), kube))[SUBJECT, "memory in use"]
     assert found.outcome is Outcome.WARNING
     assert part in found.found
+
+
+async def test_memory_that_may_not_be_asked_for(kube: Cluster) -> None:
+    """That right has a line of its own, with the rule to add."""
+    kube.refuse(METRICS, 403, "Forbidden")
+    assert (await examined(settings(), kube))[SUBJECT, "memory in use"].outcome is Outcome.NOT_CHECKED
 
 
 def findings(seen: Any) -> list[tuple[str, Any]]:

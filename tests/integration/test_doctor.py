@@ -95,7 +95,7 @@ async def test_in_the_exporters_pod(control_plane: ControlPlane, admin: Admin, n
     for name in (f"may find agents in {namespace}", f"may mark busy agents in {namespace}", "may renew the Lease"):
         assert seen["Kubernetes", name].outcome is Outcome.OK, seen["Kubernetes", name]
     assert seen["Kubernetes", "Lease"].outcome is Outcome.OK
-    assert "replica-1_x holds" in seen["Kubernetes", "Lease"].found
+    assert "replica-1_x holds it and renews it" in seen["Kubernetes", "Lease"].found
     assert seen["Kubernetes", "memory in use"].outcome is Outcome.WARNING
     assert seen["agents", f"pods in {namespace}"].found == "2 pods in 1 fleet: prod (2)"
     assert "2 of 2 agents answer (2 otel), 2 connected, 10 tasks running" in seen["agents", f"{namespace}/prod"].found
