@@ -62,7 +62,7 @@ class SimulatedCloudWatch:
         return f"http://{host}:{port}"
 
     async def run(self) -> NoReturn:
-        """Load moto and let it answer until cancelled. Raises SimulatorError when it cannot be loaded or dies."""
+        """Load moto and let it answer until cancelled. Raises SimulatorError when it cannot be loaded or ends."""
         try:
             # Cancelled meanwhile, the thread ends by itself and leaves nothing behind.
             application = await asyncio.to_thread(_application)

@@ -1,6 +1,8 @@
 """The demo's own CloudWatch: it answers whoever comes, whenever, and nothing of the user's AWS is touched."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import AsyncIterator
@@ -13,6 +15,7 @@ import pytest
 from botocore.session import Session
 
 from exporter.simulator import cloudwatch
+from exporter.simulator.agent import SimulatorError
 from exporter.simulator.cloudwatch import SimulatedCloudWatch
 from tests.fakes.cloudwatch_command_line import ask_cloudwatch
 
@@ -78,9 +81,22 @@ def test_nothing_of_the_users_aws_is_found(users_environment: None, monkeypatch:
     assert urllib.request.proxy_bypass("127.0.0.1")
 
 
+@pytest.mark.slow
 def test_it_is_known_without_loading_it() -> None:
-    """Whether moto is there says nothing of it has been imported."""
-    assert cloudwatch.is_installed()
+    """To ask whether moto is there imports nothing of it."""
+    program = (
+        "import sys; from exporter.simulator import cloudwatch; print(cloudwatch.is_installed(), 'moto' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "True False\n"
+
+
+async def test_a_moto_that_is_incomplete_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence, when it turns out too late to do without."""
+    monkeypatch.setitem(sys.modules, "moto.backends", None)
+    async with SimulatedCloudWatch() as served:
+        with pytest.raises(SimulatorError, match=r"cannot be loaded .*moto.*: pip install '.*\[demo\]'"):
+            await served.run()
 
 
 def test_the_exporter_publishes_soon_and_to_it_alone(tmp_path: Path) -> None:
