@@ -42,6 +42,7 @@ def properties(**parameters: str) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing() -> None:
     """The template is sound for CloudFormation: no error and no warning, and no exemption."""
     assert api.lint(TEMPLATE.read_text(encoding="utf-8")) == []

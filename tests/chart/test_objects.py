@@ -326,6 +326,16 @@ def test_notes(chart: Chart) -> None:
     assert "Two on one Deployment work against each other" in everything
 
 
+def test_notes_warn_of_listed_agents_out_of_reach(chart: Chart) -> None:
+    """The exporter's own policy knows nothing of addresses in a list; who adds them is not warned."""
+    warning = "does not let it reach the listed agents (config.discovery.static)"
+    listed = {"targets": [{"address": "10.9.0.1", "fleet": "etl"}]}
+    assert warning in " ".join(chart.notes(config__discovery__static=listed).split())
+    assert warning not in " ".join(chart.notes(SCENARIOS["static-targets"]).split())
+    unlimited = chart.notes(config__discovery__static=listed, networkPolicy__enabled=False)
+    assert warning not in " ".join(unlimited.split())
+
+
 def test_notes_say_what_prometheus_still_needs(chart: Chart) -> None:
     """A job that follows annotations must honour labels, and runbooks must be published somewhere."""
     by_annotations = chart.notes()
