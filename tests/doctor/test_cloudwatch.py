@@ -14,6 +14,7 @@ from aiohttp import web
 from exporter.doctor.check import Outcome
 from exporter.doctor.report import document
 from tests.doctor.cluster import Seen, examined, settings
+from tests.fakes.answering import answering
 from tests.fakes.cloudwatch import FakeCloudWatch, Fault
 from tests.fakes.moto import moto_server, reader
 
@@ -93,7 +94,7 @@ async def test_what_aws_quotes_does_not_show(tmp_path: Path, monkeypatch: pytest
     message = (
         "The request signature does not match.\n\nThe Canonical String should have been\nx-amz-security-token:T0KEN"
     )
-    async with answering(403, "SignatureDoesNotMatch", message) as url:
+    async with refusing(403, "SignatureDoesNotMatch", message) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
         seen = await look(url, tmp_path)
     for name in ("identity", "right to publish"):
@@ -103,7 +104,7 @@ async def test_what_aws_quotes_does_not_show(tmp_path: Path, monkeypatch: pytest
 
 async def test_an_empty_request_is_refused_for_being_empty(tmp_path: Path) -> None:
     """The real CloudWatch's answer to who has the right: the one thing wrong is that there are no data."""
-    async with answering(400, "MissingParameter", "The parameter MetricData is required.") as url:
+    async with refusing(400, "MissingParameter", "The parameter MetricData is required.") as url:
         found = (await look(url, tmp_path))[SUBJECT, "right to publish"]
     assert found.outcome is Outcome.OK
 
@@ -137,7 +138,7 @@ async def test_sts_is_not_needed(fake: FakeCloudWatch, tmp_path: Path) -> None:
 
 async def test_credentials_that_aws_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys of a user who is gone."""
-    async with answering(403, "InvalidClientTokenId", "The security token included in the request is invalid.") as url:
+    async with refusing(403, "InvalidClientTokenId", "The security token included in the request is invalid.") as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
         seen = await look(url, tmp_path)
     assert seen[SUBJECT, "identity"].outcome is Outcome.FAILED
@@ -166,7 +167,7 @@ async def test_a_role_that_cannot_be_taken(
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/exporter")
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
     message = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
-    async with answering(403, "AccessDenied", message) as url:
+    async with refusing(403, "AccessDenied", message) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
         found = (await look(fake.url, tmp_path))[SUBJECT, "credentials"]
     assert found.outcome is Outcome.FAILED
@@ -229,7 +230,7 @@ async def test_the_clock(
 ) -> None:
     """A clock that is minutes off spoils every signature; the endpoint's own date tells."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
-    async with answering(400, "MissingParameter", "no data", ahead=ahead) as url:
+    async with refusing(400, "MissingParameter", "no data", ahead=ahead) as url:
         found = (await look(url, tmp_path))[SUBJECT, "clock"]
     assert found.outcome is outcome
     assert part in found.found
@@ -242,25 +243,14 @@ async def test_it_is_switched_off() -> None:
 
 
 @asynccontextmanager
-async def answering(status: int, code: str, message: str, *, ahead: float | None = 0) -> AsyncIterator[str]:
-    """Serve an AWS that has one answer for everything, with a date so many seconds from now, or with none."""
+async def refusing(status: int, code: str, message: str, *, ahead: float | None = 0) -> AsyncIterator[str]:
+    """Serve an AWS that refuses everything, with a date so many seconds from now, or with none."""
     error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-    text = f"<ErrorResponse>{error}</ErrorResponse>"
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=status, text=text, content_type="text/xml")
 
     async def date(_: web.Request, response: web.StreamResponse) -> None:
         now = datetime.fromtimestamp(time.time() + (ahead or 0), UTC)
         response.headers["Date"] = "" if ahead is None else format_datetime(now, usegmt=True)
 
-    app = web.Application()
-    app.router.add_route("*", "/", answer)
-    app.on_response_prepare.append(date)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    text = f"<ErrorResponse>{error}</ErrorResponse>"
+    async with answering(status, text, "text/xml", prepare=date) as url:
+        yield url

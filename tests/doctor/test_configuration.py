@@ -1,15 +1,13 @@
 """The settings as such, the files they name, and the exporter that runs here."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from exporter.doctor.check import Outcome
 from exporter.web.passwords import PasswordHash
 from tests.doctor.cluster import Json, examined, settings
+from tests.fakes.answering import answering
 from tests.fakes.certificates import Authority
 from tests.fakes.hostile import silent_port
 
@@ -82,8 +80,8 @@ async def test_no_exporter_here() -> None:
 )
 async def test_the_exporter_here(status: int, text: str, outcome: Outcome, part: str) -> None:
     """It is asked where it listens, which is everywhere, at loopback."""
-    async with serving(status, text) as port:
-        given = settings(web={"listen": f"0.0.0.0:{port}"}, **STATIC)
+    async with answering(status, text) as url:
+        given = settings(web={"listen": f"0.0.0.0:{url.rpartition(':')[2]}"}, **STATIC)
         found = (await examined(given))[SUBJECT, "running exporter"]
     assert found.outcome is outcome
     assert part in found.found
@@ -96,21 +94,3 @@ async def test_an_exporter_that_hangs() -> None:
         found = (await examined(settings(web={"listen": f"127.0.0.1:{port}"}, **STATIC)))[SUBJECT, "running exporter"]
     assert found.outcome is Outcome.FAILED
     assert "does not answer within 5 s" in found.found
-
-
-@asynccontextmanager
-async def serving(status: int, text: str) -> AsyncIterator[int]:
-    """Answer on /readyz."""
-
-    async def readyz(_: web.Request) -> web.Response:
-        return web.Response(status=status, text=text)
-
-    app = web.Application()
-    app.router.add_get("/readyz", readyz)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()

@@ -1,17 +1,15 @@
 """Asking a running exporter: the real web server, and everything that may stand in its place."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from exporter.status.client import Credentials, Status, StatusClient, StatusError
 from exporter.web.passwords import PasswordHash
 from tests.factories import make_fleet
+from tests.fakes.answering import answering
 from tests.fakes.certificates import Authority
 from tests.web.serving import StaticView, make_server, running, serve
 
@@ -154,21 +152,3 @@ async def test_one_that_breaks_off() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         assert "broke off without an answer" in await trouble(f"http://127.0.0.1:{port}")
-
-
-@asynccontextmanager
-async def answering(status: int, body: str) -> AsyncIterator[str]:
-    """Serve one answer for everything."""
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=status, text=body)
-
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
