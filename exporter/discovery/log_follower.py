@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 
-from exporter.discovery.log_lines import LONGEST_LOOK, NANOSECONDS, LineBudget, LineParser, LinesSeen
+from exporter.discovery.log_lines import LONGEST_LOOK, LONGEST_STAMP, NANOSECONDS, LineBudget, LineParser, LinesSeen
 from exporter.fleet.model import PodFacts, Target
 from exporter.kube.api import AccessDeniedError, ApiError, InactiveError, KubeError, KubeReader, Resource
 from exporter.kube.watch import Backoff
@@ -178,7 +178,7 @@ class AgentLog:
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Ask for the log from the last line that was read on."""
         query = [("container", facts.container or ""), ("timestamps", "true"), ("sinceTime", self._counter.since), *how]
-        return self._client.stream(self._resource, query, idle_timeout=idle)
+        return self._client.stream(self._resource, query, idle_timeout=idle, keep=LONGEST_STAMP + LONGEST_LOOK)
 
     async def _count(self, lines: AsyncIterator[bytes]) -> None:
         """Count in the lines as they come."""

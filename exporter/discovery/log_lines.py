@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 NANOSECONDS = 1_000_000_000
 LONGEST_LOOK = 16 * 1024
 """Bytes of a line that are searched. Container runtimes split lines there (CRI: 16 KiB), and it bounds a search."""
+LONGEST_STAMP = 64
+"""More than a line's time takes (RFC 3339 with nanoseconds and a zone: 35 bytes) and the space after it."""
 
 _LINE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d) ?")
 

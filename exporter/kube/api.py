@@ -158,9 +158,15 @@ class KubeReader(KubeGetter, Protocol):
     """The reading half of `KubeClient`: what a list + watch needs."""
 
     def stream(
-        self, resource: Resource, query: Query = (), *, idle_timeout: float, total_timeout: float | None = None
+        self,
+        resource: Resource,
+        query: Query = (),
+        *,
+        idle_timeout: float,
+        total_timeout: float | None = None,
+        keep: int | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open an answer that comes line by line."""
+        """Open an answer that comes line by line; of each line the first `keep` bytes, if given. Raises KubeError."""
 
 
 class KubeWriter(Protocol):

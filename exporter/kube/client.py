@@ -62,6 +62,8 @@ class KubeClient:
         # Python 3.13 turns on OpenSSL's strict mode, which refuses CAs without an Authority Key Identifier, as many
         # clusters have. The chain and the name are verified all the same, as kubectl does.
         settings.disable_strict_ssl_verification = True
+        # Who opens streams bounds their number; a full pool would make other requests wait for streams without an end.
+        settings.connection_pool_maxsize = 0
         renew = await log_in(settings, environ, service_account)
         try:
             api = ApiClient(settings)
@@ -115,28 +117,41 @@ class KubeClient:
 
     @asynccontextmanager
     async def stream(
-        self, resource: Resource, query: Query = (), *, idle_timeout: float, total_timeout: float | None = None
+        self,
+        resource: Resource,
+        query: Query = (),
+        *,
+        idle_timeout: float,
+        total_timeout: float | None = None,
+        keep: int | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open an answer that comes line by line; yields the lines without their ends.
+
+        Of each line, `keep` bytes are kept and the rest is let go as it comes. Without it a line that is longer than
+        any object raises UnreachableError.
 
         The lines raise InactiveError when nothing comes for `idle_timeout` seconds, UnreachableError when the answer is
         cut off or lasts longer than `total_timeout` seconds. A last line without an end is yielded like the others.
         """
         deadline = aiohttp.ClientTimeout(total=total_timeout, connect=CONNECT_SECONDS, sock_read=idle_timeout)
         request = _Request("GET", resource, query, deadline)
-        async with self._answer(request) as response, aclosing(self._lines(request, response)) as lines:
+        async with self._answer(request) as response, aclosing(self._lines(request, response, keep)) as lines:
             yield lines
 
-    async def _lines(self, request: "_Request", response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    async def _lines(
+        self, request: "_Request", response: aiohttp.ClientResponse, keep: int | None
+    ) -> AsyncGenerator[bytes, None]:
         pending = bytearray()
         searched = 0
         with self._translated(request):
             async for chunk in response.content.iter_any():
                 pending += chunk
                 while (end := pending.find(b"\n", searched)) >= 0:
-                    yield bytes(pending[:end])
+                    yield bytes(pending[:end] if keep is None else pending[: min(end, keep)])
                     del pending[: end + 1]
                     searched = 0
+                if keep is not None:
+                    del pending[keep:]
                 searched = len(pending)
                 if searched > LINE_BYTES:
                     raise UnreachableError(f"Cannot {request}: a line longer than {LINE_BYTES} bytes came.")

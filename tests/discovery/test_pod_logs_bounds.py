@@ -39,12 +39,18 @@ async def test_flood_is_skipped_counted_and_said(
 async def test_only_the_beginning_of_a_long_line_is_searched(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
 ) -> None:
-    """So that a search has an end; the lines after it are read as ever."""
+    """So that a search has an end; the lines after it are read as ever, however long it is."""
     log = api.pod()
     agents.add()
-    follow()
-    log.write(at(1, "x" * 20_000 + FAILED), at(2, FAILED + "x" * 2_000_000), at(3))
-    await eventually(lambda: agents.failures_of() == 2)
+    with capture_logs() as said:
+        follow()
+        log.write(at(1, "x" * 20_000 + FAILED), at(2, FAILED + "x" * 10_000_000), at(3))
+        await eventually(lambda: agents.failures_of() == 2)
+        await eventually(lambda: log.followed)
+        log.write(at(4, "x" * 10_000_000), at(5))
+        await eventually(lambda: agents.failures_of() == 3)
+    assert len(log.followed) == 1
+    assert said == []
 
 
 @pytest.mark.slow
@@ -113,6 +119,23 @@ async def test_streams_are_spread_and_bounded(
             agents.targets.pop(f"uid-{name}")
         await eventually(lambda: sum(log.open_streams for log in api.pods.values()) == 13)
     assert said[-1]["event"] == "the logs of all agents are followed again"
+
+
+@pytest.mark.slow
+async def test_all_agents_that_may_be_followed_find_a_connection(
+    api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
+) -> None:
+    """Each takes a second one for a moment, to hear the container before: all at once they do not wait in vain."""
+    names = [f"agent-{number}" for number in range(100)]
+    for name in names:
+        agents.add(name)
+    with capture_logs() as said:
+        follow()
+        await eventually(lambda: len(api.pods) == 100 and all(api.pod(name).followed for name in names), 60)
+        for name in names:
+            api.pod(name).write(at(1))
+        await eventually(lambda: [agents.failures_of(name) for name in names] == [1] * 100, 9)
+    assert said == []
 
 
 def test_a_pattern_is_needed() -> None:

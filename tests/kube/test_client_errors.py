@@ -180,6 +180,14 @@ async def test_endless_line_is_given_up(api: ScriptedKubeApi, client: KubeClient
         await drain(client, [], idle=10)
 
 
+async def test_lines_are_cut_where_asked(api: ScriptedKubeApi, client: KubeClient) -> None:
+    """However long a line is, its beginning comes and the stream goes on; no more of it is held."""
+    long = [b"y" * 1024 * 1024] * 9
+    api.script(lists=[lines(b"abc", b"def\n", *long, b"\nghij\nkl\n", b"mnopq", then="end")])
+    async with client.stream(PODS.named("p", "log"), idle_timeout=5, keep=4) as stream:
+        assert [line async for line in stream] == [b"abcd", b"yyyy", b"ghij", b"kl", b"mnop"]
+
+
 async def test_stream_refused_is_an_api_error(api: ScriptedKubeApi, client: KubeClient) -> None:
     """A watch that is not allowed names the verb `watch`."""
     api.script(watches=[reply(403, status(403))])
