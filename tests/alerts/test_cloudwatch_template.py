@@ -11,10 +11,9 @@ from cfnlint import api
 
 from exporter.config import CloudWatchSettings
 from exporter.fleet.model import Fleet
-from exporter.publish.cloudwatch import Pace
 from tests.factories import make_facts, make_fleet, make_memory, make_reading, make_snapshot
 from tests.fakes.cloudformation import Template
-from tests.fakes.cloudwatch_publishing import FastClock, publishing, selection
+from tests.fakes.cloudwatch_publishing import HandClock, publishing, selection
 from tests.fakes.moto import moto_server, reader
 
 TEMPLATE = Path(__file__).parents[2] / "alerts" / "cloudwatch" / "matillion-fleet.yaml"
@@ -204,19 +203,17 @@ async def _state(client: Any, alarm: Mapping[str, Any], end: float) -> str:
 @pytest.mark.slow
 async def test_alarms_ring_when_they_should(tmp_path: Path, aws_credentials: None) -> None:
     """Made in an AWS, fed by the publisher: quiet over a healthy fleet, all ring over a sick one, one over silence."""
-    pace = Pace(deadline=5, longest_sleep=0.01)
+    clock = HandClock()
     async with moto_server() as url, reader(url) as client:
         for alarm in alarms().values():
             await client.put_metric_alarm(**alarm | {"Threshold": float(alarm["Threshold"])})
         made = (await client.describe_alarms())["MetricAlarms"]
         names = {alarm["AlarmName"]: name for name, alarm in alarms().items()}
         assert {names[alarm["AlarmName"]] for alarm in made} == FLEET_ALARMS
-        # Begun only now: while the emulator starts, its minutes would pass without a datum.
-        clock = FastClock(60 / 0.25)
-        async with publishing(tmp_path, url, healthy(), wall=clock, what=selection("default"), pace=pace) as running:
-            await running.until(lambda: clock() > clock.start + 6.5 * 60, 20)
+        async with publishing(tmp_path, url, healthy(), wall=clock, what=selection("default")) as running:
+            await running.minutes(6)
             running.fleets.current = (sick(),)
-            await running.until(lambda: clock() > clock.start + 13.5 * 60, 20)
+            await running.minutes(7)
             await running.drained()
         found = {
             minute: {
