@@ -91,7 +91,9 @@ def deletion_cost(tasks: float, bucket: int) -> int:
 
     Rounded up, so that 0 is for idle pods alone.
     """
-    return min(_HIGHEST, math.ceil(tasks / bucket) * bucket)
+    # The least float there is becomes 0 when it is divided.
+    buckets = max(math.ceil(tasks / bucket), int(tasks > 0))
+    return min(_HIGHEST, buckets * bucket)
 
 
 class DeletionCost:
