@@ -21,7 +21,7 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## a simulated fleet, the exporter and a small autoscaler (ARGS="--duration 60s" and so on)
+demo: $(READY)  ## a simulated fleet, the exporter, a CloudWatch and a small autoscaler (ARGS="--duration 60s" and so on)
 	@$(BIN)/fleet-exporter demo $(ARGS)
 
 test: $(READY) tools lint  ## everything: checks, then all tests, with coverage
