@@ -1,0 +1,87 @@
+"""The three trials that every way goes through, and what counts in each. Loads and sizes are the same for all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from benchmarks.scaling.hpa import TOLERANCE
+from benchmarks.scaling.ways import TARGET, Way
+from benchmarks.scaling.world import Decision, World
+
+SEEDS = range(5)
+BEFORE, BURST = (4, 56), 206
+"""Agents and tasks before the burst, and tasks after it: 13 agents hold those."""
+BURST_SECONDS = 1800.0
+"""How long it is watched. A way that is not done by then is not taken to be done later."""
+STEADY = (12, 180)
+"""Agents and tasks of the other trials."""
+CALM_SECONDS = 620.0
+"""Before anything happens: longer than any scale-down's window, and no multiple of anybody's interval."""
+_FINELY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """How a way answers four times the work at once."""
+
+    seconds: float | None
+    """Until every task had a slot; None where it took longer than it was watched."""
+    task_seconds: float
+    """Waited by all tasks together."""
+
+
+def burst(way: Way, seed: int, *, otel: bool) -> Burst:
+    """Let the work of a calm fleet multiply, at a moment that depends on the seed."""
+    agents, tasks = BEFORE
+    world = World(way, seed, replicas=agents, otel=otel)
+    world.cluster.set_level(tasks)
+    world.run(CALM_SECONDS + 37.0 * seed)
+    cluster, begun, waited = world.cluster, world.timeline.now, world.cluster.waited()
+    cluster.set_level(BURST)
+    while cluster.queue and world.timeline.now < begun + BURST_SECONDS:
+        world.run(_FINELY)
+    seconds = None if cluster.queue else world.timeline.now - begun
+    return Burst(seconds, cluster.waited() - waited)
+
+
+def wrong(decisions: Iterable[Decision]) -> int:
+    """Return how many agents were taken away that the work needed, by the HPA's own tolerance."""
+    return sum(
+        decision.before - decision.after
+        for decision in decisions
+        if decision.after < decision.before and decision.least_demand > decision.after * TARGET * (1 + TOLERANCE)
+    )
+
+
+def missing_data(way: Way, seed: int) -> int:
+    """Return the agents wrongly taken away while a third of a steady fleet is out of sight, then all of it.
+
+    Ten minutes each, with as much after it; at the end whatever watches the agents is down for five minutes.
+    """
+    world = _steady(way, seed)
+    for share in (1 / 3, 1.0):
+        pods = list(world.cluster.members)
+        world.cluster.hide(pods[: round(share * len(pods))])
+        world.run(600.0)
+        world.cluster.recover()
+        world.run(600.0)
+    world.feed.set_up(up=False)
+    world.run(300.0)
+    world.feed.set_up(up=True)
+    world.run(400.0)
+    return wrong(world.decisions)
+
+
+def outage(way: Way, seed: int) -> int:
+    """Return the agents wrongly taken away while the control plane is gone for half an hour and work piles up in it."""
+    world = _steady(way, seed)
+    world.cluster.set_control_plane(up=False)
+    world.run(1800.0)
+    return wrong(world.decisions)
+
+
+def _steady(way: Way, seed: int) -> World:
+    agents, tasks = STEADY
+    world = World(way, seed, replicas=agents)
+    world.cluster.set_level(tasks)
+    world.run(CALM_SECONDS + 37.0 * seed)
+    return world

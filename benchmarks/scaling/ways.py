@@ -1,0 +1,93 @@
+"""The lines of the comparison: each way of feeding the HPA, with the settings it is taken with."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.scaling.cluster import Cluster
+from benchmarks.scaling.exporter import SimulatedExporter
+from benchmarks.scaling.feeds import (
+    CPU_IDLE,
+    CPU_TARGET,
+    Cpu,
+    Direct,
+    Feed,
+    KedaCloudWatch,
+    KedaMetricsApi,
+    PrometheusAdapter,
+)
+from benchmarks.scaling.hpa import RECOMMENDED, VENDOR, Spec
+from benchmarks.scaling.timeline import Timeline
+
+TARGET = 16
+"""Tasks per agent that every way aims at; `capacity.target_tasks_per_agent`."""
+CPU_PER_TASK = (CPU_TARGET - CPU_IDLE) / TARGET
+"""Share of an agent's request that a task takes, chosen so that 16 tasks are exactly 70 %: the best case for CPU."""
+
+Build = Callable[[Timeline, Cluster, random.Random], Feed]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One line."""
+
+    name: str
+    build: Build
+    spec: Spec = RECOMMENDED
+
+
+def _direct(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
+    return Direct(SimulatedExporter(timeline, cluster, chance))
+
+
+def _keda_metrics_api(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
+    return KedaMetricsApi(SimulatedExporter(timeline, cluster, chance))
+
+
+def _cloudwatch(*, period: float, collection: float, average: bool, ignores_null: bool) -> Build:
+    def build(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
+        return KedaCloudWatch(
+            SimulatedExporter(timeline, cluster, chance),
+            timeline,
+            chance,
+            period=period,
+            collection=collection,
+            average=average,
+            ignores_null=ignores_null,
+        )
+
+    return build
+
+
+def _adapter(*, zero_on_failure: bool) -> Build:
+    def build(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
+        return PrometheusAdapter(timeline, cluster, chance, float(TARGET), zero_on_failure=zero_on_failure)
+
+    return build
+
+
+def _cpu(per_task: float) -> Build:
+    def build(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
+        return Cpu(timeline, cluster, chance, cpu_per_task=per_task)
+
+    return build
+
+
+OURS = Way("our external metrics API", _direct)
+WAYS = (
+    OURS,
+    Way("KEDA, `metrics-api`", _keda_metrics_api),
+    Way(
+        "KEDA, CloudWatch, 60 s, as we advise",
+        _cloudwatch(period=60.0, collection=180.0, average=False, ignores_null=False),
+    ),
+    Way(
+        "KEDA, CloudWatch, 300 s, KEDA's defaults",
+        _cloudwatch(period=300.0, collection=300.0, average=True, ignores_null=True),
+    ),
+    Way("vendor's adapter rule", _adapter(zero_on_failure=False)),
+    Way("the same, at the vendor's pace", _adapter(zero_on_failure=False), VENDOR),
+    Way("the same, 0 on failure (former sidecar)", _adapter(zero_on_failure=True), VENDOR),
+    Way("CPU 70 %, best case", _cpu(CPU_PER_TASK)),
+    Way("CPU 70 %, tasks half as heavy", _cpu(CPU_PER_TASK / 2)),
+)

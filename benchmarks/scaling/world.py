@@ -1,0 +1,50 @@
+"""A fleet, an HPA and one way between them, in one timeline; and what the HPA decided."""
+
+import random
+from collections import deque
+from dataclasses import dataclass
+
+from benchmarks.scaling.cluster import Cluster
+from benchmarks.scaling.hpa import SYNC_SECONDS, Autoscaler
+from benchmarks.scaling.timeline import Timeline
+from benchmarks.scaling.ways import Way
+
+LATENESS_LOOKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One look of the HPA that changed something."""
+
+    at: float
+    before: int
+    after: int
+    least_demand: int
+    """The fewest tasks that the fleet had to hold, in truth, at any look of the last minute: nobody can know sooner."""
+
+
+class World:
+    """Everything of one run. The same arguments give the same run."""
+
+    def __init__(self, way: Way, seed: int, *, replicas: int, otel: bool = True, task_seconds: float = 600.0) -> None:
+        self.timeline = Timeline()
+        # Chances of their own: what is asked of the agents must not change what befalls them.
+        fate, phases = (random.Random(f"{seed}/{name}") for name in ("fate", "phases"))  # noqa: S311 - a simulation
+        self.cluster = Cluster(self.timeline, fate, replicas, otel=otel, task_seconds=task_seconds)
+        self.feed = way.build(self.timeline, self.cluster, phases)
+        self.decisions: list[Decision] = []
+        self._demands: deque[int] = deque(maxlen=LATENESS_LOOKS)
+        self._autoscaler = Autoscaler(way.spec, [self.feed.propose])
+        self.timeline.every(SYNC_SECONDS, phases.uniform(0, SYNC_SECONDS), self._look)
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.timeline.run(self.timeline.now + seconds)
+
+    def _look(self) -> None:
+        before = self.cluster.replicas
+        self._demands.append(self.cluster.demand)
+        after = self._autoscaler.look(self.timeline.now, before)
+        if after != before:
+            self.decisions.append(Decision(self.timeline.now, before, after, min(self._demands)))
+            self.cluster.scale(after)
