@@ -133,6 +133,7 @@ def test_a_control_character_is_named_with_its_line(write) -> None:
     assert report(write("cluster: a\nlog: \x07")) == "line 2: the character 0x0007 is not allowed in YAML"
 
 
+@pytest.mark.slow
 def test_nesting_without_end_is_refused_in_words(write) -> None:
     """Not with a RecursionError."""
     assert report(write("[" * 20_000)) == "lists or mappings are nested too deeply"

@@ -15,7 +15,7 @@ from alerts.prometheus.rules import Clock
 from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
 from exporter.config import CapacitySettings
 from exporter.fleet import catalogue
-from exporter.status.view import LONG_DRAIN_SECONDS, MEMORY_SHARE
+from exporter.web.attention import LONG_DRAIN_SECONDS, MEMORY_SHARE
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL
 
@@ -78,7 +78,7 @@ def test_an_alert_has_all_that_belongs_to_one(rule: dict[str, Any]) -> None:
 
 
 def test_the_exporter_calls_trouble_what_the_alerts_do() -> None:
-    """`fleet-exporter status` points at an agent from where its alert begins; demand is withheld where they say."""
+    """An agent is said to need attention from where its alert begins; demand is withheld where alerts say so."""
     settings, capacity = Settings(), CapacitySettings()
     assert (settings.memory_pressure, settings.drain_too_long_for) == (MEMORY_SHARE, LONG_DRAIN_SECONDS)
     assert (capacity.min_coverage, capacity.max_sync_age) == (settings.coverage_low, settings.sync_age)

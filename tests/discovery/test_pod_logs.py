@@ -42,6 +42,7 @@ async def test_silent_log_has_no_failures_and_is_known(
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
 async def test_nothing_is_lost_or_counted_twice_when_streams_are_cut(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]], seed: int
 ) -> None:

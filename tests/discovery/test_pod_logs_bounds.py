@@ -14,6 +14,7 @@ from tests.fakes.kube_recorders import eventually
 from tests.fakes.log_following import FAILED, Replica, at
 
 
+@pytest.mark.slow
 async def test_flood_is_skipped_counted_and_said(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
 ) -> None:

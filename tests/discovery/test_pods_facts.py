@@ -224,6 +224,7 @@ PATHS = [
 
 
 @given(path=st.sampled_from(PATHS), value=JSON)
+@pytest.mark.slow
 def test_odd_field_is_not_known_and_never_an_error(path: tuple[str | int, ...], value: object) -> None:
     """Whatever stands where, reading a pod does not fail."""
     pod = raw_pod()

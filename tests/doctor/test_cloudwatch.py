@@ -18,6 +18,9 @@ from tests.fakes.answering import answering
 from tests.fakes.cloudwatch import FakeCloudWatch, Fault
 from tests.fakes.moto import moto_server, reader
 
+pytestmark = pytest.mark.slow
+"""Making an AWS client takes a good part of a second."""
+
 SUBJECT = "CloudWatch"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 STATIC = {"static": {"targets": [{"address": "127.98.0.1"}]}}

@@ -144,6 +144,7 @@ async def test_a_lease_that_is_renewed(kube: Cluster) -> None:
     assert "exporter-1_a1 holds" in seen[SUBJECT, "Lease"].found
 
 
+@pytest.mark.slow
 async def test_a_lease_whose_holder_is_gone(kube: Cluster) -> None:
     """A holder whose Lease stays as it is for the whole of its duration is gone, whatever the times in it say."""
     silent = repeat(lease(renewed="2999-01-01T00:00:00.000000Z"))

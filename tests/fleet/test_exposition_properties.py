@@ -74,6 +74,7 @@ def theirs(metrics: Iterable[Metric]) -> list[tuple[str, tuple[tuple[str, str], 
 
 
 @given(st.data(), families(NUMBERS))
+@pytest.mark.slow
 def test_text_pages_read_as_prometheus_client_reads_them(data: st.DataObject, page: dict[str, list[Series]]) -> None:
     """Any valid 0.0.4 page, however it is spaced, gives the samples that the full parser finds."""
     blank = st.sampled_from(["", " ", "  "])
@@ -97,6 +98,7 @@ def test_text_pages_read_as_prometheus_client_reads_them(data: st.DataObject, pa
 
 
 @given(st.data(), families(COUNTS))
+@pytest.mark.slow
 def test_openmetrics_pages_read_as_prometheus_client_reads_them(
     data: st.DataObject, page: dict[str, list[Series]]
 ) -> None:
@@ -220,6 +222,7 @@ def cost(page: bytes) -> float:
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.slow
 def test_cost_grows_with_the_page_and_not_faster(hostile: Callable[[int], bytes]) -> None:
     """Sixteen times the bytes cost about sixteen times as much; a quadratic step would make it 256."""
     gc.collect()

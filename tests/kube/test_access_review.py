@@ -151,6 +151,7 @@ async def test_too_many_different_questions_are_refused(judge: Judge, review: Ac
     ],
     ids=["500", "403", "no status", "text", "denied", "list", "html", "too late"],
 )
+@pytest.mark.slow
 async def test_no_answer_is_no_permission(api: ScriptedKubeApi, review: AccessReview, trouble: Any) -> None:
     """Whatever else comes than a clear permission, the answer is no."""
     api.script([trouble])

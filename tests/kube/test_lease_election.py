@@ -43,6 +43,7 @@ async def test_leader_renews_with_one_request_each_retry_period(
     assert 600 / (LONGEST_PAUSE + 2 * LATENCY) <= len(methods[2:]) <= 600 / 2
 
 
+@pytest.mark.slow
 async def test_others_stand_by_for_as_long_as_the_leader_lives(replicas: Callable[..., Replica]) -> None:
     """Of three replicas one works, for ten minutes, and the others log once whom they wait for."""
     with capture_logs() as logs:

@@ -39,6 +39,7 @@ async def test_hung_watch_is_noticed_by_its_silence(api: ScriptedKubeApi, follow
     assert handler.restarts[0] is RestartReason.INACTIVE
 
 
+@pytest.mark.slow
 async def test_bookmarks_keep_a_quiet_watch_alive(api: ScriptedKubeApi, follow: Follow) -> None:
     """Silence is counted from the last line, not from the start of the watch."""
     api.script(watches=[lines(*(bookmark(str(number)) for number in range(2, 10)), pause=0.15)])
@@ -104,6 +105,7 @@ async def test_slow_list_times_out_and_is_tried_again(api: ScriptedKubeApi, foll
     assert handler.restarts == [RestartReason.ERROR]
 
 
+@pytest.mark.slow
 async def test_wait_asked_for_is_kept(api: ScriptedKubeApi, follow: Follow) -> None:
     """Retry-After is heeded where it is longer than the backoff."""
     busy = reply(429, status(429), headers={"Retry-After": "1"})

@@ -120,6 +120,7 @@ async def test_leadership_may_come_back(tmp_path: Path, cloudwatch: FakeCloudWat
     assert minutes(cloudwatch) == [wall.start + 60 * n for n in range(7)]
 
 
+@pytest.mark.slow
 async def test_a_restart_publishes_no_minute_twice(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
     """A process that starts in a minute it published before it ended waits for the next, and counts restarts on."""
     what = selection("AgentRestarts", "CapacityTasks")

@@ -35,6 +35,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.slow
 async def test_no_minute_is_lost_to_an_outage(tmp_path: Path, cloudwatch: FakeCloudWatch, fault: Fault) -> None:
     """Whatever CloudWatch does for a while, every minute arrives in the end with its own time and value."""
     work = MinutesOfWork(cloudwatch.wall)
@@ -101,6 +102,7 @@ async def test_the_current_minute_does_not_wait_for_the_backlog(tmp_path: Path, 
         assert running.publisher.spool_oldest_age > 60
 
 
+@pytest.mark.slow
 async def test_a_rejected_datum_is_found_and_dropped(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
     """One datum that CloudWatch will never take costs itself, and one line in the log however often it comes back."""
     fleets = [make_fleet([make_snapshot(fleet=f"f{n}")], name=f"f{n}") for n in range(30)]

@@ -311,6 +311,7 @@ async def test_the_log_tells_changes_only(world: World) -> None:
     assert "only 0 of 1 agents answer" in logs[1]["reason"]
 
 
+@pytest.mark.slow
 async def test_hundreds_of_requests_on_few_connections(world: World) -> None:
     """Connections are kept between requests, and many of them at once are all answered."""
     async with world.session() as session:

@@ -177,6 +177,7 @@ async def test_others_need_a_permission_for_the_description(world: World) -> Non
     ],
     ids=["500", "403", "senseless", "html", "too late"],
 )
+@pytest.mark.slow
 async def test_no_clear_permission_is_none(world: World, trouble: Callable[[web.Request], Any]) -> None:
     """Whatever the review comes back with, only a permission opens, and within seconds."""
     world.control.review_answer = trouble
@@ -184,6 +185,7 @@ async def test_no_clear_permission_is_none(world: World, trouble: Callable[[web.
     assert (answer.status, answer.json["reason"]) == (403, "Forbidden")
 
 
+@pytest.mark.slow
 async def test_while_the_api_server_is_down(world: World) -> None:
     """Who was allowed a moment ago still is; who was not asked about is refused; afterwards all is as before."""
     assert (await world.ask(demand())).status == 200

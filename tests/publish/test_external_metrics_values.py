@@ -132,6 +132,7 @@ fleets = st.lists(
 
 
 @given(fleets, st.sampled_from(sorted(EXTERNAL_METRICS)), st.sampled_from(["", "fleet=a", "fleet!=a", "!fleet"]))
+@pytest.mark.slow
 def test_never_empty_and_never_of_an_untrusted_fleet(known: list[Fleet], metric: str, selector: str) -> None:
     """Any answer has an item for every fleet that matches, each trusted; everything else is a refusal that says why."""
     matching = [

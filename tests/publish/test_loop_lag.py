@@ -3,9 +3,12 @@
 import asyncio
 import time
 
+import pytest
+
 from exporter.publish.loop_lag import LoopLag
 
 
+@pytest.mark.slow
 async def test_a_blocked_loop_is_seen_and_not_forgotten_at_once() -> None:
     """A callback that holds the loop for 200 ms shows, and later, calmer seconds do not hide it."""
     reports: asyncio.Queue[float] = asyncio.Queue()

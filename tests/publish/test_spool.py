@@ -119,6 +119,7 @@ def full_disk(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, ignored)
 
 
+@pytest.mark.slow
 async def test_a_full_disk(tmp_path: Path) -> None:
     """Datums are kept in memory until there is room; nothing is lost, nothing comes twice, and it is said once."""
     async with spool(tmp_path) as one:

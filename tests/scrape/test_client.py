@@ -339,6 +339,7 @@ async def test_a_connection_that_was_closed_meanwhile_is_made_again(client: Page
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.1], ids=["with the page", "behind the page"])
+@pytest.mark.slow
 async def test_an_answer_nobody_asked_for_is_never_read(client: PageClient, pause: float) -> None:
     """A server that sends two answers would otherwise be one ahead, and every page as old as the scrape before."""
     count = 0

@@ -233,6 +233,7 @@ async def longest_stall(stalls: list[float]) -> None:
 
 
 @pytest.mark.parametrize("image", [CURRENT, LEGACY], ids=["current", "legacy"])
+@pytest.mark.slow
 async def test_an_agent_of_the_simulator_is_read_on_its_own_endpoint(image: Image) -> None:
     """An image that is new is read on 9464, an old one on 8080, whatever else they do."""
     exporter = Exporter()
@@ -246,6 +247,7 @@ async def test_an_agent_of_the_simulator_is_read_on_its_own_endpoint(image: Imag
         assert set(exporter.counter.outcomes) == {"ok"}
 
 
+@pytest.mark.slow
 async def test_an_agent_that_comes_back_is_read_again() -> None:
     """Its container restarts: the port refuses, then answers."""
     exporter = Exporter()
@@ -257,6 +259,7 @@ async def test_an_agent_that_comes_back_is_read_again() -> None:
             await exporter.until(lambda: exporter.fleet().states[AgentState.SERVING] == 1, "a reading")
 
 
+@pytest.mark.slow
 async def test_scrapes_of_one_agent_share_a_connection() -> None:
     """Filtered and whole pages alike, over many intervals."""
     exporter = Exporter(ScrapeSettings(interval=0.05, timeout=0.05))
@@ -266,6 +269,7 @@ async def test_scrapes_of_one_agent_share_a_connection() -> None:
         assert any("name%5B%5D=" in request for request in server.requests)
 
 
+@pytest.mark.slow
 async def test_a_redirect_leads_nowhere() -> None:
     """Neither the poller nor the client behind it ever connects to where an agent points."""
     exporter = Exporter()

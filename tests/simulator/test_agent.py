@@ -187,6 +187,7 @@ async def test_an_erroring_agent_answers_500(session: aiohttp.ClientSession, sub
             assert response.status == 500
 
 
+@pytest.mark.slow
 async def test_a_slow_agent_answers_late(session: aiohttp.ClientSession, subject: Subject) -> None:
     """Late, and right."""
     subject[0].behaviour = Behaviour.SLOW

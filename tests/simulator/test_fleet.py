@@ -66,6 +66,7 @@ async def test_every_listed_agent_answers(layout: PodAddresses | OneAddress) -> 
             assert await status(session, entry) == 200
 
 
+@pytest.mark.slow
 async def test_scaling_shows_in_the_list() -> None:
     """An added agent is listed once it has started; a removed one when it has drained."""
     listings: asyncio.Queue[list[Entry]] = asyncio.Queue()
@@ -86,6 +87,7 @@ async def test_scaling_shows_in_the_list() -> None:
     assert listed == first[:1]
 
 
+@pytest.mark.slow
 async def test_an_agent_that_dies_stays_listed() -> None:
     """Its pod is still there while the container starts again: only its port is closed."""
     dying = Scenario(

@@ -116,6 +116,7 @@ async def test_agents_are_pods(live: Callable[..., Awaitable[World]]) -> None:
     assert world.sink.restarts == []
 
 
+@pytest.mark.slow
 async def test_crash_loop_is_one(live: Callable[..., Awaitable[World]]) -> None:
     """The container is held back, its restarts count, and once it is over the agent runs."""
     world = await live(Incident(at=5.0, trouble=Trouble.CRASH_LOOP, lasts=4 * MINUTE))
@@ -129,6 +130,7 @@ async def test_crash_loop_is_one(live: Callable[..., Awaitable[World]]) -> None:
     await eventually(lambda: world.facts(victim).ready and not world.facts(victim).crash_looping)
 
 
+@pytest.mark.slow
 async def test_leak_fills_the_memory_until_it_is_killed(live: Callable[..., Awaitable[World]]) -> None:
     """The working set comes close to the limit; then the reason of the end says why."""
     world = await live(Incident(at=5.0, trouble=Trouble.LEAK, lasts=10 * MINUTE))

@@ -52,6 +52,7 @@ def history(name: str, seed: int, steps: list[tuple[float, int | None]]) -> list
 
 @settings(max_examples=40, deadline=None)
 @given(name=NAMES, seed=st.integers(0, 1000), steps=STEPS)
+@pytest.mark.slow
 def test_same_seed_and_steps_give_the_same_history(name: str, seed: int, steps: list[tuple[float, int | None]]) -> None:
     """A history depends on its scenario, its seed and what was asked of it, and on nothing else."""
     assert history(name, seed, steps) == history(name, seed, steps)

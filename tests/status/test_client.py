@@ -70,6 +70,7 @@ async def test_credentials_in_a_url() -> None:
     assert "geheim" not in message
 
 
+@pytest.mark.slow
 async def test_credentials(tmp_path: Path) -> None:
     """A server that asks says by what; the right ones are let in, and wrong ones told apart from none."""
     users, token = tmp_path / "users", tmp_path / "token"

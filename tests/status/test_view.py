@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from exporter.fleet.model import AgentStatus, Fleet
+from exporter.fleet.model import Fleet
 from exporter.status.client import Status
 from exporter.status.command import drawn
-from exporter.status.view import needs_attention, screen
+from exporter.status.view import screen
 from exporter.terminal import Paper
 from exporter.web.documents import agent_document, fleet_document
-from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_reading, make_snapshot
+from tests.factories import NOW, WALL_NOW, make_fleet, make_reading, make_snapshot
 
 URL = "http://127.0.0.1:9850"
 UNSEEN = "connection refused on 127.0.10.1:9464"
@@ -64,26 +64,6 @@ def test_agents_that_need_attention() -> None:
         f"  matillion/b-1  unreachable   not scraped for 42 s: {UNSEEN}",
         "  matillion/b-2  disconnected  not connected to the control plane, 12 tasks active",
     ]
-
-
-@pytest.mark.parametrize(
-    ("agent", "expected"),
-    [
-        (make_agent(), False),
-        (make_agent(error=UNSEEN), True),
-        (make_agent(facts=make_facts(memory_limit_bytes=100.0), memory=make_memory(90.0)), True),
-        (make_agent(facts=make_facts(memory_limit_bytes=100.0), memory=make_memory(80.0)), False),
-        (make_agent(reading=make_reading(status=AgentStatus.STOPPED)), True),
-        (make_agent(never_read=True, facts=make_facts(ready=False)), False),
-        (make_agent(never_read=True, facts=make_facts(ready=False, waiting_reason="ImagePullBackOff")), True),
-        (make_agent(facts=make_facts(draining_time=WALL_NOW - 3600)), False),
-        (make_agent(facts=make_facts(draining_time=WALL_NOW - 11.5 * 3600)), True),
-        (make_agent(reading=make_reading(status=AgentStatus.SHUTTING_DOWN)), False),
-    ],
-)
-def test_who_needs_attention(agent: Any, *, expected: bool) -> None:
-    """Who gives no capacity, or soon may not; starting and draining are usual, unless they get stuck."""
-    assert needs_attention(agent_document(agent, NOW, WALL_NOW), WALL_NOW) is expected
 
 
 def test_not_ready_and_empty() -> None:

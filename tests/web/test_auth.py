@@ -58,6 +58,7 @@ async def test_health_stays_open_and_the_rest_does_not(users: Path) -> None:
             assert await response.json() == {"error": "credentials are required"}
 
 
+@pytest.mark.slow
 async def test_right_password_opens_and_wrong_ones_do_not(users: Path) -> None:
     """Only the user's own password does; neither an unknown user nor a malformed header is an error of ours."""
     async with serve(basic_auth={"users_file": str(users)}) as url, aiohttp.ClientSession(url) as client:
@@ -125,6 +126,7 @@ async def test_a_changed_token_is_taken_and_a_broken_one_is_not(token: Path) -> 
     ]
 
 
+@pytest.mark.slow
 async def test_a_removed_user_is_out(users: Path) -> None:
     """A changed users file also forgets which passwords were found right before."""
     server = make_server(basic_auth={"users_file": str(users)}, reload_interval=0.02)

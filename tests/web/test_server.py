@@ -62,6 +62,7 @@ async def test_listens_on_ipv6() -> None:
             assert response.status == 200
 
 
+@pytest.mark.slow
 async def test_ends_quickly_with_connections_open() -> None:
     """Idle, half-asked and half-answered connections do not hold up the end; the port is free afterwards."""
     begun = asyncio.Event()
@@ -124,6 +125,7 @@ async def test_a_header_that_drips_in_is_cut_off() -> None:
         writer.close()
 
 
+@pytest.mark.slow
 async def test_a_request_in_time_stops_the_clock() -> None:
     """The deadline is for the first header only: a connection that asked may be kept for the next request."""
     server = make_server(limits=ConnectionLimits(header_timeout=0.2))
@@ -175,6 +177,7 @@ async def test_too_many_connections_cost_the_one_idle_longest() -> None:
     ],
     ids=["long line", "long header", "many headers", "TLS", "endless body", "two lengths"],
 )
+@pytest.mark.slow
 async def test_hostile_requests_are_refused_and_the_server_goes_on(hostile: bytes) -> None:
     """What is too large or malformed gets a 4xx or a closed connection, and the next client is served."""
     async with running(make_server()) as address:
@@ -189,6 +192,7 @@ async def test_hostile_requests_are_refused_and_the_server_goes_on(hostile: byte
         writer.close()
 
 
+@pytest.mark.slow
 async def test_a_client_that_never_reads_is_let_go() -> None:
     """A list longer than all buffers waits for its reader only so long, and holds no more than a slice meanwhile."""
     view = StaticView([make_fleet([make_snapshot(f"agent-{number:05}") for number in range(10_000)])])
@@ -223,6 +227,7 @@ async def test_a_client_that_never_reads_is_let_go() -> None:
         test_a_client_that_never_reads_is_let_go,
     ],
 )
+@pytest.mark.slow
 def test_holds_on_uvloop_too(behaviour: Callable[[], Coroutine[None, None, None]]) -> None:
     """What rests on the loop's transports holds on both loops the service may run on."""
     uvloop = pytest.importorskip("uvloop")
