@@ -12,6 +12,7 @@ from pathlib import Path
 from alerts.prometheus import agent_alerts, exporter_alerts, fleet_alerts, recording
 from alerts.prometheus.rules import Clock, Group, written
 from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
+from docs.generated import bring_in_step
 
 FOLDER = Path(__file__).parent / "prometheus"
 _HEADER = "# Generated (make alerts) from alerts/prometheus/*.py, thresholds from settings.py. Do not edit.\n"
@@ -44,18 +45,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.faster <= 0:
         parser.error("--faster must be above 0")
-    out_of_step = []
-    for name, text in files(Settings(), faster=options.faster, runbook_base_url=options.runbook_base_url):
-        path: Path = options.output / name
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
-        out_of_step.append(name)
-        if not options.check:
-            path.write_text(text, encoding="utf-8")
-    if out_of_step and options.check:
-        sys.stderr.write(f"out of step, run `make alerts`: {', '.join(out_of_step)}\n")
-        return 1
-    return 0
+    texts = files(Settings(), faster=options.faster, runbook_base_url=options.runbook_base_url)
+    wanted = {options.output / name: text for name, text in texts}
+    return bring_in_step(wanted, check=options.check, command="make alerts")
 
 
 if __name__ == "__main__":

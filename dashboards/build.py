@@ -7,6 +7,7 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import agents_board, capacity_board, cloudwatch_board, exporter_board, fleet_board
+from docs.generated import bring_in_step
 
 FOLDER = Path(__file__).parent
 BOARDS = (fleet_board, agents_board, capacity_board, exporter_board, cloudwatch_board)
@@ -23,18 +24,8 @@ def files() -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the files, or say which are out of step."""
-    out_of_step = []
-    for name, text in files().items():
-        path = FOLDER / name
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
-        out_of_step.append(name)
-        if "--check" not in arguments:
-            path.write_text(text, encoding="utf-8")
-    if out_of_step and "--check" in arguments:
-        sys.stderr.write(f"out of step, run `make dashboards`: {', '.join(out_of_step)}\n")
-        return 1
-    return 0
+    wanted = {FOLDER / name: text for name, text in files().items()}
+    return bring_in_step(wanted, check="--check" in arguments, command="make dashboards")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from docs import build_chart, build_cloudwatch, build_configuration, build_metrics
+from docs.generated import bring_in_step
 
 PAGES = (build_cloudwatch, build_configuration, build_metrics, build_chart)
 
@@ -33,22 +34,7 @@ def wanted() -> dict[Path, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the files, or say which are out of step."""
-    check = "--check" in arguments
-    out_of_step = [file.name for file in build_chart.surplus()]
-    if not check:
-        for file in list(build_chart.surplus()):
-            file.unlink()
-    for file, text in wanted().items():
-        if file.exists() and file.read_text(encoding="utf-8") == text:
-            continue
-        out_of_step.append(file.name)
-        if not check:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-    if out_of_step and check:
-        sys.stderr.write(f"out of step, run `make docs`: {', '.join(out_of_step)}\n")
-        return 1
-    return 0
+    return bring_in_step(wanted(), check="--check" in arguments, command="make docs", surplus=build_chart.surplus())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""Generated files that are kept in the repository: written where they are not as they should be, or only compared."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+def bring_in_step(wanted: Mapping[Path, str], *, check: bool, command: str, surplus: Iterable[Path] = ()) -> int:
+    """Write what is not as wanted, and delete what is no longer; return 0.
+
+    With `check` nothing is touched: what is out of step is named beside the `command` that mends it, and 1 is returned.
+    """
+    obsolete = list(surplus)
+    differing = [file for file, text in wanted.items() if not _holds(file, text)]
+    if not check:
+        for file in obsolete:
+            file.unlink()
+        for file in differing:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(wanted[file], encoding="utf-8")
+    elif obsolete or differing:
+        names = ", ".join(file.name for file in (*obsolete, *differing))
+        sys.stderr.write(f"out of step, run `{command}`: {names}\n")
+        return 1
+    return 0
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.exists() and file.read_text(encoding="utf-8") == text
