@@ -24,7 +24,7 @@ MOST_BYTES = 256 * 1024 * 1024
 """Ten thousand agents take 10 MB."""
 _SHOWN_AS = {
     "fleets": ("namespace", "fleet", "trusted", "agents"),
-    "agents": ("namespace", "fleet", "pod", "state", "reason"),
+    "agents": ("namespace", "fleet", "pod", "state", "reason", "needs_attention"),
 }
 """What every item of a list has, by which the exporter's answer is known."""
 

@@ -7,15 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from exporter.fleet.model import AgentState
 from exporter.status.client import Status
 from exporter.terminal import Paper, Style, columns, visible
 
 UNKNOWN, WITHHELD = "?", "withheld"
-MEMORY_SHARE = 0.85
-"""Share of its memory limit from which an agent needs attention: where MatillionAgentMemoryPressure begins."""
-LONG_DRAIN_SECONDS = 11 * 3600
-"""From when an agent that drains needs attention: where MatillionAgentDrainTooLong begins, an hour before its end."""
 
 _COLUMNS = {
     "FLEET": "",
@@ -54,28 +49,9 @@ def screen(url: str, status: Status, paper: Paper) -> list[str]:
     if not status.fleets:
         return [*lines, "No fleet was found."]
     lines += _fleets(status.fleets, paper)
-    needing = sorted((one for one in status.agents if needs_attention(one, status.time_seconds)), key=_urgency)
+    needing = sorted((agent for agent in status.agents if agent["needs_attention"]), key=_urgency)
     lines += ["", *_attention(needing, len(status.agents), paper)]
     return lines
-
-
-def needs_attention(agent: Json, now: float) -> bool:
-    """Return whether a person should look at an agent at `now` (Unix time): it gives no capacity, or soon may not."""
-    kubernetes = agent.get("kubernetes") or {}
-    state = agent["state"]
-    if state == AgentState.DRAINING:
-        since = kubernetes.get("draining_time_seconds")
-        return since is not None and now - since > LONG_DRAIN_SECONDS
-    if state == AgentState.STARTING:
-        return bool(kubernetes.get("waiting_reason") or kubernetes.get("last_terminated_reason"))
-    if state == AgentState.SERVING:
-        return bool(agent.get("scrape_error")) or _near_its_limit(agent, kubernetes)
-    return True
-
-
-def _near_its_limit(agent: Json, kubernetes: Json) -> bool:
-    used, limit = agent.get("memory_working_set_bytes"), kubernetes.get("memory_limit_bytes")
-    return used is not None and limit is not None and used >= MEMORY_SHARE * limit
 
 
 def _urgency(agent: Json) -> tuple[int, str, str, str]:

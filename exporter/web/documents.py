@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts
+from exporter.web.attention import needs_attention
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]
@@ -62,6 +63,7 @@ def agent_document(agent: Agent, now: float, wall_now: float) -> Document:
         "uid": target.uid,
         "state": agent.state.value,
         "reason": explain(agent, now, wall_now),
+        "needs_attention": needs_attention(agent, wall_now),
         "fresh": agent.fresh,
         "address": target.address,
         "endpoint_url": snapshot.url,

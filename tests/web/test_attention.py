@@ -1,0 +1,33 @@
+"""Which agents a person should look at."""
+
+from typing import Any
+
+import pytest
+
+from exporter.fleet.model import AgentStatus
+from exporter.web.attention import needs_attention
+from tests.factories import WALL_NOW, make_agent, make_facts, make_memory, make_reading
+
+UNSEEN = "connection refused on 127.0.10.1:9464"
+
+
+@pytest.mark.parametrize(
+    ("agent", "expected"),
+    [
+        (make_agent(), False),
+        (make_agent(error=UNSEEN), True),
+        (make_agent(age=42.0, error=UNSEEN), True),
+        (make_agent(reading=make_reading(connected=False)), True),
+        (make_agent(facts=make_facts(memory_limit_bytes=100.0), memory=make_memory(90.0)), True),
+        (make_agent(facts=make_facts(memory_limit_bytes=100.0), memory=make_memory(80.0)), False),
+        (make_agent(reading=make_reading(status=AgentStatus.STOPPED)), True),
+        (make_agent(never_read=True, facts=make_facts(ready=False)), False),
+        (make_agent(never_read=True, facts=make_facts(ready=False, waiting_reason="ImagePullBackOff")), True),
+        (make_agent(facts=make_facts(draining_time=WALL_NOW - 3600)), False),
+        (make_agent(facts=make_facts(draining_time=WALL_NOW - 11.5 * 3600)), True),
+        (make_agent(reading=make_reading(status=AgentStatus.SHUTTING_DOWN)), False),
+    ],
+)
+def test_who_needs_attention(agent: Any, *, expected: bool) -> None:
+    """Who gives no capacity, or soon may not; starting and draining are usual, unless they get stuck."""
+    assert needs_attention(agent, WALL_NOW) is expected
