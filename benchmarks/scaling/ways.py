@@ -85,9 +85,9 @@ WAYS = (
         "KEDA, CloudWatch, 300 s, KEDA's defaults",
         _cloudwatch(period=300.0, collection=300.0, average=True, ignores_null=True),
     ),
-    Way("vendor's adapter rule", _adapter(zero_on_failure=False)),
-    Way("the same, at the vendor's pace", _adapter(zero_on_failure=False), VENDOR),
-    Way("the same, 0 on failure (former sidecar)", _adapter(zero_on_failure=True), VENDOR),
+    Way("the vendor's adapter rule", _adapter(zero_on_failure=False)),
+    Way("the vendor's rule at the vendor's pace", _adapter(zero_on_failure=False), VENDOR),
+    Way("the same with the former sidecar, 0 on failure", _adapter(zero_on_failure=True), VENDOR),
     Way("CPU 70 %, best case", _cpu(CPU_PER_TASK)),
     Way("CPU 70 %, tasks half as heavy", _cpu(CPU_PER_TASK / 2)),
 )

@@ -19,7 +19,7 @@ def test_no_way_finds_enough_agents_sooner_where_the_queue_is_reported() -> None
     assert ours.seconds is not None
     assert all(other.seconds is None or other.seconds >= ours.seconds for other in others)
     assert all(other.task_seconds >= ours.task_seconds for other in others)
-    adapter = next(way for way in WAYS if way.name == "vendor's adapter rule")
+    adapter = next(way for way in WAYS if way.name == "the vendor's adapter rule")
     assert ours.seconds * 3 <= (trials.burst(adapter, SEED, otel=True).seconds or 0)
 
 
