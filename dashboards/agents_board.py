@@ -20,7 +20,7 @@ from dashboards.panels import (
     spread,
     timeline,
 )
-from dashboards.queries import BY_AGENT, OF_AGENT, STATE_NUMBERS, of_agents, recorded, seen_for, state_number
+from dashboards.queries import BY_AGENT, OF_AGENT, STATE_NUMBERS, of_agents, recorded, state_number
 from exporter.config import CapacitySettings
 from exporter.fleet.catalogue import PREFIX
 from exporter.fleet.model import AgentState
@@ -69,8 +69,7 @@ def _table() -> table.Panel:
     return listing(
         "Agents",
         "Every chosen agent. A figure that is not known is empty: a queue with an old image, memory without "
-        "metrics-server. Seen for: the pod's age as far as Prometheus goes back, up to a week. Read ago: the age of "
-        "the last good reading.",
+        "metrics-server. Read ago: the age of the last good reading.",
         [
             Query(of_agents("agent_info", also_by="version, node, endpoint")),
             Query(state_number()),
@@ -80,7 +79,7 @@ def _table() -> table.Panel:
             Query(_memory_of("heap")),
             Query(recorded(AGENT_RESTARTS, of=OF_AGENT)),
             Query(f"time() - {of_agents('agent_last_scrape_timestamp_seconds')}"),
-            Query(seen_for("7d", "15m")),
+            Query(f"time() - {of_agents('agent_created_timestamp_seconds')}"),
         ],
         (
             Column("namespace", "Namespace"),
@@ -95,7 +94,7 @@ def _table() -> table.Panel:
             Column("version", "Version"),
             Column("endpoint", "Dialect"),
             Column("node", "Node"),
-            Column("Value #I", "Seen for", "s", decimals=0),
+            Column("Value #I", "Age", "s", decimals=0),
             Column("Value #H", "Read ago", "s", decimals=0),
         ),
         link=link_to(AGENTS_UID, "This agent alone", ("namespace", "Namespace"), ("fleet", "Fleet"), ("pod", "Pod")),

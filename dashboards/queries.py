@@ -36,13 +36,6 @@ def recorded(series: str, *matchers: str, of: str = OF_FLEET) -> str:
     return f"{series}{{{', '.join((of, *matchers))}}}"
 
 
-def seen_for(within: str, step: str) -> str:
-    """Return for how long Prometheus has seen each agent that is there: at most `within`, to a `step`."""
-    state = recorded(AGENT_STATE, of=OF_AGENT)
-    first = f"min_over_time(timestamp({state})[{within}:{step}]) or timestamp({state})"
-    return f"time() - min by ({BY_AGENT}) ({first}) and on ({BY_AGENT}) {state}"
-
-
 def total(series: str, *matchers: str) -> str:
     """Return the sum of a recorded series over the selected fleets."""
     return f"sum({recorded(series, *matchers)})"

@@ -258,6 +258,11 @@ AGENT_METRICS: tuple[Metric[Agent], ...] = (
         type="counter",
     ),
     Metric(
+        "agent_created_timestamp_seconds",
+        "When the agent's pod was made (Unix time). Absent without Kubernetes.",
+        _fact(lambda facts: facts.created_time),
+    ),
+    Metric(
         "agent_last_terminated",
         "Always 1; why the agent's container ended last time (OOMKilled, Error, …).",
         _reason(lambda facts: facts.last_terminated_reason),

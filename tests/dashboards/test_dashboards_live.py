@@ -25,6 +25,7 @@ pytestmark = [
 NOT_SIMULATED = (
     # What only Kubernetes says of a pod; simulated agents are found at fixed addresses.
     "agent_restarts",
+    "agent_created_timestamp_seconds",
     "agent_last_terminated",
     "agent_waiting",
     "agent_memory_limit_bytes",
@@ -85,6 +86,7 @@ class FullPage:
         number = self._readings
         facts = {
             "restarts": number,
+            "created_time": 1.0,
             "waiting_reason": "CrashLoopBackOff",
             "last_terminated_reason": "OOMKilled",
             "memory_limit_bytes": LIMIT,

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.fleet.catalogue import AGENT_METRICS, EXPORTER_METRICS, FLEET_METRICS, Metric, Series
 from exporter.fleet.model import Agent, AgentState, Dialect, Fleet
-from tests.factories import make_agent, make_facts, make_fleet, make_memory, make_reading, make_snapshot
+from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_reading, make_snapshot
 
 
 def _read(table: Iterable[Metric[Any]], subject: Agent | Fleet) -> dict[str, list[Series]]:
@@ -101,6 +101,7 @@ def test_every_figure_of_an_agent_is_read() -> None:
         "agent_memory_working_set_bytes": [((), 3e9)],
         "agent_memory_limit_bytes": [((), 4 * 1024**3)],
         "agent_restarts_total": [((), 4)],
+        "agent_created_timestamp_seconds": [((), WALL_NOW - 3660)],
         "agent_last_terminated": [(("OOMKilled",), 1)],
         "agent_waiting": [(("CrashLoopBackOff",), 1)],
         "agent_task_failures_total": [((), 2)],
