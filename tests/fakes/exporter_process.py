@@ -20,6 +20,7 @@ class Exporter:
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.process = process
         self.url = url
+        self._log: list[dict[str, Any]] = []
 
     async def get(self, path: str) -> tuple[int, Any]:
         """Return status and body; the body as JSON where it is that."""
@@ -38,11 +39,26 @@ class Exporter:
                     return
                 await asyncio.sleep(0.05)
 
+    async def says(self, event: str, pod: str) -> None:
+        """Read the log on until it says this of a pod, or has said it."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            while not any((line["event"], line.get("pod")) == (event, pod) for line in self._log):
+                written = await self.process.stderr.readline()
+                assert written, f"the exporter ended without saying: {event}, {pod}"
+                self._take(written)
+
     async def end(self) -> tuple[int, list[dict[str, Any]]]:
         """Return the exit code and the lines of the log, once the process has ended."""
         _, log = await asyncio.wait_for(self.process.communicate(), 20)
         assert self.process.returncode is not None
-        return self.process.returncode, [json.loads(line) for line in log.splitlines() if line.startswith(b"{")]
+        for line in log.splitlines():
+            self._take(line)
+        return self.process.returncode, self._log
+
+    def _take(self, line: bytes) -> None:
+        if line.startswith(b"{"):
+            self._log.append(json.loads(line))
 
 
 @asynccontextmanager

@@ -134,6 +134,8 @@ async def test_silence_and_the_end_of_a_pod(
     running: Exporter, admin: Admin, namespace: str, agents: Agents, two_agents: SimulatedAgent
 ) -> None:
     """What falls silent keeps its demand, what drains gives none, what is gone leaves nothing, and the log says it."""
+    # The log looks every other second: what came and went in between is not told.
+    await running.says("agent is serving", "prod-2")
     await agents.silence(1, two_agents)
     fleet = await sees(running, namespace, lambda fleet: fleet["agents"]["unreachable"] == 1)
     assert (fleet["held_tasks"], fleet["demand_tasks"]) == (12, 32), "what cannot be seen does not shrink the demand"
@@ -148,8 +150,7 @@ async def test_silence_and_the_end_of_a_pod(
     await sees(running, namespace, lambda fleet: fleet["agents"]["draining"] == 0)
     _, page = await running.get("/metrics")
     assert 'pod="prod-2"' not in page
-    # The log looks every other second: what came and went in between is not told.
-    await asyncio.sleep(3)
+    await running.says("agent is gone", "prod-2")
     running.process.terminate()
     code, log = await running.end()
     assert code == 0
