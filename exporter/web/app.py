@@ -38,6 +38,7 @@ def build_app(
             web.get("/metrics", metrics),
             web.get("/healthz", health.healthz),
             web.get("/readyz", health.readyz),
+            *page.routes(),
             *api.Api(view, history, wall_clock).routes(),
         ]
     )

@@ -1,48 +1,70 @@
-"""The plain page at `/`: where everything is, and one line per fleet. No script; it is complete as it arrives."""
+"""The status page at `/`: its document, and the files it loads from `/static/`.
 
-import base64
-import hashlib
+The files are the package's own and read once. A script draws what the API says; without one, the document itself has
+one line per fleet.
+"""
+
 from collections.abc import Sequence
 from html import escape
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from string import Template
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from exporter import __version__
 from exporter.fleet.model import AgentState, Fleet
 
-_STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; }
-ul { padding-left: 1.2rem; }
-.notice { border-left: .25rem solid #b45309; padding-left: .75rem; }
-""".strip()
-
 POLICY = (
-    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
-    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""Content-Security-Policy of the page: its own style, by its hash, and nothing else."""
+"""Content-Security-Policy of the page: its own files and server, nothing inline, no text that becomes markup."""
 
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _LINKS = (
-    ("/metrics", "Prometheus metrics"),
-    ("/api/v1/fleets", "every fleet, JSON"),
-    ("/api/v1/agents", "every agent with the reason of its state, JSON"),
-    ("/api/v1/history", "the last hours, JSON"),
-    ("/readyz", "readiness"),
-    ("/healthz", "health"),
+    ("metrics", "Prometheus metrics"),
+    ("api/v1/fleets", "fleets as JSON"),
+    ("api/v1/agents", "agents as JSON, with the reason of every state"),
+    ("api/v1/history", "the last hours as JSON"),
+    ("readyz", "readiness"),
+    ("healthz", "health"),
 )
+
+
+_STATIC = files("exporter.web") / "static"
+_PAGE = Template((_STATIC / "page.html").read_text(encoding="utf-8"))
+
+
+def routes() -> Sequence[web.RouteDef]:
+    """Return the routes of the files that the page loads."""
+    return [
+        web.get(f"/static/{file.name}", _sender(file)) for file in _STATIC.iterdir() if _kind(file.name) is not None
+    ]
+
+
+def _kind(name: str) -> str | None:
+    return _TYPES.get(name[name.rfind(".") :])
+
+
+def _sender(file: Traversable) -> Handler:
+    text, kind = file.read_text(encoding="utf-8"), _kind(file.name)
+
+    async def send(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, content_type=kind)
+
+    return send
 
 
 def render(fleets: Sequence[Fleet], not_ready_reason: str | None) -> str:
     """Return the page as HTML."""
-    notice = "" if not_ready_reason is None else f'<p class="notice">Not ready yet: {escape(not_ready_reason)}</p>'
-    lines = "".join(f"<li>{_line(fleet)}</li>" for fleet in fleets) or "<li>No fleet was found.</li>"
-    links = "".join(f'<li><a href="{path}">{path}</a> {text}</li>' for path, text in _LINKS)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Matillion fleets</title><style>{_STYLE}</style></head>"
-        f"<body><h1>Matillion fleets</h1>{notice}<ul>{lines}</ul>"
-        f"<h2>Where to look</h2><ul>{links}</ul><p>fleet-exporter {escape(__version__)}</p></body></html>\n"
+    return _PAGE.substitute(
+        notice="" if not_ready_reason is None else f"<p>Not ready yet: {escape(not_ready_reason)}</p>",
+        lines="".join(f"<li>{_line(fleet)}</li>" for fleet in fleets) or "<li>No fleet was found.</li>",
+        links="".join(f'<li><a href="{path}">{text}</a></li>' for path, text in _LINKS),
+        version=escape(__version__),
     )
 
 

@@ -1,0 +1,205 @@
+"""The status page in a real browser: what it draws, what it withholds, and that nothing it is told becomes markup."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.fleet.model import Fleet
+from tests.factories import make_fleet, make_reading, make_snapshot
+from tests.fakes.chromium import Page, browser, program
+from tests.fakes.ports import free_port
+from tests.web.serving import StaticView, make_server, running, serve
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(program() is None, reason="no chromium is installed here"),
+]
+
+DRAWN = "document.querySelectorAll('.fleet').length"
+MAIN = "document.querySelector('main').innerText"
+UNSEEN = "connection refused on 127.0.10.1:9464"
+
+
+@pytest.fixture
+async def page(tmp_path: Path) -> AsyncIterator[Page]:
+    async with browser(tmp_path / "profile") as opened:
+        yield opened
+
+
+def dark() -> Fleet:
+    """Return a fleet that cannot be seen."""
+    return make_fleet([make_snapshot(f"d-{n}", never_read=True, error=UNSEEN) for n in range(3)], name="dark")
+
+
+def busy() -> Fleet:
+    """Return a fleet with more work than slots, and an agent that lost its control plane."""
+    lost = make_snapshot("b-3", fleet="busy", reading=make_reading(connected=False))
+    full = [make_snapshot(f"b-{n}", fleet="busy", reading=make_reading(21.0, tasks_queued=4.0)) for n in range(2)]
+    return make_fleet([*full, lost], name="busy")
+
+
+async def text_of(page: Page, selector: str) -> str:
+    """Return what a reader sees in an element."""
+    return " ".join((await page.evaluate(f"document.querySelector({selector!r}).innerText")).split())
+
+
+async def test_what_a_reader_sees(page: Page) -> None:
+    """Figures of a trusted fleet, a bar beyond its slots, and the agents that need attention with their reasons."""
+    async with serve(StaticView([busy(), make_fleet()])) as url:
+        await page.goto(url)
+        await page.until(f"{DRAWN} === 2")
+        card = await text_of(page, "[data-fleet='matillion/busy']")
+        for part in ("trusted", "running 54 of 40", "free 0", "queued 8", "2 serving", "1 disconnected"):
+            assert part in card
+        label = await page.evaluate("document.querySelector(\"[data-fleet='matillion/busy'] .bar\").ariaLabel")
+        assert label == "54 of 40 tasks running, 8 queued"
+        table = await text_of(page, "#agents")
+        assert "b-3 matillion/busy disconnected 12" in table
+        assert "not connected to the control plane, 12 tasks active" in table
+        assert "b-0" not in table
+        assert await page.evaluate("document.title") == "1 agent in trouble · Matillion fleets"
+        await page.evaluate("document.querySelectorAll('#shown button')[1].click()")
+        assert "b-0" in await text_of(page, "#agents")
+        await page.evaluate(
+            "(() => { const s = document.querySelector('#search'); s.value = 'etl serving';"
+            " s.dispatchEvent(new Event('input')); })()"
+        )
+        table = await text_of(page, "#agents")
+        assert "agent-1" in table
+        assert "b-0" not in table
+    assert page.complaints == []
+
+
+async def test_what_is_withheld(page: Page) -> None:
+    """A fleet that cannot be trusted shows why, no demand, and no number for what is not known."""
+    async with serve(StaticView([dark()])) as url:
+        await page.goto(url)
+        await page.until(f"{DRAWN} === 1")
+        card = await text_of(page, ".fleet")
+    for part in (
+        "not to be trusted",
+        "only 0 of 3 agents answer",
+        "Its demand is withheld from every scaler.",
+        "running ? of 0",
+        "demand withheld",
+        "wanted withheld",
+    ):
+        assert part in card
+    assert await page.evaluate("document.querySelector('.bar').className") == "bar unknown"
+
+
+async def test_nothing_becomes_markup(page: Page) -> None:
+    """Names and reasons with markup and script in them are shown as they are; the browser had nothing to forbid."""
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    fleet = make_fleet([make_snapshot(evil, age=99.0, error=evil)], namespace=evil, name=evil)
+    async with serve(StaticView([fleet], reason=evil)) as url:
+        await page.goto(url)
+        await page.until(f"{DRAWN} === 1")
+        assert evil in await page.evaluate("document.querySelector('h3').textContent")
+        assert evil in await page.evaluate("document.querySelector('td.reason').textContent")
+        assert evil in await page.evaluate("document.querySelector('#banner').textContent")
+        assert await page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+        assert await page.evaluate("document.title") != "owned"
+    assert [complaint for complaint in page.complaints if "/readyz" not in complaint] == []
+
+
+async def test_its_policy_holds(page: Page) -> None:
+    """Even a script that got in could neither write markup nor load anything from elsewhere."""
+    async with serve(StaticView([make_fleet()])) as url:
+        await page.goto(url)
+        await page.until(f"{DRAWN} === 1")
+        thrown = "(() => { try { document.body.innerHTML = '<b>x</b>'; return ''; } catch (e) { return e.name; } })()"
+        assert await page.evaluate(thrown) == "TypeError"
+        fetched = "fetch('http://127.0.0.1:1/').then(() => 'went', () => 'refused')"
+        assert await page.evaluate(fetched) == "refused"
+    assert any("Content Security Policy" in complaint for complaint in page.complaints)
+
+
+async def test_charts(page: Page) -> None:
+    """History becomes lines; what was not known leaves a hole."""
+    view = StaticView([make_fleet()])
+    server = make_server(view)
+    async with running(server) as address:
+        await asyncio.sleep(0)
+        for step, fleet in enumerate(
+            [make_fleet(), make_fleet(), make_fleet([make_snapshot(never_read=True)]), make_fleet()]
+        ):
+            view.shown, view.instant = [fleet], view.instant + step
+            server.history.sample()
+        await page.goto(f"http://{address}/")
+        await page.until("document.querySelector('.chart path.running')")
+        path = await page.evaluate("document.querySelector('.chart path.running').getAttribute('d')")
+        capacity = await page.evaluate("document.querySelector('.chart path.capacity').getAttribute('d')")
+    assert path.count("M") == 2
+    assert capacity.count("M") == 1
+
+
+async def test_an_exporter_that_is_away(page: Page) -> None:
+    """What is shown then is said to be old, and is caught up with as soon as the exporter is back."""
+    listen = f"127.0.0.1:{free_port()}"
+    view = StaticView([make_fleet()])
+    with capture_logs():
+        async with running(make_server(view, listen=listen)):
+            await page.goto(f"http://{listen}/")
+            await page.until(f"{DRAWN} === 1")
+        await page.until("document.body.classList.contains('stale')")
+        banner = await text_of(page, "#banner")
+        assert banner.startswith("No answer from the exporter")
+        assert "What is shown is from" in banner
+        view.shown = [make_fleet(), busy()]
+        async with running(make_server(view, listen=listen)):
+            await page.until(f"{DRAWN} === 2")
+            assert await page.evaluate("document.querySelector('#banner').hidden")
+            assert not await page.evaluate("document.body.classList.contains('stale')")
+
+
+async def test_not_ready_yet(page: Page) -> None:
+    """What is missing stands at the top."""
+    async with serve(StaticView(reason="no list of pods yet")) as url:
+        await page.goto(url)
+        await page.until("!document.querySelector('#banner').hidden")
+        assert await text_of(page, "#banner") == "Not ready yet: no list of pods yet"
+        assert "No fleet was found." in await page.evaluate(MAIN)
+
+
+async def test_many_agents(page: Page) -> None:
+    """A thousand agents are drawn two hundred at a time, and in no time a person would feel."""
+    fleet = make_fleet([make_snapshot(f"a-{n:04}", age=99.0, error=UNSEEN) for n in range(1000)])
+    async with serve(StaticView([fleet])) as url:
+        await page.goto(url)
+        await page.until("document.querySelectorAll('tbody tr').length === 200")
+        await page.evaluate("document.querySelector('.more button').click()")
+        assert await page.evaluate("document.querySelectorAll('tbody tr').length") == 400
+
+
+@pytest.mark.parametrize("width", [360, 768, 1600])
+@pytest.mark.parametrize("dark_mode", [False, True])
+async def test_screens_and_tastes(page: Page, *, width: int, dark_mode: bool) -> None:
+    """It fits narrow and wide windows, and text can be read on light and on dark."""
+    await page.look(width=width, dark=dark_mode)
+    async with serve(StaticView([busy(), dark()])) as url:
+        await page.goto(url)
+        await page.until(f"{DRAWN} === 2")
+        assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        for selector in ("h3", ".why", ".states .good", ".states .bad", ".figures dt", "td .faint", ".withheld"):
+            contrast = await page.evaluate(CONTRAST % repr(selector))
+            assert contrast >= 4.5, selector
+    assert page.complaints == []
+
+
+CONTRAST = """(() => {
+  const parts = (color) => color.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+  const element = document.querySelector(%s);
+  let behind = element;
+  while (parts(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+  const pair = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor].map(parts).map(light);
+  return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+})()"""
+"""The contrast of a text with what is behind it (WCAG 2.2, 1.4.3: at least 4.5)."""
