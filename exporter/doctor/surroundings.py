@@ -16,6 +16,8 @@ from exporter.kube.credentials import own_namespace
 REQUEST_SECONDS = 8.0
 """For one answer of the API server. A busy one takes a second; a check may ask twice."""
 
+PAGE = 200
+"""Pods of one answer: 2 MB or so, as much as is in memory at once beside what is kept of each."""
 WHO_AM_I = Resource("authentication.k8s.io", "v1", "selfsubjectreviews")
 """Since Kubernetes 1.28; every user may ask (kubernetes.io, "Authenticating")."""
 _UNAUTHORIZED = 401
@@ -83,10 +85,30 @@ class Surroundings:
         return await once.get()
 
     async def _list(self, namespace: str | None) -> Sequence[Json]:
-        query = [("labelSelector", self.settings.discovery.kubernetes.label_selector)]
-        answer = await (await self.kube()).get(PODS.within(namespace), query, timeout=REQUEST_SECONDS)
-        items = answer.get("items")
-        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        kube = await self.kube()
+        selector = self.settings.discovery.kubernetes.label_selector
+        pods: list[Json] = []
+        more = ""
+        while True:
+            query = [("labelSelector", selector), ("limit", str(PAGE)), *([("continue", more)] if more else [])]
+            answer = await kube.get(PODS.within(namespace), query, timeout=REQUEST_SECONDS)
+            items = answer.get("items")
+            pods += [_lean(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+            more = (answer.get("metadata") or {}).get("continue") or ""
+            if not more:
+                return pods
+
+
+def _lean(pod: Json) -> Json:
+    """Return a pod without what nobody here reads: most of it, by size. The doctor shares the exporter's memory."""
+    metadata, spec = ({**(pod.get(part) or {})} for part in ("metadata", "spec"))
+    metadata.pop("managedFields", None)
+    containers = [
+        {key: one.get(key) for key in ("name", "image", "ports", "resources")}
+        for one in spec.get("containers") or []
+        if isinstance(one, dict)
+    ]
+    return {**pod, "metadata": metadata, "spec": {"nodeName": spec.get("nodeName"), "containers": containers}}
 
 
 def uses_kubernetes(settings: Settings) -> bool:

@@ -1,1 +1,1 @@
-"""The HTTP server: metrics, JSON, health."""
+"""The HTTP server: metrics, JSON, status page, health."""

@@ -55,6 +55,10 @@ class Cluster:
         """Where it listens."""
         return self._api.url
 
+    def queries(self, path: str) -> list[dict[str, str]]:
+        """Return the queries that came for a path."""
+        return [dict(request.query) for request in self._api.requests if request.path == path]
+
     def refuse(self, path: str, code: int, reason: str, message: str = "said the test") -> None:
         """Answer with an error."""
         self.said[path] = (code, status(code, reason, message))

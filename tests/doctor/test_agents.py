@@ -170,6 +170,21 @@ async def test_pods_that_start_and_end(kube: Cluster, agent: Start) -> None:
     assert found.found.startswith("1 of 3 agents answer (1 otel)")
 
 
+async def test_pods_on_several_pages(kube: Cluster, agent: Start) -> None:
+    """A long list comes in pages, so that it never is in memory as a whole beside a running exporter."""
+    items = [pod(f"prod-{number}", await agent()) for number in range(2)]
+    pages = iter(
+        [
+            {"metadata": {"continue": "more"}, "items": items[:1]},
+            {"metadata": {"remainingItemCount": 0}, "items": items[1:]},
+        ]
+    )
+    kube.said[PODS] = lambda: (200, next(pages))
+    seen = await examined(settings(**QUICK), kube, in_pod=True)
+    assert seen[SUBJECT, "pods in matillion"].found == "2 pods in 1 fleet: prod (2)"
+    assert [query for query in kube.queries(PODS) if query.get("continue") == "more"]
+
+
 async def test_listed_agents(agent: Start, tmp_path: Path) -> None:
     """Agents of the settings and of a file are read without any cluster."""
     file = tmp_path / "targets.yaml"
