@@ -1,15 +1,20 @@
 """The settings as such, the files they name, and the exporter that runs with them on this machine."""
 
+import asyncio
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 
 from exporter.config import HostPort, Settings, WebSettings
+from exporter.doctor.certificates import CertificateError, validity
 from exporter.doctor.check import Check, Finding, NotPossibleError, failed, ok, warning
 from exporter.doctor.kubernetes import elects
 from exporter.doctor.surroundings import Surroundings
+from exporter.fleet.explain import duration
 from exporter.serve.errors import ServeError
 from exporter.serve.reload import Reloaded
 from exporter.serve.tls import ServerTls
@@ -18,6 +23,9 @@ from exporter.web.auth import Access
 SUBJECT = "configuration"
 
 READY_SECONDS = 5.0
+RENEWAL_SECONDS = 7 * 24 * 3600
+"""Time left below which a certificate should have been replaced: the chart's and cert-manager's are at a third."""
+_RENEW = "renew it; the exporter takes the new files up by itself"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it is where this is listened on, and asked at loopback
 _READY, _NOT_READY = 200, 503
 
@@ -26,7 +34,7 @@ def checks(around: Surroundings, file: Path | None) -> list[Check]:
     """Return the checks of this subject; `file` is what the settings were read from."""
     settings = around.settings
     found = [Check(SUBJECT, "settings", lambda: _settings(settings, file))]
-    found += [Check(SUBJECT, files.what, partial(_files, files)) for files in _loaded(settings)]
+    found += [Check(SUBJECT, one.files.what, partial(_files, one)) for one in _loaded(settings)]
     return [*found, Check(SUBJECT, "running exporter", lambda: _running(settings.web))]
 
 
@@ -66,24 +74,42 @@ def _risks(settings: Settings) -> Iterator[Finding]:
 # -- the files that settings name --------------------------------------------------------------------------------------
 
 
-def _loaded(settings: Settings) -> Iterator[Reloaded]:
-    """Yield what the servers load at their start, made as they make it."""
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What a server loads at its start, made as it makes it; with its certificate where that is what it loads."""
+
+    files: Reloaded
+    pair: tuple[Path, Path] | None = None
+
+
+def _loaded(settings: Settings) -> Iterator[_Served]:
     web, external = settings.web, settings.external_metrics
     tls = None
     if web.tls is not None:
         tls = ServerTls("web.tls", web.tls.cert_file, web.tls.key_file, client_ca_file=web.tls.client_ca_file)
-        yield tls.files
-    yield from Access(web, tls, reload_interval=READY_SECONDS).files
+        yield _Served(tls.files, (web.tls.cert_file, web.tls.key_file))
+    for files in Access(web, tls, reload_interval=READY_SECONDS).files:
+        yield _Served(files)
     if external.enabled and external.cert_file is not None and external.key_file is not None:
-        yield ServerTls("external_metrics", external.cert_file, external.key_file, asks_clients=True).files
+        pair = (external.cert_file, external.key_file)
+        yield _Served(ServerTls("external_metrics", *pair, asks_clients=True).files, pair)
 
 
-async def _files(files: Reloaded) -> Sequence[Finding]:
+async def _files(served: _Served) -> Sequence[Finding]:
+    name = served.files.what
     try:
-        await files.load_now()
+        await served.files.load_now()
     except ServeError as error:
-        return [failed(files.what, str(error))]
-    return [ok(files.what, "its files are good")]
+        return [failed(name, str(error))]
+    if served.pair is None:
+        return [ok(name, "its files are good")]
+    try:
+        shown = await asyncio.to_thread(validity, *served.pair)
+    except CertificateError as error:
+        return [failed(name, str(error), _RENEW)]
+    left = shown.until - time.time()
+    found = f"the certificate is good for {duration(left)} more, for {', '.join(shown.names) or 'no name'}"
+    return [warning(name, found, _RENEW) if left < RENEWAL_SECONDS else ok(name, found)]
 
 
 # -- the exporter here -------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The settings as such, the files they name, and the exporter that runs here."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ async def test_what_may_not_be_meant(sections: Json, name: str) -> None:
 async def test_files_of_the_servers(tmp_path: Path) -> None:
     """Certificates, users and tokens are loaded as at the start; one that is no good hides no other."""
     cert, key, users, token = (tmp_path / name for name in ("tls.crt", "tls.key", "users", "token"))
-    Authority("ca").issue("exporter", cert, key)
+    Authority("ca").issue("exporter", cert, key, until=timedelta(days=90))
     users.write_text(f"prometheus: {PasswordHash.make('geheim')}\n")
     token.write_text("two words")
     web_settings: Json = {
@@ -62,6 +63,24 @@ async def test_files_of_the_servers(tmp_path: Path) -> None:
     assert seen[SUBJECT, "web.bearer_token_file"].outcome is Outcome.FAILED
     assert "words" not in seen[SUBJECT, "web.bearer_token_file"].found.replace("more than one word", "")
     assert seen[SUBJECT, "external_metrics"].outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("until", "outcome", "part"),
+    [
+        (timedelta(days=90), Outcome.OK, "good for 90 days more, for 127.0.0.1, localhost, exporter.monitoring.svc"),
+        (timedelta(days=3, minutes=1), Outcome.WARNING, "good for 3 days more"),
+        (timedelta(seconds=-60), Outcome.FAILED, "has expired"),
+    ],
+)
+async def test_how_long_a_certificate_is_good(tmp_path: Path, until: timedelta, outcome: Outcome, part: str) -> None:
+    """One that has run out, or soon will, is told before the API server stops to take it."""
+    cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    Authority("ca").issue("exporter", cert, key, hosts=("exporter.monitoring.svc",), until=until)
+    external = {"enabled": True, "cert_file": str(cert), "key_file": str(key)}
+    found = (await examined(settings(external_metrics=external, **STATIC)))[SUBJECT, "external_metrics"]
+    assert found.outcome is outcome
+    assert part in found.found
 
 
 async def test_no_exporter_here() -> None:
