@@ -40,6 +40,7 @@ lint: $(READY)  ## style, types, the layers, and whether generated files are in 
 	$(BIN)/python -m alerts.build --check
 	$(BIN)/python -m dashboards.build --check
 	$(BIN)/python -m docs.build --check
+	$(BIN)/python -m benchmarks.scaling --check
 
 format: $(READY)  ## put the style right
 	$(BIN)/ruff check --fix
@@ -53,6 +54,7 @@ dashboards: $(READY)  ## write the Grafana dashboards anew
 
 docs: $(READY) alerts dashboards  ## write every generated file anew, the chart's copies too
 	$(BIN)/python -m docs.build
+	$(BIN)/python -m benchmarks.scaling
 
 bench: $(READY)  ## measure against Prometheus on the same targets
 	@./.ci/tools nginx:nginx-light prometheus:prometheus

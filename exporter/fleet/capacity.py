@@ -4,7 +4,7 @@ Knows nothing of how snapshots are made or who reads the result. The definitions
 alert and scaler; `docs/architecture.md` says them in prose.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -113,8 +113,9 @@ def aggregate(
     working = sum(serving, start=_active(agent for state in _OUT_OF_WORK for agent in by_state[state]))
     queues = [reading.tasks_queued for reading in _readings(agents) if reading.tasks_queued is not None]
     tasks_queued = sum(queues) if queues else None
-    held = sum((_held(agent, policy, now) for agent in by_state[AgentState.UNREACHABLE]), start=0.0)
+    seen = working + (tasks_queued or 0.0)
     replacement = _replacement(agents, policy, now)
+    held = _held(by_state, seen, replacement, policy, now)
     counted_at = [agent.snapshot.read_at for agent in agents if agent.fresh and agent.snapshot.read_at is not None]
     return Fleet(
         namespace=namespace,
@@ -135,7 +136,7 @@ def aggregate(
         sync_age=sync_age,
         read_age=now - min(counted_at) if counted_at else None,
         untrusted_reason=_untrusted_reason(answering, expected, coverage, sync_age, policy),
-        demand=working + (tasks_queued or 0.0) + held + replacement,
+        demand=seen + held + replacement,
         restarts=restarts,
     )
 
@@ -165,14 +166,50 @@ def _last_known(agent: Agent, policy: Policy, now: float) -> Reading | None:
     return agent.snapshot.reading if read_at is not None and now - read_at <= policy.forget_after else None
 
 
-def _held(agent: Agent, policy: Policy, now: float) -> float:
-    """Return the work an agent that cannot be seen is taken to have, running and queued."""
-    if agent.state is not AgentState.UNREACHABLE or _crash_looping(agent) or policy.unknown_agents == "ignore":
-        return 0.0
+def _held(
+    by_state: Mapping[AgentState, Sequence[Agent]], seen: float, replacement: float, policy: Policy, now: float
+) -> float:
+    """Return the work to reckon with besides what is `seen`: that of agents nobody sees, and what may wait unseen.
+
+    Where that is not known exactly, the pods decide: it is taken to be so much that they are filled to the target, or
+    as near to it as can be. So what is not known neither shrinks the fleet nor makes it grow.
+    """
+    serving = by_state[AgentState.SERVING]
+    queue_seen = any(reading.tasks_queued is not None for reading in _readings(serving))
+    doubtful = [agent for agent in serving if _crash_looping(agent)]
+    for state in (AgentState.UNREACHABLE, AgentState.STARTING, *_OUT_OF_WORK):
+        doubtful += by_state[state]
+    bounds = [_bounds(agent, policy, now, queue_seen=queue_seen) for agent in doubtful]
+    least = sum([low for low, _ in bounds], start=0.0)
+    # Whoever is replaced is one of those whose pod may be filled.
+    most = sum([high for _, high in bounds], start=0.0) - replacement
+    pods = sum(len(members) for state, members in by_state.items() if state is not AgentState.DRAINING)
+    filled = policy.target_tasks_per_agent * pods - seen - replacement
+    return max(least, min(most, filled))
+
+
+def _bounds(agent: Agent, policy: Policy, now: float, *, queue_seen: bool) -> tuple[float, float]:
+    """Return the least and the most work to reckon with for an agent beyond what is seen.
+
+    One that gives no slot, yet or any more, has none. But unless an agent that serves reports a queue, nobody knows
+    whether work waits for it.
+    """
+    target = float(policy.target_tasks_per_agent)
+    waiting = 0.0 if queue_seen else target
+    if agent.state is not AgentState.UNREACHABLE or _crash_looping(agent):
+        return 0.0, waiting
+    if policy.unknown_agents == "ignore":
+        return 0.0, 0.0
     if policy.unknown_agents == "full":
-        return float(policy.tasks_per_agent)
+        return float(policy.tasks_per_agent), float(policy.tasks_per_agent)
+    if agent.snapshot.reading is None:
+        # It may still be on its way, and what it came for be seen in the queue.
+        return 0.0, target
     known = _last_known(agent, policy, now)
-    return float(policy.target_tasks_per_agent) if known is None else known.tasks_active + (known.tasks_queued or 0.0)
+    if known is None:
+        return target, target
+    last = known.tasks_active + (known.tasks_queued or 0.0)
+    return last, last + (waiting if _said(known) in _OUT_OF_WORK else 0.0)
 
 
 def _replacement(agents: Iterable[Agent], policy: Policy, now: float) -> float:

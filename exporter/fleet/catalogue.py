@@ -131,7 +131,7 @@ FLEET_METRICS: tuple[Metric[Fleet], ...] = (
     ),
     Metric(
         "held_tasks",
-        "Work that unreachable agents are taken to have, so that what cannot be seen does not shrink the fleet.",
+        "Work taken to be with agents that cannot be seen, or to wait unseen, so that it does not shrink the fleet.",
         _always(lambda fleet: fleet.held_tasks),
     ),
     Metric(

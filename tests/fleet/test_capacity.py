@@ -251,15 +251,56 @@ def test_unknown_agents_are_a_matter_of_policy(unknown: Any, held: float) -> Non
     assert result.held_tasks == held
 
 
-def test_only_unreachable_agents_are_held() -> None:
+def test_only_unreachable_agents_are_held_where_the_queue_is_seen() -> None:
     """Nothing is held for what is seen, for what starts and for what drains."""
     result = fleet(
-        agents(2, 9),
+        agents(2, 9, queued=0.0),
         agents(1, 9, connected=False),
         agents(1, never_read=True, facts=NOT_READY),
         agents(1, 9, age=31.0, **deleted()),
     )
     assert result.held_tasks == 0.0
+
+
+@pytest.mark.parametrize(
+    ("slotless", "replaced"),
+    [
+        ({"never_read": True, "facts": NOT_READY}, 0),
+        ({"connected": False}, 1),
+        ({"status": AgentStatus.STOPPED}, 1),
+        ({"never_read": True, "facts": make_facts(ready=False, waiting_reason=CRASHED)}, 1),
+        ({"connected": False, "age": 31.0}, 1),
+    ],
+)
+def test_pods_without_a_slot_are_kept_where_nobody_sees_a_queue(slotless: dict[str, Any], replaced: int) -> None:
+    """Work may wait for them, or none: they do not shrink the fleet, nor make it grow but for what is replaced."""
+    policy = Policy(min_coverage=0.0)
+    wanted = [
+        fleet(agents(1, seen), agents(3, 0, **slotless), policy=policy).desired_agents for seen in (0, 16, 20, 60)
+    ]
+    assert wanted == [3, 4, 4, 4 + replaced]
+    known = fleet(agents(1, 16, queued=0.0), agents(3, 0, **slotless), policy=policy)
+    assert (known.held_tasks, known.desired_agents) == (0.0, 1 + replaced)
+
+
+def test_a_fleet_without_its_control_plane_keeps_its_size() -> None:
+    """All agents have lost it: what waits is seen by none of them, though they would report a queue."""
+    result = fleet(agents(12, 5, queued=0.0, connected=False))
+    assert (result.replacement_tasks, result.held_tasks, result.desired_agents) == (0.0, 12 * 11.0, 12)
+
+
+def test_a_fleet_that_only_starts_keeps_its_size() -> None:
+    """Its nodes were lost: new pods wait for new ones, and nobody can say for how much work."""
+    result = fleet(agents(3, never_read=True, address=None))
+    assert (result.trusted, result.held_tasks, result.desired_agents) == (True, 48.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "queued", "held"), [(10, 0.0, 16.0), (16, 0.0, 16.0), (20, 0.0, 4.0), (20, 4.0, 0.0)]
+)
+def test_an_agent_that_never_answered_makes_no_fleet_grow(tasks: float, queued: float, held: float) -> None:
+    """It may only be slow to start, and what it came for be counted in the queue already."""
+    assert fleet(agents(3, tasks, queued=queued), agents(1, never_read=True)).held_tasks == held
 
 
 def test_numbers_of_the_policy_are_used() -> None:
@@ -369,7 +410,8 @@ def test_other_policies_do_not_remember(unknown: Any) -> None:
 def test_a_crashed_agent_s_last_words_count_for_nothing(unknown: Any) -> None:
     """Kubernetes knows that its process ended, and its tasks with it: it is lost, not out of sight."""
     crashed = agents(1, 10, age=31.0, facts=make_facts(waiting_reason=CRASHED))
-    result = fleet(agents(4, 10), crashed, agents(1, 0, connected=False), policy=Policy(unknown_agents=unknown))
+    serving, lost = agents(4, 10, queued=0.0), agents(1, 0, connected=False)
+    result = fleet(serving, crashed, lost, policy=Policy(unknown_agents=unknown))
     assert (result.held_tasks, result.replacement_tasks) == (0.0, 16.0)
 
 
@@ -424,7 +466,7 @@ def test_pods_that_start_or_drain_owe_no_answer() -> None:
 def test_stopped_and_disconnected_agents_do_answer() -> None:
     """What they say is bad news, and it is known."""
     result = fleet(agents(1, 1, connected=False), agents(1, 1, status=AgentStatus.STOPPED))
-    assert (result.coverage, result.trusted, result.demand_tasks) == (1.0, True, 2.0)
+    assert (result.coverage, result.trusted, result.tasks_active) == (1.0, True, 2.0)
 
 
 def test_an_untrusted_fleet_s_demand_is_withheld_and_the_rest_is_shown() -> None:
