@@ -10,7 +10,13 @@ from benchmarks.scaling.ways import WAYS, Way
 
 BEGIN = "<!-- simulated: begin; `python -m benchmarks.scaling` writes what stands here -->"
 END = "<!-- simulated: end -->"
-_SHORT = ("the HPA is fed by", "a slot for every task after", "tasks waited, together", "agents taken away wrongly")
+_SHORT = (
+    "the HPA is fed by",
+    "a slot for every task after",
+    "tasks waited, together",
+    "agents taken away wrongly: missing data",
+    "outage",
+)
 _LONG = (
     "the HPA is fed by",
     "queue reported: a slot for every task after",
@@ -66,7 +72,10 @@ def full(found: Iterable[Result]) -> str:
 
 def short(found: Iterable[Result]) -> str:
     """Return the table of the README."""
-    return _table(_SHORT, ([*_row(result.way, result.reported), _agents(result.missing)] for result in found))
+    return _table(
+        _SHORT,
+        ([*_row(result.way, result.reported), _agents(result.missing), _agents(result.outage)] for result in found),
+    )
 
 
 def _row(way: Way, bursts: Sequence[Burst]) -> list[str]:
