@@ -18,7 +18,7 @@ from exporter.discovery.pods import ReadyInstants
 from exporter.discovery.static import to_target
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
 from exporter.doctor.network_policies import hint
-from exporter.doctor.surroundings import Surroundings, monotonic, said
+from exporter.doctor.surroundings import Surroundings, said
 from exporter.fleet.capacity import Policy, aggregate
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Reading, Target
@@ -115,7 +115,7 @@ def _declared(pod: Json, ports: Sequence[int]) -> set[Any]:
 
 def _reader(settings: Settings) -> PodReader:
     ports = [endpoint.port for endpoint in settings.scrape.endpoints]
-    return PodReader(settings.discovery.kubernetes.fleet_label, ports, ReadyInstants(monotonic, time.time))
+    return PodReader(settings.discovery.kubernetes.fleet_label, ports, ReadyInstants(time.monotonic, time.time))
 
 
 def _name(pod: Json) -> str:
@@ -175,14 +175,14 @@ Ask = Callable[[Target], Awaitable[_Attempt]]
 async def _ask(settings: ScrapeSettings, client: PageClient, places: asyncio.Semaphore, target: Target) -> _Attempt:
     if target.address is None:
         return _Attempt(AgentSnapshot(target=target), Outcome.OK)
-    reader = AgentReader(settings, client, monotonic, random.Random())  # noqa: S311 - it spreads rechecks, there are none
+    reader = AgentReader(settings, client, time.monotonic, random.Random())  # noqa: S311 - it spreads rechecks, there are none
     async with places:
         try:
             answer = await reader.read(target)
         except ScrapeError as error:
             return _Attempt(AgentSnapshot(target=target, error=str(error)), error.outcome)
     snapshot = AgentSnapshot(
-        target=target, reading=answer.reading, read_at=monotonic(), read_time=time.time(), url=answer.url
+        target=target, reading=answer.reading, read_at=time.monotonic(), read_time=time.time(), url=answer.url
     )
     return _Attempt(snapshot, Outcome.OK)
 
@@ -192,7 +192,9 @@ async def _fleet(around: Surroundings, ask: Ask, namespace: str, fleet_name: str
     attempts = await asyncio.gather(*map(ask, asked))
     policy = Policy(**around.settings.capacity.model_dump())
     snapshots = [attempt.snapshot for attempt in attempts]
-    fleet = aggregate(namespace, fleet_name, snapshots, policy, monotonic(), sync_age=0.0)
+    # Judged as of the first reading, so that none has become old while the others were waited for.
+    now = min((one.read_at for one in snapshots if one.read_at is not None), default=time.monotonic())
+    fleet = aggregate(namespace, fleet_name, snapshots, policy, now, sync_age=0.0)
     summary = _summary(fleet)
     if len(asked) < len(members):
         summary = f"{summary}; asked were {len(asked)} of {len(members)}"
@@ -200,23 +202,21 @@ async def _fleet(around: Surroundings, ask: Ask, namespace: str, fleet_name: str
     silent = [agent for agent in fleet.agents if agent.state in _SILENT]
     if unseen:
         outcomes = {attempt.outcome for attempt in attempts} - {Outcome.OK}
-        return await _unseen(around, fleet, summary, unseen, outcomes)
+        return await _unseen(around, fleet, summary, [*unseen, *silent], outcomes)
     if silent:
-        found, fix = (
-            f"{summary}; {_reasons(silent)}",
-            "the agents' logs say why (alerts/runbooks/MatillionAgentDisconnected.md)",
-        )
+        found = f"{summary}; {_reasons(silent)}"
+        fix = "the agents' logs say why (alerts/runbooks/MatillionAgentDisconnected.md)"
         everyone = len(silent) == sum(fleet.states.values()) - fleet.states[AgentState.DRAINING]
         return failed(name, found, fix) if everyone else warning(name, found, fix)
     return ok(name, summary)
 
 
 async def _unseen(
-    around: Surroundings, fleet: Fleet, summary: str, unseen: Sequence[Agent], outcomes: set[Outcome]
+    around: Surroundings, fleet: Fleet, summary: str, lost: Sequence[Agent], outcomes: set[Outcome]
 ) -> Finding:
-    """Say of a fleet with agents that do not answer what may be in the way."""
-    name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; {_reasons(unseen)}"
-    pods = [agent for agent in unseen if agent.snapshot.target.facts is not None]
+    """Say of a fleet with agents that do not answer what may be in the way; `lost` are those and whoever is silent."""
+    name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; {_reasons(lost)}"
+    pods = [agent for agent in lost if agent.snapshot.target.facts is not None and not agent.fresh]
     if pods and not around.in_pod and fleet.coverage == 0.0 and outcomes <= set(_OUT_OF_REACH):
         why = f"no pod's address can be reached from here ({summary})"
         return not_checked(name, why, "run the doctor in the exporter's pod (docs/doctor.md)")
@@ -263,7 +263,7 @@ def _reasons(agents: Sequence[Agent]) -> str:
     """Return why agents are as they are, each reason once, the first few of them."""
     by_reason: dict[str, list[str]] = {}
     for agent in agents:
-        by_reason.setdefault(explain(agent, monotonic(), time.time()), []).append(agent.snapshot.target.pod)
+        by_reason.setdefault(explain(agent, time.monotonic(), time.time()), []).append(agent.snapshot.target.pod)
     parts = [f"{_some(pods)}: {reason}" for reason, pods in list(by_reason.items())[:_SHOWN]]
     more = sum(len(pods) for pods in list(by_reason.values())[_SHOWN:])
     return "; ".join(parts) + (f"; and {more} more" if more else "")

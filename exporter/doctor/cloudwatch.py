@@ -35,9 +35,11 @@ SUBJECT = "CloudWatch"
 
 ENDPOINT_SECONDS = 6.0
 """For the endpoint's first answer: as long as the exporter itself waits for one."""
-CREDENTIALS_SECONDS = 30.0
-"""For credentials: the libraries try a role's service several times before they give up."""
+CREDENTIALS_SECONDS = 10.0
+"""For credentials. Who gives them answers within a second; the libraries would wait a minute for one who does not."""
 PUT_SECONDS = 15.0
+TOGETHER_SECONDS = CREDENTIALS_SECONDS + PUT_SECONDS + 5.0
+"""For a check that takes both."""
 SKEW_WARNING, SKEW_FAILURE = 60.0, 300.0
 """Seconds. AWS refuses a signature that is more than five minutes off (IAM User Guide, "Signature Version 4")."""
 
@@ -68,8 +70,8 @@ def checks(around: Surroundings) -> list[Check]:
     return [
         Check(SUBJECT, "region", aws.region),
         Check(SUBJECT, "endpoint", aws.reachable),
-        Check(SUBJECT, "credentials", aws.credentials, CREDENTIALS_SECONDS),
-        Check(SUBJECT, "right to publish", aws.right, CREDENTIALS_SECONDS),
+        Check(SUBJECT, "credentials", aws.credentials, TOGETHER_SECONDS),
+        Check(SUBJECT, "right to publish", aws.right, TOGETHER_SECONDS),
         Check(SUBJECT, "spool", lambda: spool.examine(around.settings.cloudwatch.spool, in_pod=around.in_pod)),
     ]
 
@@ -160,9 +162,16 @@ class _Aws:
         """Return the libraries' name for where the credentials come from, once those are really there."""
         session = await self._session.get()
         try:
-            found = await session.get_credentials()  # type: ignore[no-untyped-call]  # the libraries have no annotations
-            if found is not None:
-                await found.get_frozen_credentials()
+            async with asyncio.timeout(CREDENTIALS_SECONDS):
+                found = await session.get_credentials()  # type: ignore[no-untyped-call]  # the libraries have no annotations
+                if found is not None:
+                    await found.get_frozen_credentials()
+        except TimeoutError:
+            raise CheckFailedError(
+                f"none came within {CREDENTIALS_SECONDS:g} s",
+                "see that who gives them can be reached: with IRSA sts.REGION.amazonaws.com (NAT, or a VPC endpoint "
+                "for sts), with EKS Pod Identity its agent on the node (169.254.170.23)",
+            ) from None
         except Exception as error:  # noqa: BLE001 - each source of credentials fails in ways of its own
             raise CheckFailedError(f"none can be had: {_reason(error)}", _POLICY) from None
         if found is None:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from exporter.config import Settings
 from exporter.discovery.pod_metrics import POD_METRICS
 from exporter.discovery.pods import PODS
 from exporter.doctor.check import (
+    CHECK_SECONDS,
     Check,
     CheckFailedError,
     Finding,
@@ -20,7 +22,7 @@ from exporter.doctor.check import (
     ok,
     warning,
 )
-from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, monotonic, said, uses_kubernetes
+from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said, uses_kubernetes
 from exporter.kube.access_review import REVIEWS
 from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, Resource
 from exporter.kube.client import KubeClient
@@ -88,7 +90,7 @@ def checks(around: Surroundings) -> list[Check]:
         Check(SUBJECT, "rights", lambda: _rights(around)),
     ]
     if elects(settings):
-        found.append(Check(SUBJECT, "Lease", lambda: _lease(around)))
+        found.append(Check(SUBJECT, "Lease", lambda: _lease(around), CHECK_SECONDS + _LONGEST_LOOK))
     if settings.discovery.kubernetes.enabled:
         found.append(Check(SUBJECT, "memory in use", lambda: _memory(around)))
     return found
@@ -99,12 +101,12 @@ async def _unused(why: str) -> Sequence[Finding]:
 
 
 async def _api_server(around: Surroundings) -> Sequence[Finding]:
-    started = monotonic()
+    started = time.monotonic()
     try:
         user = await around.user()
     except KubeError as error:
         raise CheckFailedError(said(error)) from None
-    took = f"it answers in {(monotonic() - started) * 1000:.0f} ms"
+    took = f"it answers in {(time.monotonic() - started) * 1000:.0f} ms"
     return [ok("API server", f"{took}; it is asked as {user}" if user else took), *_not_the_exporter(around)]
 
 

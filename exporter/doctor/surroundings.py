@@ -1,6 +1,5 @@
 """What the checks of all subjects share: the settings, where the doctor runs, and the way to the cluster."""
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -133,11 +132,6 @@ async def surroundings(
     finally:
         if client is not None:
             await client.close()
-
-
-def monotonic() -> float:
-    """Return the clock on which everything here is timed."""
-    return time.monotonic()
 
 
 def said(error: KubeError) -> str:

@@ -16,6 +16,7 @@ from exporter.doctor.report import document
 from tests.doctor.cluster import Seen, examined, settings
 from tests.fakes.answering import answering
 from tests.fakes.cloudwatch import FakeCloudWatch, Fault
+from tests.fakes.hostile import silent_port
 from tests.fakes.moto import moto_server, reader
 
 pytestmark = pytest.mark.slow
@@ -176,6 +177,24 @@ async def test_a_role_that_cannot_be_taken(
     assert found.outcome is Outcome.FAILED
     assert message in found.found
     assert "trust policy" in found.fix
+
+
+@pytest.mark.slow
+async def test_a_role_nobody_gives(fake: FakeCloudWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way to STS that swallows packets is not waited for as long as the libraries would."""
+    token = tmp_path / "token"
+    token.write_text("a.web.identity")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/exporter")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    with silent_port() as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{port}")
+        seen = await look(fake.url, tmp_path)
+    assert seen[SUBJECT, "credentials"].outcome is Outcome.FAILED
+    assert "a VPC endpoint for sts" in seen[SUBJECT, "credentials"].fix
+    assert seen[SUBJECT, "right to publish"].outcome is Outcome.NOT_CHECKED
+    assert seen[SUBJECT, "endpoint"].outcome is Outcome.OK
 
 
 async def test_a_role_of_the_service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
