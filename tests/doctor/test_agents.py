@@ -208,6 +208,7 @@ async def test_something_else_at_the_agents_port(kube: Cluster) -> None:
     assert "ports and paths" in found.fix
 
 
+@pytest.mark.slow
 async def test_many_agents_with_the_same_trouble(kube: Cluster) -> None:
     """A thousand agents that fail alike are one reason with some names, and not a thousand lines."""
     items = [pod(f"prod-{number}", f"127.97.1.{number % 200 + 1}", uid=f"u{number}") for number in range(1000)]

@@ -22,6 +22,9 @@ from tests.fakes.moto import moto_server, reader
 pytestmark = pytest.mark.slow
 """Making an AWS client takes a good part of a second."""
 
+# The AWS libraries take most of a second before they ask anything.
+pytestmark = pytest.mark.slow
+
 SUBJECT = "CloudWatch"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 STATIC = {"static": {"targets": [{"address": "127.98.0.1"}]}}
@@ -179,7 +182,6 @@ async def test_a_role_that_cannot_be_taken(
     assert "trust policy" in found.fix
 
 
-@pytest.mark.slow
 async def test_a_role_nobody_gives(fake: FakeCloudWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A way to STS that swallows packets is not waited for as long as the libraries would."""
     token = tmp_path / "token"

@@ -135,6 +135,7 @@ def test_a_whole_cluster_needs_cluster_wide_rights() -> None:
 # -- the Lease ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_lease_that_is_renewed(kube: Cluster) -> None:
     """Who holds the Lease, and that it lives: it changes while one looks."""
     renewals: Iterator[Json] = (lease(renewed=f"2026-01-01T00:00:{second:02d}.000000Z") for second in count())
@@ -144,6 +145,7 @@ async def test_a_lease_that_is_renewed(kube: Cluster) -> None:
     assert "exporter-1_a1 holds" in seen[SUBJECT, "Lease"].found
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 async def test_a_lease_whose_holder_is_gone(kube: Cluster) -> None:
     """A holder whose Lease stays as it is for the whole of its duration is gone, whatever the times in it say."""
