@@ -3,11 +3,10 @@
 Pure: the instants are arguments. What the state is was decided elsewhere (`capacity.judge`); nothing is judged here.
 """
 
+from exporter.fleet.attention import MEMORY_SHARE, memory_share
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, PodFacts
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_MEMORY_PRESSURE = 0.85
-"""Share of the memory limit from which a person is told of it: where the alert MatillionAgentMemoryPressure begins."""
 
 
 def explain(agent: Agent, now: float, wall_now: float) -> str:
@@ -28,7 +27,7 @@ def explain(agent: Agent, now: float, wall_now: float) -> str:
         case AgentState.DISCONNECTED:
             return f"not connected to the control plane, {_tasks(snapshot)} active"
         case _:  # serving
-            return _serving(snapshot, now) + _memory(agent, facts)
+            return _serving(snapshot, now) + _memory(agent)
 
 
 def duration(seconds: float) -> str:
@@ -99,11 +98,9 @@ def _serving(snapshot: AgentSnapshot, now: float) -> str:
     return f"{sentence} {duration(now - snapshot.read_at)} ago; since then: {snapshot.error}"
 
 
-def _memory(agent: Agent, facts: PodFacts | None) -> str:
-    used, limit = agent.memory_working_set_bytes, facts.memory_limit_bytes if facts is not None else None
-    if used is None or limit is None or used < _MEMORY_PRESSURE * limit:
-        return ""
-    return f", memory at {used / limit:.0%} of its limit"
+def _memory(agent: Agent) -> str:
+    share = memory_share(agent)
+    return "" if share is None or share < MEMORY_SHARE else f", memory at {share:.0%} of its limit"
 
 
 def _waiting(reason: str, facts: PodFacts, wall_now: float) -> str:

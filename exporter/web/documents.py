@@ -6,9 +6,9 @@ Pure. It must not know of HTTP; `docs/http.md` shows every field.
 from math import isfinite
 from typing import TypeAlias
 
+from exporter.fleet.attention import needs_attention
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts
-from exporter.web.attention import needs_attention
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]

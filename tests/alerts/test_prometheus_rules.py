@@ -15,7 +15,7 @@ from alerts.prometheus.rules import Clock
 from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
 from exporter.config import CapacitySettings
 from exporter.fleet import catalogue
-from exporter.web.attention import LONG_DRAIN_SECONDS, MEMORY_SHARE
+from exporter.fleet.attention import LONG_DRAIN_SECONDS, MEMORY_SHARE
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL
 

@@ -6,7 +6,7 @@ Pure. Alerts are Prometheus' business; these thresholds are where theirs begin.
 from exporter.fleet.model import Agent, AgentState, PodFacts
 
 MEMORY_SHARE = 0.85
-"""Share of its memory limit from which an agent needs attention: where MatillionAgentMemoryPressure begins."""
+"""Share of its memory limit from which an agent is near it: where MatillionAgentMemoryPressure begins."""
 LONG_DRAIN_SECONDS = 11 * 3600
 """From when an agent that drains does: where MatillionAgentDrainTooLong begins, an hour before Kubernetes ends it."""
 
@@ -25,11 +25,14 @@ def needs_attention(agent: Agent, wall_now: float) -> bool:
         case AgentState.STARTING:
             return facts.waiting_reason is not None or facts.last_terminated_reason is not None
         case AgentState.SERVING:
-            return agent.snapshot.error is not None or _near_its_limit(agent, facts)
+            used = memory_share(agent)
+            return agent.snapshot.error is not None or (used is not None and used >= MEMORY_SHARE)
         case _:  # unreachable, stopped, disconnected
             return True
 
 
-def _near_its_limit(agent: Agent, facts: PodFacts) -> bool:
+def memory_share(agent: Agent) -> float | None:
+    """Return the memory in use as a share of the limit; None where one is not known, or there is no limit."""
+    facts = agent.snapshot.target.facts or _NOTHING_KNOWN
     used, limit = agent.memory_working_set_bytes, facts.memory_limit_bytes
-    return used is not None and limit is not None and used >= MEMORY_SHARE * limit
+    return used / limit if used is not None and limit else None

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from exporter.fleet.attention import needs_attention
 from exporter.fleet.model import AgentStatus
-from exporter.web.attention import needs_attention
 from tests.factories import WALL_NOW, make_agent, make_facts, make_memory, make_reading
 
 UNSEEN = "connection refused on 127.0.10.1:9464"
