@@ -3,7 +3,7 @@
 `python candidate.py SETTINGS_JSON`. The file it appends to has a line for each event, with CLOCK_MONOTONIC, which is
 one clock for the whole machine:
 
-    boot T          the process has begun
+    boot T          the process has begun, and ends in good order from now on
     start T         its work has begun
     tick T0 T1      it published: it read the clock (T0), is_leader() was true, and the line was made at T1
     refused T       its work was running and is_leader() was false
@@ -67,15 +67,15 @@ class Candidate:
 async def stand(settings: dict[str, str], times: dict[str, float]) -> None:
     """Stand in the election until SIGTERM."""
     candidate = Candidate(settings["events"])
-    candidate.write("boot", time.monotonic())
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with await KubeClient.connect({"KUBECONFIG": settings["kubeconfig"]}) as client:
-        candidate.election = LeaderElection(
-            Times(settings["lease_name"], **times), client, settings["namespace"], new_identity()
-        )
-        with suppress(asyncio.CancelledError):
+    candidate.write("boot", time.monotonic())
+    with suppress(asyncio.CancelledError):
+        async with await KubeClient.connect({"KUBECONFIG": settings["kubeconfig"]}) as client:
+            candidate.election = LeaderElection(
+                Times(settings["lease_name"], **times), client, settings["namespace"], new_identity()
+            )
             await candidate.election.run(candidate.work)
 
 

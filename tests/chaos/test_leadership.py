@@ -150,6 +150,7 @@ class Process:
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self._boots_before = self._boots()
         script = Path(__file__).with_name("candidate.py")
         with self.log.open("ab") as log:
             return subprocess.Popen([sys.executable, script, self._argument], stdout=log, stderr=log)
@@ -192,6 +193,13 @@ class Process:
                 found[-1].ticks.append((times[0], times[1]))
             found[-1].refused += event == "refused"
         return found
+
+    def began(self) -> bool:
+        """Whether it has begun since it was started last."""
+        return self._boots() > self._boots_before
+
+    def _boots(self) -> int:
+        return self.events.read_text().count("boot")
 
     def publishes(self) -> bool:
         """Whether it published within the last second."""
@@ -304,6 +312,7 @@ async def test_no_two_publish_at_once_whatever_goes_wrong(
                 rng = random.Random(SEED + number)  # noqa: S311 — the same faults every time
                 group.create_task(process.suffer(rng), name=f"faults {number}")
         await asyncio.gather(*map(one_leads, pairs))
+        await eventually(lambda: all(process.began() for process in processes), 30)
 
         for process in processes:
             process.process.send_signal(signal.SIGTERM)
