@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, and let slow tests leave connections to servers they killed.
 
     The garbage collector closes those, and complains of it. Real servers on a machine that others use too may be late
-    beyond any limit a test can set, so a slow test that fails has a second try; the report says which had one.
+    beyond any limit a test can set, so a slow test that fails has a second try; the report says which had one, and why.
     """
     items.sort(key=lambda item: item.path.parent.name not in _LONGEST_FIRST)
     for item in items:
@@ -34,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
             )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why a test needed its second try: what passed then may still be a defect."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"first try of {report.nodeid}", sep="_")
+        terminalreporter.write_line(report.longreprtext)
 
 
 @pytest.fixture(autouse=True)
