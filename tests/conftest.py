@@ -24,13 +24,11 @@ _LONGEST_FIRST = ("chaos", "integration", "alerts", "dashboards", "chart", "imag
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, and let slow tests leave connections to servers they killed.
 
-    The garbage collector closes those, and complains of it. Real servers on a machine that others use too may be late
-    beyond any limit a test can set, so a slow test that fails has a second try; the report says which had one, and why.
+    The garbage collector closes those, and complains of it.
     """
     items.sort(key=lambda item: item.path.parent.name not in _LONGEST_FIRST)
     for item in items:
         if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
             item.add_marker(
                 pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
             )

