@@ -1,7 +1,7 @@
 """The agents: found by their labels, and read as the exporter would read them, on real sockets."""
 
-import re
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import count
