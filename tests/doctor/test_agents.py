@@ -220,4 +220,4 @@ async def test_many_agents_with_the_same_trouble(kube: Cluster) -> None:
     # On a busy machine some wait in vain for what most are refused at once.
     assert re.search(r"prod-0, prod-\d+, prod-\d+ and \d{2,3} more: never scraped", found.found)
     assert "asked were 500 of 1000" in found.found
-    assert len(found.found) < 600
+    assert len(found.found) < 1200
