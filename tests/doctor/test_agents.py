@@ -1,7 +1,6 @@
 """The agents: found by their labels, and read as the exporter would read them, on real sockets."""
 
 import os
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import count
@@ -216,8 +215,9 @@ async def test_many_agents_with_the_same_trouble(kube: Cluster) -> None:
     for item in items:
         item["status"]["podIP"] = "127.97.0.248"
     kube.said[PODS] = (200, {"items": items})
-    found = (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"]
-    # On a busy machine some wait in vain for what most are refused at once.
-    assert re.search(r"prod-0, prod-\d+, prod-\d+ and \d{2,3} more: never scraped", found.found)
+    # Time enough for each to be refused on a busy machine too: to wait in vain is another trouble.
+    patient = settings(scrape={"interval": "10s", "timeout": "10s"})
+    found = (await examined(patient, kube, in_pod=True))[SUBJECT, "matillion/prod"]
+    assert "and 497 more: never scraped" in found.found
     assert "asked were 500 of 1000" in found.found
-    assert len(found.found) < 1200
+    assert len(found.found) < 600
