@@ -46,11 +46,6 @@ async def api(tmp_path: Path) -> AsyncIterator[ScriptedKubeApi]:
 
 
 @pytest.fixture
-def agents() -> FollowedAgents:
-    return FollowedAgents()
-
-
-@pytest.fixture
 async def sample(api: ScriptedKubeApi, agents: FollowedAgents) -> AsyncIterator[Callable[..., None]]:
     """Start to sample, with settings given."""
     tasks: list[asyncio.Task[None]] = []
