@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     simulated.set_defaults(command=_simulate)
 
     played = commands.add_parser(
-        "demo", help="run fake agents, the exporter and a small autoscaler, and show them at work"
+        "demo", help="run fake agents, the exporter, a CloudWatch and a small autoscaler, and show them at work"
     )
     demo.add_arguments(played)
     played.set_defaults(command=_demo)
