@@ -15,7 +15,7 @@ from exporter.fleet.model import (
     AgentStatus,
     Dialect,
     Fleet,
-    MemorySample,
+    UsageSample,
     PodFacts,
     Reading,
     Target,
@@ -65,10 +65,10 @@ def make_reading(tasks_active: float = 12.0, **fields: Any) -> Reading:
     return Reading(**(defaults | {"tasks_active": tasks_active} | fields))
 
 
-def make_memory(working_set_bytes: float = 1.0 * 1024**3, *, age: float = 20.0, **fields: Any) -> MemorySample:
+def make_memory(working_set_bytes: float = 1.0 * 1024**3, *, age: float = 20.0, **fields: Any) -> UsageSample:
     """Return a sample of a container's memory that was measured `age` seconds ago, and counts for a minute more."""
     defaults: dict[str, Any] = {"taken_time": WALL_NOW - age, "good_until": NOW + 60.0}
-    return MemorySample(working_set_bytes=working_set_bytes, **(defaults | fields))
+    return UsageSample(working_set_bytes=working_set_bytes, **(defaults | fields))
 
 
 def make_snapshot(

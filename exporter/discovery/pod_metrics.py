@@ -17,7 +17,7 @@ import structlog
 
 from exporter.config import KubernetesSettings
 from exporter.discovery.pod_facts import parse_quantity, unix_time
-from exporter.fleet.model import MemorySample, Target
+from exporter.fleet.model import UsageSample, Target
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
 from exporter.kube.watch import Backoff
 
@@ -49,7 +49,7 @@ class Agents(Protocol):
     def target(self, uid: str) -> Target | None:
         """Return one agent; None when it is gone."""
 
-    def memory_sampled(self, uid: str, sample: MemorySample) -> None:
+    def usage_sampled(self, uid: str, sample: UsageSample) -> None:
         """Take the latest measurement of an agent's memory."""
 
 
@@ -138,8 +138,8 @@ class PodMemory:
             if usage is not None and used is not None:
                 age = max(0.0, wall - usage.taken_time)
                 good_until = monotonic - age + usage.good_seconds
-                sample = MemorySample(working_set_bytes=used, taken_time=usage.taken_time, good_until=good_until)
-                self._agents.memory_sampled(uid, sample)
+                sample = UsageSample(working_set_bytes=used, taken_time=usage.taken_time, good_until=good_until)
+                self._agents.usage_sampled(uid, sample)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

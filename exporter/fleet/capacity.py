@@ -44,7 +44,7 @@ def _working_set(snapshot: AgentSnapshot, now: float) -> float | None:
     A sample from before the container began was of one that is dead: after an OOM kill its successor would seem to be
     at the limit still. Both times are the node's, so that no two clocks are compared.
     """
-    sample, facts = snapshot.memory, snapshot.target.facts
+    sample, facts = snapshot.usage, snapshot.target.facts
     if sample is None or now > sample.good_until or facts is None or facts.started_time is None:
         return None
     return sample.working_set_bytes if sample.taken_time >= facts.started_time else None
@@ -132,6 +132,8 @@ def aggregate(
         agents_saturated=sum([tasks >= policy.tasks_per_agent for tasks in serving]),
         held_tasks=held,
         replacement_tasks=replacement,
+        unseen_queue_tasks=0.0,
+        agents_refusing=0,
         coverage=coverage,
         sync_age=sync_age,
         read_age=now - min(counted_at) if counted_at else None,

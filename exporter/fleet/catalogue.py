@@ -140,6 +140,16 @@ FLEET_METRICS: tuple[Metric[Fleet], ...] = (
         _always(lambda fleet: fleet.replacement_tasks),
     ),
     Metric(
+        "unseen_queue_tasks",
+        "Demand added because work surely waits unseen: every serving agent is full and none reports a queue.",
+        _always(lambda fleet: fleet.unseen_queue_tasks),
+    ),
+    Metric(
+        "agents_refusing",
+        "Serving agents that take no more work although they have slots (CPU, heap, memory or busyness at the limit).",
+        _always(lambda fleet: fleet.agents_refusing),
+    ),
+    Metric(
         "free_slots",
         "Tasks the serving agents could take on right now.",
         _always(lambda fleet: fleet.free_slots),

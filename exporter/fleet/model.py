@@ -66,10 +66,17 @@ class PodFacts:
     restarts: int | None = None
     waiting_reason: str | None = None
     """Why the container does not run, in Kubernetes' words: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable`."""
+    waiting_message: str | None = None
+    """What Kubernetes adds to `waiting_reason`, in one line of bounded length; None where it adds nothing."""
     last_terminated_reason: str | None = None
     """How the container ended last time: `OOMKilled`, `Error`, `Completed`, …"""
     last_terminated_time: float | None = None
     memory_limit_bytes: float | None = None
+    cpu_limit_cores: float | None = None
+    template: str | None = None
+    """Which version of the workload's pod template the pod was made from (label `pod-template-hash`)."""
+    workload: str | None = None
+    """Name of the workload that owns the pod: for a ReplicaSet's pod that of its Deployment. None where none does."""
 
     @property
     def crash_looping(self) -> bool:
@@ -89,7 +96,9 @@ class Target:
     address: str | None
     """IP address or host name without brackets; None while the pod has none."""
     endpoint: Endpoint | None = None
-    """The one endpoint to use; None to try those of the `scrape.endpoints` setting in turn."""
+    """The one endpoint to use; None to try `endpoints`, then those of the `scrape.endpoints` setting in turn."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """Endpoints the pod itself declares, the best first."""
     facts: PodFacts | None = None
     """None where no Kubernetes stands behind the target (static targets)."""
 
@@ -114,11 +123,13 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemorySample:
-    """What Kubernetes measured of the agent container's memory at one instant."""
+class UsageSample:
+    """What Kubernetes measured of the agent container's use of memory and CPU at one instant."""
 
     working_set_bytes: float
     """Memory that cannot be reclaimed, which is what a limit is held against."""
+    cpu_cores: float | None = None
+    """CPU in use, averaged over the window of the measurement."""
     taken_time: float
     """When the node measured it, on the node's clock, as `PodFacts.started_time` is."""
     good_until: float
@@ -140,7 +151,7 @@ class AgentSnapshot:
     """How long the last attempt took, good or not; None before the first."""
     error: str | None = None
     """Why the last attempt failed, in words; None after a good one."""
-    memory: MemorySample | None = None
+    usage: UsageSample | None = None
     task_failures: int | None = None
     """Failed tasks in the agent's log since it was first followed; None while nobody follows it."""
 
@@ -179,6 +190,10 @@ class Fleet:
     agents_saturated: int
     held_tasks: float
     replacement_tasks: float
+    unseen_queue_tasks: float
+    """Work asked for because it surely waits where nobody can see it; 0 while nothing says so."""
+    agents_refusing: int
+    """Serving agents that take no more work although they have slots."""
     coverage: float
     """Share of the agents that should answer and do, 0 to 1."""
     sync_age: float

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.fleet.capacity import Policy, aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, MemorySample, Reading, Target
+from exporter.fleet.model import AgentSnapshot, Fleet, UsageSample, Reading, Target
 from exporter.scrape.restarts import FleetKey, RestartCounter
 
 Clock = Callable[[], float]
@@ -193,11 +193,11 @@ class SnapshotStore:
 
     # -- what watches the pods' health --------------------------------------------------------------------------------
 
-    def memory_sampled(self, uid: str, sample: MemorySample) -> None:
+    def usage_sampled(self, uid: str, sample: UsageSample) -> None:
         """Take the latest measurement of an agent's memory; of an agent that is gone it is passed over."""
         snapshot = self._snapshot(uid)
-        if snapshot is not None and snapshot.memory != sample:
-            self._amend(replace(snapshot, memory=sample))
+        if snapshot is not None and snapshot.usage != sample:
+            self._amend(replace(snapshot, usage=sample))
 
     def task_failures_counted(self, uid: str, failures: int | None) -> None:
         """Take how many failed tasks an agent's log told of so far; None when nobody follows it any more."""

@@ -79,6 +79,8 @@ def _fleets(fleets: Sequence[Json], paper: Paper) -> Iterator[str]:
         if not fleet["trusted"]:
             reason = fleet.get("untrusted_reason") or "its figures are not to be acted on"
             yield from _note("  not to be trusted", f"{reason}; no scaler is told its demand", paper)
+        for remark in fleet.get("remarks", ()):
+            yield from _note("  note", remark, paper, Style.DOUBTFUL)
 
 
 def _table(fleets: Sequence[Json], paper: Paper) -> list[list[str]]:
@@ -166,8 +168,8 @@ def _attention(agents: Sequence[Json], total: int, paper: Paper) -> Iterator[str
         yield from rest
 
 
-def _note(what: str, reason: str, paper: Paper) -> Iterator[str]:
+def _note(what: str, reason: str, paper: Paper, style: Style = Style.BAD) -> Iterator[str]:
     head = f"{what}: "
     first, *rest = paper.paragraph(reason, len(head))
-    yield paper.paint(head, Style.BAD) + first
+    yield paper.paint(head, style) + first
     yield from rest

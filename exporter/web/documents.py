@@ -9,6 +9,7 @@ from typing import TypeAlias
 from exporter.fleet.attention import needs_attention
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts
+from exporter.fleet.remarks import remarks
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]
@@ -28,6 +29,7 @@ def fleet_document(fleet: Fleet) -> Document:
         "reading_age_seconds": known(fleet.read_age),
         "agents": agents,
         "agents_saturated": fleet.agents_saturated,
+        "agents_refusing": fleet.agents_refusing,
         "desired_agents": fleet.desired_agents,
         "tasks_per_agent": fleet.tasks_per_agent,
         "target_tasks_per_agent": fleet.target_tasks_per_agent,
@@ -37,8 +39,10 @@ def fleet_document(fleet: Fleet) -> Document:
         "tasks_queued": known(fleet.tasks_queued),
         "held_tasks": known(fleet.held_tasks),
         "replacement_tasks": known(fleet.replacement_tasks),
+        "unseen_queue_tasks": known(fleet.unseen_queue_tasks),
         "demand_tasks": known(fleet.demand_tasks),
         "free_slots": known(fleet.free_slots),
+        "remarks": list(remarks(fleet)),
     }
 
 

@@ -52,7 +52,7 @@ def key(alarm: Mapping[str, Any]) -> SeriesKey:
 
 def healthy() -> Fleet:
     """Return three agents at work, far from full."""
-    seen: dict[str, Any] = {"tasks_active": 6, "facts": make_facts(), "memory": make_memory(), "task_failures": 0}
+    seen: dict[str, Any] = {"tasks_active": 6, "facts": make_facts(), "usage": make_memory(), "task_failures": 0}
     return make_fleet([make_snapshot(f"p{n}", **seen) for n in range(3)])
 
 
@@ -65,7 +65,7 @@ def sick(restarts: int = 4) -> Fleet:
                 "p0",
                 reading=make_reading(20, tasks_queued=5),
                 facts=make_facts(restarts=restarts),
-                memory=memory,
+                usage=memory,
                 task_failures=2,
             ),
             make_snapshot("p1", reading=make_reading(0, connected=False), facts=make_facts()),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from exporter.fleet.model import MemorySample, PodFacts, Target
+from exporter.fleet.model import UsageSample, PodFacts, Target
 from tests.factories import make_facts, make_target
 
 
@@ -15,7 +15,7 @@ class FollowedAgents:
         self.failures: dict[str, int | None] = {}
         self.told: list[int | None] = []
         """Every count, in the order in which it came."""
-        self.memory: dict[str, MemorySample] = {}
+        self.memory: dict[str, UsageSample] = {}
 
     def uids(self) -> Iterable[str]:
         return self.targets.keys()
@@ -23,7 +23,7 @@ class FollowedAgents:
     def target(self, uid: str) -> Target | None:
         return self.targets.get(uid)
 
-    def memory_sampled(self, uid: str, sample: MemorySample) -> None:
+    def usage_sampled(self, uid: str, sample: UsageSample) -> None:
         self.memory[uid] = sample
 
     def task_failures_counted(self, uid: str, failures: int | None) -> None:

@@ -43,6 +43,8 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         "tasks_queued": 3,
         "held_tasks": 4,
         "replacement_tasks": 16,
+        "unseen_queue_tasks": 0,
+        "agents_refusing": 0,
         "free_slots": 15,
         "agents_saturated": 1,
         "demand_tasks": 50,
@@ -84,7 +86,7 @@ def test_every_figure_of_an_agent_is_read() -> None:
         heap_limit_bytes=200,
     )
     facts = make_facts(restarts=4, waiting_reason="CrashLoopBackOff", last_terminated_reason="OOMKilled")
-    pod = {"facts": facts, "memory": make_memory(3e9), "task_failures": 2}
+    pod = {"facts": facts, "usage": make_memory(3e9), "task_failures": 2}
     agent = make_agent(make_snapshot(reading=reading, read_time=1.7e9, scrape_seconds=0.25, **pod))
     assert _read(AGENT_METRICS, agent) == {
         "agent_info": [(("11.50.0", "abc1234", "node-1", "otel"), 1)],

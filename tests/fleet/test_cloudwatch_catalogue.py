@@ -99,10 +99,10 @@ def test_memory_is_of_the_limit() -> None:
     assert isinstance(metric.source, OverAgents)
     limited, unlimited = make_facts(memory_limit_bytes=4e9), make_facts(memory_limit_bytes=None)
     agents = [
-        make_agent(facts=limited, memory=make_memory(3e9)),
+        make_agent(facts=limited, usage=make_memory(3e9)),
         make_agent(facts=limited),
-        make_agent(facts=unlimited, memory=make_memory(3e9)),
-        make_agent(memory=make_memory(3e9)),
+        make_agent(facts=unlimited, usage=make_memory(3e9)),
+        make_agent(usage=make_memory(3e9)),
     ]
     assert [metric.source.read(agent) for agent in agents] == [75, None, None, None]
 

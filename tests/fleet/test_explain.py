@@ -36,15 +36,15 @@ def test_serving_names_its_tasks(reading: Reading, sentence: str) -> None:
 def test_serving_close_to_the_memory_limit_says_so() -> None:
     """From where the alert for memory pressure begins, and only from a sample of the container that runs now."""
     facts, sample = make_facts(memory_limit_bytes=4e9), make_memory(3.6e9)
-    pressed = make_agent(facts=facts, memory=sample)
+    pressed = make_agent(facts=facts, usage=sample)
     assert said(pressed, AgentState.SERVING) == "serving 12 tasks, memory at 90% of its limit"
     for fields in (
-        {"memory": make_memory(3.3e9)},
-        {"memory": make_memory(3.6e9, good_until=NOW - 1)},
-        {"memory": sample, "facts": make_facts(memory_limit_bytes=4e9, started_time=WALL_NOW - 5)},
-        {"memory": sample, "facts": make_facts(memory_limit_bytes=4e9, started_time=None)},
-        {"memory": sample, "facts": make_facts(memory_limit_bytes=None)},
-        {"memory": sample, "facts": None},
+        {"usage": make_memory(3.3e9)},
+        {"usage": make_memory(3.6e9, good_until=NOW - 1)},
+        {"usage": sample, "facts": make_facts(memory_limit_bytes=4e9, started_time=WALL_NOW - 5)},
+        {"usage": sample, "facts": make_facts(memory_limit_bytes=4e9, started_time=None)},
+        {"usage": sample, "facts": make_facts(memory_limit_bytes=None)},
+        {"usage": sample, "facts": None},
     ):
         assert said(make_agent(**({"facts": facts} | fields)), AgentState.SERVING) == "serving 12 tasks"
 

@@ -49,7 +49,7 @@ def test_a_fleet_in_numbers() -> None:
     agents = [
         make_snapshot("a", tasks_active=12, facts=facts),
         make_snapshot("b", reading=make_reading(20, tasks_queued=3), facts=facts),
-        make_snapshot("c", tasks_active=12, facts=facts, memory=make_memory(3.0 * 1024**3), task_failures=1),
+        make_snapshot("c", tasks_active=12, facts=facts, usage=make_memory(3.0 * 1024**3), task_failures=1),
         make_snapshot("d", reading=make_reading(5, connected=False), facts=facts),
         make_snapshot("e", tasks_active=7, facts=make_facts(draining_time=WALL_NOW - 60)),
         make_snapshot("f", age=60, facts=make_facts(waiting_reason="CrashLoopBackOff")),

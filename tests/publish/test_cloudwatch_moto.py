@@ -20,7 +20,7 @@ DIMENSIONS = {"ClusterName": "prod", "Namespace": "matillion", "Fleet": "etl"}
 def fleet() -> Fleet:
     return make_fleet(
         [
-            make_snapshot("a", facts=make_facts(restarts=2), memory=make_memory(3.0 * 1024**3), task_failures=4),
+            make_snapshot("a", facts=make_facts(restarts=2), usage=make_memory(3.0 * 1024**3), task_failures=4),
             make_snapshot("b", reading=make_reading(20, tasks_queued=3), facts=make_facts()),
             make_snapshot("c", tasks_active=12, facts=make_facts()),
             make_snapshot("d", reading=make_reading(5, connected=False), facts=make_facts()),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.fleet.model import AgentState, MemorySample, Target
+from exporter.fleet.model import AgentState, UsageSample, Target
 from exporter.scrape.store import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading, make_target
 
@@ -272,15 +272,15 @@ def test_readiness_waits_for_no_agent_that_cannot_be_tried(store: SnapshotStore,
 # -- the pods' health --------------------------------------------------------------------------------------------------
 
 
-def sample(clock: Clock, megabytes: float = 900.0) -> MemorySample:
-    return MemorySample(working_set_bytes=megabytes * 1e6, taken_time=WALL_NOW, good_until=clock.now + 60)
+def sample(clock: Clock, megabytes: float = 900.0) -> UsageSample:
+    return UsageSample(working_set_bytes=megabytes * 1e6, taken_time=WALL_NOW, good_until=clock.now + 60)
 
 
 def test_memory_and_failures_stay_beside_the_readings(store: SnapshotStore, clock: Clock) -> None:
     """They come from elsewhere and at other times; neither a reading nor a failed scrape loses them."""
     target = make_target(facts=make_facts(started_time=WALL_NOW - 60))
     store.replace(KUBE, [target])
-    store.memory_sampled(target.uid, sample(clock))
+    store.usage_sampled(target.uid, sample(clock))
     store.task_failures_counted(target.uid, 3)
     for change in (lambda: read(store, target), lambda: store.failed(target, "connection refused", seconds=0.1)):
         change()
@@ -293,7 +293,7 @@ def test_memory_and_failures_stay_beside_the_readings(store: SnapshotStore, cloc
 
 def test_what_is_heard_of_a_gone_pod_is_passed_over(store: SnapshotStore, clock: Clock) -> None:
     """A list or a line under way when the pod went does not bring it back."""
-    store.memory_sampled("gone", sample(clock))
+    store.usage_sampled("gone", sample(clock))
     store.task_failures_counted("gone", 3)
     assert store.fleets() == []
 

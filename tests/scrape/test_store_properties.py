@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, MemorySample, Target
+from exporter.fleet.model import AgentSnapshot, UsageSample, Target
 from exporter.scrape.store import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading
 
@@ -107,12 +107,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(uid=uids, failures=st.sampled_from([None, 0, 3]), megabytes=st.integers(1, 3))
     def hear_of_the_pod(self, uid: str, failures: int | None, megabytes: int) -> None:
-        sample = MemorySample(working_set_bytes=megabytes * 1e6, taken_time=WALL_NOW, good_until=self.now + 60)
-        self.store.memory_sampled(uid, sample)
+        sample = UsageSample(working_set_bytes=megabytes * 1e6, taken_time=WALL_NOW, good_until=self.now + 60)
+        self.store.usage_sampled(uid, sample)
         self.store.task_failures_counted(uid, failures)
         if uid in self.known:
             source, snapshot = self.known[uid]
-            self.known[uid] = (source, replace(snapshot, memory=sample, task_failures=failures))
+            self.known[uid] = (source, replace(snapshot, usage=sample, task_failures=failures))
 
     @rule(seconds=st.sampled_from([0.3, 5.0, 40.0, 700.0]))
     def let_time_pass(self, seconds: float) -> None:

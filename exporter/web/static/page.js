@@ -54,6 +54,7 @@ function fleetCard(fleet) {
         ? el("span", {class: "badge good"}, "trusted")
         : el("span", {class: "badge bad"}, "not to be trusted")),
     fleet.trusted ? null : el("p", {class: "why"}, `${fleet.untrusted_reason}. Its demand is withheld from every scaler.`),
+    fleet.remarks.length ? el("ul", {class: "remarks"}, ...fleet.remarks.map((remark) => el("li", {}, remark))) : null,
     loadBar(fleet),
     figures(fleet),
     el("ul", {class: "states"}, ...STATES.filter((state) => fleet.agents[state]).map((state) =>

@@ -1,0 +1,39 @@
+"""What a person should know of a fleet beyond its figures, in sentences: the same on the page, in `status` and in JSON.
+
+Pure. A remark says what is so and what follows from it. Why a fleet is not to be trusted is `Fleet.untrusted_reason`,
+why an agent is in its state is `explain`; neither is said again here.
+"""
+
+from collections.abc import Callable, Iterator
+
+from exporter.fleet.model import AgentState, Fleet
+
+Remark = Callable[[Fleet], Iterator[str]]
+
+
+def remarks(fleet: Fleet) -> tuple[str, ...]:
+    """Return the sentences that apply to the fleet now, the most urgent first; none of a fleet that is as usual."""
+    return tuple(sentence for remark in _REMARKS for sentence in remark(fleet))
+
+
+def _unseen_queue(fleet: Fleet) -> Iterator[str]:
+    if fleet.unseen_queue_tasks:
+        yield (
+            "every serving agent is full or refuses work and none reports a queue: "
+            f"{_count(fleet.unseen_queue_tasks)} tasks are added to the demand for what surely waits unseen"
+        )
+
+
+def _refusing(fleet: Fleet) -> Iterator[str]:
+    if fleet.agents_refusing:
+        yield (
+            f"{fleet.agents_refusing} of {fleet.states[AgentState.SERVING]} serving agents take no more work although "
+            "they have slots (CPU, heap, memory or busyness at the limit): their slots are not free"
+        )
+
+
+def _count(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+_REMARKS: tuple[Remark, ...] = (_unseen_queue, _refusing)

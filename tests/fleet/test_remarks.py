@@ -1,0 +1,19 @@
+"""Remarks: what a person should know of a fleet beyond its figures."""
+
+from dataclasses import replace
+
+from exporter.fleet.remarks import remarks
+from tests.factories import make_fleet
+
+
+def test_a_usual_fleet_has_none() -> None:
+    """Nothing to say of agents at work."""
+    assert remarks(make_fleet()) == ()
+
+
+def test_each_remark_says_what_is_so_and_what_follows() -> None:
+    """In the order of their urgency."""
+    fleet = replace(make_fleet(), unseen_queue_tasks=48.0, agents_refusing=1)
+    unseen, refusing = remarks(fleet)
+    assert "none reports a queue: 48 tasks are added to the demand" in unseen
+    assert refusing.startswith("1 of 1 serving agents take no more work")
