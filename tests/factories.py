@@ -15,10 +15,10 @@ from exporter.fleet.model import (
     AgentStatus,
     Dialect,
     Fleet,
-    UsageSample,
     PodFacts,
     Reading,
     Target,
+    UsageSample,
 )
 
 NOW = 10_000.0

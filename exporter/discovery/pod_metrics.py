@@ -17,7 +17,7 @@ import structlog
 
 from exporter.config import KubernetesSettings
 from exporter.discovery.pod_facts import parse_quantity, unix_time
-from exporter.fleet.model import UsageSample, Target
+from exporter.fleet.model import Target, UsageSample
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
 from exporter.kube.watch import Backoff
 

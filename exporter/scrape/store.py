@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.fleet.capacity import Policy, aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, UsageSample, Reading, Target
+from exporter.fleet.model import AgentSnapshot, Fleet, Reading, Target, UsageSample
 from exporter.scrape.restarts import FleetKey, RestartCounter
 
 Clock = Callable[[], float]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from exporter.fleet.model import UsageSample, PodFacts, Target
+from exporter.fleet.model import PodFacts, Target, UsageSample
 from tests.factories import make_facts, make_target
 
 

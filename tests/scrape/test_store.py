@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.fleet.model import AgentState, UsageSample, Target
+from exporter.fleet.model import AgentState, Target, UsageSample
 from exporter.scrape.store import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading, make_target
 

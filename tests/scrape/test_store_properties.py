@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, UsageSample, Target
+from exporter.fleet.model import AgentSnapshot, Target, UsageSample
 from exporter.scrape.store import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading
 
