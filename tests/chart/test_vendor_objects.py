@@ -1,0 +1,53 @@
+"""The vendor's objects that other tests stand beside: whole, and agreed with what was written down elsewhere."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.kube.selector import parse_selector
+from tests.fakes.helm import ROOT
+from tests.fakes.vendor import SETS, is_agent, vendor_objects
+
+Json = dict[str, Any]
+
+ELSEWHERE = ROOT.parent / "shared" / "vendor" / "objects.yaml"
+
+
+def pod_labels(deployment: Json) -> Json:
+    labels: Json = deployment["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def matched(selector: Json, labels: Json) -> bool:
+    return parse_selector(",".join(f"{key}={value}" for key, value in selector["matchLabels"].items())).matches(labels)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_each_agent_has_its_policy_and_its_scaler(name: str) -> None:
+    """As the charts make them by default: one HPA and one NetworkPolicy for each release."""
+    agents = [one for one in vendor_objects(name, "Deployment") if is_agent(one)]
+    assert agents
+    targets = [one["spec"]["scaleTargetRef"]["name"] for one in vendor_objects(name, "HorizontalPodAutoscaler")]
+    policies = vendor_objects(name, "NetworkPolicy")
+    for agent in agents:
+        assert targets.count(agent["metadata"]["name"]) == 1
+        assert [one for one in policies if matched(one["spec"]["podSelector"], pod_labels(agent))]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_selectors_match_the_pods_of_their_own_deployment(name: str) -> None:
+    """Those of Deployments and budgets."""
+    for one in vendor_objects(name, "Deployment"):
+        assert matched(one["spec"]["selector"], pod_labels(one))
+    for budget in vendor_objects(name, "PodDisruptionBudget"):
+        assert any(matched(budget["spec"]["selector"], pod_labels(one)) for one in vendor_objects(name, "Deployment"))
+
+
+def test_they_agree_with_what_is_written_down_beside_the_project() -> None:
+    """Where that file is; a checkout alone has only its own."""
+    if not ELSEWHERE.exists():
+        pytest.skip(f"{ELSEWHERE} is not there")
+    ours = vendor_objects("objects")
+    theirs = [one for one in yaml.safe_load_all(ELSEWHERE.read_text(encoding="utf-8")) if one is not None]
+    assert [one for one in theirs if one not in ours] == []
