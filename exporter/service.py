@@ -22,6 +22,7 @@ from exporter.config import LeaderElectionSettings, ScrapeSettings, Settings
 from exporter.discovery.pod_logs import PodLogs
 from exporter.discovery.pod_metrics import PodMemory
 from exporter.discovery.pods import PodDiscovery
+from exporter.discovery.scalers import ScalerDiscovery
 from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.capacity import Policy
 from exporter.fleet.cloudwatch_catalogue import select
@@ -111,6 +112,8 @@ def _discovery(
         store.expect(pods.sources)
         parts["pod discovery"] = pods.run
         parts["pod memory"] = PodMemory(kubernetes, kube, store).run
+        if settings.scalers.enabled:
+            parts["scaler discovery"] = ScalerDiscovery(kubernetes, kube, store, on_restart=metrics.watch_restarted).run
     if static.targets or static.file:
         listed = StaticDiscovery(static, store)
         store.expect(listed.sources)

@@ -13,10 +13,12 @@ from exporter.fleet.model import (
     Agent,
     AgentSnapshot,
     AgentStatus,
+    Condition,
     Dialect,
     Fleet,
     PodFacts,
     Reading,
+    Scaler,
     Target,
     UsageSample,
 )
@@ -114,8 +116,36 @@ def make_fleet(
     now: float = NOW,
     sync_age: float = 1.0,
     restarts: int | None = None,
+    scalers: Iterable[Scaler] | None = None,
 ) -> Fleet:
     """Return what `aggregate` makes of the snapshots; of one healthy agent by default."""
     if snapshots is None:
         snapshots = [make_snapshot(namespace=namespace, fleet=name)]
-    return aggregate(namespace, name, snapshots, policy, now, sync_age=sync_age, restarts=restarts)
+    return aggregate(
+        namespace,
+        name,
+        snapshots,
+        policy,
+        now,
+        sync_age=sync_age,
+        restarts=restarts,
+        scalers=None if scalers is None else tuple(scalers),
+    )
+
+
+def make_scaler(name: str = "etl-prod", **fields: Any) -> Scaler:
+    """Return an HPA on this exporter's demand that is as usual: three agents of two to twelve."""
+    defaults: dict[str, Any] = {
+        "namespace": "matillion",
+        "target": "etl-prod-matillion-runner-app",
+        "target_kind": "Deployment.apps",
+        "min_agents": 2,
+        "max_agents": 12,
+        "current_agents": 3,
+        "desired_agents": 3,
+        "active": Condition(True, "ValidMetricFound", "the HPA was able to calculate a replica count"),
+        "able": Condition(True, "ReadyForNewScale", "recommended size matches current size"),
+        "limited": Condition(False, "DesiredWithinRange", "the desired count is within the acceptable range"),
+        "metrics": ("matillion_fleet_demand_tasks",),
+    }
+    return Scaler(name=name, **(defaults | fields))

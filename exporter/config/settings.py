@@ -298,6 +298,13 @@ class DeletionCostSettings(Section):
     """Tasks that count as one step; the annotation is written only when the step changes."""
 
 
+class ScalersSettings(Section):
+    """Knowing what scales the fleets: the HorizontalPodAutoscalers of the agents' namespaces, KEDA's too."""
+
+    enabled: Flag = True
+    """Whether to read them. Without the right to, they are not known, which is said once in the log."""
+
+
 class PodLogsSettings(Section):
     """Counting failed tasks in the agents' logs."""
 
@@ -335,5 +342,6 @@ class Settings(Section):
     external_metrics: ExternalMetricsSettings = ExternalMetricsSettings()
     leader_election: LeaderElectionSettings = LeaderElectionSettings()
     deletion_cost: DeletionCostSettings = DeletionCostSettings()
+    scalers: ScalersSettings = ScalersSettings()
     pod_logs: PodLogsSettings = PodLogsSettings()
     log: LogSettings = LogSettings()

@@ -3,14 +3,16 @@
 Two autoscalers on one Deployment undo each other's work, and the vendor's chart can bring one along.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from exporter.discovery.pod_facts import owner_name
+from exporter.discovery.scaler_facts import read_scaler
+from exporter.discovery.scalers import HPAS, AnyVersion
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
 from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
-from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, Resource
+from exporter.fleet.model import Scaler
+from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
 from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import AUTHENTICATION, FrontProxy
 from exporter.publish.external_metrics_documents import GROUP, VERSION
@@ -20,11 +22,7 @@ SUBJECT = "autoscaling"
 
 API_SERVICES = Resource("apiregistration.k8s.io", "v1", "apiservices")
 API_SERVICE = f"{VERSION}.{GROUP}"
-_HPAS = tuple(Resource("autoscaling", version, "horizontalpodautoscalers") for version in ("v2", "v2beta2"))
-"""Newest first: v2beta2 is what clusters before Kubernetes 1.23 have."""
 _NOT_FOUND, _UNAVAILABLE = 404, 503
-_KEDA_LABEL = "scaledobject.keda.sh/name"
-"""KEDA marks the HPAs it makes with it (keda.sh, "Scaling Deployments")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,46 +116,6 @@ async def _unavailable(kube: KubeClient, name: str) -> Finding:
 # -- who scales the agents ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Scaler:
-    """What a HorizontalPodAutoscaler says."""
-
-    name: str
-    target: str
-    metrics: tuple[str, ...]
-    trouble: str
-    keda: bool
-
-    @classmethod
-    def of(cls, hpa: Json) -> "_Scaler":
-        metadata, spec, status = (hpa.get(part) or {} for part in ("metadata", "spec", "status"))
-        conditions = [one for one in status.get("conditions") or [] if isinstance(one, dict)]
-        return cls(
-            str(metadata.get("name")),
-            str((spec.get("scaleTargetRef") or {}).get("name")),
-            tuple(_metric_names(spec)),
-            next((_trouble(one) for one in conditions if _stands_still(one)), ""),
-            _KEDA_LABEL in (metadata.get("labels") or {}),
-        )
-
-
-def _stands_still(condition: Mapping[str, Any]) -> bool:
-    return condition.get("type") in {"AbleToScale", "ScalingActive"} and condition.get("status") == "False"
-
-
-def _trouble(condition: Mapping[str, Any]) -> str:
-    return f"{condition.get('reason')}: {condition.get('message')}"
-
-
-def _metric_names(spec: Mapping[str, Any]) -> Iterator[str]:
-    for metric in spec.get("metrics") or []:
-        for kind in ("external", "pods", "object"):
-            if isinstance(metric.get(kind), dict):
-                yield str((metric[kind].get("metric") or {}).get("name"))
-        if isinstance(metric.get("resource"), dict):
-            yield str(metric["resource"].get("name"))
-
-
 async def _autoscalers(around: Surroundings) -> Sequence[Finding]:
     findings: list[Finding] = []
     for namespace in around.namespaces:
@@ -180,24 +138,17 @@ async def _in_namespace(around: Surroundings, namespace: str | None) -> Sequence
     if not owners:
         return [not_checked(name, "no agents were found that something could scale")]
     return [
-        _workload(around, f"{where}/{owner}", [s for n, s in hpas if n == where and s.target == owner])
+        _workload(around, f"{where}/{owner}", [s for s in hpas if (s.namespace, s.target) == (where, owner)])
         for where, owner in owners
     ]
 
 
-async def _list(kube: KubeClient, namespace: str | None) -> list[tuple[str, _Scaler]]:
-    for resource in _HPAS:
-        try:
-            answer = await kube.get(resource.within(namespace), timeout=REQUEST_SECONDS)
-        except ApiError as error:
-            if error.status != _NOT_FOUND or resource is _HPAS[-1]:
-                raise
-        else:
-            return [(str(hpa["metadata"]["namespace"]), _Scaler.of(hpa)) for hpa in answer.get("items") or []]
-    return []
+async def _list(kube: KubeClient, namespace: str | None) -> list[Scaler]:
+    answer = await AnyVersion(kube).get(HPAS.within(namespace), timeout=REQUEST_SECONDS)
+    return [scaler for hpa in answer.get("items") or [] if (scaler := read_scaler(hpa)) is not None]
 
 
-def _workload(around: Surroundings, workload: str, scalers: Sequence[_Scaler]) -> Finding:
+def _workload(around: Surroundings, workload: str, scalers: Sequence[Scaler]) -> Finding:
     name = f"scaling of {workload}"
     ours = around.settings.external_metrics.enabled
     if len(scalers) > 1:
@@ -212,10 +163,11 @@ def _workload(around: Surroundings, workload: str, scalers: Sequence[_Scaler]) -
             else ok(name, found)
         )
     [scaler] = scalers
-    if scaler.trouble:
+    trouble = next((one for one in (scaler.able, scaler.active) if one is not None and one.holds is False), None)
+    if trouble is not None:
         return warning(
             name,
-            f"{scaler.name} stands still: {scaler.trouble}",
+            f"{scaler.name} stands still: {trouble.why}",
             "an autoscaler that gets no metric holds the fleet's size",
         )
     if ours and not scaler.keda and not EXTERNAL_METRICS.keys() & set(scaler.metrics):
@@ -224,5 +176,5 @@ def _workload(around: Surroundings, workload: str, scalers: Sequence[_Scaler]) -
     return ok(name, f"{scaler.name}{' (KEDA)' if scaler.keda else ''} scales it by {_by(scaler)}")
 
 
-def _by(scaler: _Scaler) -> str:
+def _by(scaler: Scaler) -> str:
     return ", ".join(scaler.metrics) or "no metric"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from exporter.config import Settings
 from exporter.discovery.pod_metrics import POD_METRICS
 from exporter.discovery.pods import PODS
+from exporter.discovery.scalers import HPAS
 from exporter.doctor.check import (
     CHECK_SECONDS,
     Check,
@@ -65,6 +66,9 @@ def needs(settings: Settings, own_namespace: str) -> list[Need]:
             pods = PODS.within(namespace)
             found.append(Need(f"find agents in {where}", pods, ("list", "watch")))
             found.append(Need(f"see memory in {where}", POD_METRICS.within(namespace), ("list",), essential=False))
+            if settings.scalers.enabled:
+                hpas = HPAS.within(namespace)
+                found.append(Need(f"see what scales in {where}", hpas, ("list", "watch"), essential=False))
             if settings.deletion_cost.enabled:
                 found.append(Need(f"mark busy agents in {where}", pods, ("patch",)))
             if settings.pod_logs.enabled:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, Fleet, Reading
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, Fleet, Reading, Scaler
 
 _SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
 _OUT_OF_WORK = (AgentState.STOPPED, AgentState.DISCONNECTED)
@@ -90,11 +90,13 @@ def aggregate(
     *,
     sync_age: float,
     restarts: int | None = None,
+    scalers: tuple[Scaler, ...] | None = None,
 ) -> Fleet:
     """Add up the agents of one fleet at the instant `now`.
 
     `sync_age` is how many seconds ago discovery last knew the fleet's membership to be current; `restarts` is counted
-    by whoever sees pods come and go. The order of `snapshots` does not matter.
+    by whoever sees pods come and go, `scalers` are read by whoever may (None: nobody). The order of `snapshots` does
+    not matter.
     """
     agents = tuple(
         sorted(
@@ -140,6 +142,7 @@ def aggregate(
         untrusted_reason=_untrusted_reason(answering, expected, coverage, sync_age, policy),
         demand=seen + held + replacement,
         restarts=restarts,
+        scalers=scalers,
     )
 
 

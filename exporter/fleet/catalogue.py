@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts, Reading
+from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts, Reading, Scaler
 
 PREFIX = "matillion_fleet_"
 EXPORTER_PREFIX = "matillion_fleet_exporter_"
@@ -107,6 +107,14 @@ def _agent_up(agent: Agent) -> float | None:
     return agent.snapshot.error is None
 
 
+def _of_scalers(read: Callable[[Scaler], float | None]) -> Callable[[Fleet], Iterable[Series]]:
+    def series(fleet: Fleet) -> Iterable[Series]:
+        values = [(scaler.name, read(scaler)) for scaler in fleet.scalers or ()]
+        return [((name,), value) for name, value in values if value is not None]
+
+    return series
+
+
 FLEET_METRICS: tuple[Metric[Fleet], ...] = (
     Metric("agents", "Agents of the fleet by state; every agent is in exactly one.", _agents_by_state, ("state",)),
     Metric(
@@ -195,6 +203,36 @@ FLEET_METRICS: tuple[Metric[Fleet], ...] = (
         "are gone. Absent without Kubernetes.",
         _known(lambda fleet: fleet.restarts),
         type="counter",
+    ),
+    Metric(
+        "scaler_min_agents",
+        "Fewest agents the fleet's scaler (its HPA) keeps. Absent, like all of it, while the scaler is not known.",
+        _of_scalers(lambda scaler: scaler.min_agents),
+        ("scaler",),
+    ),
+    Metric(
+        "scaler_max_agents",
+        "Most agents the fleet's scaler asks for.",
+        _of_scalers(lambda scaler: scaler.max_agents),
+        ("scaler",),
+    ),
+    Metric(
+        "scaler_current_agents",
+        "Agents the fleet's scaler last saw; 0 while its Deployment is scaled to 0, which switches it off.",
+        _of_scalers(lambda scaler: scaler.current_agents),
+        ("scaler",),
+    ),
+    Metric(
+        "scaler_desired_agents",
+        "Agents the fleet's scaler last decided on. Absent until it has decided.",
+        _of_scalers(lambda scaler: scaler.desired_agents),
+        ("scaler",),
+    ),
+    Metric(
+        "scaler_active",
+        "1 if the fleet's scaler gets its metrics, 0 if it does not or is switched off. Absent until it has said.",
+        _of_scalers(lambda scaler: None if scaler.active is None else scaler.active.holds),
+        ("scaler",),
     ),
 )
 

@@ -168,6 +168,57 @@ class Agent:
     """Memory in use, from a sample that still counts and that is of the container as it runs now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a scaler says of itself: whether something is so, and why, in its own words."""
+
+    holds: bool | None
+    """None where it says that it cannot tell."""
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def why(self) -> str:
+        """Reason and message in one line; empty where there is neither."""
+        return ": ".join(filter(None, (self.reason, self.message)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaler:
+    """A HorizontalPodAutoscaler (also one that KEDA made), as far as it concerns the fleet it scales."""
+
+    namespace: str
+    name: str
+    target: str
+    """Name of the workload whose replicas it sets."""
+    target_kind: str
+    """Kind and group of that workload, such as `Deployment.apps`."""
+    min_agents: int | None
+    max_agents: int | None
+    current_agents: int | None
+    """Replicas it last saw."""
+    desired_agents: int | None
+    """Replicas it last decided on; None until it has decided anything."""
+    active: Condition | None
+    """`ScalingActive`: whether it gets its metrics. None while it has not said."""
+    able: Condition | None
+    """`AbleToScale`: whether it can change the replicas."""
+    limited: Condition | None
+    """`ScalingLimited`: whether its minimum, maximum or pace keeps it from what its metrics ask for."""
+    keda: bool = False
+    metrics: tuple[str, ...] = ()
+    """Names of what it goes by."""
+    tolerance_up: float | None = None
+    """Deviation from the target, as a share, below which it adds none; None for the cluster's own, usually 0.1."""
+    tolerance_down: float | None = None
+    """The same for taking away."""
+
+    @property
+    def switched_off(self) -> bool:
+        """Whether it rests by design: somebody scaled its workload to 0."""
+        return self.active is not None and self.active.reason == "ScalingDisabled"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """The agents that share a namespace and a fleet name, and what they add up to at one instant."""
@@ -209,6 +260,8 @@ class Fleet:
 
     None where no Kubernetes stands behind the fleet.
     """
+    scalers: tuple[Scaler, ...] | None
+    """What scales the Deployment of the fleet's pods, by name; empty where nothing does, None where nobody knows."""
 
     @property
     def trusted(self) -> bool:

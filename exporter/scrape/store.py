@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.fleet.capacity import Policy, aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, Reading, Target, UsageSample
+from exporter.fleet.model import AgentSnapshot, Fleet, Reading, Scaler, Target, UsageSample
 from exporter.scrape.restarts import FleetKey, RestartCounter
+from exporter.scrape.scalers import KnownScalers
 
 Clock = Callable[[], float]
 
@@ -44,6 +45,7 @@ class SnapshotStore:
         self._keys: dict[str, FleetKey] = {}
         self._groups: dict[FleetKey, _Group] = {}
         self._restarts = RestartCounter()
+        self._scalers = KnownScalers()
         self._first_round: set[str] | None = None
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
@@ -205,6 +207,12 @@ class SnapshotStore:
         if snapshot is not None and snapshot.task_failures != failures:
             self._amend(replace(snapshot, task_failures=failures))
 
+    def scalers_seen(self, namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
+        """Take all scalers of a namespace (None: of the cluster) as they are just now."""
+        if self._scalers.seen(namespace, scalers, self._monotonic()):
+            for key, group in self._groups.items():
+                group.new_readings |= namespace in (None, key[0])
+
     def _amend(self, snapshot: AgentSnapshot) -> None:
         uid = snapshot.target.uid
         group = self._groups[self._keys[uid]]
@@ -238,6 +246,7 @@ class SnapshotStore:
                 now,
                 sync_age=sync_age,
                 restarts=self._restarts.of(key),
+                scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
             )
             group.computed_at = now
             group.new_readings = False

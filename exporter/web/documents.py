@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from exporter.fleet.attention import needs_attention
 from exporter.fleet.explain import explain
-from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts
+from exporter.fleet.model import Agent, AgentState, Condition, Fleet, PodFacts, Scaler
 from exporter.fleet.remarks import remarks
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -42,8 +42,33 @@ def fleet_document(fleet: Fleet) -> Document:
         "unseen_queue_tasks": known(fleet.unseen_queue_tasks),
         "demand_tasks": known(fleet.demand_tasks),
         "free_slots": known(fleet.free_slots),
+        "scalers": None if fleet.scalers is None else [_scaler_document(scaler) for scaler in fleet.scalers],
         "remarks": list(remarks(fleet)),
     }
+
+
+def _scaler_document(scaler: Scaler) -> Document:
+    return {
+        "name": scaler.name,
+        "keda": scaler.keda,
+        "target": scaler.target,
+        "min_agents": scaler.min_agents,
+        "max_agents": scaler.max_agents,
+        "current_agents": scaler.current_agents,
+        "desired_agents": scaler.desired_agents,
+        "active": _condition_document(scaler.active),
+        "able": _condition_document(scaler.able),
+        "limited": _condition_document(scaler.limited),
+        "metrics": list(scaler.metrics),
+        "tolerance_up": known(scaler.tolerance_up),
+        "tolerance_down": known(scaler.tolerance_down),
+    }
+
+
+def _condition_document(condition: Condition | None) -> Document | None:
+    if condition is None:
+        return None
+    return {"holds": condition.holds, "reason": condition.reason, "message": condition.message}
 
 
 def demand_document(fleet: Fleet, demand_tasks: float) -> Document:

@@ -14,6 +14,7 @@ from tests.fakes.helm import CHART, ROOT, Tool
 FLEET = {"name": "etl", "deployment": "etl-runner", "min": 3, "max": 5}
 PODS = ("", "pods", "list watch")
 MEMORY = ("metrics.k8s.io", "pods", "list")
+SCALERS = ("autoscaling", "horizontalpodautoscalers", "list watch")
 LEASE = ("coordination.k8s.io", "leases", "get update"), ("coordination.k8s.io", "leases", "create")
 
 
@@ -29,31 +30,42 @@ def rules(objects: Objects, *, kind: str = "Role") -> set[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     ("values", "role", "cluster_role"),
     [
-        ({}, {PODS, MEMORY}, set()),
-        ({"config__discovery__kubernetes__namespaces": []}, set(), {PODS, MEMORY}),
+        ({}, {PODS, MEMORY, SCALERS}, set()),
+        ({"config__discovery__kubernetes__namespaces": []}, set(), {PODS, MEMORY, SCALERS}),
         ({"config__discovery__kubernetes__enabled": False}, set(), set()),
-        ({"config__cloudwatch__enabled": True, "config__cluster": "x"}, {PODS, MEMORY, *LEASE}, set()),
+        ({"config__cloudwatch__enabled": True, "config__cluster": "x"}, {PODS, MEMORY, SCALERS, *LEASE}, set()),
         (
             {"config__deletion_cost__enabled": True},
-            {("", "pods", "list watch patch"), MEMORY, *LEASE},
+            {("", "pods", "list watch patch"), MEMORY, SCALERS, *LEASE},
             set(),
         ),
         (
             {"config__pod_logs": {"enabled": True, "failure_pattern": "x"}},
-            {PODS, MEMORY, ("", "pods/log", "get"), *LEASE},
+            {PODS, MEMORY, SCALERS, ("", "pods/log", "get"), *LEASE},
             set(),
         ),
         (
             {"config__external_metrics__enabled": True},
-            {PODS, MEMORY},
+            {PODS, MEMORY, SCALERS},
             {
                 ("authorization.k8s.io", "subjectaccessreviews", "create"),
                 ("external.metrics.k8s.io", "*", "get list"),
             },
         ),
+        ({"config__scalers__enabled": False}, {PODS, MEMORY}, set()),
         ({"rbac__create": False, "config__external_metrics__enabled": True}, set(), set()),
     ],
-    ids=["default", "cluster", "static", "cloudwatch", "deletion cost", "logs", "external metrics", "no rbac"],
+    ids=[
+        "default",
+        "cluster",
+        "static",
+        "cloudwatch",
+        "deletion cost",
+        "logs",
+        "external metrics",
+        "no scalers",
+        "no rbac",
+    ],
 )
 def test_rights_follow_the_features(
     chart: Chart, values: dict[str, Any], role: set[Any], cluster_role: set[Any]

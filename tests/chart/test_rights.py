@@ -68,6 +68,8 @@ CLOUDWATCH: dict[str, Any] = {
 LOGS: dict[str, Any] = {"config__pod_logs": {"enabled": True, "failure_pattern": "failed"}}
 COST: dict[str, Any] = {"config__deletion_cost__enabled": True}
 METRICS: dict[str, Any] = {"config__external_metrics__enabled": True}
+NO_SCALERS: dict[str, Any] = {"config__scalers__enabled": False}
+"""On by default, unlike the others."""
 
 CASES = {
     "nothing but the fleets": Case(),
@@ -81,6 +83,7 @@ CASES = {
     "everything but failures in logs": Case(CLOUDWATCH | COST | METRICS),
     "everything but deletion cost": Case(CLOUDWATCH | LOGS | METRICS),
     "everything but external metrics": Case(CLOUDWATCH | LOGS | COST),
+    "everything but scalers": Case(CLOUDWATCH | LOGS | COST | METRICS | NO_SCALERS),
 }
 
 

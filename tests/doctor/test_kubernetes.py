@@ -93,9 +93,10 @@ async def test_a_missing_right(kube: Cluster) -> None:
 
 async def test_a_right_that_can_be_done_without(kube: Cluster) -> None:
     """Without the right to see memory the exporter works, and does not know it."""
-    kube.denied = {("list", "pods")}
+    kube.denied = {("list", "pods"), ("watch", "horizontalpodautoscalers")}
     seen = await examined(settings(), kube)
     assert seen[SUBJECT, "may see memory in matillion"].outcome is Outcome.WARNING
+    assert seen[SUBJECT, "may see what scales in matillion"].outcome is Outcome.WARNING
 
 
 async def test_a_review_that_fails(kube: Cluster) -> None:
@@ -128,8 +129,18 @@ def test_who_elects(sections: Json, expected: bool) -> None:
 
 def test_a_whole_cluster_needs_cluster_wide_rights() -> None:
     """Without a list of namespaces every right on agents is for all of them."""
-    [pods, memory] = needs(settings(discovery={"kubernetes": {"namespaces": []}}), "monitoring")
-    assert (pods.resource.namespace, memory.resource.namespace) == (None, None)
+    found = needs(settings(discovery={"kubernetes": {"namespaces": []}}), "monitoring")
+    assert [(need.resource.plural, need.resource.group, need.resource.namespace) for need in found] == [
+        ("pods", "", None),
+        ("pods", "metrics.k8s.io", None),
+        ("horizontalpodautoscalers", "autoscaling", None),
+    ]
+
+
+def test_scalers_that_are_not_read_need_no_right() -> None:
+    """With `scalers.enabled: false` there is nothing to grant."""
+    kinds = [need.resource.kind for need in needs(settings(scalers={"enabled": False}), "monitoring")]
+    assert "horizontalpodautoscalers" not in kinds
 
 
 # -- the Lease ---------------------------------------------------------------------------------------------------------

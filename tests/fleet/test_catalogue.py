@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 
 from exporter.fleet.catalogue import AGENT_METRICS, EXPORTER_METRICS, FLEET_METRICS, Metric, Series
-from exporter.fleet.model import Agent, AgentState, Dialect, Fleet
-from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_reading, make_snapshot
+from exporter.fleet.model import Agent, AgentState, Condition, Dialect, Fleet
+from tests.factories import (
+    WALL_NOW,
+    make_agent,
+    make_facts,
+    make_fleet,
+    make_memory,
+    make_reading,
+    make_scaler,
+    make_snapshot,
+)
 
 
 def _read(table: Iterable[Metric[Any]], subject: Agent | Fleet) -> dict[str, list[Series]]:
@@ -26,6 +35,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
             make_snapshot("e", reading=make_reading(4), age=60),
         ],
         restarts=6,
+        scalers=[make_scaler("etl-prod", current_agents=5, desired_agents=4)],
     )
     series = _read(FLEET_METRICS, fleet)
     assert series.pop("agents") == [
@@ -36,6 +46,14 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         (("disconnected",), 1),
         (("serving",), 2),
     ]
+    scaler = {name: series.pop(name) for name in tuple(series) if name.startswith("scaler_")}
+    assert scaler == {
+        "scaler_min_agents": [(("etl-prod",), 2)],
+        "scaler_max_agents": [(("etl-prod",), 12)],
+        "scaler_current_agents": [(("etl-prod",), 5)],
+        "scaler_desired_agents": [(("etl-prod",), 4)],
+        "scaler_active": [(("etl-prod",), 1)],
+    }
     assert {name: value for name, [(_, value)] in series.items()} == {
         "capacity_tasks": 40,
         "tasks_active": 27,
@@ -72,6 +90,21 @@ def test_figures_nobody_reports_are_absent() -> None:
     assert _read(FLEET_METRICS, legacy)["tasks_queued"] == []
     assert _read(FLEET_METRICS, make_fleet([make_snapshot(age=60)]))["tasks_active"] == []
     assert _read(FLEET_METRICS, legacy)["restarts_total"] == []
+
+
+def test_a_scaler_that_is_not_known_has_no_series() -> None:
+    """None where nobody may read it, none of what an HPA has not said, and one of each where there are two."""
+    names = [metric.name for metric in FLEET_METRICS if metric.name.startswith("scaler_")]
+    for scalers in (None, ()):
+        series = _read(FLEET_METRICS, make_fleet(scalers=scalers))
+        assert {name: series[name] for name in names} == {name: [] for name in names}
+    new = make_scaler("new", min_agents=None, desired_agents=None, active=None)
+    off = make_scaler("off", active=Condition(False, "ScalingDisabled"), current_agents=0, desired_agents=0)
+    unsure = make_scaler("unsure", active=Condition(None))
+    series = _read(FLEET_METRICS, make_fleet(scalers=[new, off, unsure]))
+    assert series["scaler_min_agents"] == [(("off",), 2), (("unsure",), 2)]
+    assert series["scaler_desired_agents"] == [(("off",), 0), (("unsure",), 3)]
+    assert series["scaler_active"] == [(("off",), 0)]
 
 
 def test_every_figure_of_an_agent_is_read() -> None:

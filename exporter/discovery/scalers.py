@@ -1,0 +1,190 @@
+"""Finds the scalers of the agents' namespaces, and keeps them found: HorizontalPodAutoscalers by list and watch.
+
+Nothing waits for them. Where they may not be read, or the server has none, they are not known; that is said once, and
+tried again from time to time. What an HPA says is read in `scaler_facts`; whose it is is decided elsewhere.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from exporter.config import KubernetesSettings
+from exporter.discovery.scaler_facts import read_scaler
+from exporter.fleet.model import Scaler
+from exporter.kube.api import REQUEST_SECONDS, ApiError, Json, KubeReader, Query, Resource
+from exporter.kube.watch import Backoff, Reflector, RestartReason, WatchTiming
+
+_log = structlog.get_logger(__name__)
+
+HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers")
+VERSIONS = ("v2", "v2beta2", "v1")
+"""Newest first: v2 is there since Kubernetes 1.23, v2beta2 from 1.12 to 1.25, v1 always, and with less in it."""
+LONGEST_PAUSE = 300.0
+"""Seconds between two tries where HPAs may not be read, after some shorter ones: a right is rarely granted soon."""
+
+_FORBIDDEN, _NOT_FOUND = 403, 404
+
+
+class ScalerSink(Protocol):
+    """Takes the scalers."""
+
+    def scalers_seen(self, namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
+        """Take all scalers of a namespace (None: of the cluster) as they are just now."""
+
+
+class ScalerDiscovery:
+    """Delivers the scalers to a sink, for ever."""
+
+    def __init__(
+        self,
+        settings: KubernetesSettings,
+        client: KubeReader,
+        sink: ScalerSink,
+        *,
+        on_restart: Callable[[RestartReason], None],
+        longest_pause: float = LONGEST_PAUSE,
+        timing: WatchTiming | None = None,
+    ) -> None:
+        """Take where the agents are, and for whom to look; `on_restart` as for the pods."""
+        namespaces = tuple(dict.fromkeys(settings.namespaces)) or (None,)
+        self._reflectors = {
+            namespace: Reflector(
+                _PatientReader(AnyVersion(client), longest_pause),
+                HPAS.within(namespace),
+                _NamespaceScalers(namespace, sink),
+                read=read_scaler,
+                on_restart=on_restart,
+                timing=timing,
+            )
+            for namespace in namespaces
+        }
+
+    async def run(self) -> None:
+        """Follow the HPAs until cancelled. No answer of the API server ends it."""
+        async with asyncio.TaskGroup() as tasks:
+            for namespace, reflector in self._reflectors.items():
+                tasks.create_task(reflector.run(), name=f"scalers in {namespace or 'the cluster'}")
+
+
+class AnyVersion:
+    """A `KubeReader` that asks for HPAs in the newest version of the API that the server has."""
+
+    def __init__(self, client: KubeReader) -> None:
+        self._client = client
+        self._version = VERSIONS[0]
+        """The one that answered last: a watch goes on in the version of its list."""
+
+    async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
+        """Return an HPA, or a list of them. Raises KubeError."""
+        *others, last = sorted(VERSIONS, key=lambda version: version != self._version)
+        for version in others:
+            try:
+                return await self._in_version(version, resource, query, timeout)
+            except ApiError as error:
+                if error.status != _NOT_FOUND:
+                    raise
+        return await self._in_version(last, resource, query, timeout)
+
+    async def _in_version(self, version: str, resource: Resource, query: Query, timeout: float) -> Json:
+        answer = await self._client.get(replace(resource, version=version), query, timeout=timeout)
+        self._version = version
+        return answer
+
+    def stream(
+        self,
+        resource: Resource,
+        query: Query = (),
+        *,
+        idle_timeout: float,
+        total_timeout: float | None = None,
+        keep: int | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a watch, as `KubeReader` says."""
+        resource = replace(resource, version=self._version)
+        return self._client.stream(resource, query, idle_timeout=idle_timeout, total_timeout=total_timeout, keep=keep)
+
+
+class _PatientReader:
+    """A `KubeReader` whose list waits until it may be had; every other error is its caller's."""
+
+    def __init__(self, client: AnyVersion, longest_pause: float) -> None:
+        self._client = client
+        self._longest_pause = longest_pause
+        self._off = False
+        self.stream = client.stream
+
+    async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
+        """Return the list as soon as the server gives it. Raises KubeError for what waiting long does not mend."""
+        rng = random.Random()  # noqa: S311 — it spreads load, it keeps no secret
+        backoff = Backoff(self._longest_pause / 10, self._longest_pause, rng)
+        while True:
+            try:
+                answer = await self._client.get(resource, query, timeout=timeout)
+            except ApiError as error:
+                if error.status not in {_FORBIDDEN, _NOT_FOUND}:
+                    raise
+                self._say_off(resource, error)
+                await asyncio.sleep(backoff.next())
+            else:
+                self._say_on(resource)
+                return answer
+
+    def _say_off(self, resource: Resource, error: ApiError) -> None:
+        if not self._off:
+            log, fix = _log.info, "none is needed where nothing scales the agents"
+            if error.status == _FORBIDDEN:
+                log, fix = _log.warning, resource.grant("list", "watch")
+            log(
+                "what scales the fleets is not known: HorizontalPodAutoscalers cannot be read",
+                namespace=_where(resource),
+                error=str(error),
+                fix=f"{fix}; or set scalers.enabled to false",
+            )
+        self._off = True
+
+    def _say_on(self, resource: Resource) -> None:
+        if self._off:
+            _log.info("HorizontalPodAutoscalers can be read again", namespace=_where(resource))
+        self._off = False
+
+
+def _where(resource: Resource) -> str:
+    return resource.namespace or "every namespace"
+
+
+class _NamespaceScalers:
+    """The handler of one namespace: what each HPA said in, all of them out."""
+
+    def __init__(self, namespace: str | None, sink: ScalerSink) -> None:
+        self._namespace = namespace
+        self._sink = sink
+        self._by_uid: dict[str, Scaler | None] = {}
+        self._scalers: tuple[Scaler, ...] = ()
+
+    def replaced(self, items: Mapping[str, Scaler | None]) -> None:
+        self._by_uid = dict(items)
+        self._changed()
+
+    def upserted(self, uid: str, item: Scaler | None) -> None:
+        # Most changes are of what the metrics are just now, which is not part of what is kept.
+        if uid in self._by_uid and self._by_uid[uid] == item:
+            self.alive()
+        else:
+            self._by_uid[uid] = item
+            self._changed()
+
+    def deleted(self, uid: str) -> None:
+        self._by_uid.pop(uid, None)
+        self._changed()
+
+    def alive(self) -> None:
+        self._sink.scalers_seen(self._namespace, self._scalers)
+
+    def _changed(self) -> None:
+        self._scalers = tuple(scaler for scaler in self._by_uid.values() if scaler is not None)
+        self.alive()

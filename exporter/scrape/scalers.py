@@ -1,0 +1,52 @@
+"""The scalers there are, and which of them are a fleet's: those whose target is the Deployment of the fleet's pods."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from exporter.fleet.model import AgentSnapshot, Scaler
+
+DEPLOYMENT = "Deployment.apps"
+"""The kind of workload that the vendor's charts run agents in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    scalers: tuple[Scaler, ...]
+    by_target: Mapping[tuple[str, str], tuple[Scaler, ...]]
+    """By namespace and name of the Deployment."""
+    at: float
+
+
+class KnownScalers:
+    """The scalers of each namespace, as they were last seen."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str | None, _Seen] = {}
+
+    def seen(self, namespace: str | None, scalers: tuple[Scaler, ...], now: float) -> bool:
+        """Take all scalers of a namespace (None: of the cluster) as they are now; return whether that is news."""
+        before = self._seen.get(namespace)
+        if before is not None and before.scalers == scalers:
+            self._seen[namespace] = _Seen(before.scalers, before.by_target, now)
+            return False
+        by_target: dict[tuple[str, str], tuple[Scaler, ...]] = {}
+        for scaler in sorted(scalers, key=lambda scaler: scaler.name):
+            if scaler.target_kind == DEPLOYMENT:
+                key = (scaler.namespace, scaler.target)
+                by_target[key] = (*by_target.get(key, ()), scaler)
+        self._seen[namespace] = _Seen(scalers, by_target, now)
+        return True
+
+    def of(self, namespace: str, agents: Iterable[AgentSnapshot], since: float) -> tuple[Scaler, ...] | None:
+        """Return what scales the Deployments of these agents' pods; None where that is not known.
+
+        What was not confirmed after the instant `since` is not known any more.
+        """
+        seen = self._seen.get(namespace) or self._seen.get(None)
+        if seen is None or seen.at < since:
+            return None
+        facts = (agent.target.facts for agent in agents)
+        workloads = {one.workload for one in facts if one is not None and one.workload is not None}
+        if not workloads:
+            return None
+        return tuple(scaler for name in sorted(workloads) for scaler in seen.by_target.get((namespace, name), ()))
