@@ -312,18 +312,30 @@ def test_settings_do_not_change() -> None:
         Settings().cluster = "other"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("selector", ["a=b", "a", "!a", "a in (b, c),d!=e", "example.com/a == b", "a notin (b)"])
+@pytest.mark.parametrize("selector", ["a=b", "a", "!a", "a in(b, c),d!=e", "example.com/a == b", "a notin (b)", "a="])
 def test_label_selectors_of_kubernetes_are_taken(write, selector: str) -> None:
     """Equality, sets and existence."""
     path = write(f"discovery: {{kubernetes: {{label_selector: '{selector}'}}}}")
     assert load(path, {}).discovery.kubernetes.label_selector == selector
 
 
-@pytest.mark.parametrize("selector", ["", "a=b=c", "a in b", "=b", "a,,b", "a b"])
-def test_what_kubernetes_would_refuse_as_selector_is_refused(write, selector: str) -> None:
-    """So is an empty one, which would take every pod for an agent."""
+@pytest.mark.parametrize(
+    ("selector", "reason"),
+    [
+        ("a=b=c", "expected a comma or the end, found '='"),
+        ("a in b", "expected an opening bracket, found 'b'"),
+        ("=b", "expected a label key, found '='"),
+        ("a,,b", "expected a label key, found ','"),
+        ("a>1", "> is not supported; =, !=, in, notin, a key alone and !key are"),
+        (" ", "an empty one would take every pod for an agent"),
+    ],
+)
+def test_what_is_no_selector_is_refused(write, selector: str, reason: str) -> None:
+    """The reason says where it goes wrong."""
     path = write(f"discovery: {{kubernetes: {{label_selector: '{selector}'}}}}")
-    assert "is not a label selector" in report(path)
+    text = report(path)
+    assert "is not a label selector, such as app.kubernetes.io/name=matillion-runner; " in text
+    assert reason in text
 
 
 def test_no_secret_is_shown(write) -> None:

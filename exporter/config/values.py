@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
 from exporter.config.durations import LONGEST_SECONDS, format_duration, parse_duration
 from exporter.fleet.cloudwatch_catalogue import MetricSet, select
+from exporter.kube.selector import parse_selector
 
 Flag = Annotated[bool, Strict()]
 
@@ -189,6 +190,12 @@ def _read_url(text: str) -> str:
     return text
 
 
+def _read_label_selector(text: str) -> str:
+    if not parse_selector(text).requirements:
+        raise ValueError("an empty one would take every pod for an agent")
+    return text
+
+
 def _read_agent_address(text: str) -> str:
     parse_agent_address(text)
     return text
@@ -211,10 +218,6 @@ UrlPath = Annotated[
 _LABEL_VALUE = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL_KEY = rf"(?:{_DNS_LABEL}(?:\.{_DNS_LABEL})*/)?{_LABEL_VALUE}"
-_VALUES = rf"\(\s*(?:{_LABEL_VALUE})?(?:\s*,\s*(?:{_LABEL_VALUE})?)*\s*\)"
-_REQUIREMENT = (
-    rf"\s*(?:!\s*{_LABEL_KEY}|{_LABEL_KEY}(?:\s*(?:==|=|!=)\s*(?:{_LABEL_VALUE})?|\s+(?:in|notin)\s+{_VALUES})?)\s*"
-)
 
 NamespaceName = Annotated[str, Matching("the name of a Kubernetes namespace (lower case, digits and -)", _DNS_LABEL)]
 ObjectName = Annotated[
@@ -226,12 +229,7 @@ LabelValue = Annotated[
     Matching("a name of 1 to 63 letters, digits, -, _ and . that begin and end with a letter or digit", _LABEL_VALUE),
 ]
 LabelSelector = Annotated[
-    str,
-    Matching(
-        "a label selector, such as app.kubernetes.io/name=matillion-runner",
-        rf"{_REQUIREMENT}(?:,{_REQUIREMENT})*",
-        4096,
-    ),
+    str, Read("a label selector, such as app.kubernetes.io/name=matillion-runner", _read_label_selector, str)
 ]
 PodName = Annotated[str, Matching("a name without spaces or /", r"[^\s/\x00-\x1f\x7f]+")]
 # CloudWatch's limits for a dimension's value: 1,024 ASCII characters, not all blank, no leading colon.

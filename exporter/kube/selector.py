@@ -1,8 +1,10 @@
 """Label selectors: read from text, and matched against labels.
 
-Pure. The grammar is that of Kubernetes (kubernetes.io, "Labels and Selectors"): requirements joined by commas, each of
-`key=value`, `key==value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key`, `!key`. A label that is not there
-satisfies `!=` and `notin`. `key>1` and `key<1` are refused: that page does not offer them.
+Pure, and the one grammar of selectors in this project. It is that of Kubernetes (kubernetes.io, "Labels and Selectors";
+the API server's own reader is k8s.io/apimachinery, pkg/labels): requirements joined by commas, each of `key=value`,
+`key==value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key`, `!key`. Space is allowed between any two of these
+words and signs, and needed only between two words. A label that is not there satisfies `!=` and `notin`. `key>1` and
+`key<1` are refused, though an API server reads them: that page does not offer them.
 """
 
 import re
@@ -14,10 +16,12 @@ LONGEST = 4096
 """Characters. Far more than any real one; keeps a hostile one from costing time."""
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
-_DNS = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DNS = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _KEY = re.compile(rf"(?:(?=[^/]{{1,253}}/){_DNS}(?:\.{_DNS})*/)?{_NAME}", re.ASCII)
 _VALUE = re.compile(rf"(?:{_NAME})?", re.ASCII)
-_TOKEN = re.compile(r"\s*(==|=|!=|!|\(|\)|,|[^\s=!(),<>]+)", re.ASCII)
+_SPACE = " \t\r\n"
+"""Any other white space is no space to the API server either."""
+_TOKEN = re.compile(rf"[{_SPACE}]*(==|=|!=|!|\(|\)|,|<|>|[^{_SPACE}=!(),<>]+)")
 _SPECIAL = frozenset({"=", "==", "!=", "!", "(", ")", ","})
 
 
@@ -65,7 +69,7 @@ def parse_selector(text: str) -> Selector:
     """Read a selector; text without anything in it selects everything. Raises SelectorError."""
     if len(text) > LONGEST:
         raise SelectorError(f"it is longer than {LONGEST} characters")
-    if not text.strip():
+    if not text.strip(_SPACE):
         return Selector(())
     return Selector(tuple(_requirements(_Tokens(text))))
 
@@ -100,13 +104,10 @@ class _Tokens:
 
 
 def _split(text: str) -> Iterator[str]:
-    position, end = 0, len(text.rstrip())
-    while position < end:
-        token = _TOKEN.match(text, position)
-        if token is None:
-            raise SelectorError(f"cannot read it from {text[position:end].strip()[:20]!r} on")
+    for token in _TOKEN.finditer(text.rstrip(_SPACE)):
+        if token[1] in {"<", ">"}:
+            raise SelectorError(f"{token[1]} is not supported; =, !=, in, notin, a key alone and !key are")
         yield token[1]
-        position = token.end()
 
 
 def _requirements(tokens: _Tokens) -> Iterator[_Requirement]:
@@ -135,11 +136,16 @@ def _requirement(tokens: _Tokens) -> _Requirement:
 def _set(tokens: _Tokens) -> frozenset[str]:
     if (sign := tokens.take()) != "(":
         raise SelectorError(f"expected an opening bracket, found {_shown(sign)}")
-    values = {tokens.value()}
+    values, commas_at_end = {tokens.value()}, 0
     while (sign := tokens.take()) == ",":
-        values.add(tokens.value())
+        value = tokens.value()
+        values.add(value)
+        commas_at_end = 0 if value else commas_at_end + 1
     if sign != ")":
         raise SelectorError(f"expected a comma or a closing bracket, found {_shown(sign)}")
+    if commas_at_end and commas_at_end % 2 == 0:
+        # The API server takes commas in pairs for one empty value, and then wants another one.
+        raise SelectorError("expected a label value, found a comma too many at the end of a list")
     return frozenset(values)
 
 

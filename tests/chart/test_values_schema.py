@@ -132,7 +132,7 @@ def _without_the_charts_own(value: Any, path: str = "") -> Any:
         {"cluster": ""}, {"cluster": " x"}, {"cluster": "x "}, {"cluster": "é"}, {"cluster": 5},
         {"cloudwatch": {"storage_resolution": 30}}, {"cloudwatch": {"namespace": ":x"}},
         {"cloudwatch": {"spool": {"max_datums": 10}}}, {"discovery": {"kubernetes": {"namespaces": ["A"]}}},
-        {"discovery": {"kubernetes": {"label_selector": "="}}}, {"leader_election": {"lease_name": "A"}},
+        {"discovery": {"kubernetes": {"label_selector": ""}}}, {"leader_election": {"lease_name": "A"}},
         {"log": {"level": None}}, {"unknown": {}},
     ],
     ids=str,

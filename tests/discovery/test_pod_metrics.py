@@ -79,7 +79,7 @@ async def test_memory_is_that_of_the_agents_container(
     assert memory.taken_time == unix_time(TAKEN)
     assert memory.good_until == pytest.approx(NOW - 20 + 2 * 15.262 + 60)
     assert api.requests[0].path == "/apis/metrics.k8s.io/v1beta1/namespaces/matillion/pods"
-    assert api.listed[0] == {"labelSelector": "app.kubernetes.io/name=matillion-runner"}
+    assert api.listed[0] == {"labelSelector": KubernetesSettings().label_selector}
 
 
 async def test_each_namespace_is_asked_once_an_interval(

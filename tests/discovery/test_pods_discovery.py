@@ -89,7 +89,7 @@ async def test_pods_become_targets_and_follow_events(api: ScriptedKubeApi, disco
     await eventually(lambda: f"synced {SOURCE}" in sink.calls)
     assert set(sink.pods(SOURCE)) == {"stays", "moved", "new"}
     assert sink.pods(SOURCE)["moved"].address == "10.9.9.9"
-    assert api.listed == [{"limit": "100", "labelSelector": "app.kubernetes.io/name=matillion-runner"}]
+    assert api.listed == [{"limit": "100", "labelSelector": KubernetesSettings().label_selector}]
 
 
 async def test_ready_since_is_on_our_clock_and_does_not_wobble(api: ScriptedKubeApi, discover: Discover) -> None:

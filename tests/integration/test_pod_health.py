@@ -352,7 +352,7 @@ async def test_metrics_server_that_comes_goes_and_refuses(
             # Until the API server has found it, it may say 503.
             await eventually(lambda: observed.memory() == 1024**3)
             await eventually(lambda: events()[-1] == "memory in use is known again")
-            assert set(metrics.selectors) == {"app.kubernetes.io/name=matillion-runner"}
+            assert set(metrics.selectors) == {KubernetesSettings().label_selector}
             before = len(events())
             metrics.refusing = True
             await eventually(lambda: len(events()) == before + 1)
