@@ -7,6 +7,7 @@ why an agent is in its state is `explain`; neither is said again here.
 from collections.abc import Callable, Iterator
 
 from exporter.fleet.model import AgentState, Fleet
+from exporter.fleet.scaler_remarks import scaler_remarks
 
 Remark = Callable[[Fleet], Iterator[str]]
 
@@ -36,4 +37,4 @@ def _count(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-_REMARKS: tuple[Remark, ...] = (_unseen_queue, _refusing)
+_REMARKS: tuple[Remark, ...] = (scaler_remarks, _unseen_queue, _refusing)

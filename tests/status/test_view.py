@@ -10,7 +10,7 @@ from exporter.status.command import drawn
 from exporter.status.view import screen
 from exporter.terminal import Paper
 from exporter.web.documents import agent_document, fleet_document
-from tests.factories import NOW, WALL_NOW, make_fleet, make_reading, make_snapshot
+from tests.factories import NOW, WALL_NOW, make_fleet, make_reading, make_scaler, make_snapshot
 
 URL = "http://127.0.0.1:9850"
 UNSEEN = "connection refused on 127.0.10.1:9464"
@@ -64,6 +64,13 @@ def test_agents_that_need_attention() -> None:
         f"  matillion/b-1  unreachable   not scraped for 42 s: {UNSEEN}",
         "  matillion/b-2  disconnected  not connected to the control plane, 12 tasks active",
     ]
+
+
+def test_a_fleet_that_its_scaler_keeps_small() -> None:
+    """The sentence stands below the fleet's line."""
+    fleet = make_fleet([make_snapshot(reading=make_reading(286.0))], scalers=[make_scaler()])
+    text = lines(status(fleet))
+    assert text[4] == "  note: wants 18 agents, its HPA etl-prod stops at 12"
 
 
 def test_not_ready_and_empty() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.fleet.model import Fleet
-from tests.factories import make_fleet, make_reading, make_snapshot
+from exporter.fleet.model import Condition, Fleet
+from tests.factories import make_fleet, make_reading, make_scaler, make_snapshot
 from tests.fakes.chromium import Page, browser, program
 from tests.fakes.ports import free_port
 from tests.web.serving import StaticView, make_server, running, serve
@@ -90,6 +90,25 @@ async def test_what_is_withheld(page: Page) -> None:
     ):
         assert part in card
     assert await page.evaluate("document.querySelector('.bar').className") == "bar unknown"
+
+
+async def test_what_scales_a_fleet(page: Page) -> None:
+    """Bounds and decision in a line, and a sentence where they are in the way; nothing where it is not known."""
+    off = make_scaler("b", active=Condition(False, "FailedGetExternalMetric", "no"), desired_agents=None, keda=True)
+    fleets = [
+        make_fleet([make_snapshot(reading=make_reading(200))], scalers=[make_scaler("a"), off]),
+        make_fleet(name="none", scalers=[]),
+        make_fleet(name="unknown"),
+    ]
+    async with serve(StaticView(fleets)) as url:
+        await page.goto(url)
+        await page.until(f"{DRAWN} === 3")
+        card = await text_of(page, "[data-fleet='matillion/etl']")
+        assert "HPA a: 2 – 12 agents, desired 3 HPA b (KEDA): 2 – 12 agents, desired ?, not active" in card
+        assert "wants 13 agents, its HPA a stops at 12" in card
+        assert "no HPA scales it" in await text_of(page, "[data-fleet='matillion/none']")
+        assert "HPA" not in await text_of(page, "[data-fleet='matillion/unknown']")
+    assert page.complaints == []
 
 
 async def test_nothing_becomes_markup(page: Page) -> None:

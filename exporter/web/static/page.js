@@ -19,6 +19,7 @@ const MEANING = {
   held: "tasks assumed on agents that cannot be seen, so that the fleet is not shrunk",
   demand: "tasks the fleet should have room for: what a scaler is told",
   wanted: "agents it takes for the demand at the target load",
+  scaler: "what sets the number of agents: fewest and most, and how many it last decided on",
 };
 
 const seen = {fleets: [], agents: [], history: new Map(), time: null, notReady: null, trouble: null, historyAt: 0};
@@ -59,7 +60,18 @@ function fleetCard(fleet) {
     figures(fleet),
     el("ul", {class: "states"}, ...STATES.filter((state) => fleet.agents[state]).map((state) =>
       el("li", {class: `dot ${TONE[state]}`}, `${fleet.agents[state]} ${state}`))),
+    scalers(fleet),
     chart(fleet));
+}
+
+// Nothing where it is not known what scales the fleet, which is not the same as that nothing does.
+function scalers(fleet) {
+  if (fleet.scalers === null) return null;
+  if (!fleet.scalers.length) return el("p", {class: "scalers"}, "no HPA scales it");
+  return el("ul", {class: "scalers"}, ...fleet.scalers.map((scaler) => el("li", {title: MEANING.scaler},
+    `HPA ${scaler.name}${scaler.keda ? " (KEDA)" : ""}: ${number(scaler.min_agents)} – ${number(scaler.max_agents)} agents, `
+    + `desired ${number(scaler.desired_agents)}`,
+    scaler.active && scaler.active.holds === false ? el("span", {class: "inactive"}, ", not active") : null)));
 }
 
 function loadBar(fleet) {
