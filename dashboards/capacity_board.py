@@ -19,7 +19,7 @@ from dashboards.panels import (
     listing,
     spread,
 )
-from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, recorded
+from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, of_fleets, recorded
 
 _HOURS = ((None, GREEN), (1, YELLOW), (8, RED))
 _STEP = "5m"
@@ -182,6 +182,21 @@ def _over_time() -> tuple[Placed, ...]:
                 limits=FULLNESS,
             ),
             12,
+            9,
+        ),
+        Placed(
+            graph(
+                "Agents wanted, and what the scaler allows",
+                "Wanted: the agents that the demand takes. Desired, most and fewest: of the fleet's HPA, KEDA's too. "
+                "Where wanted stays above most, work waits for the maximum. No line where the HPA is not known.",
+                [
+                    Query(recorded(DESIRED), f"{FLEET_LEGEND} wanted"),
+                    Query(of_fleets("scaler_desired_agents"), f"{FLEET_LEGEND} desired by the scaler"),
+                    Query(of_fleets("scaler_max_agents"), f"{FLEET_LEGEND} most"),
+                    Query(of_fleets("scaler_min_agents"), f"{FLEET_LEGEND} fewest"),
+                ],
+            ),
+            24,
             9,
         ),
         Placed(

@@ -5,13 +5,14 @@ from alerts.prometheus.recording import (
     AGENTS,
     CAPACITY,
     COVERAGE,
+    DESIRED,
     FREE_SLOTS,
     QUEUED,
     TASK_FAILURES,
     UTILIZATION,
     VERSIONS,
 )
-from alerts.prometheus.rules import Alert, Clock, Group, on
+from alerts.prometheus.rules import Alert, Clock, Group, latest, on
 from alerts.prometheus.settings import FLEET, OUT_OF_WORK, Settings
 
 _FLEET = "fleet {{ $labels.fleet }} in namespace {{ $labels.namespace }}"
@@ -25,6 +26,7 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
             (
                 *_health(settings),
                 *_capacity(settings, clock),
+                *_scaling(settings),
                 *_work(settings, clock),
             ),
         ),
@@ -108,6 +110,36 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             summary=f"{_FLEET[0].upper()}{_FLEET[1:]} will be full within {in_words}",
             description=f"""If work goes on growing as it does, {_FLEET} has {{{{ $value | humanize }}}} tasks in
             {in_words}, more than its agents have slots for, and its free slots are getting fewer.""",
+        ),
+    )
+
+
+def _scaling(settings: Settings) -> tuple[Alert, ...]:
+    of_scaler = (*FLEET, "scaler")
+    return (
+        Alert(
+            name="MatillionFleetAtMaximum",
+            severity="warning",
+            for_seconds=settings.at_maximum_for,
+            # Desired agents are the demand over the target, rounded up: more than the maximum exactly when the demand
+            # is more than the maximum times the target.
+            expr=f"{DESIRED} > {on(FLEET)} {latest('scaler_max_agents', FLEET)}",
+            summary=f"The scaler of {_FLEET} stops at its maximum",
+            description=f"""The demand of {_FLEET} takes {{{{ $value | humanize }}}} agents, and its scaler (HPA) asks
+            for fewer at most: work waits although agents could be added.""",
+        ),
+        Alert(
+            name="MatillionScalerInactive",
+            severity="warning",
+            for_seconds=settings.scaler_inactive_for,
+            # Scaling a Deployment to 0 switches its HPA off, which somebody wanted.
+            expr=f"""
+            {latest("scaler_active", of_scaler)} == 0
+            unless {on(of_scaler)} {latest("scaler_current_agents", of_scaler)} == 0
+            """,
+            summary=f"The scaler of {_FLEET} is not active",
+            description=f"""The HPA {{{{ $labels.scaler }}}} of {_FLEET} does not get its metrics (ScalingActive is
+            {{{{ $value | humanize }}}}): the fleet stays as large as it is, whatever work comes.""",
         ),
     )
 

@@ -51,6 +51,11 @@ class Settings:
     """A line through less than this is a line through noise."""
     exhaustion_for: float = 10 * MINUTE
 
+    at_maximum_for: float = 15 * MINUTE
+    """A burst that is worked off sooner is what a maximum is for."""
+    scaler_inactive_for: float = 10 * MINUTE
+    """A scaler may miss its metrics while the exporter, or the API server, is replaced."""
+
     memory_pressure: float = 0.85
     memory_pressure_for: float = 5 * MINUTE
     memory_critical: float = 0.95

@@ -1,6 +1,6 @@
 """How alerts about fleets and about the exporter fire."""
 
-from exporter.fleet.model import AgentStatus
+from exporter.fleet.model import AgentStatus, Condition
 from tests.alerts.prometheus_case import (
     DAY,
     EXPORTER_LABELS,
@@ -21,17 +21,29 @@ from tests.alerts.prometheus_worlds import (
     healthy,
     legacy,
     own,
+    scaled,
     seeing,
     starting,
     task_failures,
     then,
     with_fleet,
 )
+from tests.factories import make_scaler
+
+_NO_METRICS = Condition(False, "FailedGetExternalMetric", "the metric cannot be had")
+_TOO_SMALL = scaled(make_scaler(max_agents=3), tasks=17)
+"""51 tasks take four agents."""
 
 
 def _growing_queue(minute: int) -> World:
     queue = 4.0 * (minute - ONSET + 1)
     return World(with_fleet(agent("etl-0", 20, tasks_queued=queue), agent("etl-1", 20)), own(minute))
+
+
+def _too_small_and_unknown(minute: int) -> World:
+    """Return a world in which what the fleet wants is withheld."""
+    agents = [agent(f"etl-{number}", 17) for number in range(3)]
+    return World(agents, own(minute), sync_age=600.0, scalers=(make_scaler(max_agents=3),))
 
 
 def _work(tasks: float, agents: int = 3) -> World:
@@ -143,6 +155,44 @@ OTHER_CASES = (
         summary=f"Fleet{F[5:]} will be full within 30m",
         description=f"If work goes on growing as it does, {F} has 65.5 tasks in 30m, more than its agents have slots "
         "for, and its free slots are getting fewer.",
+    ),
+    Case(
+        alert="MatillionFleetAtMaximum",
+        # Two scalers: the one that stops later says how far it goes.
+        course=since_onset(scaled(make_scaler(max_agents=3), make_scaler("b", max_agents=2), tasks=17)),
+        after=15,
+        not_enough=(
+            scaled(make_scaler(max_agents=3), tasks=16),
+            scaled(make_scaler(max_agents=2), make_scaler("b", max_agents=4), tasks=17),
+            # Nobody knows the maximum, or there is none.
+            seeing(*FLEET, agent("etl-3", 60)),
+            scaled(tasks=17),
+            # What is withheld from the scaler is not held against it.
+            _too_small_and_unknown,
+            # A burst of fourteen minutes.
+            then(since_onset(_TOO_SMALL), 24, healthy),
+        ),
+        labels=FLEET_LABELS,
+        summary=f"The scaler of {F} stops at its maximum",
+        description=f"The demand of {F} takes 4 agents, and its scaler (HPA) asks for fewer at most: work waits "
+        "although agents could be added.",
+    ),
+    Case(
+        alert="MatillionScalerInactive",
+        course=since_onset(scaled(make_scaler("etl-hpa", active=_NO_METRICS), make_scaler("b"))),
+        after=10,
+        not_enough=(
+            scaled(make_scaler()),
+            scaled(make_scaler(active=None)),
+            scaled(make_scaler(active=Condition(None, "Who"))),
+            # Switched off: its Deployment was scaled to 0, and the last agents drain.
+            scaled(make_scaler(active=Condition(False, "ScalingDisabled"), current_agents=0, desired_agents=0)),
+            then(since_onset(scaled(make_scaler(active=_NO_METRICS))), 19, healthy),
+        ),
+        labels=FLEET_LABELS | {"scaler": "etl-hpa"},
+        summary=f"The scaler of {F} is not active",
+        description=f"The HPA etl-hpa of {F} does not get its metrics (ScalingActive is 0): the fleet stays as large "
+        "as it is, whatever work comes.",
     ),
     Case(
         alert="MatillionAgentVersionSkew",

@@ -20,7 +20,7 @@ import yaml
 from alerts.build import files
 from alerts.prometheus.settings import Settings
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot
+from exporter.fleet.model import AgentSnapshot, Scaler
 from exporter.publish.prometheus import render
 from tests.factories import NOW, POLICY
 
@@ -38,19 +38,24 @@ class World:
     own: Mapping[str, float] = field(default_factory=dict)
     """Series of the exporter itself, and of agents' metrics that are not read from snapshots."""
     sync_age: float = 1.0
+    scalers: tuple[Scaler, ...] | None = None
+    """What scales each fleet; None where nobody knows."""
 
     @property
     def page(self) -> Page:
         """The series of `/metrics`, by their text without the labels of the target."""
-        return _fleets_page(tuple(self.snapshots), self.sync_age) | dict(self.own)
+        return _fleets_page(tuple(self.snapshots), self.sync_age, self.scalers) | dict(self.own)
 
 
 @lru_cache(maxsize=1024)
-def _fleets_page(snapshots: tuple[AgentSnapshot, ...], sync_age: float) -> Page:
+def _fleets_page(snapshots: tuple[AgentSnapshot, ...], sync_age: float, scalers: tuple[Scaler, ...] | None) -> Page:
     by_fleet: dict[tuple[str, str], list[AgentSnapshot]] = {}
     for snapshot in snapshots:
         by_fleet.setdefault((snapshot.target.namespace, snapshot.target.fleet), []).append(snapshot)
-    fleets = [aggregate(*key, members, POLICY, NOW, sync_age=sync_age) for key, members in sorted(by_fleet.items())]
+    fleets = [
+        aggregate(*key, members, POLICY, NOW, sync_age=sync_age, scalers=scalers)
+        for key, members in sorted(by_fleet.items())
+    ]
     lines = "".join(render(fleets, openmetrics=False)).splitlines()
     return {text: float(value) for text, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.fleet.model import AgentSnapshot, Dialect
+from exporter.fleet.model import AgentSnapshot, Dialect, Scaler
 from tests.alerts.prometheus_timeline import Course, World
 from tests.factories import make_facts, make_reading, make_snapshot
 
@@ -95,6 +95,12 @@ def healthy(minute: int) -> World:
 def seeing(*snapshots: AgentSnapshot, extra: Mapping[str, float] | None = None) -> Course:
     """Return a course in which a healthy exporter sees these agents all the time."""
     return lambda minute: World(snapshots, own(minute) | (extra or {}))
+
+
+def scaled(*scalers: Scaler, tasks: float = 12) -> Course:
+    """Return a course in which three agents with so many tasks each have these scalers."""
+    agents = tuple(agent(f"etl-{number}", tasks) for number in range(3))
+    return lambda minute: World(agents, own(minute), scalers=scalers)
 
 
 def then(before: Course, since: int, after: Course) -> Course:

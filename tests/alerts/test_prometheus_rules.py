@@ -28,6 +28,8 @@ ALERTS_WITH_FOR = {
     "MatillionFleetQueueGrowing": "5m",
     "MatillionFleetSaturated": "5m",
     "MatillionFleetCapacityExhaustionPredicted": "10m",
+    "MatillionFleetAtMaximum": "15m",
+    "MatillionScalerInactive": "10m",
     "MatillionAgentMemoryPressure": "5m",
     "MatillionAgentMemoryCritical": "1m",
     "MatillionAgentOOMKilled": None,
