@@ -76,7 +76,7 @@
 {{- fail "autoscaling.mode is kedaMetricsApi: KEDA shows either a client certificate or a password or token; set web.tls.clientCertificates to false" -}}
 {{- end -}}
 
-{{- if and .Values.networkPolicy.agents.enabled (not (include "mfe.policyNamespaces" . | fromJsonArray)) -}}
+{{- if and (eq (toString .Values.networkPolicy.agents.enabled) "true") (not (include "mfe.policyNamespaces" . | fromJsonArray)) -}}
 {{- fail "networkPolicy.agents.enabled: with the whole cluster watched, say in which namespaces the agents are: networkPolicy.agents.namespaces" -}}
 {{- end -}}
 {{- end -}}

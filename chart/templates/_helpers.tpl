@@ -133,56 +133,6 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* The fleets to scale with everything that may be left out filled in, as `{"fleets": […]}` in JSON. */}}
-{{- define "mfe.fleets" -}}
-{{- $watched := ternary .Values.config.discovery.kubernetes.namespaces list .Values.config.discovery.kubernetes.enabled -}}
-{{- $seen := dict -}}
-{{- $fleets := list -}}
-{{- range $index, $given := .Values.autoscaling.fleets -}}
-{{- $where := printf "autoscaling.fleets[%d] (%s)" $index $given.name -}}
-{{- $namespace := default (ternary (first (append $watched "")) "" (eq (len $watched) 1)) $given.namespace -}}
-{{- if not $namespace -}}
-{{- fail (printf "%s: not exactly one namespace is watched, so say in which one the fleet is: add namespace" $where) -}}
-{{- end -}}
-{{- if and $watched (not (has $namespace $watched)) -}}
-{{- fail (printf "%s: the namespace %s is not watched; add it to config.discovery.kubernetes.namespaces" $where $namespace) -}}
-{{- end -}}
-{{- if not $given.deployment -}}
-{{- fail (printf "%s: a scaler needs the Deployment to scale; add deployment (kubectl -n %s get deployments -l %s=%s shows its name)" $where $namespace $.Values.config.discovery.kubernetes.fleet_label $given.name) -}}
-{{- end -}}
-{{- $target := int (default $.Values.config.capacity.target_tasks_per_agent $given.target) -}}
-{{- if gt $target (int $.Values.config.capacity.tasks_per_agent) -}}
-{{- fail (printf "%s: the target %d is more than an agent runs at once; at most config.capacity.tasks_per_agent (%d)" $where $target (int $.Values.config.capacity.tasks_per_agent)) -}}
-{{- end -}}
-{{- $min := int (default 2 $given.min) -}}
-{{- if gt $min (int $given.max) -}}
-{{- fail (printf "%s: min (%d) is more than max (%d); lower min or raise max" $where $min (int $given.max)) -}}
-{{- end -}}
-{{- range list (printf "the fleet %s/%s" $namespace $given.name) (printf "the Deployment %s/%s" $namespace $given.deployment) -}}
-{{- if hasKey $seen . -}}
-{{- fail (printf "%s: %s already stands at %s; two scalers would work against each other, take one out" $where . (get $seen .)) -}}
-{{- end -}}
-{{- $_ := set $seen . $where -}}
-{{- end -}}
-{{- $fleets = append $fleets (dict "name" $given.name "namespace" $namespace "deployment" $given.deployment "min" $min "max" (int $given.max) "target" $target "behavior" (default $.Values.autoscaling.behavior $given.behavior)) -}}
-{{- end -}}
-{{- toJson (dict "fleets" $fleets) -}}
-{{- end -}}
-
-{{/* How KEDA shows who it is on the web port; empty where nobody asks. */}}
-{{- define "mfe.kedaAuthMode" -}}
-{{- if .Values.web.bearerToken.secretName -}}bearer
-{{- else if .Values.web.basicAuth.secretName -}}basic
-{{- else if .Values.web.tls.clientCertificates -}}tls
-{{- end -}}
-{{- end -}}
-
-{{/* Name of the scaler of a fleet. A fleet's name is a label's value, which takes more characters than an object's. */}}
-{{- define "mfe.scalerName" -}}
-{{- $name := regexReplaceAll "[^a-z0-9-]" (lower .name) "-" -}}
-{{- printf "%s-fleet" (trunc 57 $name) -}}
-{{- end -}}
-
 {{/* The exporter as the subject of a binding. */}}
 {{- define "mfe.subject" -}}
 - kind: ServiceAccount
@@ -195,28 +145,5 @@ capabilities:
 {{- .Values.externalMetrics.tls.secretName -}}
 {{- else -}}
 {{- printf "%s-tls" (include "mfe.externalMetricsName" .) -}}
-{{- end -}}
-{{- end -}}
-
-{{/* Namespaces in which the agents' ports are opened, as a JSON list. */}}
-{{- define "mfe.policyNamespaces" -}}
-{{- $watched := ternary .Values.config.discovery.kubernetes.namespaces list .Values.config.discovery.kubernetes.enabled -}}
-{{- default $watched .Values.networkPolicy.agents.namespaces | toJson -}}
-{{- end -}}
-
-{{/* Labels of the agents' pods for a NetworkPolicy, from the selector that finds them. */}}
-{{- define "mfe.agentLabels" -}}
-{{- if .Values.networkPolicy.agents.podLabels -}}
-{{- toYaml .Values.networkPolicy.agents.podLabels -}}
-{{- else -}}
-{{- $selector := .Values.config.discovery.kubernetes.label_selector -}}
-{{- $labels := dict -}}
-{{- range splitList "," $selector -}}
-{{- if not (regexMatch "^ *[^ =!]+ *==? *[^ =!]+ *$" .) -}}
-{{- fail (printf "networkPolicy.agents.enabled: a NetworkPolicy cannot be made of the selector %q; give the labels of the agents' pods in networkPolicy.agents.podLabels" $selector) -}}
-{{- end -}}
-{{- $_ := set $labels (regexFind "[^ =]+" .) (regexFind "[^ =]+ *$" . | trim) -}}
-{{- end -}}
-{{- toYaml $labels -}}
 {{- end -}}
 {{- end -}}

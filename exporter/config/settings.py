@@ -57,8 +57,11 @@ class KubernetesSettings(Section):
     """Whether to look for agents among a cluster's pods. By itself `false` where only `discovery.static` is given."""
     namespaces: tuple[NamespaceName, ...] = ("matillion",)
     """Namespaces to watch. An empty list watches the whole cluster, which takes a ClusterRole instead of a Role."""
-    label_selector: LabelSelector = "app.kubernetes.io/name=matillion-runner"
-    """Which pods are agents; the default is the label set by the vendor's chart."""
+    label_selector: LabelSelector = (
+        "app.kubernetes.io/name in (matillion-agent,matillion-runner),!app.kubernetes.io/component"
+    )
+    """Which pods are agents; by default those of both of the vendor's charts, and not its script runners, which have
+    the same name and a component."""
     fleet_label: LabelKey = "app.kubernetes.io/instance"
     """The label whose value names a pod's fleet; the default is the release name of the vendor's chart."""
 

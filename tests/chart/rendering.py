@@ -12,7 +12,7 @@ from tests.fakes.helm import CHART, Tool
 
 Json = dict[str, Any]
 
-RELEASE, NAMESPACE = "fleet-exporter", "monitoring"
+RELEASE, NAMESPACE = "fleet-exporter", "matillion"
 SCENARIOS = {file.name.removesuffix("-values.yaml"): file for file in sorted((CHART / "ci").glob("*-values.yaml"))}
 
 
@@ -58,8 +58,9 @@ RELEASE_NAME = f"{RELEASE}-matillion-fleet-exporter"
 class Chart:
     """The chart, and the helm that renders it."""
 
-    def __init__(self, helm: Tool) -> None:
+    def __init__(self, helm: Tool, namespace: str = NAMESPACE) -> None:
         self._helm = helm
+        self._namespace = namespace
         self._texts: dict[str, str] = {}
         self._objects: dict[str, Objects] = {}
 
@@ -87,7 +88,7 @@ class Chart:
 
     def attempt(self, *files: Path, **values: Any) -> tuple[bool, str]:
         """Render; return whether it went well, and the text or what helm says is wrong. `__` parts a path's keys."""
-        arguments = ["template", RELEASE, CHART, "--namespace", NAMESPACE]
+        arguments = ["template", RELEASE, CHART, "--namespace", self._namespace]
         for file in files:
             arguments += ["--values", file]
         for path, value in values.items():
@@ -97,7 +98,7 @@ class Chart:
 
     def notes(self, *files: Path, **values: Any) -> str:
         """Return what an installation would tell its user."""
-        arguments = ["install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--hide-secret"]
+        arguments = ["install", RELEASE, CHART, "--namespace", self._namespace, "--dry-run=client", "--hide-secret"]
         for file in files:
             arguments += ["--values", file]
         for path, value in values.items():
@@ -126,10 +127,11 @@ _Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 def reviewed(text: str) -> str:
     """Return what of a render is to be looked at.
 
-    Without the generated certificate, which is another one each time, and without the rules and dashboards, which are
-    copies.
+    Without the generated certificate, which is another one each time, without the checksum of the settings, which stand
+    beside it, and without the rules and dashboards, which are copies.
     """
     text = re.sub(r"(ca\.crt|tls\.crt|tls\.key|caBundle): LS0t[A-Za-z0-9+/=]+", r"\1: GENERATED", text)
+    text = re.sub(r"(checksum/config): [0-9a-f]{64}", r"\1: SHA-256", text)
     text = re.sub(r'(renew-after): "[0-9]+"', r'\1: "UNIX-TIME"', text)
     documents = text.split("\n---\n")
     for index, document in enumerate(documents):

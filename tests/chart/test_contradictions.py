@@ -148,17 +148,6 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "networkPolicy.agents.namespaces"
         ),
     ),
-    "a policy of a selector that is none": (
-        {
-            "networkPolicy__agents__enabled": True,
-            "config__discovery__kubernetes__label_selector": "app in (runner,agent)",
-        },
-        (
-            'networkPolicy.agents.enabled: a NetworkPolicy cannot be made of the selector "app in '
-            '(runner,agent)"; give '
-            "the labels of the agents' pods in networkPolicy.agents.podLabels"
-        ),
-    ),
     "a service account of no name": (
         {"serviceAccount__create": False},
         "serviceAccount.create is false: name the service account to use in serviceAccount.name",
@@ -167,14 +156,19 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
 
 SCALED = {"config__external_metrics__enabled": True, "autoscaling__mode": "externalMetrics"}
 FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
-    "no deployment": (
+    "a fleet that need not be a release": (
         [{"name": "etl", "max": 5}],
-        {},
+        {"config__discovery__kubernetes__fleet_label": "team"},
         (
-            "autoscaling.fleets[0] (etl): a scaler needs the Deployment to scale; add deployment "
-            "(kubectl -n matillion get "
-            "deployments -l app.kubernetes.io/instance=etl shows its name)"
+            "autoscaling.fleets[0] (etl): a fleet of this name, found by the label team, need not be a release of the "
+            "vendor's chart, so the name of its Deployment cannot be told; add deployment (kubectl -n matillion get "
+            "deployments -l team=etl shows it)"
         ),
+    ),
+    "a fleet whose name no release has": (
+        [{"name": "ETL_1", "max": 5}],
+        {},
+        "autoscaling.fleets[0] (ETL_1): a fleet of this name, found by the label app.kubernetes.io/instance, need not",
     ),
     "min above max": (
         [FLEET | {"min": 6}],
@@ -186,13 +180,18 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         {},
         "autoscaling.fleets[0] (etl): min (2) is more than max (1); lower min or raise max",
     ),
-    "a target above the limit": (
-        [FLEET | {"target": 11}],
+    "a target that full agents never miss": (
+        [FLEET | {"target": 10}],
         {"config__capacity__tasks_per_agent": 10, "config__capacity__target_tasks_per_agent": 8},
         (
-            "autoscaling.fleets[0] (etl): the target 11 is more than an agent runs at once; at most "
-            "config.capacity.tasks_per_agent (10)"
+            "autoscaling.fleets[0] (etl): the target 10 is too close to the 10 tasks an agent runs at once: the HPA "
+            "tolerates a tenth, so a queue beside full agents would wait for ever; at most 9"
         ),
+    ),
+    "such a target for all": (
+        [FLEET],
+        {"config__capacity__target_tasks_per_agent": 19},
+        "would wait for ever; at most 18",
     ),
     "which namespace": (
         [FLEET],
@@ -218,6 +217,11 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
             "autoscaling.fleets[0] "
             "(etl); two scalers would work against each other, take one out"
         ),
+    ),
+    "one deployment twice, once by the vendor's rule": (
+        [FLEET | {"deployment": "a-matillion-agent-app"}, {"name": "a", "chart": "matillion-agent", "max": 3}],
+        {},
+        "autoscaling.fleets[1] (a): the Deployment matillion/a-matillion-agent-app already stands at",
     ),
     "one fleet twice": (
         [FLEET, FLEET | {"deployment": "other"}],

@@ -79,7 +79,7 @@ async def test_the_release_test_passes_and_fails(chart: Chart, image: Image, pod
 def secrets(folder: Path) -> dict[str, dict[str, bytes]]:
     """Return what the chart takes from Secrets: a certificate with its authority, a user and a token."""
     authority = CertificateAuthority(folder, "ca")
-    names = ("fleet-exporter-matillion-fleet-exporter.monitoring.svc",)
+    names = ("fleet-exporter-matillion-fleet-exporter.matillion.svc",)
     certificate, private_key = authority.issue("web", names[0], hosts=names)
     salt = b"0123456789abcdef"
     key = hashlib.scrypt(b"secret", salt=salt, n=1 << 14, r=8, p=5, maxmem=1 << 26, dklen=32)

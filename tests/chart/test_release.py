@@ -58,6 +58,13 @@ class Cluster:
         """Run a kubectl command that must not fail."""
         return self._kubectl.good("--kubeconfig", self._plane.kubeconfig, *arguments, stdin=stdin)
 
+    def set_phase(self, pod: str, phase: str) -> None:
+        """Say of a pod what a kubelet would."""
+        path = f"/api/v1/namespaces/matillion/pods/{pod}/status"
+        found = json.loads(self.kubectl("get", "--raw", path))
+        found["status"]["phase"] = phase
+        self.kubectl("replace", "--raw", path, "--filename", "-", stdin=json.dumps(found))
+
     def get(self, kind: str, name: str, namespace: str = "monitoring") -> Json:
         """Return an object."""
         found: Json = json.loads(self.kubectl("get", kind, name, "--namespace", namespace, "--output", "json"))
@@ -186,7 +193,7 @@ def test_nothing_is_left_behind(cluster: Cluster) -> None:
 
 
 def test_notes_warn_of_what_is_in_the_way(cluster: Cluster) -> None:
-    """NOTES names another HPA on the same Deployment, and network policies that shut the exporter out."""
+    """NOTES names what scales the same Deployment, one that is not there, and policies that shut the exporter out."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     crd = {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -215,22 +222,91 @@ def test_notes_warn_of_what_is_in_the_way(cluster: Cluster) -> None:
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "etl-runner"},
         },
     }
-    policy = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "vendors", "namespace": "matillion"},
-        "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
-    }
-    for one in (crd, hpa, policy):
+    for one in (crd, hpa, policy("vendors", {})):
         cluster.kubectl("apply", "--validate=false", "--filename", "-", stdin=json.dumps(one))
     cluster.kubectl("wait", "--for=condition=Established", "crd/scaledobjects.keda.sh", "--timeout=30s")
     fleets = [{"name": "etl", "deployment": "etl-runner", "max": 5}]
     # Only a dry run: this server falls over objects of such kinds.
-    values = {"autoscaling": {"mode": "kedaMetricsApi", "fleets": fleets}}
-    said = " ".join(cluster.upgrade(values, dry_run="server").split())
+    values: Json = {"autoscaling": {"mode": "kedaMetricsApi", "fleets": fleets}}
+    closed = values | {"networkPolicy": {"agents": {"enabled": False}}}
+    said = " ".join(cluster.upgrade(closed, dry_run="server").split())
+    assert "WARNING: there is no Deployment matillion/etl-runner, so nothing scales the fleet etl." in said
+    assert "get deployments -l app.kubernetes.io/instance=etl" in said
     assert "WARNING: the Deployment matillion/etl-runner is also scaled by the HPA vendors." in said
-    assert "WARNING: the namespace matillion has network policies." in said
+    assert "WARNING: the namespace matillion has network policies, and none of this chart." in said
     cluster.kubectl("delete", "hpa,networkpolicy", "vendors", "--namespace", "matillion")
+    cluster.kubectl("create", "deployment", "etl-runner", "--image=none", "--namespace", "matillion")
     said = cluster.upgrade(values, dry_run="server")
+    cluster.kubectl("delete", "deployment", "etl-runner", "--namespace", "matillion")
     assert "Look at next" in said
+    assert "- the Deployment matillion/etl-runner, 2 to 5 agents, after the demand of the fleet etl" in said
+    assert "could not see" not in said
     assert "WARNING" not in said
+
+
+def policy(name: str, selector: Json, *, direction: str = "Ingress") -> Json:
+    """Return a network policy beside the agents."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": "matillion"},
+        "spec": {"podSelector": selector, "policyTypes": [direction]},
+    }
+
+
+def pod(name: str, **labels: str) -> Json:
+    """Return a pod of the vendor's chart."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "matillion", "labels": labels},
+        "spec": {"automountServiceAccountToken": False, "containers": [{"name": "agent", "image": "none"}]},
+    }
+
+
+AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "etl"}
+THEIRS: Json = {"matchLabels": AGENT}
+OTHERS: Json = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["database"]}]}
+NOT_THE_FIRST = "No network policy selects the agent matillion/agent-0, so the chart makes none in matillion"
+
+
+@pytest.mark.parametrize(
+    ("there", "made"),
+    [
+        ([], True),
+        ([pod("agent-0", **AGENT)], False),
+        ([pod("agent-0", **AGENT), policy("vendors", THEIRS)], True),
+        ([pod("agent-0", **AGENT), policy("all", {})], True),
+        ([pod("agent-0", **AGENT), policy("other", OTHERS)], False),
+        ([pod("agent-0", **AGENT), policy("outward", THEIRS, direction="Egress")], False),
+        ([pod("agent-0", **AGENT), pod("agent-1", **AGENT | {"app": "database"}), policy("other", OTHERS)], False),
+        ([pod("script-0", **AGENT | {"app.kubernetes.io/component": "script-runner"})], True),
+    ],
+    ids=["no agent", "no policy", "the vendor's", "all pods'", "others'", "egress only", "one of two", "no agents"],
+)
+def test_the_agents_policy_is_never_their_first(cluster: Cluster, there: list[Json], made: bool) -> None:
+    """Helm looks at the cluster: where agents are open to everybody, nobody is shut out of them."""
+    for one in there:
+        cluster.kubectl("create", "--filename", "-", stdin=json.dumps(one))
+    try:
+        said = " ".join(cluster.upgrade({}).split())
+        assert (NOT_THE_FIRST in said) is not made
+        assert ("-agents" in cluster.kubectl("get", "networkpolicies", "-n", "matillion", "-o", "name")) is made
+        # Its own policy is no reason to keep it, nor to lose it.
+        assert (NOT_THE_FIRST in " ".join(cluster.upgrade({}).split())) is not made
+        cluster.upgrade({"networkPolicy": {"agents": {"enabled": True}}})
+        assert "-agents" in cluster.kubectl("get", "networkpolicies", "-n", "matillion", "-o", "name")
+    finally:
+        cluster.kubectl("delete", "pods,networkpolicies", "--all", "-n", "matillion", "--grace-period=0", "--force")
+
+
+def test_agents_that_ended_have_no_say(cluster: Cluster) -> None:
+    """A pod that was evicted stays listed for long."""
+    ended = pod("agent-0", **AGENT)
+    cluster.kubectl("create", "--filename", "-", stdin=json.dumps(ended))
+    try:
+        assert NOT_THE_FIRST in " ".join(cluster.upgrade({}).split())
+        cluster.set_phase("agent-0", "Failed")
+        assert NOT_THE_FIRST not in " ".join(cluster.upgrade({}).split())
+    finally:
+        cluster.kubectl("delete", "pod", "agent-0", "-n", "matillion", "--grace-period=0", "--force")

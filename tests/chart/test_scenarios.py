@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 
 from exporter.config import load
+from exporter.kube.selector import parse_selector
 from tests.chart.rendering import NAMESPACE, RELEASE, RELEASE_NAME, SCENARIOS, Chart, Objects, reviewed
 from tests.fakes.helm import CHART, ROOT, MissingError, Tool
 
@@ -131,14 +132,16 @@ def test_selectors_meet_their_pods(chart: Chart, scenario: str) -> None:
     selectors += [
         one["spec"]["podSelector"]["matchLabels"]
         for one in objects.of("NetworkPolicy")
-        if one["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+        if one["metadata"]["name"] == RELEASE_NAME
     ]
     spread = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
     selectors += [one["labelSelector"]["matchLabels"] for one in spread]
     for selector in selectors:
         assert selector.items() <= labels.items()
         assert not selector.items() <= test_labels.items()
-    assert labels["app.kubernetes.io/name"] != "matillion-runner", "or the exporter would find itself"
+    agents = parse_selector(objects.config["discovery"]["kubernetes"]["label_selector"])
+    assert not agents.matches(labels), "or the exporter would find itself"
+    assert not agents.matches(test_labels)
     for monitor in objects.of("ServiceMonitor"):
         (selected,) = (
             service

@@ -30,9 +30,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"config__external_metrics__cert_file": "/x"},
         "at '/config/external_metrics': additional properties 'cert_file' not allowed",
     ),
-    "target above 20": (
-        {"autoscaling__fleets": [FLEET | {"target": 21}]},
-        "at '/autoscaling/fleets/0/target': maximum: got 21, want 20",
+    "target above 18": (
+        {"autoscaling__fleets": [FLEET | {"target": 19}]},
+        "at '/autoscaling/fleets/0/target': maximum: got 19, want 18",
     ),
     "target of text": (
         {"autoscaling__fleets": [FLEET | {"target": "16"}]},

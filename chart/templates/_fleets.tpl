@@ -1,0 +1,64 @@
+{{/* The Deployment that the vendor's chart makes for a fleet: <fullname>-app, where the fullname is the release's name if
+that contains the chart's, else both, within 63 characters. */}}
+{{- define "mfe.deployment" -}}
+{{- $release := .fleet.name -}}
+{{- if .fleet.deployment -}}
+{{- .fleet.deployment -}}
+{{- else if or (ne .label "app.kubernetes.io/instance") (not (regexMatch "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" $release)) -}}
+{{- fail (printf "%s: a fleet of this name, found by the label %s, need not be a release of the vendor's chart, so the name of its Deployment cannot be told; add deployment (kubectl -n %s get deployments -l %s=%s shows it)" .where .label .namespace .label $release) -}}
+{{- else -}}
+{{- $chart := default "matillion-runner" .fleet.chart -}}
+{{- $fullname := ternary $release (printf "%s-%s" $release $chart) (contains $chart $release) -}}
+{{- printf "%s-app" ($fullname | trunc 63 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The fleets to scale with everything that may be left out filled in, as `{"fleets": […]}` in JSON. */}}
+{{- define "mfe.fleets" -}}
+{{- $watched := ternary .Values.config.discovery.kubernetes.namespaces list .Values.config.discovery.kubernetes.enabled -}}
+{{- $pace := index (.Files.Get "files/paces.yaml" | fromYaml) .Values.autoscaling.pace -}}
+{{- $seen := dict -}}
+{{- $fleets := list -}}
+{{- range $index, $given := .Values.autoscaling.fleets -}}
+{{- $where := printf "autoscaling.fleets[%d] (%s)" $index $given.name -}}
+{{- $namespace := default (ternary (first (append $watched "")) "" (eq (len $watched) 1)) $given.namespace -}}
+{{- if not $namespace -}}
+{{- fail (printf "%s: not exactly one namespace is watched, so say in which one the fleet is: add namespace" $where) -}}
+{{- end -}}
+{{- if and $watched (not (has $namespace $watched)) -}}
+{{- fail (printf "%s: the namespace %s is not watched; add it to config.discovery.kubernetes.namespaces" $where $namespace) -}}
+{{- end -}}
+{{- $deployment := include "mfe.deployment" (dict "fleet" $given "where" $where "namespace" $namespace "label" $.Values.config.discovery.kubernetes.fleet_label) -}}
+{{- $target := int (default $.Values.config.capacity.target_tasks_per_agent $given.target) -}}
+{{- $most := max 1 (div (mul 10 (int $.Values.config.capacity.tasks_per_agent)) 11) -}}
+{{- if gt $target (int $most) -}}
+{{- fail (printf "%s: the target %d is too close to the %d tasks an agent runs at once: the HPA tolerates a tenth, so a queue beside full agents would wait for ever; at most %d" $where $target (int $.Values.config.capacity.tasks_per_agent) $most) -}}
+{{- end -}}
+{{- $min := int (default 2 $given.min) -}}
+{{- if gt $min (int $given.max) -}}
+{{- fail (printf "%s: min (%d) is more than max (%d); lower min or raise max" $where $min (int $given.max)) -}}
+{{- end -}}
+{{- range list (printf "the fleet %s/%s" $namespace $given.name) (printf "the Deployment %s/%s" $namespace $deployment) -}}
+{{- if hasKey $seen . -}}
+{{- fail (printf "%s: %s already stands at %s; two scalers would work against each other, take one out" $where . (get $seen .)) -}}
+{{- end -}}
+{{- $_ := set $seen . $where -}}
+{{- end -}}
+{{- $fleets = append $fleets (dict "name" $given.name "namespace" $namespace "deployment" $deployment "min" $min "max" (int $given.max) "target" $target "behavior" (coalesce $given.behavior $.Values.autoscaling.behavior $pace)) -}}
+{{- end -}}
+{{- toJson (dict "fleets" $fleets) -}}
+{{- end -}}
+
+{{/* How KEDA shows who it is on the web port; empty where nobody asks. */}}
+{{- define "mfe.kedaAuthMode" -}}
+{{- if .Values.web.bearerToken.secretName -}}bearer
+{{- else if .Values.web.basicAuth.secretName -}}basic
+{{- else if .Values.web.tls.clientCertificates -}}tls
+{{- end -}}
+{{- end -}}
+
+{{/* Name of the scaler of a fleet. A fleet's name is a label's value, which takes more characters than an object's. */}}
+{{- define "mfe.scalerName" -}}
+{{- $name := regexReplaceAll "[^a-z0-9-]" (lower .name) "-" -}}
+{{- printf "%s-fleet" (trunc 57 $name) -}}
+{{- end -}}
