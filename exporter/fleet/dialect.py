@@ -2,14 +2,21 @@
 
 Names and labels: the vendor's EKS guide for the legacy endpoint, its public deployment library for OpenTelemetry. The
 dialect is told from the page itself, not from the port it came from.
+
+An OpenTelemetry family keeps its meaning while its name changes with the libraries that write the page: what they
+append for a unit has changed before (open-telemetry/opentelemetry-java#8237: unit `1` gave `_ratio`, then nothing), and
+dots become underscores or stay. So each is known by all its spellings. On a page with several of them one counts, the
+first in the order below and underscores before dots: they say the same figure twice, never two halves of it. Only the
+count of executing tasks, on which all else rests, is then looked for in the next where the first has none to use.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from math import isfinite
 
-from exporter.fleet.exposition import Labels, Page, Series, Wanted
+from exporter.fleet.exposition import Labels, Page, Series, Wanted, underscored
 from exporter.fleet.model import Dialect, Reading
 
 Places = tuple[int, ...]
@@ -18,64 +25,81 @@ Values = tuple[float, ...]
 _CONNECTED = {0.0: False, 1.0: True}
 
 
+Family = tuple[bytes, ...]
+"""The spellings of one family, with underscores, best first; none where a dialect cannot say it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Vocabulary:
-    """The names one dialect has for what a `Reading` holds; None for what it cannot say."""
+    """The names one dialect has for what a `Reading` holds."""
 
-    tasks_active: bytes
-    tasks_queued: bytes | None
-    status: bytes
-    connected: bytes
-    requests_active: bytes
-    sessions_open: bytes
-    busyness_score: bytes | None
-    version: tuple[bytes, ...]
-    heap_used: bytes
-    heap_limit: bytes
+    tasks_active: Family
+    tasks_queued: Family
+    status: Family
+    connected: Family
+    requests_active: Family
+    sessions_open: Family
+    busyness_score: Family
+    version: Family
+    heap_used: Family
+    heap_limit: Family
     heap_label: str
     """The label that tells heap pools from others."""
 
-    def names(self) -> tuple[bytes, ...]:
-        """Return every family this dialect is read from."""
-        single = (
-            self.tasks_active,
-            self.tasks_queued,
-            self.status,
-            self.connected,
-            self.requests_active,
-            self.sessions_open,
-            self.busyness_score,
-            self.heap_used,
-            self.heap_limit,
+    def own(self) -> Family:
+        """Return every name that only an agent says; every JVM tells of its heap."""
+        return (
+            *self.tasks_active,
+            *self.tasks_queued,
+            *self.status,
+            *self.connected,
+            *self.requests_active,
+            *self.sessions_open,
+            *self.busyness_score,
+            *self.version,
         )
-        return (*(name for name in single if name is not None), *self.version)
+
+    def names(self) -> Family:
+        """Return every name this dialect is read from."""
+        return (*self.own(), *self.heap_used, *self.heap_limit)
+
+
+def _gauge(name: bytes) -> Family:
+    """Return the spellings of an instrument whose unit is `unit`, an annotation, or 1."""
+    return (name + b"_unit", name, name + b"_ratio")
+
+
+def _memory(name: bytes) -> Family:
+    """Return the spellings of an instrument that counts bytes."""
+    return (name + b"_bytes", name)
 
 
 _VOCABULARIES: Mapping[Dialect, _Vocabulary] = {
     Dialect.OTEL: _Vocabulary(
-        tasks_active=b"matillion_agent_task_running_unit",
-        tasks_queued=b"matillion_agent_task_queued_unit",
-        status=b"matillion_agent_status_unit",
-        connected=b"matillion_agent_connected_unit",
-        requests_active=b"matillion_agent_request_active_unit",
-        sessions_open=b"matillion_agent_open_sessions_unit",
-        busyness_score=b"matillion_agent_busyness_score",
-        version=(b"matillion_agent_version_unit",),
-        heap_used=b"jvm_memory_used_bytes",
-        heap_limit=b"jvm_memory_limit_bytes",
+        tasks_active=_gauge(b"matillion_agent_task_running"),
+        tasks_queued=_gauge(b"matillion_agent_task_queued"),
+        status=_gauge(b"matillion_agent_status"),
+        connected=_gauge(b"matillion_agent_connected"),
+        requests_active=_gauge(b"matillion_agent_request_active"),
+        sessions_open=_gauge(b"matillion_agent_open_sessions"),
+        busyness_score=_gauge(b"matillion_agent_busyness_score"),
+        version=_gauge(b"matillion_agent_version"),
+        heap_used=_memory(b"jvm_memory_used"),
+        heap_limit=_memory(b"jvm_memory_limit"),
         heap_label="jvm_memory_type",
     ),
+    # Micrometer's names have been the same on every image.
     Dialect.LEGACY: _Vocabulary(
-        tasks_active=b"app_active_task_count",
-        tasks_queued=None,
-        status=b"app_agent_status",
-        connected=b"app_agent_connected",
-        requests_active=b"app_active_request_count",
-        sessions_open=b"app_open_sessions_count",
-        busyness_score=None,
+        tasks_active=(b"app_active_task_count",),
+        tasks_queued=(),
+        status=(b"app_agent_status",),
+        connected=(b"app_agent_connected",),
+        requests_active=(b"app_active_request_count",),
+        sessions_open=(b"app_open_sessions_count",),
+        busyness_score=(),
         version=(b"app_version_info", b"app_version"),
-        heap_used=b"jvm_memory_used_bytes",
-        heap_limit=b"jvm_memory_max_bytes",
+        heap_used=(b"jvm_memory_used_bytes",),
+        heap_limit=(b"jvm_memory_max_bytes",),
         heap_label="area",
     ),
 }
@@ -83,19 +107,16 @@ _VOCABULARIES: Mapping[Dialect, _Vocabulary] = {
 NAMES: Mapping[Dialect, tuple[str, ...]] = {
     dialect: tuple(name.decode() for name in vocabulary.names()) for dialect, vocabulary in _VOCABULARIES.items()
 }
-"""The families each dialect is read from: what to ask a server for that can filter by name."""
+"""The names each dialect is read from: what to ask a server for that can filter by name.
+
+Servers that write dotted names know them by the underscored ones too (client_java's `getPrometheusName`). One that does
+not would send less than the whole page has, and is then asked for that.
+"""
 
 WANTED = Wanted(name for vocabulary in _VOCABULARIES.values() for name in vocabulary.names())
 """The families to read from any agent's page."""
 
-
-_AGENTS_OWN = frozenset(
-    name
-    for vocabulary in _VOCABULARIES.values()
-    for name in vocabulary.names()
-    if name not in (vocabulary.heap_used, vocabulary.heap_limit)
-)
-"""What only an agent says; every JVM tells of its heap."""
+_AGENTS_OWN = frozenset(name for vocabulary in _VOCABULARIES.values() for name in vocabulary.own())
 
 # From here up a double does not count by ones any more, so no count can be that high; the bound also keeps the sum over
 # a fleet finite.
@@ -161,38 +182,48 @@ def interpret(page: Page) -> Reading:
 
 
 def _chosen(page: Page) -> tuple[_Layout, float]:
-    """Return the dialect to read a page in, as a layout, and its count of executing tasks.
+    """Return the layout to read a page in, and its count of executing tasks.
 
-    Where a page speaks both, OpenTelemetry says more, so it goes before; but only one with a usable count will do.
+    Where a page speaks both dialects, OpenTelemetry says more, so it goes before; but only a usable count will do.
     """
     for layout in _layouts(page.series):
         tasks_active = _total(page.values, layout.tasks_active)
         if tasks_active is not None:
             return layout, tasks_active
-    names = {series.name for series in page.series}
+    names = {underscored(series.name) for series in page.series}
     raise NotAnAgentError if _AGENTS_OWN.isdisjoint(names) else NoTaskCountError
 
 
 # The agents of an image write pages of one shape, so what depends on the shape alone is worked out once.
 @lru_cache(maxsize=256)
 def _layouts(page: tuple[Series, ...]) -> tuple[_Layout, ...]:
-    """Return where each dialect's values stand on pages of this shape."""
+    """Return where the values stand on pages of this shape, for each dialect and spelling of its count of tasks."""
     by_name: dict[bytes, dict[Labels, int]] = {}
     for place, series in enumerate(page):
         # The same series twice: the later line counts, it is not a second agent.
         by_name.setdefault(series.name, {})[series.labels] = place
+    written: dict[bytes, list[bytes]] = {}
+    for name in sorted(by_name, reverse=True):  # "_" before "."
+        written.setdefault(underscored(name), []).append(name)
 
-    def places(name: bytes | None) -> Places:
-        return tuple(by_name.get(name, {}).values()) if name is not None else ()
+    def spellings(family: Family) -> Iterator[Mapping[Labels, int]]:
+        return (by_name[name] for spelling in family for name in written.get(spelling, ()))
 
-    def heap(name: bytes, type_label: str) -> Places:
-        return tuple(place for labels, place in by_name.get(name, {}).items() if (type_label, "heap") in labels)
+    def places(family: Family) -> Places:
+        return tuple(next(spellings(family), {}).values())
 
-    def layout(dialect: Dialect, names: _Vocabulary) -> _Layout:
-        builds = [dict(series.labels) for series in page if series.name in names.version]
-        return _Layout(
+    def heap(family: Family, type_label: str) -> Places:
+        pools = (
+            tuple(place for labels, place in series.items() if (type_label, "heap") in labels)
+            for series in spellings(family)
+        )
+        return next(filter(None, pools), ())
+
+    def layouts(dialect: Dialect, names: _Vocabulary) -> Iterator[_Layout]:
+        builds = [*chain.from_iterable(spellings(names.version))]
+        layout = _Layout(
             dialect=dialect,
-            tasks_active=places(names.tasks_active),
+            tasks_active=(),
             tasks_queued=places(names.tasks_queued),
             status=places(names.status),
             connected=places(names.connected),
@@ -204,8 +235,9 @@ def _layouts(page: tuple[Series, ...]) -> tuple[_Layout, ...]:
             version=_agreed_text(builds, "version"),
             commit=_agreed_text(builds, "commit_hash"),
         )
+        return (replace(layout, tasks_active=tuple(count.values())) for count in spellings(names.tasks_active))
 
-    return tuple(layout(dialect, names) for dialect, names in _VOCABULARIES.items())
+    return tuple(chain.from_iterable(layouts(dialect, names) for dialect, names in _VOCABULARIES.items()))
 
 
 def _total(values: Values, places: Places) -> float | None:
@@ -239,8 +271,8 @@ def _limited(values: Values, places: Places) -> Places:
     return tuple([place for place in places if values[place] != _NO_LIMIT])
 
 
-def _agreed_text(builds: Iterable[Mapping[str, str]], label: str) -> str | None:
+def _agreed_text(builds: Iterable[Labels], wanted: str) -> str | None:
     """Return the one text of a label that is given; unknown if there are several, or it is too long to be one."""
-    texts = {text for build in builds if (text := build.get(label))}
+    texts = {text for build in builds for label, text in build if label == wanted and text}
     text = texts.pop() if len(texts) == 1 else None
     return text if text is not None and len(text) <= _LONGEST_VERSION else None

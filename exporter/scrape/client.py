@@ -25,7 +25,10 @@ _TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
 # OpenMetrics 1.0: "Expositions MUST end with EOF"; the line feed behind it is the writer's choice.
 _OPENMETRICS_ENDS = (b"# EOF\n", b"# EOF", b"# EOF\r\n")
 _FIELDS = (
-    f"Accept: {_TEXT};version=0.0.4,{_OPENMETRICS};q=0.5\r\n"
+    # Underscored names are what a server that can write dotted ones should send: they are read fastest, and lines
+    # without quoted names are what every tool understands. client_java splits the whole header at semicolons and takes
+    # the first `escaping`, so a semicolon has to follow it.
+    f"Accept: {_TEXT};version=0.0.4;escaping=underscores;q=1,{_OPENMETRICS};escaping=underscores;q=0.5\r\n"
     # A page is some 30 KB on a pod network: compressing it costs both sides more than sending it.
     "Accept-Encoding: identity\r\n"
     f"User-Agent: fleet-exporter/{__version__}\r\n\r\n"

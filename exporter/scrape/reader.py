@@ -264,7 +264,7 @@ async def _in_blocks(body: bytes) -> exposition.Page:
             rejected_lines += page.rejected_lines
         else:
             # No agent's line is as long as a block: it loses itself, not the page.
-            rejected_lines += body.startswith(dialect.WANTED.prefixes, start)
+            rejected_lines += dialect.WANTED.line(body, start, start + _BLOCK_BYTES) is not None
             end = body.find(b"\n", start + _BLOCK_BYTES) + 1 or len(body)
         if len(series) > _MOST_SAMPLES:
             raise ScrapeError(Outcome.TOO_LARGE, f"more than {_MOST_SAMPLES} agent series on the page")

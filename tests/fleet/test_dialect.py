@@ -22,6 +22,21 @@ def reading(text: str) -> Reading:
     return interpret(read(text.encode(), WANTED))
 
 
+SPELLED = Reading(
+    dialect=Dialect.OTEL,
+    tasks_active=13.0,
+    tasks_queued=2.0,
+    status=1,
+    connected=True,
+    requests_active=4.0,
+    sessions_open=21.0,
+    busyness_score=0.65,
+    heap_used_bytes=524_288_000.0 + 1_073_741_824.0,
+    heap_limit_bytes=3 * GIB,
+    version="11.48.2",
+    commit="9c1e7d2",
+)
+
 READINGS = {
     "legacy_old_image": Reading(
         dialect=Dialect.LEGACY,
@@ -76,6 +91,23 @@ READINGS = {
         busyness_score=0.65,
         heap_used_bytes=524_288_000.0 + 1_073_741_824.0,
         heap_limit_bytes=3 * GIB,
+        version="11.48.2",
+        commit="9c1e7d2",
+    ),
+    # One agent, its page as different versions of OpenTelemetry's and Prometheus' libraries write it.
+    "otel_no_unit": SPELLED,
+    "otel_ratio": SPELLED,
+    "otel_quoted": SPELLED,
+    "otel_quoted_openmetrics": SPELLED,
+    # Each figure under several names: the first of its names counts, so nothing is added up twice.
+    "otel_two_spellings": Reading(
+        dialect=Dialect.OTEL,
+        tasks_active=13.0,
+        tasks_queued=2.0,
+        status=2,
+        connected=True,
+        heap_used_bytes=200.0,
+        heap_limit_bytes=800.0,
         version="11.48.2",
         commit="9c1e7d2",
     ),
@@ -140,24 +172,40 @@ def test_the_full_page_is_one_and_its_secret_stays_behind() -> None:
     assert 150 <= len(series) <= 200
     assert b"golden-secret-do-not-keep" in raw
     result = page("otel_full")
-    assert {sample.name.decode() for sample in result.samples} == set(NAMES[Dialect.OTEL])
+    assert {sample.name.decode() for sample in result.samples} == {
+        "jvm_memory_limit_bytes",
+        "jvm_memory_used_bytes",
+        "matillion_agent_busyness_score",
+        "matillion_agent_connected_unit",
+        "matillion_agent_open_sessions_unit",
+        "matillion_agent_request_active_unit",
+        "matillion_agent_status_unit",
+        "matillion_agent_task_queued_unit",
+        "matillion_agent_task_running_unit",
+        "matillion_agent_version_unit",
+    }
     assert "golden-secret-do-not-keep" not in repr(result)
 
 
 def test_the_vocabularies() -> None:
-    """The names to filter by are those of the vendor's two endpoints, no more."""
+    """The names to filter by are those of the vendor's two endpoints, with every suffix of a unit, no more."""
+    gauges = [
+        f"matillion_agent_{what}"
+        for what in (
+            "busyness_score",
+            "connected",
+            "open_sessions",
+            "request_active",
+            "status",
+            "task_queued",
+            "task_running",
+            "version",
+        )
+    ]
     assert {dialect: sorted(names) for dialect, names in NAMES.items()} == {
         Dialect.OTEL: [
-            "jvm_memory_limit_bytes",
-            "jvm_memory_used_bytes",
-            "matillion_agent_busyness_score",
-            "matillion_agent_connected_unit",
-            "matillion_agent_open_sessions_unit",
-            "matillion_agent_request_active_unit",
-            "matillion_agent_status_unit",
-            "matillion_agent_task_queued_unit",
-            "matillion_agent_task_running_unit",
-            "matillion_agent_version_unit",
+            *(f"jvm_memory_{what}{unit}" for what in ("limit", "used") for unit in ("", "_bytes")),
+            *(f"{gauge}{unit}" for gauge in gauges for unit in ("", "_ratio", "_unit")),
         ],
         Dialect.LEGACY: [
             "app_active_request_count",

@@ -1,5 +1,7 @@
 """What holds for every agent: both of its pages say the same of it."""
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from hypothesis import given
@@ -80,26 +82,89 @@ def legacy(agent: Drawn, *, jvm: bool) -> list[str]:
     return lines
 
 
-def otel(agent: Drawn) -> list[str]:
+Line = Callable[[str, dict[str, str], float | None], list[str]]
+"""How a page writes one series, given by the name that it has today."""
+
+
+def otel(agent: Drawn, line: Line = series) -> list[str]:
     scope = {"otel_scope_name": "com.matillion.agent", "otel_scope_version": ""}
     account, cloud = {"account_id": "a"} | scope, {"matillion_agent_cloud_provider": "AWS"} | scope
     build = account | {"version": agent.version, "commit_hash": agent.commit}
     lines = [
-        *series("matillion_agent_task_running_unit", cloud, agent.tasks),
-        *series("matillion_agent_task_queued_unit", cloud, agent.queued),
-        *series("matillion_agent_status_unit", account, agent.status),
-        *series("matillion_agent_connected_unit", account, agent.connected),
-        *series("matillion_agent_request_active_unit", account, agent.requests),
-        *series("matillion_agent_open_sessions_unit", cloud, agent.sessions),
-        *series("matillion_agent_busyness_score", scope, agent.busyness),
-        *series("matillion_agent_version_unit", build, 1.0),
+        *line("matillion_agent_task_running_unit", cloud, agent.tasks),
+        *line("matillion_agent_task_queued_unit", cloud, agent.queued),
+        *line("matillion_agent_status_unit", account, agent.status),
+        *line("matillion_agent_connected_unit", account, agent.connected),
+        *line("matillion_agent_request_active_unit", account, agent.requests),
+        *line("matillion_agent_open_sessions_unit", cloud, agent.sessions),
+        *line("matillion_agent_busyness_score", scope, agent.busyness),
+        *line("matillion_agent_version_unit", build, 1.0),
     ]
     for position, pool in enumerate(agent.pools):
         kind = "heap" if pool.heap else "non_heap"
         labels = {"jvm_memory_type": kind, "jvm_memory_pool_name": f"pool {position}"} | scope
-        lines += series("jvm_memory_used_bytes", labels, pool.used)
-        lines += series("jvm_memory_limit_bytes", labels, pool.limit)
+        lines += line("jvm_memory_used_bytes", labels, pool.used)
+        lines += line("jvm_memory_limit_bytes", labels, pool.limit)
     return lines
+
+
+class Speller:
+    """Writes series as one library or another would: each family in one way, each label in any."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+        self._names: dict[str, str] = {}
+
+    def line(self, name: str, labels: dict[str, str], value: float | None) -> list[str]:
+        """Write one series; nothing without a value."""
+        if value is None:
+            return []
+        spelled = self._names.setdefault(name, self._spelled(name))
+        pairs = [f"{self._label(label)}={quoted(text)}" for label, text in labels.items()]
+        self._draw.shuffle(pairs)
+        comma = self._draw.choice(["", ","])
+        if "." not in spelled and self._draw.random() < 0.5:
+            return [f"{spelled}{{{','.join(pairs)}{comma if pairs else ''}}} {value}"]
+        pairs.insert(self._draw.choice([0, 0, len(pairs)]), f'"{spelled}"')
+        return [f"{{{','.join(pairs)}{comma}}} {value}"]
+
+    def _spelled(self, name: str) -> str:
+        stem = name.removesuffix("_unit").removesuffix("_bytes")
+        units = ("", "_bytes") if stem.startswith("jvm") else ("", "_unit", "_ratio")
+        return self._dotted(stem + self._draw.choice(units))
+
+    def _label(self, name: str) -> str:
+        spelled = self._dotted(name)
+        return f'"{spelled}"' if "." in spelled or self._draw.random() < 0.2 else spelled
+
+    def _dotted(self, name: str) -> str:
+        dots = self._draw.choice([0.0, 0.5, 1.0])
+        return "".join("." if char == "_" and self._draw.random() < dots else char for char in name)
+
+
+RANDOMS = st.randoms(use_true_random=False)
+
+
+@given(AGENTS, RANDOMS)
+def test_any_spelling_of_a_page_gives_the_same_reading(agent: Drawn, draw: random.Random) -> None:
+    """What an agent says does not depend on the libraries that write it; nor on whether its page was read before."""
+    lines = otel(agent, Speller(draw).line)
+    draw.shuffle(lines)
+    said = "\n".join(lines).encode()
+    expected = interpret(read("\n".join(otel(agent)).encode(), WANTED))
+    for _ in range(2):
+        page = read(said, WANTED)
+        assert page.rejected_lines == 0
+        assert interpret(page) == expected
+
+
+@given(AGENTS, RANDOMS)
+def test_a_page_that_says_all_twice_gives_the_same_reading(agent: Drawn, draw: random.Random) -> None:
+    """While names change, the same figure may come under the old and the new one: it is one figure."""
+    lines = [*otel(agent, Speller(draw).line), *otel(agent, Speller(draw).line), *otel(agent)]
+    draw.shuffle(lines)
+    expected = interpret(read("\n".join(otel(agent)).encode(), WANTED))
+    assert interpret(read("\n".join(lines).encode(), WANTED)) == expected
 
 
 @given(AGENTS, st.randoms(use_true_random=False), st.sampled_from(["\n", "\r\n", "\n\n"]))

@@ -105,11 +105,64 @@ def test_an_exemplar_is_not_part_of_the_sample(text: bytes, timestamp: bytes, ex
         ('{a="Zoë 日本"}'.encode(), {"a": "Zoë 日本"}),
         (b'{a="\r\x00\x0b\xc2\x85"}', {"a": "\r\x00\x0b\x85"}),
         (b'{a="' + b"x" * 5000 + b'"}', {"a": "x" * 5000}),
+        (b'{"a"="1","b.c"="2"}', {"a": "1", "b_c": "2"}),
+        (b'{ "b.c" = "2" , a="1", }', {"a": "1", "b_c": "2"}),
+        (rb'{"a\"b"="1","c}d,e\\"="2"}', {'a"b': "1", "c}d,e\\": "2"}),
+        ('{"größe"="1"}'.encode(), {"größe": "1"}),
     ],
 )
 def test_label_sets(text: bytes, labels: dict[str, str]) -> None:
     """Trailing commas, blanks, escapes, and everything that means something elsewhere inside the quotes."""
     assert labels_of(text) == labels
+
+
+QUOTED = Sample(b"app.active_task.count", (("a", "1"), ("b_c", "2")), 3.0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"app.active_task.count",a="1","b.c"="2"} 3',
+        b'{"b.c"="2","app.active_task.count",a="1"} 3',
+        b'{a="1","b.c"="2","app.active_task.count"} 3',
+        b'{a="1","b.c"="2","app.active_task.count",} 3 1767234600000',
+        b'\t{ "app.active_task.count" ,\ta = "1", "b.c"="2" } \t 3 \t',
+        b'{"app.active_task.count",a="1","b.c"="2"}3',
+        b'{"app.active_task.count",a="1","b.c"="2"} 3 # {"app_version"="x} #"} 0.67 1767234600.1',
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_quoted_name_stands_between_the_braces(line: bytes, end: bytes) -> None:
+    """Anywhere between them; it is handed on as it is written, while labels get the names they had before."""
+    for _ in range(2):
+        assert only(line + end) == QUOTED
+
+
+def test_a_label_may_have_the_name_of_another_with_dots() -> None:
+    """A page may tell them apart, so the line is not lost."""
+    assert only(b'jvm_memory_used_bytes{"a.b"="1",a_b="2"} 1\n').labels == (("a_b", "1"), ("a_b", "2"))
+
+
+@pytest.mark.parametrize("name", [b"app_active_task_count", b"app.active.task.count", b"app.active_task.count"])
+def test_a_quoted_name_alone(name: bytes) -> None:
+    """The braces hold nothing else."""
+    assert only(b'{"' + name + b'"} 3\n') == Sample(name, (), 3.0)
+
+
+def test_a_quoted_page_is_remembered_like_any_other() -> None:
+    """What a page repeats is one object on all of them, so that its shape is cheap to recognise."""
+    page = b'{"app.active_task.count"} 3\n{"jvm.memory_used.bytes",a="} 1",b.c="2"} 4\n'.replace(b"b.c", b'"b.c"')
+    assert read(page, WANTED).series == read(page, WANTED).series
+
+
+def test_quoted_names_that_are_not_wanted_are_passed_over() -> None:
+    """Other families, and what only looks like a name; none of them is a loss."""
+    page = (
+        b'{"app.active_task.counts"} 1\n{"xapp.active_task.count",a="b"} 2\n{"app.active task.count"} 3\n'
+        b'{"target.info","app_version"="x"} 4\n{"other",a="app_version"} 5\n{a="app_version",b="2"} 6\n'
+        b'{"other" 7\n{other} 8\n{} 9\n{ 10\n{"" } 11\n'
+    )
+    assert shown(read(page, WANTED)) == ((), 0)
 
 
 def test_blanks_around_the_name_and_the_value() -> None:
@@ -245,6 +298,27 @@ BAD_LINES = [
     HEAP + b'{a="\xff"} 1',
     HEAP + b'{a="\xed\xa0\x80"} 1',
     HEAP + '{é="1"} 1'.encode(),
+    HEAP + b'{a.b="1"} 1',
+    HEAP + b'{""="1"} 1',
+    HEAP + b'{"a"="1",a="1"} 1',
+    HEAP + b'{"\xff"="1"} 1',
+    HEAP + b'{"a"=1} 1',
+    # A name outside and one inside, or two inside.
+    HEAP + b'{"jvm_memory_used_bytes"} 1',
+    HEAP + b'{""} 1',
+    b'{"jvm_memory_used_bytes","jvm_memory_used_bytes"} 1',
+    b'{"jvm_memory_used_bytes","other"} 1',
+    b'{"jvm_memory_used_bytes"}',
+    b'{"jvm_memory_used_bytes"} x',
+    b'{"jvm_memory_used_bytes"} 1_0',
+    b'{"jvm_memory_used_bytes"} 3} 4',
+    b'{"jvm_memory_used_bytes",a="1',
+    b'{"jvm_memory_used_bytes",a="1} 1',
+    b'{"jvm_memory_used_bytes",a} 1',
+    b'{"jvm_memory_used_bytes",,} 1',
+    b'{"jvm_memory_used_bytes",a="1" b="2"} 1',
+    b'{a="1" "jvm_memory_used_bytes"} 1',
+    b'{"jvm_memory_used_bytes",a="#',
 ]
 
 

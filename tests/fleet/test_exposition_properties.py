@@ -21,7 +21,7 @@ PAGE_WANTED = Wanted(name.encode() for name in (*FAMILIES[:2], *(f"{name}_total"
 
 # Heavy on what means something outside the quotes.
 NASTY = st.text(st.one_of(st.sampled_from('"\\\n}{,= #nx'), st.characters(codec="utf-8")), max_size=12)
-LABELS = st.dictionaries(st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,6}", fullmatch=True), NASTY, max_size=4)
+LABELS = st.dictionaries(st.from_regex(r"[a-zA-Z][a-zA-Z0-9_.]{0,6}", fullmatch=True), NASTY, max_size=4)
 NUMBERS = st.one_of(st.floats(), st.integers(-(2**70), 2**70))
 COUNTS = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
@@ -53,23 +53,27 @@ def number(value: float) -> str:
     return repr(value).replace("inf", "Inf").replace("nan", "NaN")
 
 
-def found(name: str, labels: dict[str, str], value: float) -> tuple[str, tuple[tuple[str, str], ...], str]:
-    """One sample in a form that can be compared, NaN included."""
-    return name, tuple(sorted(labels.items())), repr(float(value))
+def label_name(name: str) -> str:
+    return f'"{name}"' if "." in name else name
+
+
+def found(name: str, labels: Iterable[tuple[str, str]], value: float) -> tuple[str, tuple[tuple[str, str], ...], str]:
+    """One sample in a form that can be compared, NaN included; dots in names of labels are underscores to us."""
+    return name, tuple(sorted((label.replace(".", "_"), text) for label, text in labels)), repr(float(value))
 
 
 def ours(page: bytes) -> list[tuple[str, tuple[tuple[str, str], ...], str]]:
     result = read(page, PAGE_WANTED)
     assert result.rejected_lines == 0
-    return [found(sample.name.decode(), dict(sample.labels), sample.value) for sample in result.samples]
+    return [found(sample.name.decode(), sample.labels, sample.value) for sample in result.samples]
 
 
 def theirs(metrics: Iterable[Metric]) -> list[tuple[str, tuple[tuple[str, str], ...], str]]:
     return [
-        found(sample.name, sample.labels, sample.value)
+        found(sample.name, sample.labels.items(), sample.value)
         for metric in metrics
         for sample in metric.samples
-        if sample.name.encode() in PAGE_WANTED.names
+        if sample.name.replace(".", "_").encode() in PAGE_WANTED.names
     ]
 
 
@@ -85,14 +89,19 @@ def test_text_pages_read_as_prometheus_client_reads_them(data: st.DataObject, pa
             lines.append(f"# HELP {name} Some help.\n# TYPE {name} gauge{data.draw(end)}")
         for item in items:
             pairs = [
-                f"{data.draw(blank)}{label}{data.draw(blank)}={data.draw(blank)}{quoted(text)}{data.draw(blank)}"
+                f"{data.draw(blank)}{label_name(label)}{data.draw(blank)}={data.draw(blank)}{quoted(text)}{data.draw(blank)}"
                 for label, text in data.draw(st.permutations(list(item.labels.items())))
             ]
+            plain = name
+            if data.draw(st.booleans()):
+                dotted = name.replace("_", data.draw(st.sampled_from("_.")), data.draw(st.integers(1, 3)))
+                pairs.insert(data.draw(st.integers(0, len(pairs))), f'"{dotted}"')
+                plain = ""
             comma = "," if pairs and data.draw(st.booleans()) else ""
             braces = "" if not pairs and data.draw(st.booleans()) else "{" + ",".join(pairs) + comma + "}"
             at = "" if item.timestamp is None else f" {item.timestamp}"
             space = " " + data.draw(blank)
-            lines.append(f"{data.draw(blank)}{name}{braces}{space}{number(item.value)}{at}{data.draw(end)}")
+            lines.append(f"{data.draw(blank)}{plain}{braces}{space}{number(item.value)}{at}{data.draw(end)}")
     text = "".join(lines)
     assert ours(text.encode()) == theirs(text_string_to_metric_families(text))
 
@@ -107,8 +116,12 @@ def test_openmetrics_pages_read_as_prometheus_client_reads_them(
     for name, items in page.items():
         lines.append(f"# TYPE {name} counter\n")
         for item in items:
-            pairs = ",".join(f"{label}={quoted(text)}" for label, text in item.labels.items())
-            braces = "{" + pairs + "}" if pairs else ""
+            pairs = [f"{label_name(label)}={quoted(text)}" for label, text in item.labels.items()]
+            plain = f"{name}_total"
+            if data.draw(st.booleans()):
+                pairs.insert(data.draw(st.integers(0, len(pairs))), f'"{plain}"')
+                plain = ""
+            braces = "{" + ",".join(pairs) + "}" if pairs else ""
             at = "" if item.timestamp is None else f" {item.timestamp}.25"
             exemplar = ""
             if data.draw(st.booleans()):
@@ -117,7 +130,7 @@ def test_openmetrics_pages_read_as_prometheus_client_reads_them(
                 )
                 shown = ",".join(f"{label}={quoted(text)}" for label, text in trace.items())
                 exemplar = f" # {{{shown}}} {data.draw(COUNTS)}{data.draw(st.sampled_from(['', ' 12.5']))}"
-            lines.append(f"{name}_total{braces} {number(item.value)}{at}{exemplar}\n")
+            lines.append(f"{plain}{braces} {number(item.value)}{at}{exemplar}\n")
     text = "".join(lines) + "# EOF\n"
     assert ours(text.encode()) == theirs(openmetrics.text_string_to_metric_families(text))
 
@@ -163,9 +176,10 @@ def test_a_valid_line_among_garbage_is_read(parts: list[bytes | dict[str, str]])
     for position, part in enumerate(parts):
         if isinstance(part, dict):
             labels = part | {"position__": str(position)}
-            pairs = ",".join(f"{label}={quoted(text)}" for label, text in labels.items())
+            pairs = ",".join(f"{label_name(label)}={quoted(text)}" for label, text in labels.items())
             lines.append(b"app_active_task_count{%b} 7" % pairs.encode())
-            expected.append(Sample(b"app_active_task_count", tuple(sorted(labels.items())), 7.0))
+            read_back = sorted((label.replace(".", "_"), text) for label, text in labels.items())
+            expected.append(Sample(b"app_active_task_count", tuple(read_back), 7.0))
         else:
             lines.append(part)
     samples = read(b"\n".join(lines), WANTED).samples
@@ -175,7 +189,7 @@ def test_a_valid_line_among_garbage_is_read(parts: list[bytes | dict[str, str]])
 @given(LABELS, st.integers(0, 10_000))
 def test_a_label_set_cut_short_is_never_half_a_label_set(labels: dict[str, str], cut: int) -> None:
     """Wherever a line breaks off inside its braces, the line is rejected, not read as something smaller."""
-    pairs = ",".join(f"{label}={quoted(text)}" for label, text in (labels | {"z": "z"}).items())
+    pairs = ",".join(f"{label_name(label)}={quoted(text)}" for label, text in (labels | {"z": "z"}).items())
     line = f"jvm_memory_used_bytes{{{pairs}}}".encode()
     shortest = len("jvm_memory_used_bytes{")
     page = read(line[: shortest + cut % (len(line) - shortest)], WANTED)
@@ -189,6 +203,19 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "labels, the last one open": lambda size: (
         COUNT + b"{" + b"".join(b'l%d="",' % i for i in range(size // 10)) + b'a="} 1'
     ),
+    "quoted names, none wanted": lambda size: b'{"app_active_task_counts"} 1\n' * (size // 29),
+    "quoted names without an end": lambda size: b"{" + b'"app.active.task.count"x' * (size // 24),
+    "quoted names on one line": lambda size: b"{" + b'"app.active.task.count",' * (size // 24) + b"} 1",
+    "beginnings of a quoted name": lambda size: b"{" + b'"app.active.task.' * (size // 17),
+    "braces at the beginning": lambda size: b"{" * size,
+    "lines that are a brace": lambda size: b"{\n" * (size // 2),
+    "a brace and quotes": lambda size: b"{" + b'"' * size,
+    "a brace and escaped quotes": lambda size: b'{"' + b'\\"' * (size // 2) + b'"app.active.task.count"} 1',
+    "blanks behind a quoted name": lambda size: b'{"app.active.task.count"' + b" " * size + b"x} 1",
+    "blanks before a quoted name": lambda size: b"{" + b" " * size + b'"app.active.task.count"x} 1',
+    "quoted label names": lambda size: COUNT + b"{" + b"".join(b'"l.%d"="",' % i for i in range(size // 12)) + b"} 1",
+    "quoted label name": lambda size: COUNT + b'{"' + b"a." * (size // 2) + b'"="} 1',
+    "dotted spellings": lambda size: b'{"jvm.memory.used",k="1"} 1\n{"jvm.memory_used",k="1"} 1\n' * (size // 56),
     "label name": lambda size: COUNT + b"{" + b"a" * size + b"} 1",
     "label value": lambda size: COUNT + b'{a="' + b"x" * size + b'"} 1',
     "backslashes": lambda size: COUNT + b'{a="' + b"\\\\" * (size // 2) + b'"} 1',

@@ -422,6 +422,30 @@ def test_urls_name_the_page_and_the_filter_of_its_dialect() -> None:
     assert {"app_active_task_count", "app_version", "app_version_info"} <= set(included)
 
 
+def test_a_filter_asks_for_every_spelling_and_stays_short() -> None:
+    """A server may call the count by any of its names; the whole request is far below the 8 KiB that servers allow."""
+    otel, legacy = ScrapeSettings().endpoints
+    names = page_url("10.0.3.7", otel, filtered=True).query.getall("name[]")
+    count = "matillion_agent_task_running"
+    assert {count, f"{count}_unit", f"{count}_ratio", "jvm_memory_used", "jvm_memory_used_bytes"} <= set(names)
+    assert len(names) == len(set(names))
+    for endpoint in (otel, legacy):
+        assert len(str(page_url("fd00::7", endpoint, filtered=True))) < 2048
+
+
+async def test_names_with_underscores_are_asked_for(client: PageClient) -> None:
+    """Plain text first, in both formats with the names that need no quotes, in a form that client_java understands."""
+    async with HostileServer(hostile.page()) as server:
+        await fetch(client, server)
+    [accept] = [line for line in server.heads[0].split("\r\n") if line.lower().startswith("accept:")]
+    text, openmetrics = accept.partition(":")[2].strip().split(",")
+    assert text == "text/plain;version=0.0.4;escaping=underscores;q=1"
+    assert openmetrics == "application/openmetrics-text;escaping=underscores;q=0.5"
+    # client_java: EscapingScheme.fromAcceptHeader.
+    parameters = [part.split("=") for part in accept.split(";") if part.count("=") == 1]
+    assert next(value.strip() for key, value in parameters if key.strip() == "escaping") == "underscores"
+
+
 def test_an_ipv6_address_goes_into_brackets() -> None:
     """A host name and an IPv4 address do not."""
     assert host_port("fd00::7", 80) == "[fd00::7]:80"
