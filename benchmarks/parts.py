@@ -18,8 +18,9 @@ from prometheus_client.registry import Collector
 
 from benchmarks.scrape import agents
 from exporter.fleet import catalogue, dialect, exposition
-from exporter.fleet.capacity import Policy, aggregate
+from exporter.fleet.capacity import aggregate
 from exporter.fleet.model import AgentSnapshot, Fleet, Target
+from exporter.fleet.policy import Policy
 from exporter.publish.prometheus import render
 
 _Of = TypeVar("_Of")

@@ -24,8 +24,8 @@ from exporter.discovery.pod_metrics import PodMemory
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
 from exporter.discovery.static import StaticDiscovery
-from exporter.fleet.capacity import Policy
 from exporter.fleet.cloudwatch_catalogue import select
+from exporter.fleet.policy import Policy
 from exporter.kube.client import KubeClient
 from exporter.kube.credentials import own_namespace
 from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity

@@ -8,7 +8,8 @@ would give are not worth a test.
 from collections.abc import Iterable
 from typing import Any
 
-from exporter.fleet.capacity import Policy, aggregate, judge
+from exporter.fleet.capacity import aggregate
+from exporter.fleet.judgement import judge
 from exporter.fleet.model import (
     Agent,
     AgentSnapshot,
@@ -22,6 +23,7 @@ from exporter.fleet.model import (
     Target,
     UsageSample,
 )
+from exporter.fleet.policy import Policy
 
 NOW = 10_000.0
 """The monotonic instant at which tests judge."""
@@ -59,6 +61,8 @@ def make_reading(tasks_active: float = 12.0, **fields: Any) -> Reading:
     defaults: dict[str, Any] = {
         "dialect": dialect,
         "tasks_queued": 0.0 if dialect is Dialect.OTEL else None,
+        "heap_used_bytes": 1.0 * 1024**3 if dialect is Dialect.OTEL else None,
+        "heap_limit_bytes": 3.0 * 1024**3 if dialect is Dialect.OTEL else None,
         "status": AgentStatus.RUNNING,
         "connected": True,
         "version": "11.50.0",

@@ -8,6 +8,7 @@ from alerts.prometheus.recording import (
     DESIRED,
     FREE_SLOTS,
     QUEUED,
+    REFUSING,
     TASK_FAILURES,
     UTILIZATION,
     VERSIONS,
@@ -89,10 +90,24 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             {ACTIVE}
             and {on(FLEET)} {FREE_SLOTS} == 0
             and {on(FLEET)} {CAPACITY} > 0
+            unless {on(FLEET)} {REFUSING} > 0
             """,
             summary=f"No free slot in {_FLEET}",
             description=f"""Every slot of {_FLEET} is taken: {{{{ $value | humanize }}}} tasks run and new ones wait.
             Agents with an old image do not report a queue, so the queue shown can be too short or missing.""",
+        ),
+        Alert(
+            name="MatillionFleetRefusing",
+            severity="warning",
+            for_seconds=settings.refusing_for,
+            expr=f"""
+            {REFUSING} / {on(FLEET)} sum by ({", ".join(FLEET)}) ({AGENTS}{{state="serving"}} > 0)
+            >= {settings.refusing_share:g}
+            """,
+            summary=f"Agents of {_FLEET} take no more work",
+            description=f"""{{{{ $value | humanizePercentage }}}} of the serving agents of {_FLEET} have free slots and
+            take no work: their CPU, heap or memory is at its limit. Tasks wait although the count of tasks says that
+            there is room.""",
         ),
         Alert(
             name="MatillionFleetCapacityExhaustionPredicted",

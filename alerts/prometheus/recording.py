@@ -10,6 +10,7 @@ QUEUED = "fleet:matillion_fleet_tasks_queued:max"
 DEMAND = "fleet:matillion_fleet_demand_tasks:max"
 DESIRED = "fleet:matillion_fleet_desired_agents:max"
 FREE_SLOTS = "fleet:matillion_fleet_free_slots:max"
+REFUSING = "fleet:matillion_fleet_agents_refusing:max"
 COVERAGE = "fleet:matillion_fleet_coverage_ratio:max"
 UTILIZATION = "fleet:matillion_fleet_utilization:ratio"
 VERSIONS = "fleet:matillion_fleet_agent_versions:count"
@@ -56,6 +57,7 @@ def _fleet(settings: Settings, clock: Clock) -> list[Recording]:
         Recording(DEMAND, latest("demand_tasks", FLEET)),
         Recording(DESIRED, latest("desired_agents", FLEET)),
         Recording(FREE_SLOTS, latest("free_slots", FLEET)),
+        Recording(REFUSING, latest("agents_refusing", FLEET)),
         Recording(COVERAGE, latest("coverage_ratio", FLEET)),
         Recording(UTILIZATION, f"{ACTIVE} / ({CAPACITY} > 0)"),
         Recording(

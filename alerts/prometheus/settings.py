@@ -42,6 +42,10 @@ class Settings:
     """Shorter than `queue_growing_for`, so that a queue that jumped once and stays does not count as growing."""
     queue_growing_for: float = 5 * MINUTE
     saturated_for: float = 5 * MINUTE
+    refusing_share: float = 0.5
+    """Fewer are a busy hour of some agents: the others take the work."""
+    refusing_for: float = 10 * MINUTE
+    """Longer than a heavy task's first minutes."""
     exhaustion_window: float = 30 * MINUTE
     exhaustion_horizon: float = 30 * MINUTE
     """Time enough for a person to raise the fleet's maximum and for nodes and agents to start."""

@@ -12,9 +12,9 @@ from benchmarks.scaling.hpa import MetricError
 from benchmarks.scaling.timeline import Timeline
 from exporter.config.settings import ScrapeSettings
 from exporter.discovery.pod_facts import parse_quantity
-from exporter.fleet.capacity import Policy
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.model import AgentStatus, Dialect, PodFacts, Reading, Target
+from exporter.fleet.policy import Policy
 from exporter.publish.external_metrics_values import Knowledge, Question, RefusalError, items
 from exporter.publish.fleet_datums import Selection
 from exporter.scrape.store import SnapshotStore

@@ -2,12 +2,16 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import floor
 from pathlib import Path as FilePath
 
 from exporter.config.durations import format_duration
 from exporter.config.problems import Path, Problem, dotted, shown
 from exporter.config.settings import Settings, StaticTarget
 from exporter.config.yaml_source import read_text
+
+HPA_TOLERANCE = 0.1
+"""Part of the target within which the HPA changes nothing: `--horizontal-pod-autoscaler-tolerance` (kubernetes.io)."""
 
 
 @dataclass(slots=True)
@@ -117,10 +121,12 @@ def _times(settings: Settings, findings: Findings) -> None:
 
 def _capacity(settings: Settings, findings: Findings) -> None:
     target, limit = settings.capacity.target_tasks_per_agent, settings.capacity.tasks_per_agent
-    if target > limit:
+    highest = max(1, floor(limit / (1 + HPA_TOLERANCE)))
+    if target > highest:
         findings.add(
             "capacity.target_tasks_per_agent",
-            f"{target} must not be more than capacity.tasks_per_agent ({limit})",
+            f"{target} must not be more than {highest}: an HPA tolerates {HPA_TOLERANCE:.0%} over its target, so that "
+            f"with less room below the {limit} slots of capacity.tasks_per_agent a queue could wait for ever",
             "capacity.tasks_per_agent",
         )
 

@@ -165,7 +165,7 @@ class CapacitySettings(Section):
     tasks_per_agent: Annotated[int, WholeNumber(1)] = 20
     """Tasks an agent runs at once: the vendor's limit."""
     target_tasks_per_agent: Annotated[int, WholeNumber(1)] = 16
-    """Tasks an agent should have, leaving room for a burst; at most `tasks_per_agent`. The vendor advises 15 to 17."""
+    """Tasks an agent should have, leaving room for a burst; at most 18 of 20. The vendor advises 15 to 17."""
     stale_after: Annotated[float, Duration(SHORTEST)] = 30.0
     """Age at which a reading no longer counts and its agent is unreachable; at least `scrape.interval` + `timeout`."""
     forget_after: Annotated[float, Duration(SHORTEST)] = 600.0
@@ -178,6 +178,16 @@ class CapacitySettings(Section):
     """Load assumed for an unreachable agent: its last count (`hold`), `tasks_per_agent` (`full`) or none (`ignore`)."""
     max_replaced: Annotated[float, Number(0, 1)] = 0.25
     """Most lost agents to ask replacements for, as a share of the serving ones, so that an outage grows no fleet."""
+    saturation_growth: Annotated[float, Number(1, 10)] = 2.0
+    """By how much a fleet whose agents are all full and report no queue is grown at once; 1 follows what runs only."""
+    saturated_after: Annotated[float, Duration(0)] = 15.0
+    """How long every serving agent must have been full for that."""
+    hold_rollouts: Flag = True
+    """Whether tasks on pods that a rollout replaced still count: new ones begin empty, and such work comes again."""
+    queue: Literal["per_agent", "shared"] = "per_agent"
+    """Whether each agent reports its own queue (the sum counts) or all of them the fleet's (the largest counts)."""
+    never_heard_after: Annotated[float, Duration(SHORTEST)] = 900.0
+    """After this long an agent that never answered, while others do, counts in no figure but its own state."""
 
 
 class TlsSettings(Section):

@@ -19,9 +19,10 @@ from exporter.discovery.static import to_target
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
 from exporter.doctor.network_policies import hint
 from exporter.doctor.surroundings import Surroundings, said
-from exporter.fleet.capacity import Policy, aggregate
+from exporter.fleet.capacity import aggregate
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Reading, Target
+from exporter.fleet.policy import Policy
 from exporter.kube.api import Json, KubeError
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import Outcome, ScrapeError

@@ -26,7 +26,8 @@ def needs_attention(agent: Agent, wall_now: float) -> bool:
             return facts.waiting_reason is not None or facts.last_terminated_reason is not None
         case AgentState.SERVING:
             used = memory_share(agent)
-            return agent.snapshot.error is not None or (used is not None and used >= MEMORY_SHARE)
+            pressed = agent.refusing is not None or (used is not None and used >= MEMORY_SHARE)
+            return agent.snapshot.error is not None or pressed
         case _:  # unreachable, stopped, disconnected
             return True
 

@@ -23,11 +23,11 @@ def explain(agent: Agent, now: float, wall_now: float) -> str:
         case AgentState.UNREACHABLE:
             return _unreachable(snapshot, facts, now, wall_now)
         case AgentState.STOPPED:
-            return "the agent answers, and says that it is not running (status 0)" + _last_exit(facts, wall_now)
+            return _stopped(snapshot) + _last_exit(facts, wall_now)
         case AgentState.DISCONNECTED:
             return f"not connected to the control plane, {_tasks(snapshot)} active"
         case _:  # serving
-            return _serving(snapshot, now) + _memory(agent)
+            return _serving(snapshot, now) + _refusing(agent) + _memory(agent)
 
 
 def duration(seconds: float) -> str:
@@ -44,18 +44,13 @@ def duration(seconds: float) -> str:
 
 def _draining(agent: Agent, facts: PodFacts | None, now: float, wall_now: float) -> str:
     reading, read_at = agent.snapshot.reading, agent.snapshot.read_at
-    if facts is not None and facts.draining_time is not None:
-        lasting = wall_now - facts.draining_time
-        # A time of day says nothing once it could be yesterday's.
-        since = (
-            f"draining since {_time_of_day(facts.draining_time)} UTC"
-            if lasting < _DAY
-            else f"draining for {duration(lasting)}"
-        )
-    elif reading is not None and reading.status == AgentStatus.PENDING_SHUTDOWN:
-        since = "the agent says that its shutdown is pending"
-    else:
-        since = "the agent says that it is shutting down"
+    asked = facts.draining_time if facts is not None and facts.draining_time is not None else wall_now
+    # A time of day says nothing once it could be yesterday's.
+    since = (
+        f"draining since {_time_of_day(asked)} UTC"
+        if wall_now - asked < _DAY
+        else f"draining for {duration(wall_now - asked)}"
+    )
     if reading is None or read_at is None:
         return f"{since}, its tasks are not known" + _because(agent.snapshot)
     if agent.fresh:
@@ -63,6 +58,18 @@ def _draining(agent: Agent, facts: PodFacts | None, now: float, wall_now: float)
     return f"{since}, {_tasks(agent.snapshot)} left {duration(now - read_at)} ago, not scraped since" + _because(
         agent.snapshot
     )
+
+
+def _stopped(snapshot: AgentSnapshot) -> str:
+    """Say what a stopped agent says of itself, and what follows of it for its pod."""
+    match snapshot.reading.status if snapshot.reading is not None else None:
+        case AgentStatus.PENDING_SHUTDOWN:
+            says = "its shutdown is pending (status 2)"
+        case AgentStatus.SHUTTING_DOWN:
+            says = "it is shutting down (status 3)"
+        case _:
+            return "the agent answers, and says that it is not running (status 0)"
+    return f"the agent says that {says}, but its pod is not deleted: it takes no more work, {_tasks(snapshot)} left"
 
 
 def _starting(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_now: float) -> str:
@@ -78,6 +85,8 @@ def _starting(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_
 
 
 def _unreachable(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_now: float) -> str:
+    if snapshot.displaced_by is not None:
+        return f"its address {snapshot.target.address} is that of a younger agent, {snapshot.displaced_by}"
     if facts is not None and facts.waiting_reason is not None:
         return _waiting(facts.waiting_reason, facts, wall_now)
     if snapshot.read_at is not None:
@@ -96,6 +105,10 @@ def _serving(snapshot: AgentSnapshot, now: float) -> str:
     if snapshot.error is None or snapshot.read_at is None:
         return sentence
     return f"{sentence} {duration(now - snapshot.read_at)} ago; since then: {snapshot.error}"
+
+
+def _refusing(agent: Agent) -> str:
+    return "" if agent.refusing is None else f", takes no more work: {agent.refusing}"
 
 
 def _memory(agent: Agent) -> str:

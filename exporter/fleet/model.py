@@ -137,6 +137,26 @@ class UsageSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Since:
+    """Since which instant (monotonic) something has been so of an agent without a break; None while it is not so."""
+
+    known: float | None = None
+    """Since when there has been a target; None where nobody kept count."""
+    serving: float | None = None
+    """It runs and is connected, by its own readings."""
+    full: float | None = None
+    """It has had no free slot, but for single readings."""
+    dipped: bool = False
+    """Whether its last reading was such a single one."""
+    free: float | None = None
+    """It has had a free slot."""
+    pressed: float | None = None
+    """Something kept it from taking work (`fleet.pressure`)."""
+    stopping: float | None = None
+    """It has said that it is about to shut down, or does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSnapshot:
     """The latest known of one agent: its target, its last good reading, how the last attempt went, its pod's health."""
 
@@ -154,6 +174,9 @@ class AgentSnapshot:
     usage: UsageSample | None = None
     task_failures: int | None = None
     """Failed tasks in the agent's log since it was first followed; None while nobody follows it."""
+    since: Since = Since()
+    displaced_by: str | None = None
+    """`namespace/pod` of a younger agent with the same address and port, which is who answers there; else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +189,8 @@ class Agent:
     """Whether the reading is recent enough to count."""
     memory_working_set_bytes: float | None = None
     """Memory in use, from a sample that still counts and that is of the container as it runs now."""
+    refusing: str | None = None
+    """Why a serving agent with free slots takes no more work, such as "CPU at 85%"; None where it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +270,10 @@ class Fleet:
     """Work asked for because it surely waits where nobody can see it; 0 while nothing says so."""
     agents_refusing: int
     """Serving agents that take no more work although they have slots."""
+    free_slots_certain: bool
+    """Whether it is known of every free slot that its agent would take work; else `free_slots` is an upper bound."""
+    never_heard: int
+    """Agents that have not answered once for so long that they count in no figure but their state."""
     coverage: float
     """Share of the agents that should answer and do, 0 to 1."""
     sync_age: float
@@ -255,6 +284,8 @@ class Fleet:
     """Why the figures are not to be acted on, in words; None when they are."""
     demand: float
     """Demand as far as it can be computed. For a person to look at: a scaler takes `demand_tasks`."""
+    queue_alike: bool
+    """Whether the agents' queues, which are added up, have looked like one and the same for a while."""
     restarts: int | None
     """Restarts of agents' containers seen since this process began, also in pods that are gone since.
 

@@ -33,8 +33,24 @@ def _refusing(fleet: Fleet) -> Iterator[str]:
         )
 
 
+def _never_heard(fleet: Fleet) -> Iterator[str]:
+    if fleet.never_heard:
+        yield (
+            f"{fleet.never_heard} of {len(fleet.agents)} agents have never answered, for longer than any takes to "
+            "start: they count in no other figure"
+        )
+
+
+def _queue_alike(fleet: Fleet) -> Iterator[str]:
+    if fleet.queue_alike:
+        yield (
+            "all agents report the same queue: if it is the fleet's and not each agent's own, it is counted once per "
+            "agent, and capacity.queue is to be set to shared"
+        )
+
+
 def _count(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-_REMARKS: tuple[Remark, ...] = (scaler_remarks, _unseen_queue, _refusing)
+_REMARKS: tuple[Remark, ...] = (scaler_remarks, _unseen_queue, _refusing, _never_heard, _queue_alike)

@@ -113,8 +113,7 @@ class Poller:
         return tick * floor((self._monotonic() + self._random.uniform(0.0, interval)) / tick)
 
     def _target(self, uid: str) -> Target | None:
-        target = self._store.target(uid)
-        return target if target is not None and target.address is not None else None
+        return self._store.scrape_target(uid)
 
     async def _scrape(self, target: Target, reader: AgentReader) -> bool:
         """Read one agent once; tell the store and the observer. Returns whether it answered."""

@@ -5,10 +5,14 @@ everybody who reads fleets. No I/O; time comes from the clocks it is given.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from exporter.fleet.capacity import Policy, aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, Reading, Scaler, Target, UsageSample
+from exporter.fleet.capacity import aggregate
+from exporter.fleet.model import AgentSnapshot, Fleet, PodFacts, Reading, Scaler, Since, Target, UsageSample
+from exporter.fleet.policy import Policy
+from exporter.fleet.since import after_reading, after_sample
+from exporter.scrape.addresses import AddressBook
+from exporter.scrape.queue_scope import QueueScope
 from exporter.scrape.restarts import FleetKey, RestartCounter
 from exporter.scrape.scalers import KnownScalers
 
@@ -30,6 +34,7 @@ class _Group:
     fleet: Fleet | None = None
     """None also when a target came, went or changed: that shows at once."""
     computed_at: float = 0.0
+    queue_scope: QueueScope = field(default_factory=QueueScope)
 
 
 class SnapshotStore:
@@ -46,6 +51,7 @@ class SnapshotStore:
         self._groups: dict[FleetKey, _Group] = {}
         self._restarts = RestartCounter()
         self._scalers = KnownScalers()
+        self._addresses = AddressBook()
         self._first_round: set[str] | None = None
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
@@ -89,18 +95,18 @@ class SnapshotStore:
                 uid
                 for group in self._groups.values()
                 for uid, snapshot in group.snapshots.items()
-                if snapshot.target.address is not None and snapshot.scrape_seconds is None
+                if snapshot.scrape_seconds is None and self.scrape_target(uid) is not None
             }
 
     def _take(self, source: str, target: Target) -> None:
         uid, key = target.uid, (target.namespace, target.fleet)
         before = self._snapshot(uid)
         if before is None:
-            snapshot = AgentSnapshot(target=target)
+            snapshot = AgentSnapshot(target=target, since=Since(known=self._monotonic()))
         elif before.target == target and self._sources[uid] == source:
             return
         else:
-            snapshot = replace(before, target=target)
+            snapshot = _moved_on(before, target)
             self._leave(uid)
         self._restarts.see(target, made_unseen=lambda created: self._made_unseen(source, created))
         self._sources[uid] = source
@@ -108,6 +114,7 @@ class SnapshotStore:
         group = self._groups.setdefault(key, _Group({}))
         group.snapshots[uid] = snapshot
         group.fleet = None
+        self._settle(self._addresses.claim(target))
         if target.address is None:
             self._attempted(uid)
 
@@ -118,8 +125,18 @@ class SnapshotStore:
             return False
         return self._wall() - created_time <= self._monotonic() - synced_at
 
+    def _settle(self, uids: Iterable[str]) -> None:
+        """Say of targets with one address which of them answers there."""
+        for uid in uids:
+            snapshot, displaced_by = self._snapshot(uid), self._addresses.displaced_by(uid)
+            if snapshot is not None and snapshot.displaced_by != displaced_by:
+                self._amend(replace(snapshot, displaced_by=displaced_by))
+                self._groups[self._keys[uid]].fleet = None
+                self._attempted(uid)
+
     def _forget(self, uid: str) -> None:
         self._leave(uid)
+        self._settle(self._addresses.drop(uid))
         del self._sources[uid]
         self._restarts.forget(uid)
         self._attempted(uid)
@@ -143,6 +160,13 @@ class SnapshotStore:
         snapshot = self._snapshot(uid)
         return snapshot.target if snapshot is not None else None
 
+    def scrape_target(self, uid: str) -> Target | None:
+        """Return where to scrape an agent; None when it is gone, has no address yet, or another one answers there."""
+        snapshot = self._snapshot(uid)
+        if snapshot is None or snapshot.target.address is None or snapshot.displaced_by is not None:
+            return None
+        return snapshot.target
+
     def scraped(self, target: Target, reading: Reading, *, url: str, seconds: float) -> None:
         """Take a good reading of `target`, complete just now.
 
@@ -150,17 +174,17 @@ class SnapshotStore:
         """
         before = self._attempt(target)
         if before is not None:
-            self._put(
-                replace(
-                    before,
-                    reading=reading,
-                    read_at=self._monotonic(),
-                    read_time=self._wall(),
-                    url=url,
-                    scrape_seconds=seconds,
-                    error=None,
-                )
+            now = self._monotonic()
+            after = replace(
+                before,
+                reading=reading,
+                read_at=now,
+                read_time=self._wall(),
+                url=url,
+                scrape_seconds=seconds,
+                error=None,
             )
+            self._put(replace(after, since=after_reading(before, after, self._policy, now)))
 
     def failed(self, target: Target, error: str, *, seconds: float) -> bool:
         """Take note of a failed attempt on `target`; the last good reading stays, and grows old.
@@ -174,9 +198,9 @@ class SnapshotStore:
         return before.error != error
 
     def _attempt(self, scraped: Target) -> AgentSnapshot | None:
-        """Return the snapshot an attempt adds to; None if the agent is not where it was scraped any more."""
+        """Return the snapshot an attempt adds to; None if another agent answers by now where it was made."""
         before = self._snapshot(scraped.uid)
-        if before is None:
+        if before is None or before.displaced_by is not None:
             return None
         now = before.target
         return before if (now.address, now.endpoint) == (scraped.address, scraped.endpoint) else None
@@ -196,10 +220,11 @@ class SnapshotStore:
     # -- what watches the pods' health --------------------------------------------------------------------------------
 
     def usage_sampled(self, uid: str, sample: UsageSample) -> None:
-        """Take the latest measurement of an agent's memory; of an agent that is gone it is passed over."""
+        """Take the latest measurement of an agent's memory and CPU; of an agent that is gone it is passed over."""
         snapshot = self._snapshot(uid)
         if snapshot is not None and snapshot.usage != sample:
-            self._amend(replace(snapshot, usage=sample))
+            sampled = replace(snapshot, usage=sample)
+            self._amend(replace(sampled, since=after_sample(sampled, self._monotonic())))
 
     def task_failures_counted(self, uid: str, failures: int | None) -> None:
         """Take how many failed tasks an agent's log told of so far; None when nobody follows it any more."""
@@ -247,6 +272,7 @@ class SnapshotStore:
                 sync_age=sync_age,
                 restarts=self._restarts.of(key),
                 scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
+                queue_alike=group.queue_scope.look(_queues(group.snapshots.values()), now),
             )
             group.computed_at = now
             group.new_readings = False
@@ -272,3 +298,29 @@ class SnapshotStore:
 
     def _missing(self) -> set[str]:
         return self._expected - self._synced_at.keys()
+
+
+def _moved_on(before: AgentSnapshot, target: Target) -> AgentSnapshot:
+    """Return a snapshot with what Kubernetes says of its pod by now.
+
+    A reading from before the container began anew is of one that is dead, and what it ran is lost.
+    """
+    if _restarted(before.target.facts, target.facts):
+        since = Since(known=before.since.known)
+        return replace(before, target=target, reading=None, read_at=None, read_time=None, url=None, since=since)
+    return replace(before, target=target)
+
+
+def _restarted(before: PodFacts | None, after: PodFacts | None) -> bool:
+    """Whether the agent's container has begun another life. Both views are Kubernetes', so no clocks are compared."""
+    if before is None or after is None or before.restarts is None or after.restarts is None:
+        return False
+    return after.restarts > before.restarts
+
+
+def _queues(snapshots: Iterable[AgentSnapshot]) -> Sequence[float]:
+    return [
+        snapshot.reading.tasks_queued
+        for snapshot in snapshots
+        if snapshot.reading is not None and snapshot.reading.tasks_queued is not None
+    ]

@@ -112,6 +112,8 @@ def _cell(name: str, fleet: Json, paper: Paper, *, short: bool) -> str:
             return paper.bar(active / capacity, _BAR) if active is not None and capacity else ""
         case "DEMAND" | "WANTED" if not fleet["trusted"]:
             return WITHHELD
+        case "FREE" if fleet.get("free_slots") and not fleet.get("free_slots_certain", True):
+            return f"≤{_number(fleet['free_slots'])}"
         case _:
             return _number(fleet.get(_COLUMNS[name]))
 

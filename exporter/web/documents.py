@@ -43,6 +43,7 @@ def fleet_document(fleet: Fleet) -> Document:
         "demand_tasks": known(fleet.demand_tasks),
         "free_slots": known(fleet.free_slots),
         "scalers": None if fleet.scalers is None else [_scaler_document(scaler) for scaler in fleet.scalers],
+        "free_slots_certain": fleet.free_slots_certain,
         "remarks": list(remarks(fleet)),
     }
 
@@ -93,6 +94,7 @@ def agent_document(agent: Agent, now: float, wall_now: float) -> Document:
         "state": agent.state.value,
         "reason": explain(agent, now, wall_now),
         "needs_attention": needs_attention(agent, wall_now),
+        "refusing": agent.refusing,
         "fresh": agent.fresh,
         "address": target.address,
         "endpoint_url": snapshot.url,

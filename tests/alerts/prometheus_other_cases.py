@@ -1,6 +1,6 @@
 """How alerts about fleets and about the exporter fire."""
 
-from exporter.fleet.model import AgentStatus, Condition
+from exporter.fleet.model import AgentSnapshot, AgentStatus, Condition, Since
 from tests.alerts.prometheus_case import (
     DAY,
     EXPORTER_LABELS,
@@ -28,7 +28,7 @@ from tests.alerts.prometheus_worlds import (
     then,
     with_fleet,
 )
-from tests.factories import make_scaler
+from tests.factories import NOW, make_scaler
 
 _NO_METRICS = Condition(False, "FailedGetExternalMetric", "the metric cannot be had")
 _TOO_SMALL = scaled(make_scaler(max_agents=3), tasks=17)
@@ -44,6 +44,11 @@ def _too_small_and_unknown(minute: int) -> World:
     """Return a world in which what the fleet wants is withheld."""
     agents = [agent(f"etl-{number}", 17) for number in range(3)]
     return World(agents, own(minute), sync_age=600.0, scalers=(make_scaler(max_agents=3),))
+
+
+def _pressed(pod: str, tasks: float = 8) -> AgentSnapshot:
+    """Return an agent whose heap has been full for a minute."""
+    return agent(pod, tasks, heap_used_bytes=99.0, heap_limit_bytes=100.0, since=Since(pressed=NOW - 60))
 
 
 def _work(tasks: float, agents: int = 3) -> World:
@@ -131,6 +136,20 @@ OTHER_CASES = (
         summary=f"No free slot in {F}",
         description=f"Every slot of {F} is taken: 63 tasks run and new ones wait. Agents with an old image do not "
         "report a queue, so the queue shown can be too short or missing.",
+    ),
+    Case(
+        alert="MatillionFleetRefusing",
+        course=since_onset(seeing(_pressed("etl-0"), _pressed("etl-1"), legacy("etl-2"))),
+        after=10,
+        not_enough=(
+            seeing(_pressed("etl-0"), agent("etl-1"), legacy("etl-2")),
+            # Full, and at the top of its busyness for that reason.
+            seeing(_pressed("etl-0", 20), _pressed("etl-1", 20)),
+        ),
+        labels=FLEET_LABELS,
+        summary=f"Agents of {F} take no more work",
+        description=f"66.67% of the serving agents of {F} have free slots and take no work: their CPU, heap or memory "
+        "is at its limit. Tasks wait although the count of tasks says that there is room.",
     ),
     Case(
         alert="MatillionFleetSaturated",

@@ -16,7 +16,7 @@ from typing import Any
 from exporter.config import CapacitySettings, KubernetesSettings, ScrapeSettings
 from exporter.config.settings import ExternalMetricsSettings
 from exporter.discovery.pods import PodDiscovery
-from exporter.fleet.capacity import Policy
+from exporter.fleet.policy import Policy
 from exporter.kube.client import KubeClient
 from exporter.publish.external_metrics import ExternalMetricsServer
 from exporter.scrape.client import PageClient

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from exporter.fleet.attention import needs_attention
-from exporter.fleet.model import AgentStatus
-from tests.factories import WALL_NOW, make_agent, make_facts, make_memory, make_reading
+from exporter.fleet.model import AgentStatus, Since
+from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_memory, make_reading
 
 UNSEEN = "connection refused on 127.0.10.1:9464"
 
@@ -25,7 +25,8 @@ UNSEEN = "connection refused on 127.0.10.1:9464"
         (make_agent(never_read=True, facts=make_facts(ready=False, waiting_reason="ImagePullBackOff")), True),
         (make_agent(facts=make_facts(draining_time=WALL_NOW - 3600)), False),
         (make_agent(facts=make_facts(draining_time=WALL_NOW - 11.5 * 3600)), True),
-        (make_agent(reading=make_reading(status=AgentStatus.SHUTTING_DOWN)), False),
+        (make_agent(reading=make_reading(status=AgentStatus.SHUTTING_DOWN)), True),
+        (make_agent(reading=make_reading(busyness_score=100.0), since=Since(pressed=NOW - 20)), True),
     ],
 )
 def test_who_needs_attention(agent: Any, *, expected: bool) -> None:

@@ -1,12 +1,15 @@
 """The state of an agent and every definition of what a fleet adds up to, by example."""
 
+from dataclasses import asdict
 from math import ceil
 from typing import Any
 
 import pytest
 
-from exporter.fleet.capacity import Policy, judge
+from exporter.config import CapacitySettings
+from exporter.fleet.judgement import judge
 from exporter.fleet.model import AgentSnapshot, AgentState, AgentStatus, Fleet
+from exporter.fleet.policy import Policy
 from tests.factories import NOW, POLICY, make_facts, make_fleet, make_reading, make_snapshot
 
 DRAINING, STARTING, UNREACHABLE = AgentState.DRAINING, AgentState.STARTING, AgentState.UNREACHABLE
@@ -54,11 +57,10 @@ NOT_READY = make_facts(ready=False)
         (DRAINING, {"facts": make_facts(draining_time=1.0, ready=False), "never_read": True, "address": None}),
         (DRAINING, {"facts": make_facts(draining_time=1.0), "reading": make_reading(status=AgentStatus.STOPPED)}),
         (DRAINING, {"facts": make_facts(draining_time=1.0), "reading": make_reading(connected=False)}),
-        # what the agent says of its own end
-        (DRAINING, {"reading": make_reading(status=AgentStatus.PENDING_SHUTDOWN)}),
-        (DRAINING, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN, connected=False)}),
-        (DRAINING, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN), "age": 30.0}),
-        (UNREACHABLE, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN), "age": 30.5}),
+        # another pod has its address, so it is not the one that answers there
+        (DRAINING, {"facts": make_facts(draining_time=1.0), "displaced_by": "n/younger"}),
+        (UNREACHABLE, {"displaced_by": "n/younger"}),
+        (UNREACHABLE, {"displaced_by": "n/younger", "never_read": True, "facts": NOT_READY}),
         # not there yet
         (STARTING, {"never_read": True, "address": None}),
         (STARTING, {"never_read": True, "address": None, "facts": READY_BEFORE}),
@@ -78,6 +80,10 @@ NOT_READY = make_facts(ready=False)
         # answers, and does not work
         (STOPPED, {"reading": make_reading(status=AgentStatus.STOPPED)}),
         (STOPPED, {"reading": make_reading(status=AgentStatus.STOPPED, connected=False)}),
+        (STOPPED, {"reading": make_reading(status=AgentStatus.PENDING_SHUTDOWN)}),
+        (STOPPED, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN, connected=False)}),
+        (STOPPED, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN), "age": 30.0}),
+        (UNREACHABLE, {"reading": make_reading(status=AgentStatus.SHUTTING_DOWN), "age": 30.5}),
         (DISCONNECTED, {"reading": make_reading(connected=False)}),
         (DISCONNECTED, {"reading": make_reading(status=None, connected=False)}),
         # everything else
@@ -184,7 +190,7 @@ def test_active_tasks_are_of_all_that_do_not_drain() -> None:
         agents(1, 9, status=AgentStatus.SHUTTING_DOWN),
         agents(1, 100, age=31.0),
     )
-    assert (result.tasks_active, result.tasks_draining) == (10.0, 16.0)
+    assert (result.tasks_active, result.tasks_draining) == (19.0, 7.0)
 
 
 def test_a_draining_agent_s_old_count_is_not_shown() -> None:
@@ -205,10 +211,10 @@ def test_active_tasks_are_none_at_all_where_no_agent_should_answer() -> None:
 
 
 def test_queue_is_of_those_that_report_one() -> None:
-    """Legacy agents say nothing of a queue; old readings count no more; a draining agent's waiting work does."""
+    """Legacy agents say nothing of a queue; old readings count no more, nor does what waits at a draining agent."""
     assert fleet(agents(2, queued=None)).tasks_queued is None
     assert fleet(agents(2, queued=None), agents(1, queued=0.0)).tasks_queued == 0.0
-    assert fleet(agents(2, queued=3.0), agents(1, queued=4.0, **deleted())).tasks_queued == 10.0
+    assert fleet(agents(2, queued=3.0), agents(1, queued=4.0, **deleted())).tasks_queued == 6.0
     assert fleet(agents(2, queued=None), agents(1, queued=9.0, age=31.0)).tasks_queued is None
 
 
@@ -321,6 +327,8 @@ def test_numbers_of_the_policy_are_used() -> None:
     [
         {"connected": False},
         {"status": AgentStatus.STOPPED},
+        {"status": AgentStatus.PENDING_SHUTDOWN},
+        {"status": AgentStatus.SHUTTING_DOWN},
         {"facts": make_facts(ready=False, waiting_reason=CRASHED), "never_read": True},
         {"facts": make_facts(ready=False, waiting_reason=CRASHED), "age": 31.0},
         {"facts": make_facts(ready=False, waiting_reason=CRASHED)},
@@ -341,7 +349,6 @@ def test_a_lost_agent_is_replaced(lost: dict[str, Any]) -> None:
         {"facts": make_facts(draining_time=1.0, waiting_reason=CRASHED), "never_read": True},
         {"facts": make_facts(draining_time=1.0), "connected": False},
         {"facts": make_facts(draining_time=1.0), "status": AgentStatus.STOPPED},
-        {"status": AgentStatus.SHUTTING_DOWN},
     ],
 )
 def test_an_agent_that_is_not_lost_is_not_replaced(kept: dict[str, Any]) -> None:
@@ -393,7 +400,7 @@ def test_agents_out_of_sight_do_not_tighten_the_bound() -> None:
     assert fleet(agents(5, 10), lost).replacement_tasks == 32.0
     assert fleet(agents(4, 10), agents(1, 10, age=31.0), lost).replacement_tasks == 32.0
     assert fleet(agents(4, 10), agents(1, 10, age=601.0), lost).replacement_tasks == 16.0
-    assert fleet(agents(4, 10), agents(1, 10, age=31.0, status=AgentStatus.SHUTTING_DOWN), lost).replacement_tasks == 16
+    assert fleet(agents(4, 10), agents(1, 10, age=31.0, connected=False), lost).replacement_tasks == 16.0
 
 
 @pytest.mark.parametrize("unknown", ["full", "ignore"])
@@ -510,4 +517,10 @@ def test_default_policy_is_that_of_the_settings() -> None:
         min_coverage=0.5,
         unknown_agents="hold",
         max_replaced=0.25,
+        saturation_growth=2.0,
+        saturated_after=15.0,
+        hold_rollouts=True,
+        queue="per_agent",
+        never_heard_after=900.0,
     )
+    assert asdict(Policy()) == CapacitySettings().model_dump()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.fleet.explain import duration, explain
-from exporter.fleet.model import Agent, AgentState, AgentStatus, Reading
+from exporter.fleet.model import Agent, AgentState, AgentStatus, Reading, Since
 from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_memory, make_reading, make_snapshot
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -130,13 +130,28 @@ def test_draining_never_passes_an_old_count_for_a_current_one() -> None:
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (AgentStatus.PENDING_SHUTDOWN, "the agent says that its shutdown is pending, 3 tasks left"),
-        (AgentStatus.SHUTTING_DOWN, "the agent says that it is shutting down, 3 tasks left"),
+        (AgentStatus.PENDING_SHUTDOWN, "the agent says that its shutdown is pending (status 2)"),
+        (AgentStatus.SHUTTING_DOWN, "the agent says that it is shutting down (status 3)"),
     ],
 )
-def test_draining_by_the_agents_own_word(status: int, sentence: str) -> None:
-    """An agent that shuts itself down is draining although Kubernetes does not know of it."""
-    assert said(make_agent(reading=make_reading(3, status=status)), AgentState.DRAINING) == sentence
+def test_an_agent_that_shuts_down_without_a_deletion_is_stopped(status: int, sentence: str) -> None:
+    """It takes no more work but still fills a replica, and both are said."""
+    rest = ", but its pod is not deleted: it takes no more work, 3 tasks left"
+    assert said(make_agent(reading=make_reading(3, status=status)), AgentState.STOPPED) == sentence + rest
+
+
+def test_an_agent_whose_address_another_one_has_says_whose() -> None:
+    """Two live pods with one address: who answers there is the younger."""
+    agent = make_agent(displaced_by="matillion/agent-2")
+    expected = "its address 127.0.10.1 is that of a younger agent, matillion/agent-2"
+    assert said(agent, AgentState.UNREACHABLE) == expected
+
+
+def test_an_agent_that_refuses_work_says_why() -> None:
+    """It has slots, and takes nothing."""
+    facts = make_facts(cpu_limit_cores=2.0)
+    agent = make_agent(facts=facts, usage=make_memory(cpu_cores=1.7), since=Since(pressed=NOW - 20))
+    assert said(agent, AgentState.SERVING) == "serving 12 tasks, takes no more work: CPU at 85%"
 
 
 def test_lost_agents_say_what_they_report() -> None:

@@ -22,9 +22,9 @@ from exporter.discovery.log_follower import FollowingPace
 from exporter.discovery.pod_logs import PodLogs
 from exporter.discovery.pod_metrics import PodMemory, SamplingPace
 from exporter.discovery.pods import PodDiscovery
-from exporter.fleet.capacity import Policy
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentState, PodFacts
+from exporter.fleet.policy import Policy
 from exporter.kube.client import KubeClient
 from exporter.scrape.client import PageClient
 from exporter.scrape.poller import Poller

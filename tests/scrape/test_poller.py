@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.config import ScrapeSettings
-from exporter.fleet.capacity import Policy
 from exporter.fleet.model import AgentSnapshot, Target
+from exporter.fleet.policy import Policy
 from exporter.scrape.poller import Poller
 from exporter.scrape.store import SnapshotStore
 from tests.factories import make_target

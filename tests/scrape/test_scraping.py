@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from exporter.config import ScrapeSettings
-from exporter.fleet.capacity import Policy
 from exporter.fleet.model import AgentSnapshot, AgentState, Dialect, Endpoint, Fleet, Target
+from exporter.fleet.policy import Policy
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeError
 from exporter.scrape.poller import Poller

@@ -2,9 +2,9 @@
 
 import pytest
 
-from exporter.fleet.model import AgentState, Target, UsageSample
+from exporter.fleet.model import AgentState, Dialect, Since, Target, UsageSample
 from exporter.scrape.store import SnapshotStore
-from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading, make_target
+from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_memory, make_reading, make_target
 
 KUBE, STATIC = "pods in matillion", "static targets"
 
@@ -115,6 +115,59 @@ def test_a_reading_taken_before_newer_facts_goes_with_them(store: SnapshotStore)
     store.upsert(KUBE, after)
     read(store, before)
     assert store.fleets()[0].agents[0].snapshot.target is after
+
+
+def test_a_reading_of_a_container_that_ended_is_none(store: SnapshotStore) -> None:
+    """Its successor has not been read: what the dead one ran is lost, not held."""
+    store.replace(KUBE, [make_target(facts=make_facts())])
+    read(store, make_target(facts=make_facts()))
+    store.upsert(KUBE, make_target(facts=make_facts(restarts=1, ready=False)))
+    (fleet,) = store.fleets()
+    assert (fleet.tasks_active, fleet.states[AgentState.STARTING]) == (0.0, 1)
+    (agent,) = fleet.agents
+    assert (agent.snapshot.reading, agent.snapshot.read_at, agent.snapshot.since) == (None, None, Since(known=NOW))
+
+
+def test_facts_without_a_count_of_restarts_end_no_reading(store: SnapshotStore) -> None:
+    """No container has been made yet, or nobody says."""
+    store.replace(KUBE, [make_target(facts=make_facts(restarts=None))])
+    read(store, make_target(facts=make_facts(restarts=None)))
+    store.upsert(KUBE, make_target(facts=make_facts(restarts=3)))
+    store.upsert(KUBE, make_target(facts=None))
+    assert active(store) == [12.0]
+
+
+def test_it_is_known_since_when_an_agent_has_been_full(store: SnapshotStore, clock: Clock) -> None:
+    """Four readings of twenty tasks, and that queue is reckoned with."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    for _ in range(4):
+        clock.now += 5
+        store.scraped(target, make_reading(20.0, dialect=Dialect.LEGACY), url="http://agent", seconds=0.01)
+        clock.now += 0.2
+    assert store.fleets()[0].unseen_queue_tasks == 12.0
+
+
+def test_a_sample_dates_the_pressure_on_an_agent(store: SnapshotStore, clock: Clock) -> None:
+    """CPU at the limit for fifteen seconds: its slots are not free."""
+    facts = make_facts(cpu_limit_cores=1.0)
+    store.replace(KUBE, [make_target(facts=facts)])
+    read(store, make_target(facts=facts))
+    store.usage_sampled(make_target().uid, make_memory(cpu_cores=0.95))
+    clock.now += 16
+    assert (store.fleets()[0].agents_refusing, store.fleets()[0].free_slots) == (1, 0.0)
+
+
+def test_queues_that_are_always_alike_are_remarked(store: SnapshotStore, clock: Clock) -> None:
+    """Two agents say the same for two minutes."""
+    targets = [make_target(f"a{i}", address=f"127.0.10.{i}") for i in range(2)]
+    store.replace(KUBE, targets)
+    for number in range(25):
+        clock.now += 5
+        for target in targets:
+            store.scraped(target, make_reading(20.0, tasks_queued=number + 1.0), url="http://agent", seconds=0.01)
+        fleet = store.fleets()[0]
+    assert fleet.queue_alike
 
 
 # -- membership --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, Target, UsageSample
+from exporter.fleet.model import AgentSnapshot, Since, Target, UsageSample
+from exporter.fleet.since import after_reading, after_sample
 from exporter.scrape.store import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading
 
@@ -40,6 +41,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.synced_at: dict[str, float] = {}
         self.under_way: list[Target] = []
         self.told: set[str] = set()
+        self.arrived: dict[str, int] = {}
+        self.arrivals = 0
         self.pods_seen_in: set[tuple[str, str]] = set()
         self.store.membership_changed = self._told
 
@@ -51,10 +54,32 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.expect(SOURCES)
 
     def _take(self, source: str, target: Target) -> None:
-        _, snapshot = self.known.get(target.uid, ("", AgentSnapshot(target=target)))
+        _, snapshot = self.known.get(target.uid, ("", AgentSnapshot(target=target, since=Since(known=self.now))))
+        if target.uid not in self.known or snapshot.target.address != target.address:
+            self.arrivals += 1
+            self.arrived[target.uid] = self.arrivals
         self.known[target.uid] = (source, replace(snapshot, target=target))
         if target.facts is not None:
             self.pods_seen_in.add((target.namespace, target.fleet))
+
+    def _winner(self, address: str | None) -> str | None:
+        """Return the target that answers at an address: the one made last, then the one that came last."""
+
+        def order(uid: str) -> tuple[float, int]:
+            facts = self.known[uid][1].target.facts
+            created = facts.created_time if facts is not None else None
+            return (-1.0 if created is None else created, self.arrived[uid])
+
+        claims = [uid for uid, (_, known) in self.known.items() if address and known.target.address == address]
+        return max(claims, key=order, default=None)
+
+    def _as_seen(self, uid: str) -> AgentSnapshot:
+        snapshot = self.known[uid][1]
+        winner = self._winner(snapshot.target.address)
+        if winner in (None, uid):
+            return snapshot
+        there = self.known[winner][1].target
+        return replace(snapshot, displaced_by=f"{there.namespace}/{there.pod}")
 
     @rule(source=sources, delivered=st.lists(targets, max_size=5))
     def replace_all(self, source: str, delivered: list[Target]) -> None:
@@ -103,7 +128,11 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.failed(target, "HTTP 500", seconds=0.5)
         if target.uid in self.known and self.known[target.uid][1].target.address == target.address:
             source, snapshot = self.known[target.uid]
-            self.known[target.uid] = (source, replace(snapshot, **fields))
+            after = replace(snapshot, **fields)
+            if good:
+                after = replace(after, since=after_reading(snapshot, after, POLICY, self.now))
+            if self._winner(target.address) == target.uid:
+                self.known[target.uid] = (source, after)
 
     @rule(uid=uids, failures=st.sampled_from([None, 0, 3]), megabytes=st.integers(1, 3))
     def hear_of_the_pod(self, uid: str, failures: int | None, megabytes: int) -> None:
@@ -112,7 +141,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.task_failures_counted(uid, failures)
         if uid in self.known:
             source, snapshot = self.known[uid]
-            self.known[uid] = (source, replace(snapshot, usage=sample, task_failures=failures))
+            sampled = replace(snapshot, usage=sample, task_failures=failures)
+            if snapshot.usage != sample:
+                sampled = replace(sampled, since=after_sample(sampled, self.now))
+            self.known[uid] = (source, sampled)
 
     @rule(seconds=st.sampled_from([0.3, 5.0, 40.0, 700.0]))
     def let_time_pass(self, seconds: float) -> None:
@@ -132,7 +164,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert list(self.store.fleets()) == [
             aggregate(
                 *key,
-                [self.known[uid][1] for uid in members],
+                [self._as_seen(uid) for uid in members],
                 POLICY,
                 self.now,
                 sync_age=self.now - min(self.synced_at[self.known[uid][0]] for uid in members),
@@ -152,7 +184,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert (self.store.sync_age() is None) == bool(missing)
         waiting = self.store._first_round or set()
         assert waiting <= {
-            uid for uid, (_, known) in self.known.items() if known.target.address and known.scrape_seconds is None
+            uid
+            for uid, (_, known) in self.known.items()
+            if known.scrape_seconds is None and self._winner(known.target.address) == uid
         }
         assert (self.store.not_ready_reason() is None) == (not missing and not waiting)
 

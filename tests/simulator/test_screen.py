@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from exporter.fleet.capacity import Policy, aggregate
+from exporter.fleet.capacity import aggregate
 from exporter.fleet.model import AgentSnapshot, Dialect, Fleet, Reading, Target
+from exporter.fleet.policy import Policy
 from exporter.simulator.screen import Chart, CloudWatchView, Point, View, clock, line, picture
 from exporter.web.documents import agent_document, fleet_document
 

@@ -14,7 +14,7 @@ const LINES = [["capacity", "capacity_tasks"], ["running", "tasks_active"], ["qu
 
 const MEANING = {
   running: "tasks running, of what the serving agents can run at once",
-  free: "slots of serving agents that no task has",
+  free: "slots of serving agents that no task has; ≤ where neither CPU nor memory is known, which may keep them from being used",
   queued: "tasks that wait for a slot; ? where no agent reports a queue",
   held: "tasks assumed on agents that cannot be seen, so that the fleet is not shrunk",
   demand: "tasks the fleet should have room for: what a scaler is told",
@@ -97,7 +97,7 @@ function figures(fleet) {
   const there = fleet.agents.total - fleet.agents.draining;
   return el("dl", {class: "figures"},
     figure("running", number(fleet.tasks_active), `of ${number(fleet.capacity_tasks)}`),
-    figure("free", number(fleet.free_slots)),
+    figure("free", (fleet.free_slots_certain || !fleet.free_slots ? "" : "≤ ") + number(fleet.free_slots)),
     figure("queued", number(fleet.tasks_queued)),
     figure("held", number(fleet.held_tasks)),
     forScalers("demand", fleet.demand_tasks),

@@ -1,0 +1,102 @@
+"""What state an agent is in at an instant, and what it is taken to be while nobody sees it.
+
+Pure. The states are the contract with every dashboard and alert; `docs/architecture.md` says them in prose.
+"""
+
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, Reading
+from exporter.fleet.policy import Policy
+from exporter.fleet.pressure import REFUSES_AFTER, current_usage, pressure
+
+OUT_OF_WORK = (AgentState.STOPPED, AgentState.DISCONNECTED)
+"""States of agents that answer and take no work: such a pod fills a replica and gives no slot."""
+_STOPPED = (AgentStatus.STOPPED, AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
+
+
+def judge(snapshot: AgentSnapshot, policy: Policy, now: float) -> Agent:
+    """Return the agent's state at `now`, the first that applies, and whether its reading still counts."""
+    fresh = (
+        snapshot.read_at is not None and now - snapshot.read_at <= policy.stale_after and snapshot.displaced_by is None
+    )
+    state = _state(snapshot, fresh, policy, now)
+    memory, _ = current_usage(snapshot, now)
+    return Agent(snapshot, state, fresh, memory, _refusing(snapshot, state, policy, now))
+
+
+def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float) -> AgentState:
+    facts = snapshot.target.facts
+    if facts is not None and facts.draining_time is not None:
+        return AgentState.DRAINING
+    if snapshot.displaced_by is not None:
+        return AgentState.UNREACHABLE
+    if snapshot.reading is None:
+        booting = snapshot.target.address is None or _still_booting(snapshot, policy, now)
+        return AgentState.STARTING if booting else AgentState.UNREACHABLE
+    return said(snapshot.reading) if fresh else AgentState.UNREACHABLE
+
+
+def said(reading: Reading) -> AgentState:
+    """Return the state an agent is in by its own words.
+
+    One that is about to shut down takes no more work. Only a deletion takes it out of the Deployment's replicas.
+    """
+    if reading.status in _STOPPED:
+        return AgentState.STOPPED
+    return AgentState.DISCONNECTED if reading.connected is False else AgentState.SERVING
+
+
+def _still_booting(snapshot: AgentSnapshot, policy: Policy, now: float) -> bool:
+    """Whether an agent that never answered has not yet had the time to.
+
+    The vendor's pods have no probes: they are Ready as soon as the process starts, long before it opens its port. So
+    `stale_after` runs from readiness. A static target has no readiness to count from: it is said to be there.
+    """
+    facts = snapshot.target.facts
+    if facts is None:
+        return False
+    return not facts.ready or facts.ready_since is None or now - facts.ready_since <= policy.stale_after
+
+
+def _refusing(snapshot: AgentSnapshot, state: AgentState, policy: Policy, now: float) -> str | None:
+    pressed, reading = snapshot.since.pressed, snapshot.reading
+    if state is not AgentState.SERVING or reading is None or reading.tasks_active >= policy.tasks_per_agent:
+        return None
+    return pressure(snapshot, now) if pressed is not None and now - pressed >= REFUSES_AFTER else None
+
+
+def never_heard(agent: Agent, policy: Policy, now: float) -> bool:
+    """Return whether an agent that should answer has not once, for longer than any agent takes to start.
+
+    Counted from when somebody began to ask: after a restart of the exporter every agent is new to it.
+    """
+    known, facts = agent.snapshot.since.known, agent.snapshot.target.facts
+    if agent.state is not AgentState.UNREACHABLE or agent.snapshot.reading is not None or known is None:
+        return False
+    ready = facts.ready_since if facts is not None else None
+    return now - max(known, known if ready is None else ready) > policy.never_heard_after
+
+
+def crash_looping(agent: Agent) -> bool:
+    """Return whether Kubernetes holds the agent's container back because it keeps dying."""
+    facts = agent.snapshot.target.facts
+    return facts is not None and facts.crash_looping
+
+
+def last_known(agent: Agent, policy: Policy, now: float) -> Reading | None:
+    """Return what an agent that cannot be seen is still taken to be doing.
+
+    None when the policy does not hold on to it, when it is too old, and when Kubernetes knows that it came to an end.
+    """
+    read_at = agent.snapshot.read_at
+    if policy.unknown_agents != "hold" or crash_looping(agent):
+        return None
+    return agent.snapshot.reading if read_at is not None and now - read_at <= policy.forget_after else None
+
+
+def standing(agent: Agent, policy: Policy, now: float) -> AgentState:
+    """Return the agent's state; of one that cannot be seen the one it was last known to be in.
+
+    So that neither the agent nor a bound that follows from its standing changes by its going out of sight.
+    """
+    if agent.state is AgentState.UNREACHABLE and (known := last_known(agent, policy, now)) is not None:
+        return said(known)
+    return agent.state

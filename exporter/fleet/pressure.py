@@ -1,0 +1,72 @@
+"""Whether an agent can take work at all, whatever its count of tasks says.
+
+Pure. The vendor says that an agent takes no new task above 80 % CPU or at its maximum heap; the other two limits are
+ours: a container at its memory limit is about to die, and a busyness score at its top is the agent's own word for it.
+"""
+
+from exporter.fleet.model import AgentSnapshot, PodFacts, Reading
+
+CPU_SHARE = 0.80
+"""Of the container's CPU limit (the vendor's documentation of agents)."""
+HEAP_SHARE = 0.98
+"""Of the Java heap's limit: "maximum heap", with room for what a collector leaves."""
+MEMORY_SHARE = 0.95
+"""Of the container's memory limit: where MatillionAgentMemoryCritical begins."""
+BUSYNESS_TOP = 100.0
+"""The score's scale is not published. It is taken for percent: on a smaller scale no agent would ever reach this."""
+REFUSES_AFTER = 15.0
+"""Seconds for which one of these must hold: three scrapes, or one measurement of the metrics API."""
+
+_NOTHING_KNOWN = PodFacts()
+
+
+def current_usage(snapshot: AgentSnapshot, now: float) -> tuple[float | None, float | None]:
+    """Return memory in use in bytes and CPU in cores; None where that is not known of the container that runs now.
+
+    A sample from before the container began was of one that is dead: after an OOM kill its successor would seem to be
+    at the limit still. Both times are the node's, so that no two clocks are compared.
+    """
+    sample, facts = snapshot.usage, snapshot.target.facts
+    if sample is None or now > sample.good_until or facts is None or facts.started_time is None:
+        return None, None
+    if sample.taken_time < facts.started_time:
+        return None, None
+    return sample.working_set_bytes, sample.cpu_cores
+
+
+def shares(snapshot: AgentSnapshot, now: float) -> dict[str, float]:
+    """Return how much of each limit that is known is used, 1 being all of it."""
+    facts, reading = snapshot.target.facts or _NOTHING_KNOWN, snapshot.reading
+    memory, cpu = current_usage(snapshot, now)
+    heap, heap_limit, busyness = _said(reading)
+    known = {
+        "CPU": (cpu, facts.cpu_limit_cores),
+        "heap": (heap, heap_limit),
+        "memory": (memory, facts.memory_limit_bytes),
+        "busyness": (busyness, BUSYNESS_TOP),
+    }
+    return {name: used / limit for name, (used, limit) in known.items() if used is not None and limit}
+
+
+def limits_known(snapshot: AgentSnapshot, now: float) -> bool:
+    """Return whether anything is known that would keep the agent from taking work."""
+    reading = snapshot.reading
+    # The heap is on every OpenTelemetry page: no need to look further in nearly every case.
+    return (reading is not None and bool(reading.heap_limit_bytes)) or bool(shares(snapshot, now))
+
+
+def _said(reading: Reading | None) -> tuple[float | None, float | None, float | None]:
+    if reading is None:
+        return None, None, None
+    return reading.heap_used_bytes, reading.heap_limit_bytes, reading.busyness_score
+
+
+_LIMITS = {"CPU": CPU_SHARE, "heap": HEAP_SHARE, "memory": MEMORY_SHARE, "busyness": 1.0}
+
+
+def pressure(snapshot: AgentSnapshot, now: float) -> str | None:
+    """Return what keeps the agent from taking work, such as "CPU at 85%"; None when nothing is known to."""
+    for name, share in shares(snapshot, now).items():
+        if share >= _LIMITS[name]:
+            return f"{name} at {share:.0%}"
+    return None

@@ -1,0 +1,60 @@
+"""Since when something has been so: what one reading cannot say and a definition needs.
+
+Pure: from what was known before and a new reading or sample to what is known now. The store keeps the result beside the
+reading. An instant is that of the first evidence, and is given up when evidence speaks against it.
+"""
+
+from dataclasses import replace
+
+from exporter.fleet.model import AgentSnapshot, AgentStatus, Reading, Since
+from exporter.fleet.policy import Policy
+from exporter.fleet.pressure import pressure
+
+_SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
+
+
+def after_reading(before: AgentSnapshot, after: AgentSnapshot, policy: Policy, now: float) -> Since:
+    """Return the spans after a reading: `before` has the one it replaces, `after` the new one, complete at `now`."""
+    reading = after.reading
+    if reading is None:
+        return after.since
+    since = before.since
+    if before.read_at is None or now - before.read_at > policy.stale_after:
+        # Nobody knows what happened while it was out of sight.
+        since = Since(known=since.known)
+    full, dipped = _full(since, reading, policy, now)
+    return replace(
+        after_sample(replace(after, since=since), now),
+        serving=_kept(since.serving, takes_work(reading), now),
+        full=full,
+        dipped=dipped,
+        free=_kept(since.free, reading.tasks_active < policy.tasks_per_agent, now),
+        stopping=_kept(since.stopping, reading.status in _SHUTTING_DOWN, now),
+    )
+
+
+def after_sample(snapshot: AgentSnapshot, now: float) -> Since:
+    """Return the spans after a measurement of CPU and memory, which `snapshot` holds already."""
+    return replace(snapshot.since, pressed=_kept(snapshot.since.pressed, pressure(snapshot, now) is not None, now))
+
+
+def takes_work(reading: Reading) -> bool:
+    """Return whether an agent is at work by its own words: running, and not cut off the control plane."""
+    return reading.status not in (AgentStatus.STOPPED, *_SHUTTING_DOWN) and reading.connected is not False
+
+
+def _kept(since: float | None, holds: bool, now: float) -> float | None:
+    if not holds:
+        return None
+    return now if since is None else since
+
+
+def _full(since: Since, reading: Reading, policy: Policy, now: float) -> tuple[float | None, bool]:
+    """Return since when the agent has been full, and whether this reading is the one below that is overlooked.
+
+    A task that ends leaves its slot empty until the agent has pulled the next one. In a fleet of fifty full agents
+    some reading catches one of them so at nearly every moment; two in a row are a slot that nobody wants.
+    """
+    if reading.tasks_active >= policy.tasks_per_agent:
+        return _kept(since.full, holds=True, now=now), False
+    return (None, False) if since.dipped else (since.full, since.full is not None)

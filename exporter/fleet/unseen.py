@@ -1,0 +1,192 @@
+"""The work to reckon with beside what is seen: held, to be replaced, and waiting where nobody can see it.
+
+Pure. What is not known exactly must neither shrink a fleet nor make it grow; the one exception is a queue that is
+proved by agents without a slot left, which is answered by one doubling at a time.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from exporter.fleet.judgement import OUT_OF_WORK, crash_looping, last_known, said, standing
+from exporter.fleet.model import Agent, AgentState, PodFacts, Reading
+from exporter.fleet.policy import Policy
+
+_SURGE_SECONDS = 60.0
+"""A rollout may delete its first pods a moment before it makes the first new one (maxSurge 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnseenWork:
+    """Tasks to add to those that are seen; none is negative."""
+
+    held: float
+    replacement: float
+    queue: float
+
+
+def unseen_work(agents: Sequence[Agent], seen: float, policy: Policy, now: float) -> UnseenWork:
+    """Return what to reckon with beside the `seen` tasks of the agents that count in their fleet."""
+    rolled = _rolled_out(agents, policy, now)
+    replaced = _replacement(agents, policy, now)
+    members = [agent for agent in agents if agent.state is not AgentState.DRAINING]
+    full_fleet = float(policy.target_tasks_per_agent * len(members))
+    held = rolled + _held(members, full_fleet - seen - replaced - rolled, replaced, policy, now)
+    takers = [agent for agent in members if standing(agent, policy, now) is AgentState.SERVING]
+    exhausted = bool(takers) and all(_without_slot(agent, policy) for agent in takers)
+    if exhausted and any(agent.refusing is not None for agent in takers):
+        # Agents that refuse work are busy with what they have: their pods are all needed.
+        held = max(held, full_fleet - seen - replaced)
+    queue = 0.0
+    if exhausted and policy.saturation_growth > 1 and not _queue_reported(members):
+        grown = policy.saturation_growth * policy.target_tasks_per_agent * len(takers)
+        queue = max(0.0, grown - seen - held - replaced)
+    return UnseenWork(held, replaced, queue)
+
+
+def readings(agents: Iterable[Agent]) -> list[Reading]:
+    """Return the readings that still count."""
+    return [agent.snapshot.reading for agent in agents if agent.fresh and agent.snapshot.reading is not None]
+
+
+# -- agents that cannot be seen, or give no slot -----------------------------------------------------------------------
+
+
+def _held(members: Sequence[Agent], unfilled: float, replaced: float, policy: Policy, now: float) -> float:
+    """Return the work of agents nobody sees, and what may wait for those that give no slot.
+
+    Where that is not known exactly, the pods decide: it is taken to be so much that they are filled to the target
+    (`unfilled` is what they lack), or as near to it as can be. So it neither shrinks the fleet nor makes it grow.
+    """
+    nothing_waits = _queue_reported(members) or any(_has_room(agent, policy) for agent in members)
+    doubtful = [agent for agent in members if agent.state is not AgentState.SERVING or crash_looping(agent)]
+    bounds = [
+        _bounds(agent, policy, now, nothing_waits=nothing_waits)
+        for agent in doubtful
+        if not _about_to_drain(agent, policy)
+    ]
+    least = sum([low for low, _ in bounds], start=0.0)
+    # Whoever is replaced is one of those whose pod may be filled.
+    most = sum([high for _, high in bounds], start=0.0) - replaced
+    return max(least, min(most, unfilled))
+
+
+def _queue_reported(members: Iterable[Agent]) -> bool:
+    serving = [agent for agent in members if agent.state is AgentState.SERVING]
+    return any(reading.tasks_queued is not None for reading in readings(serving))
+
+
+def _has_room(agent: Agent, policy: Policy) -> bool:
+    """Whether an agent has had a free slot for so long that nothing can be waiting for one."""
+    free, read_at = agent.snapshot.since.free, agent.snapshot.read_at
+    if agent.state is not AgentState.SERVING or agent.refusing is not None or free is None or read_at is None:
+        return False
+    return read_at - free >= policy.stale_after
+
+
+def _about_to_drain(agent: Agent, policy: Policy) -> bool:
+    """Whether an agent has only just said that it shuts down: its pod's deletion may be on the way to us.
+
+    Until `stale_after` it counts as it did before, so that a deletion heard of a moment later makes no jump.
+    """
+    since, read_at = agent.snapshot.since.stopping, agent.snapshot.read_at
+    return since is not None and read_at is not None and read_at - since < policy.stale_after
+
+
+def _bounds(agent: Agent, policy: Policy, now: float, *, nothing_waits: bool) -> tuple[float, float]:
+    """Return the least and the most work to reckon with for an agent beyond what is seen.
+
+    One that gives no slot, yet or any more, has none. But unless it is known that nothing waits but what is reported,
+    work may wait for it.
+    """
+    target = float(policy.target_tasks_per_agent)
+    waiting = 0.0 if nothing_waits else target
+    if agent.state is not AgentState.UNREACHABLE or crash_looping(agent):
+        return 0.0, waiting
+    if policy.unknown_agents == "ignore":
+        return 0.0, 0.0
+    if policy.unknown_agents == "full":
+        return float(policy.tasks_per_agent), float(policy.tasks_per_agent)
+    if agent.snapshot.reading is None:
+        # It may still be on its way, and what it came for be seen in the queue.
+        return 0.0, target
+    known = last_known(agent, policy, now)
+    if known is None:
+        return target, target
+    last = known.tasks_active + (known.tasks_queued or 0.0)
+    return last, last + (waiting if said(known) in OUT_OF_WORK else 0.0)
+
+
+def _replacement(agents: Iterable[Agent], policy: Policy, now: float) -> float:
+    """Return the room to ask for in place of pods that fill a replica but give no slot."""
+    lost = serving = 0
+    for agent in agents:
+        stands = standing(agent, policy, now)
+        serving += stands is AgentState.SERVING
+        lost += (stands in OUT_OF_WORK and not _about_to_drain(agent, policy)) or (
+            crash_looping(agent) and agent.state is not AgentState.DRAINING
+        )
+    return float(policy.target_tasks_per_agent * min(lost, _ceil(policy.max_replaced * serving)))
+
+
+def _ceil(value: float) -> int:
+    """Round up, but not for the last bit of a product such as 0.28 × 25."""
+    return ceil(round(value, 9))
+
+
+# -- a queue that shows only in agents without a slot ------------------------------------------------------------------
+
+
+def _without_slot(agent: Agent, policy: Policy) -> bool:
+    """Whether an agent has had no slot to give for `saturated_after`, or since it first took work."""
+    since, read_at = agent.snapshot.since, agent.snapshot.read_at
+    if agent.refusing is not None:
+        return True
+    if since.full is None or read_at is None:
+        return False
+    return read_at - since.full >= policy.saturated_after or since.full == since.serving
+
+
+# -- rollouts ----------------------------------------------------------------------------------------------------------
+
+
+def _rolled_out(agents: Iterable[Agent], policy: Policy, now: float) -> float:
+    """Return the tasks on draining pods that a rollout replaced: that work goes on arriving, and new agents are empty.
+
+    A pod that a scale-in took is of the template that the fleet still has, or was deleted before there was a newer one:
+    its work is not the fleet's any more.
+    """
+    if not policy.hold_rollouts:
+        return 0.0
+    begun = _newest_template(agents)
+    if begun is None:
+        return 0.0
+    template, first_made = begun
+    tasks = 0.0
+    for agent in agents:
+        facts = agent.snapshot.target.facts
+        if facts is None or facts.draining_time is None or facts.template in (None, template):
+            continue
+        if facts.draining_time >= first_made - _SURGE_SECONDS:
+            reading = agent.snapshot.reading if agent.fresh else last_known(agent, policy, now)
+            tasks += reading.tasks_active if reading is not None else 0.0
+    return tasks
+
+
+def _newest_template(agents: Iterable[Agent]) -> tuple[str, float] | None:
+    """Return the template of the fleet's newest pod, and when the first of its pods that is still there was made.
+
+    Both times are the API server's.
+    """
+    made: dict[str, list[float]] = {}
+    for facts in _facts(agents):
+        if facts.template is not None and facts.created_time is not None:
+            made.setdefault(facts.template, []).append(facts.created_time)
+    if not made:
+        return None
+    template = max(made, key=lambda name: (max(made[name]), name))
+    return template, min(made[template])
+
+
+def _facts(agents: Iterable[Agent]) -> Iterable[PodFacts]:
+    return (facts for agent in agents if (facts := agent.snapshot.target.facts) is not None)
