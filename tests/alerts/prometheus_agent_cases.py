@@ -67,7 +67,9 @@ AGENT_CASES = (
         variant="stopped",
         course=since_onset(seeing(*with_fleet(agent("etl-1", status=AgentStatus.STOPPED)))),
         after=2,
-        not_enough=(seeing(*with_fleet(agent("etl-1", status=AgentStatus.PENDING_SHUTDOWN))),),
+        not_enough=(
+            seeing(*with_fleet(agent("etl-1", status=AgentStatus.PENDING_SHUTDOWN, facts={"draining_time": 1.0}))),
+        ),
         labels=POD_LABELS | {"state": "stopped"},
         summary=f"Agent {A} is stopped",
         description=f"Agent {A} says that it is stopped: it takes no work, and its slots are missing. "

@@ -89,8 +89,9 @@ def test_a_fleet_never_shrinks_below_its_work(start: Start, history: list[Event]
 def test_a_constant_load_settles_without_oscillation(start: Start, replicas: int) -> None:
     """From any size the fleet goes to the size its load takes, and stays, but for an agent more at the HPA's tolerance.
 
-    It goes one way where no queue is reported. Where one is, a task that a new agent pulls between two readings counts
-    in the queue and on the agent until the others are read again: a look at that moment asks for too many, once.
+    It turns at most once. Where a queue is reported, a task that a new agent pulls between two readings counts in the
+    queue and on the agent until the others are read again: a look at that moment asks for too many. Where none is, a
+    fleet that is found full is doubled.
     """
     world = start.world(replicas)
     world.run(2 * SETTLED)
@@ -98,7 +99,7 @@ def test_a_constant_load_settles_without_oscillation(start: Start, replicas: int
     assert about(settled, start.level)
     world.run(SETTLED)
     assert settled <= world.cluster.replicas <= settled + 1
-    assert turns(world) <= start.otel
+    assert turns(world) <= 1
 
 
 @EXAMPLES
@@ -150,13 +151,17 @@ def test_an_outage_of_the_control_plane_leaves_the_fleet_alone(start: Start, sec
 @EXAMPLES
 @given(starts(), st.integers(1, 60))
 def test_new_agents_that_never_connect_do_not_run_the_fleet_up(start: Start, more: int) -> None:
-    """There are as many as the load takes, and those that `max_replaced` allows besides."""
+    """There are as many as the load takes, and those that `max_replaced` allows besides.
+
+    Where no queue is reported and those that serve are full, there are twice as many as serve, and no more.
+    """
     world = start.world()
     world.run(SETTLED)
     befall(world, [Event("new pods do not connect", 1.0, 10.0)])
     world.cluster.set_level(start.level + more)
     world.run(3600.0)
-    assert world.cluster.replicas <= needed(start.level + more + MARGIN) + ceil(0.25 * start.agents)
+    most = needed(start.level + more + MARGIN) + ceil(0.25 * start.agents)
+    assert world.cluster.replicas <= (most if start.otel else max(most, 2 * start.agents))
 
 
 @EXAMPLES

@@ -60,7 +60,7 @@ def test_the_figures_are_the_exporters() -> None:
     assert f"{document['free_slots']:g} of {document['capacity_tasks']}" in drawn
     assert f"{document['demand_tasks']:g}" in drawn
     assert f"{document['desired_agents']} (4 now)" in drawn
-    for state in ("1 serving", "1 disconnected", "1 draining", "1 unreachable"):
+    for state in ("1 serving", "1 disconnected", "1 stopped", "1 unreachable"):
         assert state in drawn
 
 
@@ -186,7 +186,7 @@ def test_the_chart_without_a_past_is_empty() -> None:
 def test_a_line_says_the_same() -> None:
     """For where there is no terminal."""
     shown = view(*BUSY, simulated_seconds=400.0)
-    assert line(shown).startswith("00:06:40  production: 1 serving, 1 draining, 1 unreachable, 1 disconnected | ")
+    assert line(shown).startswith("00:06:40  production: 1 serving, 1 unreachable, 1 disconnected, 1 stopped | ")
     assert "not trusted: only 0 of 1 agents answer" in line(view(snapshot(1, read_at=None)))
 
 
