@@ -6,7 +6,7 @@ import pytest
 
 from exporter.kube.selector import parse_selector
 from tests.chart.rendering import Chart, Json, Objects
-from tests.fakes.helm import Tool
+from tests.fakes.helm import ROOT, Tool
 from tests.fakes.policies import Place, lets_through
 from tests.fakes.vendor import SETS, is_agent, vendor_objects
 
@@ -79,6 +79,39 @@ def test_without_the_policy_for_the_agents(helm: Tool, name: str, home: str) -> 
         assert lets_through(policies, exporter, agent, LEGACY) is labelled
         declared = agent.ports.get("otel-metrics")
         assert lets_through(policies, exporter, agent, declared or OTEL) is (labelled and declared is not None)
+
+
+def test_the_table_of_the_install_page(helm: Tool) -> None:
+    """Each cell of it, as the policies say."""
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    table = page[page.index("| the exporter is in |") :]
+    rows = [[cell.strip() for cell in line.split("|")[2:-1]] for line in table.splitlines()[2:6]]
+    shown = [[{"open": True, "dropped": False}[cell] for cell in row] for row in rows]
+    assert shown == [[_open(helm, home, column, False) for column in COLUMNS] for home in HOMES] + [
+        [all(_open(helm, home, column, "auto") for home in HOMES) for column in COLUMNS]
+    ]
+
+
+COLUMNS = ((tuple(SETS), "metrics"), (("objects", "runner-0.5"), "otel-metrics"), (("runner-0.6",), "otel-metrics"))
+"""The sets of each column of the page's table, and the port that is asked, by its name."""
+
+
+def _open(helm: Tool, home: str, column: tuple[tuple[str, ...], str], enabled: bool | str) -> bool:
+    """Return whether the port of each agent is open; it must not be open on some only."""
+    objects, exporter = release(helm, home, networkPolicy__agents__enabled=enabled)
+    names, port = column
+    opened = {
+        lets_through(
+            vendor_objects(name, "NetworkPolicy") + objects.of("NetworkPolicy"),
+            exporter,
+            agent,
+            agent.ports.get(port, OTEL),
+        )
+        for name in names
+        for agent in agents(name).values()
+    }
+    (answer,) = opened
+    return answer
 
 
 def test_a_port_that_names_do_not_open(helm: Tool) -> None:
