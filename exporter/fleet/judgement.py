@@ -60,7 +60,7 @@ def _refusing(snapshot: AgentSnapshot, state: AgentState, policy: Policy, now: f
     pressed, reading = snapshot.since.pressed, snapshot.reading
     if state is not AgentState.SERVING or reading is None or reading.tasks_active >= policy.tasks_per_agent:
         return None
-    return pressure(snapshot, now) if pressed is not None and now - pressed >= REFUSES_AFTER else None
+    return pressure(snapshot, reading, now) if pressed is not None and now - pressed >= REFUSES_AFTER else None
 
 
 def never_heard(agent: Agent, policy: Policy, now: float) -> bool:

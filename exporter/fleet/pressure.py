@@ -34,9 +34,9 @@ def current_usage(snapshot: AgentSnapshot, now: float) -> tuple[float | None, fl
     return sample.working_set_bytes, sample.cpu_cores
 
 
-def shares(snapshot: AgentSnapshot, now: float) -> dict[str, float]:
+def _shares(snapshot: AgentSnapshot, reading: Reading | None, now: float) -> dict[str, float]:
     """Return how much of each limit that is known is used, 1 being all of it."""
-    facts, reading = snapshot.target.facts or _NOTHING_KNOWN, snapshot.reading
+    facts = snapshot.target.facts or _NOTHING_KNOWN
     memory, cpu = current_usage(snapshot, now)
     heap, heap_limit, busyness = _said(reading)
     known = {
@@ -52,7 +52,7 @@ def limits_known(snapshot: AgentSnapshot, now: float) -> bool:
     """Return whether anything is known that would keep the agent from taking work."""
     reading = snapshot.reading
     # The heap is on every OpenTelemetry page: no need to look further in nearly every case.
-    return (reading is not None and bool(reading.heap_limit_bytes)) or bool(shares(snapshot, now))
+    return (reading is not None and bool(reading.heap_limit_bytes)) or bool(_shares(snapshot, reading, now))
 
 
 def _said(reading: Reading | None) -> tuple[float | None, float | None, float | None]:
@@ -64,9 +64,12 @@ def _said(reading: Reading | None) -> tuple[float | None, float | None, float | 
 _LIMITS = {"CPU": CPU_SHARE, "heap": HEAP_SHARE, "memory": MEMORY_SHARE, "busyness": 1.0}
 
 
-def pressure(snapshot: AgentSnapshot, now: float) -> str | None:
-    """Return what keeps the agent from taking work, such as "CPU at 85%"; None when nothing is known to."""
-    for name, share in shares(snapshot, now).items():
+def pressure(snapshot: AgentSnapshot, reading: Reading | None, now: float) -> str | None:
+    """Return what keeps the agent from taking work, such as "CPU at 85%"; None when nothing is known to.
+
+    `reading` is its latest, which `snapshot` may not hold yet.
+    """
+    for name, share in _shares(snapshot, reading, now).items():
         if share >= _LIMITS[name]:
             return f"{name} at {share:.0%}"
     return None

@@ -13,29 +13,28 @@ from exporter.fleet.pressure import pressure
 _SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
 
 
-def after_reading(before: AgentSnapshot, after: AgentSnapshot, policy: Policy, now: float) -> Since:
-    """Return the spans after a reading: `before` has the one it replaces, `after` the new one, complete at `now`."""
-    reading = after.reading
-    if reading is None:
-        return after.since
+def after_reading(before: AgentSnapshot, reading: Reading, policy: Policy, now: float) -> Since:
+    """Return the spans after `reading`, which was complete at `now` and is to replace the one in `before`."""
     since = before.since
     if before.read_at is None or now - before.read_at > policy.stale_after:
         # Nobody knows what happened while it was out of sight.
-        since = Since(known=since.known)
+        since = Since(known=since.known, pressed=since.pressed)
     full, dipped = _full(since, reading, policy, now)
-    return replace(
-        after_sample(replace(after, since=since), now),
+    return Since(
+        known=since.known,
         serving=_kept(since.serving, takes_work(reading), now),
         full=full,
         dipped=dipped,
         free=_kept(since.free, reading.tasks_active < policy.tasks_per_agent, now),
+        pressed=_kept(since.pressed, pressure(before, reading, now) is not None, now),
         stopping=_kept(since.stopping, reading.status in _SHUTTING_DOWN, now),
     )
 
 
 def after_sample(snapshot: AgentSnapshot, now: float) -> Since:
     """Return the spans after a measurement of CPU and memory, which `snapshot` holds already."""
-    return replace(snapshot.since, pressed=_kept(snapshot.since.pressed, pressure(snapshot, now) is not None, now))
+    pressed = _kept(snapshot.since.pressed, pressure(snapshot, snapshot.reading, now) is not None, now)
+    return replace(snapshot.since, pressed=pressed)
 
 
 def takes_work(reading: Reading) -> bool:

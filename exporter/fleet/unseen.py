@@ -27,12 +27,13 @@ class UnseenWork:
 
 def unseen_work(agents: Sequence[Agent], seen: float, policy: Policy, now: float) -> UnseenWork:
     """Return what to reckon with beside the `seen` tasks of the agents that count in their fleet."""
-    rolled = _rolled_out(agents, policy, now)
-    replaced = _replacement(agents, policy, now)
     members = [agent for agent in agents if agent.state is not AgentState.DRAINING]
+    standings = [standing(agent, policy, now) for agent in members]
+    rolled = _rolled_out(agents, policy, now) if len(members) < len(agents) else 0.0
+    replaced = _replacement(members, standings, policy)
     full_fleet = float(policy.target_tasks_per_agent * len(members))
     held = rolled + _held(members, full_fleet - seen - replaced - rolled, replaced, policy, now)
-    takers = [agent for agent in members if standing(agent, policy, now) is AgentState.SERVING]
+    takers = [agent for agent, stands in zip(members, standings, strict=True) if stands is AgentState.SERVING]
     exhausted = bool(takers) and all(_without_slot(agent, policy) for agent in takers)
     if exhausted and any(agent.refusing is not None for agent in takers):
         # Agents that refuse work are busy with what they have: their pods are all needed.
@@ -58,8 +59,10 @@ def _held(members: Sequence[Agent], unfilled: float, replaced: float, policy: Po
     Where that is not known exactly, the pods decide: it is taken to be so much that they are filled to the target
     (`unfilled` is what they lack), or as near to it as can be. So it neither shrinks the fleet nor makes it grow.
     """
-    nothing_waits = _queue_reported(members) or any(_has_room(agent, policy) for agent in members)
     doubtful = [agent for agent in members if agent.state is not AgentState.SERVING or crash_looping(agent)]
+    if not doubtful:
+        return 0.0
+    nothing_waits = _queue_reported(members) or any(_has_room(agent, policy) for agent in members)
     bounds = [
         _bounds(agent, policy, now, nothing_waits=nothing_waits)
         for agent in doubtful
@@ -117,15 +120,13 @@ def _bounds(agent: Agent, policy: Policy, now: float, *, nothing_waits: bool) ->
     return last, last + (waiting if said(known) in OUT_OF_WORK else 0.0)
 
 
-def _replacement(agents: Iterable[Agent], policy: Policy, now: float) -> float:
+def _replacement(members: Sequence[Agent], standings: Sequence[AgentState], policy: Policy) -> float:
     """Return the room to ask for in place of pods that fill a replica but give no slot."""
-    lost = serving = 0
-    for agent in agents:
-        stands = standing(agent, policy, now)
-        serving += stands is AgentState.SERVING
-        lost += (stands in OUT_OF_WORK and not _about_to_drain(agent, policy)) or (
-            crash_looping(agent) and agent.state is not AgentState.DRAINING
-        )
+    serving = standings.count(AgentState.SERVING)
+    lost = sum(
+        (stands in OUT_OF_WORK and not _about_to_drain(agent, policy)) or crash_looping(agent)
+        for agent, stands in zip(members, standings, strict=True)
+    )
     return float(policy.target_tasks_per_agent * min(lost, _ceil(policy.max_replaced * serving)))
 
 
@@ -150,7 +151,7 @@ def _without_slot(agent: Agent, policy: Policy) -> bool:
 # -- rollouts ----------------------------------------------------------------------------------------------------------
 
 
-def _rolled_out(agents: Iterable[Agent], policy: Policy, now: float) -> float:
+def _rolled_out(agents: Sequence[Agent], policy: Policy, now: float) -> float:
     """Return the tasks on draining pods that a rollout replaced: that work goes on arriving, and new agents are empty.
 
     A pod that a scale-in took is of the template that the fleet still has, or was deleted before there was a newer one:

@@ -175,16 +175,18 @@ class SnapshotStore:
         before = self._attempt(target)
         if before is not None:
             now = self._monotonic()
-            after = replace(
-                before,
-                reading=reading,
-                read_at=now,
-                read_time=self._wall(),
-                url=url,
-                scrape_seconds=seconds,
-                error=None,
+            self._put(
+                replace(
+                    before,
+                    reading=reading,
+                    read_at=now,
+                    read_time=self._wall(),
+                    url=url,
+                    scrape_seconds=seconds,
+                    error=None,
+                    since=after_reading(before, reading, self._policy, now),
+                )
             )
-            self._put(replace(after, since=after_reading(before, after, self._policy, now)))
 
     def failed(self, target: Target, error: str, *, seconds: float) -> bool:
         """Take note of a failed attempt on `target`; the last good reading stays, and grows old.

@@ -17,8 +17,8 @@ def history(*loads: float, every: float = 5.0, **said: Any) -> Since:
 
 
 def read(snapshot: AgentSnapshot, now: float, tasks: float, **said: Any) -> AgentSnapshot:
-    after = replace(snapshot, reading=make_reading(tasks, **said), read_at=now)
-    return replace(after, since=after_reading(snapshot, after, POLICY, now))
+    reading = make_reading(tasks, **said)
+    return replace(snapshot, reading=reading, read_at=now, since=after_reading(snapshot, reading, POLICY, now))
 
 
 def test_the_first_evidence_dates_it() -> None:
@@ -62,9 +62,3 @@ def test_pressure_is_dated_by_readings_and_by_samples() -> None:
     assert after_sample(again, NOW).pressed == NOW - 3
     assert after_sample(replace(again, usage=make_memory(cpu_cores=0.1)), NOW).pressed is None
     assert read(again, NOW, 5).since.pressed == NOW - 3
-
-
-def test_without_a_reading_nothing_is_dated() -> None:
-    """There is nothing to say since when."""
-    unread = make_snapshot(never_read=True, since=Since(known=1.0))
-    assert after_reading(unread, unread, POLICY, NOW) == Since(known=1.0)

@@ -128,9 +128,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.failed(target, "HTTP 500", seconds=0.5)
         if target.uid in self.known and self.known[target.uid][1].target.address == target.address:
             source, snapshot = self.known[target.uid]
-            after = replace(snapshot, **fields)
             if good:
-                after = replace(after, since=after_reading(snapshot, after, POLICY, self.now))
+                fields["since"] = after_reading(snapshot, reading, POLICY, self.now)
+            after = replace(snapshot, **fields)
             if self._winner(target.address) == target.uid:
                 self.known[target.uid] = (source, after)
 
