@@ -5,9 +5,9 @@ numbers themselves (`pages.Numbers` has them). A number is named by a key; a key
 histogram (`gc0:3` is the fourth bucket of `gc0`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from exporter.simulator.vitals import Image
+from exporter.simulator.vitals import Image, Spelling
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -266,7 +266,30 @@ def _target() -> Family:
 
 def otel_families(image: Image) -> tuple[Family, ...]:
     """Return what the OpenTelemetry endpoint publishes, sorted by name as its server does."""
-    return tuple(sorted((*_matillion(image), *_jvm(), *_http(), _target()), key=lambda family: family.name))
+    families = (*_matillion(image), *_jvm(), *_http(), _target())
+    return tuple(sorted((_spelled(family, image.spelling) for family in families), key=lambda family: family.name))
+
+
+def _spelled(family: Family, spelling: Spelling) -> Family:
+    suffix = family.unit and f"_{family.unit}"
+    stem = family.name.removesuffix(suffix)
+    if spelling is Spelling.NONE:
+        return replace(family, name=stem, unit="")
+    if spelling is Spelling.RATIO and family.unit == "unit":
+        return replace(family, name=f"{stem}_ratio", unit="ratio")
+    if spelling is Spelling.QUOTED:
+        samples = tuple(
+            replace(sample, labels=tuple((_dotted(label), text) for label, text in sample.labels))
+            for sample in family.samples
+        )
+        return replace(family, name=stem.replace("_", ".") + suffix, samples=samples)
+    return family
+
+
+def _dotted(label: str) -> str:
+    """Return a label's name as OpenTelemetry has it; some have underscores there as well."""
+    kept = label in {"account_id", "build_timestamp", "commit_hash"} or label.startswith("otel_scope")
+    return label if kept else label.replace("_", ".")
 
 
 def legacy_families(image: Image) -> tuple[Family, ...]:

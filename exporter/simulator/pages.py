@@ -188,6 +188,7 @@ class Page:
             # The plain format knows no info type, and its counters are named with their suffix.
             name += {"counter": "_total", "info": "_info"}.get(kind, "")
             kind = "gauge" if kind == "info" else kind
+        name = _quoted(name)
         lines = [f"# TYPE {name} {kind}"]
         if openmetrics and family.unit:
             lines.append(f"# UNIT {name} {family.unit}")
@@ -195,27 +196,36 @@ class Page:
         for sample in family.samples:
             lines.append(self._sample(family, sample, openmetrics))
             if openmetrics and sample.suffix in {"_total", "_sum"}:
-                lines.append(f"{family.name}_created{self._labels(sample, openmetrics)} {STARTED_TIME:.3f}")
+                lines.append(f"{self._series(f'{family.name}_created', sample, openmetrics)} {STARTED_TIME:.3f}")
         return "\n".join(lines) + "\n"
 
     def _sample(self, family: Family, sample: Sample, openmetrics: bool) -> str:
         hole = f"%({sample.key})d" if ":" in sample.key else f"%({sample.key})b"
-        line = f"{family.name}{sample.suffix}{self._labels(sample, openmetrics)} {hole}"
+        line = f"{self._series(family.name + sample.suffix, sample, openmetrics)} {hole}"
         if openmetrics and sample.exemplar:
             line += f" # {TRACE} 0.061 {STARTED_TIME:.3f}"
         return line
 
-    def _labels(self, sample: Sample, openmetrics: bool) -> str:
-        if not sample.labels:
-            return ""
+    def _series(self, name: str, sample: Sample, openmetrics: bool) -> str:
+        items = [f'{_quoted(label)}="{_escape(value)}"' for label, value in sample.labels]
+        if _quoted(name) != name:
+            # A name in quotes goes between the braces.
+            name, items = "", [_quoted(name), *items]
+        if not items:
+            return name
         comma = "," if self._comma and not openmetrics else ""
-        pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in sample.labels)
-        return "{" + pairs + comma + "}"
+        return f"{name}{{{','.join(items)}{comma}}}"
+
+
+def _quoted(name: str) -> str:
+    """Return a name in quotes if it needs them."""
+    return f'"{name}"' if "." in name else name
 
 
 def _names_of(family: Family) -> set[str]:
-    """Return every name a filter may call the family by: its own and those of its samples."""
-    return {family.name} | {family.name + sample.suffix for sample in family.samples}
+    """Return every name a filter may call the family by: its own and those of its samples, with underscores."""
+    name = family.name.replace(".", "_")
+    return {name} | {name + sample.suffix for sample in family.samples}
 
 
 def _escape(value: str) -> str:

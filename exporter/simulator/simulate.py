@@ -5,6 +5,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Address
 from itertools import cycle, islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from exporter.simulator.fleet import (
 )
 from exporter.simulator.scenario import SCENARIOS
 from exporter.simulator.simulation import FleetPlan, Simulation
-from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS, UNFILTERED, Image
+from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS, UNFILTERED, Image, Spelling
 
 FLEET_NAMES = ("production", "development", "analytics", "staging")
 FASTEST = 3600.0
@@ -51,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="mixed",
         help="what happens to them (default mixed): "
         + " ".join(f"{scenario.name}: {scenario.summary}" for scenario in SCENARIOS.values()),
+    )
+    parser.add_argument(
+        "--names",
+        choices=[spelling.value for spelling in Spelling],
+        default=Spelling.UNIT.value,
+        help="how OpenTelemetry pages spell their names: with the suffix `unit` (default), with `ratio`, with none, or "
+        "dotted and quoted as Prometheus 3 allows",
     )
     parser.add_argument("--speed", type=speed, default=1.0, metavar="X", help="times as fast as the clock (default 1)")
     add_place_arguments(parser)
@@ -93,7 +101,7 @@ async def simulate(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
     allow_files(options.agents)
-    plans = fleet_plans(options.agents, options.legacy, options.fleets)
+    plans = fleet_plans(options.agents, options.legacy, options.fleets, Spelling(options.names))
     simulation = Simulation(plans, SCENARIOS[options.scenario], options.seed)
     async with SimulatedFleets(simulation, layout_of(options), options.speed, _listing(options.targets_file)) as fleets:
         # Who reads this in a pipe must see it now, not when a buffer is full.
@@ -113,7 +121,7 @@ async def run_until(fleets: SimulatedFleets, stop: asyncio.Event, seconds: float
         raise failures.exceptions[0] from None
 
 
-def fleet_plans(agents: int, legacy: int, fleets: int) -> list[FleetPlan]:
+def fleet_plans(agents: int, legacy: int, fleets: int, names: Spelling) -> list[FleetPlan]:
     """Divide agents and old images over the fleets, as evenly as it goes. Raises SimulatorError."""
     if legacy > agents:
         raise WrongUseError(
@@ -121,15 +129,18 @@ def fleet_plans(agents: int, legacy: int, fleets: int) -> list[FleetPlan]:
         )
     if fleets > agents:
         raise WrongUseError(f"--fleets {fleets} leaves a fleet without an agent: give --agents {fleets} or more")
-    images = [*islice(cycle(NEW_IMAGES), agents - legacy), *islice(cycle(OLD_IMAGES), legacy)]
-    names = [FLEET_NAMES[index] if index < len(FLEET_NAMES) else f"fleet-{index + 1}" for index in range(fleets)]
+    modern = [replace(image, spelling=names) for image in islice(cycle(NEW_IMAGES), agents - legacy)]
+    images = [*modern, *islice(cycle(OLD_IMAGES), legacy)]
+    fleet_names = [FLEET_NAMES[index] if index < len(FLEET_NAMES) else f"fleet-{index + 1}" for index in range(fleets)]
     shares = [tuple(images[index::fleets]) for index in range(fleets)]
-    return [FleetPlan(name, share, added=_newest(share)) for name, share in zip(names, shares, strict=True)]
+    return [
+        FleetPlan(name, share, added=_newest(share, names)) for name, share in zip(fleet_names, shares, strict=True)
+    ]
 
 
-def _newest(images: tuple[Image, ...]) -> Image:
+def _newest(images: tuple[Image, ...], names: Spelling) -> Image:
     """Return what a Deployment would start next: its current image, which is old where all are."""
-    return CURRENT if any(image.otel for image in images) else LEGACY
+    return replace(CURRENT, spelling=names) if any(image.otel for image in images) else LEGACY
 
 
 def layout_of(options: argparse.Namespace) -> Layout:

@@ -21,6 +21,19 @@ class Behaviour(StrEnum):
     """Answers 500."""
 
 
+class Spelling(StrEnum):
+    """How the libraries of an image write the names on its OpenTelemetry page."""
+
+    UNIT = "unit"
+    """`matillion_agent_task_running_unit`, as agents do."""
+    RATIO = "ratio"
+    """`…_running_ratio`: older libraries' suffix for the unit 1."""
+    NONE = "none"
+    """`…_running`, and nothing appended for any other unit either."""
+    QUOTED = "quoted"
+    """`{"matillion.agent.task.running_unit"}`: Prometheus' UTF-8 form, whatever form was asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """A build of the agent, as far as it decides which endpoints exist and how their pages look."""
@@ -40,6 +53,7 @@ class Image:
     """Whether the legacy page closes its label sets with `,}`, as Prometheus' first Java client did."""
     knows_filters: bool = True
     """Whether the endpoints honour `name[]=` and `includedNames=`; without, they answer with the whole page."""
+    spelling: Spelling = Spelling.UNIT
 
 
 CURRENT = Image(version="11.142.0", commit="8f3c1d7", build_timestamp="2026-10-06T09:14:52Z", otel=True)

@@ -28,7 +28,7 @@ from exporter.simulator.scenario import HOUR, Incident, Scenario, Trouble, stead
 from exporter.simulator.simulate import add_arguments, fleet_plans, run_until, simulate
 from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import FleetPlan, Simulation
-from exporter.simulator.vitals import CURRENT, LEGACY
+from exporter.simulator.vitals import CURRENT, LEGACY, Spelling
 
 RUN = os.getpid() % 256
 """Two runs at the same time would meet on the fixed ports, so each has addresses of its own."""
@@ -196,22 +196,23 @@ def options(*arguments: str) -> argparse.Namespace:
 
 def test_agents_are_divided_evenly() -> None:
     """Old and new images reach every fleet as evenly as it goes."""
-    plans = fleet_plans(agents=11, legacy=4, fleets=3)
+    plans = fleet_plans(agents=11, legacy=4, fleets=3, names=Spelling.UNIT)
     assert [plan.name for plan in plans] == ["production", "development", "analytics"]
     assert sorted(len(plan.images) for plan in plans) == [3, 4, 4]
     assert sum(not image.otel for plan in plans for image in plan.images) == 4
-    assert all(plan.added is CURRENT for plan in plans)
+    assert all(plan.added == CURRENT for plan in plans)
 
 
 def test_a_fleet_of_old_images_grows_by_old_images() -> None:
     """A Deployment has one image."""
-    assert fleet_plans(agents=2, legacy=2, fleets=1)[0].added is LEGACY
+    assert fleet_plans(agents=2, legacy=2, fleets=1, names=Spelling.UNIT)[0].added is LEGACY
 
 
 def test_more_fleets_than_names() -> None:
-    """Any number of fleets has distinct names."""
-    plans = fleet_plans(agents=9, legacy=0, fleets=9)
+    """Any number of fleets has distinct names; all their images spell those of metrics as asked for."""
+    plans = fleet_plans(agents=9, legacy=0, fleets=9, names=Spelling.QUOTED)
     assert len({plan.name for plan in plans}) == 9
+    assert {image.spelling for plan in plans for image in (*plan.images, plan.added)} == {Spelling.QUOTED}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_more_fleets_than_names() -> None:
 def test_impossible_numbers_are_refused(arguments: tuple[int, int, int], message: str) -> None:
     """With the option to change."""
     with pytest.raises(WrongUseError, match=message):
-        fleet_plans(*arguments)
+        fleet_plans(*arguments, names=Spelling.UNIT)
 
 
 @pytest.mark.parametrize(

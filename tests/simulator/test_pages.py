@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.fleet.model import Dialect
 from exporter.simulator.families import PLANTED_SECRET
 from exporter.simulator.pages import Page, actuator_info, example_vitals, java_double, page_of
-from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS, UNFILTERED, Image
+from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS, UNFILTERED, Image, Spelling
 
 OTEL_IMAGES = [CURRENT, PREVIOUS, UNFILTERED]
 IMAGES = [*OTEL_IMAGES, LEGACY, OLDEST]
@@ -153,6 +154,38 @@ def test_a_filter_that_meets_nothing_gives_an_empty_page() -> None:
     page = Page(CURRENT, Dialect.OTEL)
     assert page.render(VITALS, names=frozenset({"nothing"})) == b""
     assert page.render(VITALS, names=frozenset({"nothing"}), openmetrics=True) == b"# EOF\n"
+
+
+SPELLINGS = {
+    Spelling.UNIT: ("matillion_agent_task_running_unit", "jvm_memory_used_bytes", "jvm_memory_type"),
+    Spelling.RATIO: ("matillion_agent_task_running_ratio", "jvm_memory_used_bytes", "jvm_memory_type"),
+    Spelling.NONE: ("matillion_agent_task_running", "jvm_memory_used", "jvm_memory_type"),
+    Spelling.QUOTED: ("matillion.agent.task.running_unit", "jvm.memory.used_bytes", "jvm.memory.type"),
+}
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+@pytest.mark.parametrize("spelling", Spelling)
+def test_names_are_spelled_as_the_image_s_libraries_do(spelling: Spelling, openmetrics: bool) -> None:
+    """Every page is one that Prometheus' parsers read, with the same numbers under other names."""
+    count, memory, label = SPELLINGS[spelling]
+    image = replace(CURRENT, spelling=spelling)
+    found = read(Page(image, Dialect.OTEL).render(VITALS, openmetrics=openmetrics), openmetrics)
+    assert [value for _, value in found[count]] == [VITALS.tasks_active]
+    heap = [value for labels, value in found[memory] if labels[label] == "heap"]
+    assert sum(heap) == VITALS.heap_used_bytes
+    assert [
+        labels["commit_hash"] for name in found if ".version" in name or "_version" in name for labels, _ in found[name]
+    ]
+    assert Page(image, Dialect.OTEL).sample_count == Page(CURRENT, Dialect.OTEL).sample_count
+
+
+@pytest.mark.parametrize("spelling", Spelling)
+def test_a_filter_knows_underscored_names(spelling: Spelling) -> None:
+    """As client_java does, whose names of families have no dots."""
+    count = SPELLINGS[spelling][0]
+    page = Page(replace(CURRENT, spelling=spelling), Dialect.OTEL)
+    assert set(read(page.render(VITALS, names=frozenset({count.replace(".", "_")})))) == {count}
 
 
 def test_an_image_that_knows_no_filters_gives_the_whole_page() -> None:
