@@ -69,11 +69,13 @@ class Wanted:
 
     def __init__(self, names: Iterable[bytes]) -> None:
         self.names = frozenset(names)
-        # Dots are allowed in quotes only. A quoted name may stand anywhere between the braces, and what looks like one
-        # may be a label's text: parsing will tell. Blanks before a name are allowed, so lines that start with one are
-        # looked at too.
+        # Dots are allowed in quotes only. A quoted name may stand anywhere between the braces, so all of a line is
+        # searched, unless it begins with a name, as all known servers write it. What looks like a name may be a label's
+        # text: parsing will tell. Blanks before a name are allowed, so lines that start with one are looked at too.
         plain = [way + rb"(?![a-zA-Z0-9_:])" for way in _ways(self.names, b"_")]
-        quoted = rb'\{[^\n]*?"(?:' + b"|".join(_ways(self.names, b"[._]")) + rb')"[ \t]*+[,}]'
+        end = rb'"[ \t]*+[,}]'
+        search = rb'(?:(?!"[^"\\\n]*+' + end + rb")[^\n]*?)?"
+        quoted = rb"\{" + search + rb'"(?:' + b"|".join(_ways(self.names, b"[._]")) + rb")" + end
         line = rb"((?:" + b"|".join([*plain, quoted]) + rb"|[ \t])[^\n]*)"
         self.line = re.compile(line).match
         """Matches a line that may be of a wanted family."""
@@ -255,7 +257,7 @@ def _parsed(text: bytes) -> tuple[bytes | None, Labels]:
             raise _MalformedError
         plain, quoted, value = found.groups()
         if value is not None:
-            label = _text(plain or quoted)
+            label = _text(quoted) if plain is None else plain.decode()
             if not label or label in labels:
                 raise _MalformedError
             labels[label] = _text(value)
