@@ -77,9 +77,10 @@ async def scale(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
             demand = await ask(session, path)
         except NoAnswerError as reason:
             story.scaler = f"leaves the fleet as it is: {reason}"
+            story.scaler_trouble = str(reason)
         else:
             decision = autoscaler.decide(fleets.now(), replicas, demand["value"], demand["target"])
-            story.scaler = decision.reason
+            story.scaler, story.desired, story.scaler_trouble = decision.reason, decision.replicas, None
             if decision.replicas != replicas:
                 story.tell(f"autoscaler: {replicas} → {decision.replicas} agents ({decision.reason})")
                 fleets.scale(story.name, decision.replicas)

@@ -1,41 +1,51 @@
 """A cluster that the agents seem to run in: as much of the Kubernetes API as the exporter asks for, on a real socket.
 
-Pods by list and watch, and their memory as metrics-server has it. What a pod says follows from its simulated agent
-alone. Nothing can be changed through it, and it can be reached from this machine only.
+Pods and what scales them by list and watch, and the pods' memory as metrics-server has it. What a pod says follows from
+its simulated agent alone. Nothing can be changed through it, and it can be reached from this machine only.
 """
 
 import asyncio
 import json
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 from aiohttp import web
 
 from exporter.simulator.agent import Place
+from exporter.simulator.autoscaler import ScalingPolicy
+from exporter.simulator.collection import Collection, Json
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
 from exporter.simulator.simulation import GRACE_SECONDS
 from exporter.simulator.vitals import Behaviour
 
-Json = dict[str, Any]
-
 LOOK_SECONDS = 0.2
 """How often pods are brought in line with their agents."""
-BOOKMARK_SECONDS = 10.0
-"""How often a silent watch is told that it is current. A real API server takes about a minute."""
-KEPT_EVENTS = 1000
 LABELS = {"app.kubernetes.io/name": "matillion-runner"}
 """Besides the fleet: what the vendor's chart gives its pods."""
 NODES = 3
 KIB = 1024
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedScaler:
+    """What scales a fleet, as it stands now."""
+
+    fleet: str
+    policy: ScalingPolicy
+    replicas: int
+    desired: int | None
+    """What it last decided on; None before the first time."""
+    trouble: str | None
+    """Why it gets no demand; None while it does."""
+
+
 class SimulatedKubernetes:
-    """Serves the pods of the agents that `agents` gives at each look. Use as a context manager, and `run` it."""
+    """Serves what `agents` and `scalers` give at each look. Use as a context manager, and `run` it."""
 
     def __init__(
         self,
@@ -44,6 +54,8 @@ class SimulatedKubernetes:
         namespace: str,
         now: Callable[[], float],
         speed: float,
+        *,
+        scalers: Callable[[], Iterable[SimulatedScaler]] = tuple,
     ) -> None:
         """Take who there is and where each listens; `now` gives simulated seconds, `speed` times as fast as real."""
         self._agents = agents
@@ -52,16 +64,17 @@ class SimulatedKubernetes:
         self._now = now
         self._speed = speed
         self._begun = 0.0
-        self._version = 1
-        self._pods: dict[str, Json] = {}
-        self._events: deque[tuple[int, bytes]] = deque(maxlen=KEPT_EVENTS)
-        self._changed = asyncio.Event()
+        self._scalers = scalers
+        self.pods = Collection("Pod")
+        self.hpas = Collection("HorizontalPodAutoscaler")
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
         self._begun = time.time() - self._now() / self._speed
         app = web.Application()
-        app.router.add_get(f"/api/v1/namespaces/{self._namespace}/pods", self._answer_pods)
+        app.router.add_get(f"/api/v1/namespaces/{self._namespace}/pods", self.pods.answer)
+        hpas = f"/apis/autoscaling/v2/namespaces/{self._namespace}/horizontalpodautoscalers"
+        app.router.add_get(hpas, self.hpas.answer)
         app.router.add_get(f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._namespace}/pods", self._answer_metrics)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
@@ -97,49 +110,10 @@ class SimulatedKubernetes:
             self._look()
 
     def _look(self) -> None:
-        """Tell those who watch of every pod that came, changed or went."""
-        wanted = {pod["metadata"]["uid"]: pod for pod in map(self._pod, self._agents())}
-        for uid in self._pods.keys() - wanted.keys():
-            self._tell("DELETED", self._pods.pop(uid))
-        for uid, pod in wanted.items():
-            known = self._pods.get(uid)
-            version = known["metadata"]["resourceVersion"] if known is not None else None
-            if known is None or known != {**pod, "metadata": {**pod["metadata"], "resourceVersion": version}}:
-                self._pods[uid] = pod
-                self._tell("ADDED" if known is None else "MODIFIED", pod)
-
-    def _tell(self, kind: str, pod: Json) -> None:
-        self._version += 1
-        pod["metadata"]["resourceVersion"] = str(self._version)
-        self._events.append((self._version, _event(kind, pod)))
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.pods.hold(map(self.pod, self._agents()))
+        self.hpas.hold(map(self._hpa, self._scalers()))
 
     # -- what is served -----------------------------------------------------------------------------------------------
-
-    async def _answer_pods(self, request: web.Request) -> web.StreamResponse:
-        if request.query.get("watch") != "true":
-            metadata = {"resourceVersion": str(self._version)}
-            return web.json_response({"kind": "PodList", "metadata": metadata, "items": list(self._pods.values())})
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        sent = int(request.query.get("resourceVersion") or self._version)
-        if self._events and sent < self._events[0][0] - 1:
-            await response.write(_event("ERROR", {"kind": "Status", "code": 410, "message": "too old"}))
-            return response
-        until = asyncio.get_running_loop().time() + float(request.query.get("timeoutSeconds", "300"))
-        while (left := until - asyncio.get_running_loop().time()) > 0:
-            changed = self._changed
-            for version, event in list(self._events):
-                if version > sent:
-                    await response.write(event)
-                    sent = version
-            try:
-                await asyncio.wait_for(changed.wait(), min(left, BOOKMARK_SECONDS))
-            except TimeoutError:
-                metadata = {"resourceVersion": str(sent)}
-                await response.write(_event("BOOKMARK", {"kind": "Pod", "metadata": metadata}))
-        return response
 
     async def _answer_metrics(self, _request: web.Request) -> web.Response:
         now = self._now()
@@ -155,15 +129,48 @@ class SimulatedKubernetes:
         ]
         return web.json_response({"kind": "PodMetricsList", "metadata": {}, "items": items})
 
-    # -- what a pod says ----------------------------------------------------------------------------------------------
+    # -- what scales the pods, and what a pod says --------------------------------------------------------------------
 
-    def _pod(self, agent: SimulatedAgent) -> Json:
+    def _hpa(self, scaler: SimulatedScaler) -> Json:
+        conditions = {"AbleToScale": ("True", "SucceededGetScale"), "ScalingActive": ("True", "ValidMetricFound")}
+        if scaler.trouble is not None:
+            conditions["ScalingActive"] = ("False", "FailedGetExternalMetric")
+        elif scaler.desired is None:
+            del conditions["ScalingActive"]
+        metric = {"metric": {"name": "matillion_fleet_demand_tasks"}}
+        return {
+            "metadata": {"name": scaler.fleet, "namespace": self._namespace, "uid": f"hpa-{scaler.fleet}"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": scaler.fleet},
+                "minReplicas": scaler.policy.min_replicas,
+                "maxReplicas": scaler.policy.max_replicas,
+                "metrics": [{"type": "External", "external": metric}],
+            },
+            "status": {
+                "currentReplicas": scaler.replicas,
+                "desiredReplicas": scaler.desired or 0,
+                "conditions": [
+                    {"type": kind, "status": holds, "reason": reason, "message": scaler.trouble or ""}
+                    for kind, (holds, reason) in conditions.items()
+                ],
+            },
+        }
+
+    def pod(self, agent: SimulatedAgent) -> Json:
+        """Return the pod that an agent runs in."""
+        # A Deployment's pods are called by its ReplicaSet, and that by the hash of its template.
+        replica_set = agent.pod.rpartition("-")[0]
         metadata: Json = {
             "name": agent.pod,
             "namespace": self._namespace,
             "uid": f"{agent.fleet}-{agent.number}",
             "creationTimestamp": self._date(agent.created_at),
-            "labels": {**LABELS, "app.kubernetes.io/instance": agent.fleet},
+            "labels": {
+                **LABELS,
+                "app.kubernetes.io/instance": agent.fleet,
+                "pod-template-hash": replica_set.rpartition("-")[2],
+            },
+            "ownerReferences": [{"kind": "ReplicaSet", "name": replica_set, "controller": True}],
         }
         if agent.deleted_at is not None:
             # The grace is twelve hours of the clock, not of the fleet: the exporter does not know how fast time runs.
@@ -199,10 +206,6 @@ class SimulatedKubernetes:
     def _date(self, simulated: float) -> str:
         """Return when something happened by the clock, which is what the exporter goes by."""
         return _time(self._begun + simulated / self._speed)
-
-
-def _event(kind: str, what: Json) -> bytes:
-    return json.dumps({"type": kind, "object": what}).encode() + b"\n"
 
 
 def _time(unix: float) -> str:

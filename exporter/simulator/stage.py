@@ -46,7 +46,7 @@ from exporter.simulator.agent import SimulatorError
 from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.fleet import NAMESPACE, SimulatedFleets, allow_files, write_listing
 from exporter.simulator.followers import count, scale, watch
-from exporter.simulator.kubernetes import SimulatedKubernetes
+from exporter.simulator.kubernetes import SimulatedKubernetes, SimulatedScaler
 from exporter.simulator.scenario import SCENARIOS
 from exporter.simulator.screen import LABEL, CloudWatchView, line, picture
 from exporter.simulator.simulate import layout_of
@@ -102,7 +102,7 @@ async def perform(options: argparse.Namespace) -> None:
     if options.duration is not None:
         asyncio.get_running_loop().call_later(options.duration, stop.set)
     with tempfile.TemporaryDirectory(prefix="fleet-exporter-demo-") as folder:
-        async with _publishing(Path(folder)) as publishing, _world(simulation, options, Path(folder)) as world:
+        async with _publishing(Path(folder)) as publishing, _world(simulation, story, options, Path(folder)) as world:
             story.cloudwatch = publishing.shown
             settings = _settings(world.discovery, publishing.settings, options.listen)
             try:
@@ -120,7 +120,9 @@ async def perform(options: argparse.Namespace) -> None:
 
 
 @asynccontextmanager
-async def _world(simulation: Simulation, options: argparse.Namespace, folder: Path) -> AsyncIterator[_World]:
+async def _world(
+    simulation: Simulation, story: Story, options: argparse.Namespace, folder: Path
+) -> AsyncIterator[_World]:
     """Let the agents listen, in a cluster where each has an address of its own."""
     layout, targets, kubeconfig = layout_of(options), folder / "targets.yaml", folder / "kubeconfig"
     if options.layout != "addresses":
@@ -129,9 +131,15 @@ async def _world(simulation: Simulation, options: argparse.Namespace, folder: Pa
             found = DiscoverySettings(static=StaticSettings(file=targets))
             yield _World(fleets, found, {"simulated fleets": fleets.run})
         return
+
+    def scalers() -> Iterator[SimulatedScaler]:
+        replicas = simulation.fleets[FLEET].replicas
+        yield SimulatedScaler(FLEET, POLICY, replicas, story.desired, story.scaler_trouble)
+
+    agents, speed = lambda: simulation.agents, options.speed
     async with (
-        SimulatedFleets(simulation, layout, options.speed, lambda _: None) as fleets,
-        SimulatedKubernetes(lambda: simulation.agents, layout.place, NAMESPACE, fleets.now, options.speed) as cluster,
+        SimulatedFleets(simulation, layout, speed, lambda _: None) as fleets,
+        SimulatedKubernetes(agents, layout.place, NAMESPACE, fleets.now, speed, scalers=scalers) as cluster,
     ):
         cluster.write_kubeconfig(kubeconfig)
         found = DiscoverySettings(kubernetes=KubernetesSettings(namespaces=(NAMESPACE,)))

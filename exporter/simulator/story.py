@@ -30,6 +30,10 @@ class Story:
     fleet: Document | None = None
     agents: list[Document] = field(default_factory=list)
     scaler: str = "waiting for a first demand"
+    desired: int | None = None
+    """Agents the autoscaler last decided on."""
+    scaler_trouble: str | None = None
+    """Why the autoscaler gets no demand; None while it does."""
     places: tuple[tuple[str, str], ...] = ()
     cloudwatch: CloudWatchView | str = ""
     history: deque[Point] = field(default_factory=lambda: deque(maxlen=KEPT_POINTS))

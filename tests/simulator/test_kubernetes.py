@@ -10,12 +10,16 @@ import aiohttp
 import pytest
 
 from exporter.config import KubernetesSettings
+from exporter.discovery.pod_facts import owner_name
 from exporter.discovery.pod_metrics import PodMemory, SamplingPace
 from exporter.discovery.pods import PodDiscovery
-from exporter.fleet.model import PodFacts, Target
+from exporter.discovery.scalers import ScalerDiscovery
+from exporter.fleet.model import Condition, PodFacts, Scaler, Target
 from exporter.kube.client import KubeClient
+from exporter.simulator.autoscaler import ScalingPolicy
+from exporter.simulator.collection import KEPT_EVENTS
 from exporter.simulator.fleet import NAMESPACE, PodAddresses
-from exporter.simulator.kubernetes import KEPT_EVENTS, SimulatedKubernetes
+from exporter.simulator.kubernetes import SimulatedKubernetes, SimulatedScaler
 from exporter.simulator.scenario import HOUR, MINUTE, Incident, Scenario, Trouble, steady
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
 from exporter.simulator.simulation import FleetPlan, Simulation
@@ -23,6 +27,7 @@ from exporter.simulator.vitals import CURRENT
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_recorders import RecordingSink, eventually
 
+_NO_METRIC = "FailedGetExternalMetric"
 SOURCE = f"kubernetes/{NAMESPACE}"
 
 
@@ -35,9 +40,16 @@ class World:
         self.sink = RecordingSink()
         self.memory = FollowedAgents()
         layout = PodAddresses()
+        self.scaler: SimulatedScaler | None = None
         self.cluster = SimulatedKubernetes(
-            lambda: self.simulation.agents, layout.place, NAMESPACE, lambda: self.simulation.now, speed=10.0
+            lambda: self.simulation.agents,
+            layout.place,
+            NAMESPACE,
+            lambda: self.simulation.now,
+            speed=10.0,
+            scalers=lambda: filter(None, [self.scaler]),
         )
+        self.scalers: tuple[Scaler, ...] | None = None
 
     async def run(self, kubeconfig: Path) -> None:
         """Let the cluster live, and discover it, until cancelled."""
@@ -45,8 +57,13 @@ class World:
         async with await KubeClient.connect({"KUBECONFIG": str(kubeconfig)}) as client, asyncio.TaskGroup() as group:
             discovery = PodDiscovery(settings, client, self.sink, on_restart=self.sink.restarts.append)
             memory = PodMemory(settings, client, self.memory, pace=SamplingPace(interval=0.1))
-            for part in (self.cluster.run(), discovery.run(), memory.run()):
+            scalers = ScalerDiscovery(settings, client, self, on_restart=self.sink.restarts.append)
+            for part in (self.cluster.run(), discovery.run(), memory.run(), scalers.run()):
                 group.create_task(part)
+
+    def scalers_seen(self, _namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
+        """Take down what scales the fleets."""
+        self.scalers = scalers
 
     def struck(self) -> SimulatedAgent:
         """Let time pass until an agent is in trouble; return it."""
@@ -154,11 +171,28 @@ async def test_deleted_pod_drains_and_goes(live: Callable[..., Awaitable[World]]
     await eventually(lambda: set(world.sink.pods(SOURCE)) == {next(iter(world.simulation.agents)).pod})
 
 
+async def test_what_scales_the_fleet_is_an_hpa(live: Callable[..., Awaitable[World]]) -> None:
+    """Of the Deployment that owns its pods; before its first decision, at work, and without a demand."""
+    world = await live()
+    await eventually(lambda: world.scalers == ())
+    world.scaler = SimulatedScaler("production", ScalingPolicy(), replicas=2, desired=None, trouble=None)
+    await eventually(lambda: world.scalers)
+    assert world.scalers is not None
+    [new] = world.scalers
+    assert (new.target, new.min_agents, new.max_agents, new.current_agents) == ("production", 2, 12, 2)
+    assert (new.desired_agents, new.active) == (None, None)
+    world.scaler = SimulatedScaler("production", ScalingPolicy(), replicas=2, desired=4, trouble=None)
+    await eventually(lambda: world.scalers and world.scalers[0].desired_agents == 4)
+    world.scaler = SimulatedScaler("production", ScalingPolicy(), replicas=4, desired=4, trouble="HTTP 503")
+    await eventually(lambda: world.scalers and world.scalers[0].active == Condition(False, _NO_METRIC, "HTTP 503"))
+    assert owner_name(world.cluster.pod(next(iter(world.simulation.agents)))) == "production"
+
+
 async def test_watch_from_too_long_ago_is_refused(live: Callable[..., Awaitable[World]], tmp_path: Path) -> None:
     """As a real API server does: 410, list anew."""
     world = await live()
     for number in range(KEPT_EVENTS):
-        world.cluster._tell("MODIFIED", {"metadata": {"uid": str(number)}})
+        world.cluster.pods.tell("MODIFIED", {"metadata": {"uid": str(number)}})
     url = json.loads((tmp_path / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
     path = f"/api/v1/namespaces/{NAMESPACE}/pods?watch=true&resourceVersion=2"
     async with aiohttp.ClientSession(url) as session, session.get(path) as response:
