@@ -16,6 +16,7 @@ from typing import Any
 from exporter.config import CapacitySettings, KubernetesSettings, ScrapeSettings
 from exporter.config.settings import ExternalMetricsSettings
 from exporter.discovery.pods import PodDiscovery
+from exporter.discovery.scalers import ScalerDiscovery
 from exporter.fleet.policy import Policy
 from exporter.kube.client import KubeClient
 from exporter.publish.external_metrics import ExternalMetricsServer
@@ -31,6 +32,7 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 API_SERVICE = "/apis/apiregistration.k8s.io/v1/apiservices"
 GROUP = "external.metrics.k8s.io"
 READ_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
+READ_HPAS = {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list", "watch"]}
 READ_METRICS = {"apiGroups": [GROUP], "resources": ["*"], "verbs": ["get", "list"]}
 HPA = {"kind": "ServiceAccount", "namespace": "kube-system", "name": "horizontal-pod-autoscaler"}
 
@@ -76,8 +78,8 @@ async def bind_cluster_role(admin: Admin, name: str, role: str, subject: dict[st
 
 
 async def grant_what_the_api_needs(admin: Admin, namespace: str, account: str) -> None:
-    """Let a service account see agents, recognise the front proxy and ask for reviews; nothing else."""
-    await admin.grant(namespace, account, "exporter-pods", [READ_PODS])
+    """Let a service account see agents and HPAs, recognise the front proxy and ask for reviews; nothing else."""
+    await admin.grant(namespace, account, "exporter-pods", [READ_PODS, READ_HPAS])
     subject = {"kind": "ServiceAccount", "namespace": namespace, "name": account}
     binding = {
         "metadata": {"name": f"{namespace}-front-proxy"},
@@ -142,9 +144,9 @@ async def external_metrics(
         kube = await stack.enter_async_context(await KubeClient.connect({"KUBECONFIG": str(kubeconfig)}))
         capacity = CapacitySettings(stale_after=1.5, forget_after=600)
         store = SnapshotStore(Policy(**capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
-        discovery = PodDiscovery(
-            KubernetesSettings(namespaces=(namespace,)), kube, store, on_restart=lambda _reason: None
-        )
+        agents = KubernetesSettings(namespaces=(namespace,))
+        discovery = PodDiscovery(agents, kube, store, on_restart=lambda _reason: None)
+        scalers = ScalerDiscovery(agents, kube, store, on_restart=lambda _reason: None)
         store.expect(discovery.sources)
         scraping = ScrapeSettings(interval=0.2, timeout=0.15)
         pages = await stack.enter_async_context(PageClient(scraping))
@@ -155,10 +157,8 @@ async def external_metrics(
         )
         counter = Counter()
         server = ExternalMetricsServer(settings, "test", store, kube, counter, front_proxy_interval=0.5)
-        tasks = [
-            asyncio.create_task(part(), name=name)
-            for name, part in (("discovery", discovery.run), ("scraping", poller.run), ("api", server.run))
-        ]
+        parts = {"discovery": discovery.run, "scalers": scalers.run, "scraping": poller.run, "api": server.run}
+        tasks = [asyncio.create_task(part(), name=name) for name, part in parts.items()]
         try:
             await server.started.wait()
             if granted:

@@ -1,0 +1,152 @@
+"""What scales the fleets, on a real API server: its versions of the API, its RBAC, an exporter without the right."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.config import KubernetesSettings
+from exporter.discovery.scalers import ScalerDiscovery
+from exporter.fleet.model import Scaler
+from exporter.kube.client import KubeClient
+from exporter.kube.watch import WatchTiming
+from tests.fakes.aggregation_layer import READ_HPAS, READ_PODS
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.exporter_process import exporter
+from tests.fakes.kube_recorders import eventually
+from tests.fakes.kubelet import FakeKubelet
+
+pytestmark = [
+    pytest.mark.slow,
+    # The first test waits for etcd and the API server to come up.
+    pytest.mark.timeout(180),
+]
+
+LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
+HPAS = "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers"
+"""The version that every server has."""
+
+
+Discover = Callable[[Path], Awaitable["Sink"]]
+
+
+class Sink:
+    """Holds what it was told."""
+
+    def __init__(self) -> None:
+        self.scalers: dict[str, Scaler] | None = None
+
+    def scalers_seen(self, _namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
+        self.scalers = {scaler.name: scaler for scaler in scalers}
+
+
+def hpa(name: str, most: int) -> dict[str, object]:
+    """Make an HPA that goes by CPU."""
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "agents"}
+    spec = {"scaleTargetRef": reference, "minReplicas": 2, "maxReplicas": most, "targetCPUUtilizationPercentage": 80}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture
+async def discover(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Discover]:
+    """Start to follow the HPAs of the namespace; returns what is told."""
+    tasks: list[asyncio.Task[None]] = []
+    clients: list[KubeClient] = []
+
+    async def start(kubeconfig: Path) -> Sink:
+        client = await KubeClient.connect({"KUBECONFIG": str(kubeconfig)})
+        clients.append(client)
+        sink = Sink()
+        found = ScalerDiscovery(
+            KubernetesSettings(namespaces=(namespace,)),
+            client,
+            sink,
+            on_restart=lambda _reason: None,
+            longest_pause=0.5,
+            timing=WatchTiming(backoff_first=0.1, backoff_longest=0.5),
+        )
+        tasks.append(asyncio.create_task(found.run(), name="scalers"))
+        return sink
+
+    yield start
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    for client in clients:
+        await client.close()
+
+
+async def test_scalers_from_creation_to_deletion(
+    control_plane: ControlPlane,
+    admin: Admin,
+    namespace: str,
+    discover: Discover,
+) -> None:
+    """Each is known as it is now; that it has decided nothing yet is no 0."""
+    sink = await discover(control_plane.kubeconfig)
+    await eventually(lambda: sink.scalers == {})
+    path = HPAS.format(namespace)
+    await admin.call("POST", path, hpa("a", 8))
+    await admin.call("POST", path, hpa("b", 9))
+    await eventually(lambda: sink.scalers and sink.scalers.keys() == {"a", "b"})
+    assert sink.scalers is not None
+    known = sink.scalers["a"]
+    assert (known.target, known.target_kind, known.metrics) == ("agents", "Deployment.apps", ("cpu",))
+    assert (known.min_agents, known.max_agents, known.desired_agents, known.active) == (2, 8, None, None)
+    await admin.call("PATCH", f"{path}/a", {"spec": {"maxReplicas": 20}}, "application/merge-patch+json")
+    await eventually(lambda: sink.scalers and sink.scalers["a"].max_agents == 20)
+    await admin.call("DELETE", f"{path}/b")
+    await eventually(lambda: sink.scalers and sink.scalers.keys() == {"a"})
+
+
+async def test_a_right_that_comes_later(
+    control_plane: ControlPlane,
+    admin: Admin,
+    namespace: str,
+    discover: Discover,
+) -> None:
+    """Without it nothing is known and that is said once, with a rule that, added as it stands, is enough."""
+    await admin.call("POST", HPAS.format(namespace), hpa("a", 8))
+    token = await admin.service_account_token(namespace, "exporter")
+    with capture_logs() as log:
+        sink = await discover(control_plane.kubeconfig_for_token(f"{namespace}-scalers", token))
+        await eventually(lambda: log)
+        await asyncio.sleep(1.5)
+        assert (sink.scalers, len(log)) == (None, 1)
+        assert f"verbs: {json.dumps(READ_HPAS['verbs'])}" in log[0]["fix"]
+        assert f"a Role in namespace {namespace!r}" in log[0]["fix"]
+        await admin.grant(namespace, "exporter", "hpas", [READ_HPAS])
+        await eventually(lambda: sink.scalers and "a" in sink.scalers)
+    assert [entry["log_level"] for entry in log] == ["warning", "info"]
+
+
+async def test_an_exporter_without_the_right(
+    control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
+) -> None:
+    """It is ready, shows its fleets, does not know what scales them, and says so in one line."""
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "exporter", [READ_PODS])
+    kubeconfig = control_plane.kubeconfig_for_token(f"{namespace}-exporter", token)
+    settings = {
+        "discovery": {"kubernetes": {"namespaces": [namespace]}},
+        "scrape": {"interval": "200ms", "timeout": "150ms"},
+    }
+    async with FakeKubelet(admin, namespace, tasks=12):
+        await admin.create_pod(namespace, "prod-1", labels=LABELS)
+        async with exporter(tmp_path, settings, {"KUBECONFIG": str(kubeconfig)}) as process:
+            await process.ready()
+            _, found = await process.get("/api/v1/fleets")
+            _, page = await process.get("/metrics")
+            process.process.terminate()
+            code, log = await process.end()
+    [fleet] = found["fleets"]
+    assert (fleet["scalers"], fleet["tasks_active"], code) == (None, 12.0, 0)
+    assert "matillion_fleet_scaler_" not in page
+    lines = [line for line in log if "HorizontalPodAutoscalers" in line["event"]]
+    assert [(line["level"], line["namespace"]) for line in lines] == [("warning", namespace)]
+    assert "horizontalpodautoscalers" in lines[0]["fix"]
