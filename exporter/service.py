@@ -107,8 +107,8 @@ def _discovery(
     parts: dict[str, Part] = {}
     kubernetes, static = settings.discovery.kubernetes, settings.discovery.static
     if kube is not None and kubernetes.enabled:
-        agent_ports = [endpoint.port for endpoint in settings.scrape.endpoints]
-        pods = PodDiscovery(kubernetes, kube, store, on_restart=metrics.watch_restarted, agent_ports=agent_ports)
+        endpoints = settings.scrape.endpoints
+        pods = PodDiscovery(kubernetes, kube, store, on_restart=metrics.watch_restarted, endpoints=endpoints)
         store.expect(pods.sources)
         parts["pod discovery"] = pods.run
         parts["pod memory"] = PodMemory(kubernetes, kube, store).run

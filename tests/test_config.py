@@ -29,6 +29,7 @@ from exporter.config import (
 )
 from exporter.config.shape import keys
 from exporter.fleet.model import Dialect, Endpoint
+from exporter.kube.selector import parse_selector
 
 ADDRESS = "the address of an agent: host, host:port, an IPv6 address, or [IPv6]:port"
 FILES = Path(__file__).parent / "testdata" / "config"
@@ -336,6 +337,16 @@ def test_what_is_no_selector_is_refused(write, selector: str, reason: str) -> No
     text = report(path)
     assert "is not a label selector, such as app.kubernetes.io/name=matillion-runner; " in text
     assert reason in text
+
+
+def test_default_selector_finds_agents_of_both_charts_and_no_other_component() -> None:
+    """The script runner carries the agents' name and instance, and a component."""
+    selector = parse_selector(KubernetesSettings().label_selector)
+    name = "app.kubernetes.io/name"
+    for chart in ("matillion-agent", "matillion-runner"):
+        assert selector.matches({name: chart})
+        assert not selector.matches({name: chart, "app.kubernetes.io/component": "script-runner"})
+    assert not selector.matches({name: "other"})
 
 
 def test_no_secret_is_shown(write) -> None:

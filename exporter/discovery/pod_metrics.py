@@ -1,7 +1,7 @@
-"""Memory in use, as the cluster's metrics API (metrics.k8s.io, usually metrics-server) has it.
+"""Memory and CPU in use, as the cluster's metrics API (metrics.k8s.io, usually metrics-server) has them.
 
 One list a namespace and interval, matched by pod and container: a limit is the container's own, so what sidecars use
-does not count against it. Where the API is missing, memory is not known, which is said once. It must not know what the
+does not count against it. Where the API is missing, neither is known, which is said once. It must not know what the
 samples are for; whether one still counts is decided by those who read it.
 """
 
@@ -11,11 +11,12 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 import structlog
 
 from exporter.config import KubernetesSettings
+from exporter.discovery.fields import mapping, mappings
 from exporter.discovery.pod_facts import parse_quantity, unix_time
 from exporter.fleet.model import Target, UsageSample
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
@@ -41,7 +42,7 @@ _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs"
 
 
 class Agents(Protocol):
-    """The agents there are, and where what is found out about their memory goes."""
+    """The agents there are, and where what is found out about their use goes."""
 
     def uids(self) -> Iterable[str]:
         """Return the agents."""
@@ -50,12 +51,12 @@ class Agents(Protocol):
         """Return one agent; None when it is gone."""
 
     def usage_sampled(self, uid: str, sample: UsageSample) -> None:
-        """Take the latest measurement of an agent's memory."""
+        """Take the latest measurement of an agent's memory and CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingPace:
-    """How often memory is asked for. All in seconds."""
+    """How often they are asked for. All in seconds."""
 
     interval: float = 15.0
     """The resolution of metrics-server: more often would bring the same samples again."""
@@ -66,7 +67,7 @@ class SamplingPace:
 
 
 class PodMemory:
-    """Asks for the memory in use of every agent, for ever."""
+    """Asks for the memory and CPU in use of every agent, for ever."""
 
     def __init__(
         self,
@@ -134,12 +135,26 @@ class PodMemory:
             if target is None or target.facts is None or target.facts.container is None:
                 continue
             usage = by_pod.get((target.namespace, target.pod))
-            used = usage.memory_bytes.get(target.facts.container) if usage is not None else None
+            used = usage.containers.get(target.facts.container) if usage is not None else None
             if usage is not None and used is not None:
                 age = max(0.0, wall - usage.taken_time)
-                good_until = monotonic - age + usage.good_seconds
-                sample = UsageSample(working_set_bytes=used, taken_time=usage.taken_time, good_until=good_until)
+                sample = UsageSample(
+                    working_set_bytes=used.memory_bytes,
+                    cpu_cores=used.cpu_cores,
+                    taken_time=usage.taken_time,
+                    good_until=monotonic - age + usage.good_seconds,
+                )
                 self._agents.usage_sampled(uid, sample)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    """What the metrics API says of one container."""
+
+    memory_bytes: float
+    """Working set."""
+    cpu_cores: float | None
+    """Averaged over the pod's window; None where it was not measured. An agent with nothing to do uses next to 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +167,8 @@ class PodUsage:
     """Unix time of the measurement."""
     window: float
     """Seconds between this measurement and the one before, over which CPU is averaged."""
-    memory_bytes: Mapping[str, float]
-    """Working set by container."""
+    containers: Mapping[str, ContainerUsage]
+    """By the container's name; without those whose memory was not measured."""
 
     @property
     def good_seconds(self) -> float:
@@ -164,8 +179,8 @@ class PodUsage:
 def usages(items: Iterable[object]) -> Iterator[PodUsage]:
     """Yield what can be read of PodMetrics objects: one without a time or a window says nothing of the present."""
     for item in items:
-        pod = _mapping(item)
-        metadata = _mapping(pod.get("metadata"))
+        pod = mapping(item)
+        metadata = mapping(pod.get("metadata"))
         name, namespace = metadata.get("name"), metadata.get("namespace")
         taken_time, window = unix_time(pod.get("timestamp")), go_duration(pod.get("window"))
         if isinstance(name, str) and isinstance(namespace, str) and taken_time is not None and window is not None:
@@ -174,16 +189,17 @@ def usages(items: Iterable[object]) -> Iterator[PodUsage]:
                 pod=name,
                 taken_time=taken_time,
                 window=window,
-                memory_bytes=dict(_memory(pod.get("containers"))),
+                containers=dict(_usage(pod.get("containers"))),
             )
 
 
-def _memory(containers: object) -> Iterator[tuple[str, float]]:
-    for container in map(_mapping, containers if isinstance(containers, list) else ()):
-        name, used = container.get("name"), parse_quantity(_mapping(container.get("usage")).get("memory"))
-        # Nothing runs in no memory: a 0 is a container that was not measured.
-        if isinstance(name, str) and used is not None and used > 0:
-            yield name, used
+def _usage(containers: object) -> Iterator[tuple[str, ContainerUsage]]:
+    for container in mappings(containers):
+        name, usage = container.get("name"), mapping(container.get("usage"))
+        memory, cpu = parse_quantity(usage.get("memory")), parse_quantity(usage.get("cpu"))
+        # Nothing runs in no memory: a 0 is a container that was not measured. To use no CPU is possible.
+        if isinstance(name, str) and memory is not None and memory > 0:
+            yield name, ContainerUsage(memory, cpu if cpu is not None and cpu >= 0 else None)
 
 
 def go_duration(text: object) -> float | None:
@@ -191,10 +207,6 @@ def go_duration(text: object) -> float | None:
     if not isinstance(text, str) or _DURATION.fullmatch(text) is None:
         return None
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 class _Health:

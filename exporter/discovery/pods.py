@@ -1,7 +1,7 @@
 """Finds agents among the pods of a cluster, and keeps them found: one list + watch for each namespace.
 
 What a pod says is read in `pod_facts`, how a watch is kept up in `kube.watch`; this is where the two meet, and it must
-not know who takes the targets.
+not know who takes the targets. A pod that is found and is no agent is passed over: it is said, listed, and not counted.
 """
 
 import asyncio
@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
-from exporter.config import KubernetesSettings
-from exporter.discovery.pod_facts import AGENT_PORTS, PodReader
-from exporter.discovery.sink import TargetSink
-from exporter.fleet.model import Target
+from exporter.config import DEFAULT_ENDPOINTS, KubernetesSettings
+from exporter.discovery.passed_over import Found, PassedOverPods
+from exporter.discovery.pod_facts import PodReader
+from exporter.discovery.sink import PodSink
+from exporter.fleet.model import Endpoint, Target
 from exporter.kube.api import Json, KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 
@@ -32,33 +33,35 @@ class PodDiscovery:
         self,
         settings: KubernetesSettings,
         client: KubeReader,
-        sink: TargetSink,
+        sink: PodSink,
         *,
         on_restart: Callable[[RestartReason], None],
-        agent_ports: Sequence[int] = AGENT_PORTS,
+        endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS,
         timing: WatchTiming | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """Take what to look for, where, and for whom.
 
-        `on_restart` is called each time a watch has to be taken up again. `agent_ports` tell the agent's container from
-        its sidecars, the best first. `monotonic` must be the clock by which targets are judged; `wall` gives Unix time.
+        `on_restart` is called each time a watch has to be taken up again. `endpoints` are those where agents are looked
+        for that do not say it themselves, the best first. `monotonic` must be the clock by which targets are judged;
+        `wall` gives Unix time.
         """
         namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
-        self._reflectors: dict[str, Reflector[Target | None]] = {}
+        self._reflectors: dict[str, Reflector[Found]] = {}
         for namespace in namespaces:
             source = "kubernetes" if namespace is None else f"kubernetes/{namespace}"
             ready_instants = ReadyInstants(monotonic, wall)
-            reader = PodReader(settings.fleet_label, agent_ports, ready_instants)
-            pods = _NamespacePods(source, sink, reader, ready_instants)
+            reader = PodReader(settings.fleet_label, endpoints, ready_instants)
+            others = PassedOverPods(source, settings.label_selector, sink.passed_over)
+            pods = _NamespacePods(source, sink, reader, ready_instants, others)
             self._reflectors[source] = Reflector(
                 client,
                 PODS.within(namespace),
                 pods,
                 read=pods.read,
                 label_selector=settings.label_selector,
-                on_restart=on_restart,
+                on_restart=_interrupting(ready_instants, on_restart),
                 timing=timing,
             )
 
@@ -74,68 +77,117 @@ class PodDiscovery:
                 tasks.create_task(reflector.run(), name=f"discovery {source}")
 
 
-class ReadyInstants:
-    """Puts the wall-clock time at which a pod became Ready on the monotonic clock of this process.
+def _interrupting(
+    instants: "ReadyInstants", on_restart: Callable[[RestartReason], None]
+) -> Callable[[RestartReason], None]:
+    """Return what takes note that changes may be missed until the next list, and hands the reason on."""
 
-    Done once for each change of a pod: done anew with each event, the instant would move with every step of the wall
-    clock. A time in the future (another machine's clock) counts as now.
+    def restarted(reason: RestartReason) -> None:
+        if reason is not RestartReason.ENDED:
+            instants.interrupted()
+        on_restart(reason)
+
+    return restarted
+
+
+class ReadyInstants:
+    """Says at which instant on the monotonic clock of this process a pod became Ready.
+
+    A pod that becomes Ready under our watch did so when we saw it: the time that Kubernetes gives for it is of another
+    machine's clock, which may be wrong by more than `stale_after`. Only one that was Ready when it was first seen is
+    dated by its own time, and so is one that became Ready while we did not look, but no earlier than we last looked. A
+    time in the future counts as now. Each change is placed once: done anew with each event, the instant would move with
+    every step of the wall clock.
     """
 
     def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._wall = wall
-        self._instants: dict[str, tuple[float | None, float]] = {}
+        self._known: dict[str, tuple[float | None, float] | None] = {}
+        """By UID: the pod's own time and the instant, None for a pod that is not Ready."""
+        self._current_at: float | None = None
+        self._watching = False
 
-    def __call__(self, uid: str, transition: float | None) -> float:
-        """Return the instant for a pod whose Ready condition changed at Unix time `transition` (None: not said)."""
-        known = self._instants.get(uid)
-        if known is not None and known[0] == transition:
-            return known[1]
-        age = 0.0 if transition is None else max(0.0, self._wall() - transition)
-        instant = self._monotonic() - age
-        self._instants[uid] = (transition, instant)
-        return instant
+    def __call__(self, uid: str, ready: bool, transition: float | None) -> float | None:
+        """Return the instant for a pod, None if it is not Ready; `transition` is its own Unix time (None: not said)."""
+        if not ready:
+            self._known[uid] = None
+            return None
+        known = self._known.get(uid)
+        if known is None or known[0] != transition:
+            known = (transition, self._seen_now(transition, first_seen=uid not in self._known))
+            self._known[uid] = known
+        return known[1]
+
+    def _seen_now(self, transition: float | None, *, first_seen: bool) -> float:
+        now = self._monotonic()
+        if self._watching and not first_seen:
+            return now
+        by_its_own_time = now if transition is None else now - max(0.0, self._wall() - transition)
+        if self._watching or self._current_at is None:
+            return by_its_own_time
+        return max(by_its_own_time, self._current_at)
+
+    def current(self) -> None:
+        """Take note that what is known of the pods is current just now, and followed from here on."""
+        self._watching = True
+        self._current_at = self._monotonic()
+
+    def interrupted(self) -> None:
+        """Take note that changes may have been missed until all pods are seen anew."""
+        self._watching = False
 
     def keep_only(self, uids: Collection[str]) -> None:
         """Forget every pod but these."""
-        self._instants = {uid: instant for uid, instant in self._instants.items() if uid in uids}
+        self._known = {uid: known for uid, known in self._known.items() if uid in uids}
 
     def forget(self, uid: str) -> None:
         """Forget one pod."""
-        self._instants.pop(uid, None)
+        self._known.pop(uid, None)
 
 
 class _NamespacePods:
     """The handler of one source: raw pods in, targets out."""
 
-    def __init__(self, source: str, sink: TargetSink, reader: PodReader, ready_instants: ReadyInstants) -> None:
+    def __init__(
+        self, source: str, sink: PodSink, reader: PodReader, ready_instants: ReadyInstants, others: PassedOverPods
+    ) -> None:
         self._source = source
         self._sink = sink
         self._reader = reader
         self._ready_instants = ready_instants
         self._unlabelled: set[tuple[str, str]] = set()
+        self._others = others
 
-    def read(self, pod: Json) -> Target | None:
-        target = self._reader.target(pod)
-        if target is not None and self._reader.fleet_label_of(pod) is None:
-            self._say_unlabelled(target)
-        return target
+    def read(self, pod: Json) -> Found:
+        found = self._reader.read(pod)
+        if isinstance(found, Target) and self._reader.fleet_label_of(pod) is None:
+            self._say_unlabelled(found)
+        return found
 
-    def replaced(self, items: Mapping[str, Target | None]) -> None:
+    def replaced(self, items: Mapping[str, Found]) -> None:
         self._ready_instants.keep_only(items.keys())
-        self._sink.replace(self._source, [target for target in items.values() if target is not None])
+        self._ready_instants.current()
+        targets = [item for item in items.values() if isinstance(item, Target)]
+        self._sink.replace(self._source, targets)
+        self._others.replace(items)
 
-    def upserted(self, uid: str, item: Target | None) -> None:
-        if item is None:
-            self._sink.remove(self._source, uid)
-        else:
+    def upserted(self, uid: str, item: Found) -> None:
+        self._ready_instants.current()
+        if isinstance(item, Target):
             self._sink.upsert(self._source, item)
+        else:
+            self._sink.remove(self._source, uid)
+        self._others.put(uid, item)
 
     def deleted(self, uid: str) -> None:
+        self._ready_instants.current()
         self._ready_instants.forget(uid)
         self._sink.remove(self._source, uid)
+        self._others.put(uid, None)
 
     def alive(self) -> None:
+        self._ready_instants.current()
         self._sink.synced(self._source)
 
     def _say_unlabelled(self, target: Target) -> None:

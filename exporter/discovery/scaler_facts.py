@@ -4,13 +4,11 @@ Pure, and total: a field that makes no sense is not known, never an error. The v
 read here alike, but for v1: that has no conditions, and one metric.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
+from exporter.discovery.fields import Json, condition, line, mapping, mappings
 from exporter.discovery.pod_facts import parse_quantity
 from exporter.fleet.model import Condition, Scaler
-
-Json = Mapping[str, Any]
 
 KEDA_LABEL = "scaledobject.keda.sh/name"
 """KEDA marks the HPAs it makes with it (keda.sh, "Scaling Deployments")."""
@@ -26,16 +24,16 @@ _MOST_REPLICAS = 2**31 - 1
 
 def read_scaler(hpa: object) -> Scaler | None:
     """Return what an HPA says; None where it does not say who it is or what it scales."""
-    metadata, spec, status = (_mapping(_mapping(hpa).get(part)) for part in ("metadata", "spec", "status"))
-    reference = _mapping(spec.get("scaleTargetRef"))
-    names = [_line(value, _LONGEST_NAME) for value in (metadata.get("name"), reference.get("name"))]
+    metadata, spec, status = (mapping(mapping(hpa).get(part)) for part in ("metadata", "spec", "status"))
+    reference = mapping(spec.get("scaleTargetRef"))
+    names = [line(value, _LONGEST_NAME) for value in (metadata.get("name"), reference.get("name"))]
     name, target = names
     if not all(names):
         return None
     active = _condition(status, "ScalingActive")
-    behavior = _mapping(spec.get("behavior"))
+    behavior = mapping(spec.get("behavior"))
     return Scaler(
-        namespace=_line(metadata.get("namespace"), _LONGEST_NAME),
+        namespace=line(metadata.get("namespace"), _LONGEST_NAME),
         name=name,
         target=target,
         target_kind=_kind(reference),
@@ -48,8 +46,8 @@ def read_scaler(hpa: object) -> Scaler | None:
         limited=_condition(status, "ScalingLimited"),
         keda=_by_keda(metadata),
         metrics=tuple(_metric_names(spec))[:_MOST_METRICS],
-        tolerance_up=parse_quantity(_mapping(behavior.get("scaleUp")).get("tolerance")),
-        tolerance_down=parse_quantity(_mapping(behavior.get("scaleDown")).get("tolerance")),
+        tolerance_up=parse_quantity(mapping(behavior.get("scaleUp")).get("tolerance")),
+        tolerance_down=parse_quantity(mapping(behavior.get("scaleDown")).get("tolerance")),
     )
 
 
@@ -65,31 +63,30 @@ def _desired(status: Json, active: Condition | None) -> int | None:
 
 
 def _condition(status: Json, kind: str) -> Condition | None:
-    entries = map(_mapping, _sequence(status.get("conditions")))
-    found = next((entry for entry in entries if entry.get("type") == kind), None)
-    if found is None:
+    found = condition(status, kind)
+    if not found:
         return None
     said = found.get("status")
     holds = said == "True" if said in ("True", "False") else None
-    return Condition(holds, _line(found.get("reason"), _LONGEST_TEXT), _line(found.get("message"), _LONGEST_TEXT))
+    return Condition(holds, line(found.get("reason"), _LONGEST_TEXT), line(found.get("message"), _LONGEST_TEXT))
 
 
 def _kind(reference: Json) -> str:
     """Return kind and API group of what is scaled, such as `Deployment.apps`; the version does not matter."""
-    version, kind = (_line(reference.get(key), _LONGEST_NAME) for key in ("apiVersion", "kind"))
+    version, kind = (line(reference.get(key), _LONGEST_NAME) for key in ("apiVersion", "kind"))
     group, _, _ = version.rpartition("/")
     return f"{kind}.{group}" if group else kind
 
 
 def _by_keda(metadata: Json) -> bool:
-    owners = map(_mapping, _sequence(metadata.get("ownerReferences")))
-    return KEDA_LABEL in _mapping(metadata.get("labels")) or any(one.get("kind") == "ScaledObject" for one in owners)
+    owners = mappings(metadata.get("ownerReferences"))
+    return KEDA_LABEL in mapping(metadata.get("labels")) or any(one.get("kind") == "ScaledObject" for one in owners)
 
 
 def _metric_names(spec: Json) -> Iterator[str]:
-    for metric in map(_mapping, _sequence(spec.get("metrics"))):
+    for metric in mappings(spec.get("metrics")):
         for source in ("external", "pods", "object"):
-            yield from _named(_mapping(metric.get(source)).get("metric"))
+            yield from _named(mapping(metric.get(source)).get("metric"))
         for source in ("resource", "containerResource"):
             yield from _named(metric.get(source))
     if spec.get("targetCPUUtilizationPercentage") is not None:
@@ -97,25 +94,9 @@ def _metric_names(spec: Json) -> Iterator[str]:
 
 
 def _named(metric: object) -> Iterator[str]:
-    if name := _line(_mapping(metric).get("name"), _LONGEST_NAME):
+    if name := line(mapping(metric).get("name"), _LONGEST_NAME):
         yield name
-
-
-def _line(value: object, longest: int) -> str:
-    """Return text as one line of at most so many characters; empty for what is no text."""
-    if not isinstance(value, str):
-        return ""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in value[: 2 * longest]).split())
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def _replicas(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_REPLICAS else None
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _sequence(value: object) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()

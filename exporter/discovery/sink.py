@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from exporter.fleet.model import Target
+from exporter.fleet.model import PassedOver, Target
 
 
 class TargetSink(Protocol):
@@ -23,3 +23,10 @@ class TargetSink(Protocol):
 
     def synced(self, source: str) -> None:
         """Take note that the membership of `source` was current just now (a bookmark, an unchanged file)."""
+
+
+class PodSink(TargetSink, Protocol):
+    """Takes targets that are pods, and what is found beside them."""
+
+    def passed_over(self, source: str, pods: tuple[PassedOver, ...]) -> None:
+        """Take all pods of `source` that the selector finds and that are no agents."""

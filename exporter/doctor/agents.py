@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from exporter.config import ConfigError, ScrapeSettings, Settings, load_targets
-from exporter.discovery.pod_facts import PodReader, agent_container
+from exporter.discovery.pod_facts import PodReader
 from exporter.discovery.pods import ReadyInstants
 from exporter.discovery.static import to_target
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
@@ -21,7 +20,7 @@ from exporter.doctor.network_policies import hint
 from exporter.doctor.surroundings import Surroundings, said
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.explain import explain
-from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Reading, Target
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, PassedOver, Reading, Target
 from exporter.fleet.policy import Policy
 from exporter.kube.api import Json, KubeError
 from exporter.scrape.client import PageClient
@@ -62,7 +61,7 @@ async def _pods(around: Surroundings, namespace: str | None) -> Sequence[Finding
     except KubeError as error:
         raise CheckFailedError(said(error)) from None
     reader = _reader(around.settings)
-    targets = [target for pod in pods if (target := reader.target(pod)) is not None]
+    targets = [target for pod in pods if isinstance(target := reader.read(pod), Target)]
     if not targets:
         where = "" if namespace is None else f" -n {namespace}"
         raise CheckFailedError(
@@ -74,7 +73,7 @@ async def _pods(around: Surroundings, namespace: str | None) -> Sequence[Finding
     named = ", ".join(f"{fleet} ({count})" for fleet, count in sorted(fleets.items()))
     found = [ok(name, f"{_count(len(targets), 'pod')} in {_count(len(fleets), 'fleet')}: {named}")]
     found += _unlabelled(pods, reader)
-    found += _undeclared(pods, around.settings)
+    found += _passed_over(pods, reader)
     return found
 
 
@@ -88,35 +87,23 @@ def _unlabelled(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
     ]
 
 
-def _undeclared(pods: Sequence[Json], settings: Settings) -> Sequence[Finding]:
-    ports = [endpoint.port for endpoint in settings.scrape.endpoints]
-    names = [_name(pod) for pod in pods if not set(ports) & _declared(pod, ports)]
-    wanted = " or ".join(map(str, ports))
-    if not names:
-        return [ok("ports", f"every pod declares {wanted}")]
-    found = (
-        f"{_some(names)} without the port {wanted}; a port need not be declared to be open, but these may be no agents"
-    )
+def _passed_over(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
+    others = [other for pod in pods if isinstance(other := reader.read(pod), PassedOver)]
+    if not others:
+        return ()
+    reasons = "; ".join(dict.fromkeys(other.reason for other in others))
     return [
-        warning("ports", found, "see that the selector finds agents only, and that scrape.endpoints has their ports")
+        warning(
+            "passed over",
+            f"{_some([other.pod for other in others])} found by the selector and not counted: {reasons}",
+            "let discovery.kubernetes.label_selector find agents only; an agent declares its port or has AGENT_ID",
+        )
     ]
 
 
-def _declared(pod: Json, ports: Sequence[int]) -> set[Any]:
-    metadata, spec = pod.get("metadata"), pod.get("spec")
-    if not isinstance(metadata, dict) or not isinstance(spec, dict):
-        return set()
-    declared = agent_container(metadata, spec, ports).get("ports")
-    return (
-        {port.get("containerPort") for port in declared if isinstance(port, dict)}
-        if isinstance(declared, list)
-        else set()
-    )
-
-
 def _reader(settings: Settings) -> PodReader:
-    ports = [endpoint.port for endpoint in settings.scrape.endpoints]
-    return PodReader(settings.discovery.kubernetes.fleet_label, ports, ReadyInstants(time.monotonic, time.time))
+    instants = ReadyInstants(time.monotonic, time.time)
+    return PodReader(settings.discovery.kubernetes.fleet_label, settings.scrape.endpoints, instants)
 
 
 def _name(pod: Json) -> str:
@@ -152,7 +139,7 @@ async def _targets(around: Surroundings) -> tuple[list[Target], list[Finding]]:
                 pods = await around.pods(namespace)
             except (KubeError, NotPossibleError):
                 continue  # the check of the pods says so
-            targets += [target for pod in pods if (target := reader.target(pod)) is not None]
+            targets += [target for pod in pods if isinstance(target := reader.read(pod), Target)]
     targets += map(to_target, discovery.static.targets)
     if discovery.static.file is not None:
         try:

@@ -103,6 +103,15 @@ class Target:
     """None where no Kubernetes stands behind the target (static targets)."""
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A pod that the selector finds but that is no agent, and so counts nowhere."""
+
+    namespace: str
+    pod: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What one good page of an agent said. A page without a task count is not a good page."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, PodFacts, Reading, Scaler, Since, Target, UsageSample
+from exporter.fleet.model import AgentSnapshot, Fleet, PassedOver, PodFacts, Reading, Scaler, Since, Target, UsageSample
 from exporter.fleet.policy import Policy
 from exporter.fleet.since import after_reading, after_sample
 from exporter.scrape.addresses import AddressBook
@@ -52,6 +52,7 @@ class SnapshotStore:
         self._restarts = RestartCounter()
         self._scalers = KnownScalers()
         self._addresses = AddressBook()
+        self._passed_over: dict[str, tuple[PassedOver, ...]] = {}
         self._first_round: set[str] | None = None
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
@@ -86,6 +87,10 @@ class SnapshotStore:
             self._forget(uid)
             self.membership_changed()
         self.synced(source)
+
+    def passed_over(self, source: str, pods: tuple[PassedOver, ...]) -> None:
+        """Take all pods of `source` that are found and are no agents."""
+        self._passed_over[source] = pods
 
     def synced(self, source: str) -> None:
         """Take note that the membership of `source` was current just now."""
@@ -279,6 +284,12 @@ class SnapshotStore:
             group.computed_at = now
             group.new_readings = False
         return group.fleet
+
+    def passed_over_pods(self) -> Sequence[PassedOver]:
+        """Return the pods that discovery finds and that are no agents, in order of their names."""
+        return sorted(
+            (pod for pods in self._passed_over.values() for pod in pods), key=lambda pod: (pod.namespace, pod.pod)
+        )
 
     def targets(self) -> int:
         """Return how many agents are known."""

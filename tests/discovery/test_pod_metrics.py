@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from exporter.config import KubernetesSettings
 from exporter.discovery.pod_facts import unix_time
-from exporter.discovery.pod_metrics import PodMemory, PodUsage, SamplingPace, go_duration, usages
+from exporter.discovery.pod_metrics import ContainerUsage, PodMemory, PodUsage, SamplingPace, go_duration, usages
 from tests.factories import NOW
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_api import Answer, ScriptedKubeApi, reply, status
@@ -76,6 +76,7 @@ async def test_memory_is_that_of_the_agents_container(
     assert list(agents.memory) == ["uid-agent-1"]
     memory = agents.memory["uid-agent-1"]
     assert memory.working_set_bytes == 3 * 1024**3
+    assert memory.cpu_cores == 1.25
     assert memory.taken_time == unix_time(TAKEN)
     assert memory.good_until == pytest.approx(NOW - 20 + 2 * 15.262 + 60)
     assert api.requests[0].path == "/apis/metrics.k8s.io/v1beta1/namespaces/matillion/pods"
@@ -174,7 +175,7 @@ def test_a_window_is_believed_up_to_ten_minutes() -> None:
 def test_memory_that_makes_no_sense_is_not_known(memory: object) -> None:
     """Nothing runs in no memory."""
     (usage,) = usages([pod_metrics(containers=[{"name": "agent", "usage": {"memory": memory}}])])
-    assert usage.memory_bytes == {}
+    assert usage.containers == {}
 
 
 JSON = st.recursive(
@@ -184,10 +185,20 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.parametrize(
+    ("cpu", "cores"),
+    [("0", 0.0), ("1250m", 1.25), ("312345678n", 0.312345678), ("2", 2.0), ("-1", None), ("much", None), (None, None)],
+)
+def test_cpu_may_be_0_and_is_not_known_where_it_makes_no_sense(cpu: object, cores: float | None) -> None:
+    """An agent that waits for work uses next to none, and memory is known whatever CPU is."""
+    (usage,) = usages([pod_metrics(containers=[{"name": "agent", "usage": {"cpu": cpu, "memory": "1Gi"}}])])
+    assert usage.containers == {"agent": ContainerUsage(1024**3, cores)}
+
+
 @given(field=st.sampled_from(["metadata", "timestamp", "window", "containers"]), value=JSON, item=JSON)
 def test_odd_items_are_passed_over(field: str, value: object, item: object) -> None:
     """Whatever stands where, reading the list does not fail."""
     containers = [{"name": "agent", "usage": value}, value]
     read = list(usages([pod_metrics(**{field: value}), pod_metrics(containers=containers), item, pod_metrics()]))
     assert all(isinstance(usage, PodUsage) for usage in read)
-    assert read[-1].memory_bytes["agent"] == 3 * 1024**3
+    assert read[-1].containers["agent"] == ContainerUsage(3 * 1024**3, 1.25)

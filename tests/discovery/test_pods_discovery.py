@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from exporter.config import KubernetesSettings
-from exporter.discovery.pods import PodDiscovery, ReadyInstants
+from exporter.discovery.pods import PodDiscovery
 from exporter.kube.watch import RestartReason, WatchTiming
 from tests.fakes.kube_api import ScriptedKubeApi, bookmark, event, lines, page, reply, status
 from tests.fakes.kube_pods import raw_pod
@@ -117,21 +117,84 @@ async def test_pod_that_is_gone_is_forgotten(api: ScriptedKubeApi, discover: Dis
     assert {target.facts and target.facts.ready_since for target in sink.pods(SOURCE).values()} == {5000.0}
 
 
-def test_ready_instant_is_computed_once_for_each_change() -> None:
-    """Steps of the wall clock do not move what is known; a new change of the pod is placed anew."""
-    clock, wall = [100.0], [5000.0]
-    instants = ReadyInstants(lambda: clock[0], lambda: wall[0])
-    assert instants("a", 4990.0) == 90.0
-    clock[0], wall[0] = 200.0, 9000.0
-    assert instants("a", 4990.0) == 90.0
-    assert instants("a", 8999.0) == 199.0
-    assert instants("b", None) == 200.0
-    clock[0] = 300.0
-    assert instants("b", None) == 200.0
-    instants.keep_only({"a"})
-    assert instants("b", None) == 300.0
-    instants.forget("a")
-    assert instants("a", 8999.0) == 299.0
+def becoming(name: str, version: str, *, ready: bool, since: str) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": since}
+    return newer(raw_pod(name, status={"conditions": [condition]}), version)
+
+
+async def test_clock_of_a_node_does_not_make_an_agent_old(
+    api: ScriptedKubeApi, discover: Discover, clock: list[float]
+) -> None:
+    """What becomes Ready under our watch is dated by our clock though its node is 40 s behind, also after a break."""
+    behind = "2024-03-01T09:59:20Z"
+    begun = [becoming(name, "1", ready=False, since=behind) for name in ("seen", "missed")]
+    changed = [becoming(name, "2", ready=True, since=behind) for name in ("seen", "missed")]
+
+    def then(answer: Any, now: float) -> Any:
+        async def late(request: Any) -> Any:
+            clock[0] = now
+            return await answer(request)
+
+        return late
+
+    watch = then(lines(event("MODIFIED", changed[0]), then="cut"), 1060.0)
+    api.script(lists=[page(*begun), then(page(*changed), 1070.0)], watches=[watch, lines()])
+    sink = discover()
+    await eventually(lambda: sink.calls.count(f"replace {SOURCE}") == 2)
+    since = {name: target.facts and target.facts.ready_since for name, target in sink.pods(SOURCE).items()}
+    assert since == {"seen": 1060.0, "missed": 1060.0}, "both no earlier than the last event of the watch"
+
+
+def no_agent(name: str, *, job: bool = False, version: str = "1") -> dict[str, Any]:
+    owner = {"ownerReferences": [{"kind": "Job", "name": name, "controller": True}]} if job else {}
+    spec = {} if job else {"containers": [{"name": "ssh", "ports": [{"containerPort": 2222}]}]}
+    return newer(raw_pod(name, metadata=owner, spec=spec), version)
+
+
+async def test_what_is_no_agent_is_passed_over_and_said_once(api: ScriptedKubeApi, discover: Discover) -> None:
+    """It is no target, and who shows it hears of it with its reason; the log says it once for each reason."""
+    api.script(
+        lists=[page(raw_pod("agent"), no_agent("runner-1"), no_agent("runner-2"), no_agent("job-1", job=True))],
+        watches=[
+            lines(
+                event("ADDED", no_agent("job-2", job=True, version="2")),
+                event("DELETED", no_agent("job-1", job=True, version="3")),
+                event("MODIFIED", newer(raw_pod("runner-2"), "4")),
+                bookmark("5"),
+            )
+        ],
+    )
+    with structlog.testing.capture_logs() as logs:
+        sink = discover()
+        await eventually(lambda: f"synced {SOURCE}" in sink.calls)
+    assert set(sink.pods(SOURCE)) == {"agent", "runner-2"}
+    reasons = {pod.pod: pod.reason for pod in sink.others[SOURCE]}
+    assert set(reasons) == {"runner-1", "job-2"}
+    assert reasons["job-2"] == "it belongs to a Job"
+    said = [(log["event"], log["pod"]) for log in logs]
+    assert said == [("pod is passed over", "runner-1"), ("pod is passed over", "job-1")]
+
+
+async def test_nothing_but_others_is_a_warning_with_the_fix(api: ScriptedKubeApi, discover: Discover) -> None:
+    """A selector that finds no agent at all is wrong; it is said when that becomes so, and not again."""
+    api.script(
+        lists=[page(no_agent("runner-1"), no_agent("runner-2"))],
+        watches=[
+            lines(
+                event("ADDED", newer(raw_pod("agent"), "2")),
+                event("DELETED", newer(raw_pod("agent"), "3")),
+                event("MODIFIED", no_agent("runner-1", version="4")),
+                bookmark("5"),
+            )
+        ],
+    )
+    with structlog.testing.capture_logs() as logs:
+        sink = discover()
+        await eventually(lambda: f"synced {SOURCE}" in sink.calls)
+    warnings = [log for log in logs if log["log_level"] == "warning"]
+    assert [log["event"] for log in warnings] == ["every pod that the selector finds is passed over"] * 2
+    assert (warnings[0]["pods"], warnings[0]["source"]) == (2, SOURCE)
+    assert "discovery.kubernetes.label_selector" in warnings[0]["fix"]
 
 
 async def test_each_namespace_is_a_source_that_fails_alone(api: ScriptedKubeApi, discover: Discover) -> None:

@@ -7,27 +7,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.discovery.pod_facts import AGENT_PORTS, PodReader, agent_container, unix_time
-from exporter.fleet.model import PodFacts, Target
+from exporter.config import DEFAULT_ENDPOINTS
+from exporter.discovery.pod_facts import PodReader, unix_time
+from exporter.fleet.model import PassedOver, PodFacts, Target
 from tests.fakes.kube_pods import LABEL, raw_pod
 
-READER = PodReader(LABEL, AGENT_PORTS, lambda _uid, transition: transition or 0.0)
+READER = PodReader(LABEL, DEFAULT_ENDPOINTS, lambda _uid, ready, transition: (transition or 0.0) if ready else None)
 
 
 def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
+def read(pod: dict[str, Any]) -> Target:
+    target = READER.read(pod)
+    assert isinstance(target, Target)
+    return target
+
+
 def facts(pod: dict[str, Any]) -> PodFacts:
-    target = READER.target(pod)
-    assert target is not None
-    assert target.facts is not None
-    return target.facts
+    said = read(pod).facts
+    assert said is not None
+    return said
 
 
 def test_whole_pod() -> None:
     """Everything a healthy pod says arrives, in seconds and bytes."""
-    assert READER.target(raw_pod()) == Target(
+    assert READER.read(raw_pod()) == Target(
         uid="uid-agent-1",
         namespace="matillion",
         fleet="prod",
@@ -45,6 +51,7 @@ def test_whole_pod() -> None:
             last_terminated_reason="OOMKilled",
             last_terminated_time=at("2024-03-01T09:59:50"),
             memory_limit_bytes=4 * 2**30,
+            cpu_limit_cores=1.5,
         ),
     )
 
@@ -52,8 +59,7 @@ def test_whole_pod() -> None:
 def test_new_pod_knows_little() -> None:
     """A pod that was just made has no address, and what is not known is None, not 0."""
     pod = raw_pod(status={"phase": "Pending", "podIP": None, "conditions": [], "containerStatuses": None})
-    target = READER.target(pod)
-    assert target is not None
+    target = read(pod)
     assert target.address is None
     assert target.facts is not None
     assert (target.facts.ready, target.facts.ready_since, target.facts.restarts) == (False, None, None)
@@ -73,13 +79,12 @@ def test_pod_without_a_node_says_why_it_waits() -> None:
 @pytest.mark.parametrize(("phase", "agent"), [("Succeeded", False), ("Failed", False), ("Unknown", True), ("", True)])
 def test_finished_pods_are_no_agents(phase: str, agent: bool) -> None:
     """A pod that has ended for good holds no task; one whose node is lost may."""
-    assert (READER.target(raw_pod(status={"phase": phase})) is not None) is agent
+    assert (READER.read(raw_pod(status={"phase": phase})) is not None) is agent
 
 
 def test_ipv6_address_stays_bare() -> None:
     """Brackets belong to URLs, not to addresses."""
-    target = READER.target(raw_pod(status={"podIP": "2001:db8::7"}))
-    assert target is not None
+    target = read(raw_pod(status={"podIP": "2001:db8::7"}))
     assert target.address == "2001:db8::7"
 
 
@@ -126,36 +131,12 @@ def test_container_that_has_just_ended() -> None:
     assert (said.last_terminated_reason, said.last_terminated_time) == ("OOMKilled", at("2024-03-01T12:00:00"))
 
 
-SIDECAR = {"name": "istio-proxy", "ports": [{"containerPort": 15090}]}
-OTEL = {"name": "a", "ports": [{"containerPort": 9464}]}
-LEGACY = {"name": "b", "ports": [{"containerPort": 8080}]}
-
-
-@pytest.mark.parametrize(
-    ("containers", "annotations", "chosen"),
-    [
-        ([SIDECAR, LEGACY], {}, "b"),
-        ([LEGACY, OTEL], {}, "a"),
-        ([SIDECAR, {"name": "agent"}], {}, "istio-proxy"),
-        ([SIDECAR, {"name": "agent"}], {"kubectl.kubernetes.io/default-container": "agent"}, "agent"),
-        ([SIDECAR, LEGACY], {"kubectl.kubernetes.io/default-container": "gone"}, "b"),
-        ([], {}, None),
-    ],
-    ids=["by port", "OpenTelemetry first", "first of all", "annotation first", "annotation that lies", "none"],
-)
-def test_agent_is_told_from_its_sidecars(
-    containers: list[Any], annotations: dict[str, str], chosen: str | None
-) -> None:
-    """The pod's own word comes first, then the agent's ports, then the order of the containers."""
-    container = agent_container({"annotations": annotations}, {"containers": containers}, AGENT_PORTS)
-    assert container.get("name") == chosen
-
-
 def test_counts_are_those_of_the_agent() -> None:
     """A sidecar's restarts are not the agent's, wherever Kubernetes lists it."""
-    containers = [SIDECAR, {**LEGACY, "resources": {"limits": {"memory": "1Gi"}}}]
+    sidecar = {"name": "istio-proxy", "ports": [{"containerPort": 15090}]}
+    agent = {"name": "b", "ports": [{"containerPort": 8080}], "resources": {"limits": {"memory": "1Gi"}}}
     statuses = [{"name": "b", "restartCount": 1}, {"name": "istio-proxy", "restartCount": 9}]
-    said = facts(raw_pod(spec={"containers": containers}, status={"containerStatuses": statuses}))
+    said = facts(raw_pod(spec={"containers": [sidecar, agent]}, status={"containerStatuses": statuses}))
     assert (said.restarts, said.memory_limit_bytes) == (1, 2**30)
 
 
@@ -177,15 +158,42 @@ def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:
 )
 def test_fleet_without_the_label_is_the_workload(pod: dict[str, Any], fleet: str) -> None:
     """One Deployment is one fleet, also where nobody has labelled it."""
-    target = READER.target(pod)
-    assert target is not None
+    target = read(pod)
     assert target.fleet == fleet
+
+
+@pytest.mark.parametrize(
+    ("pod", "workload", "template"),
+    [
+        (owned("ReplicaSet", "agent-x-6fc8fc89b", **{"pod-template-hash": "6fc8fc89b"}), "agent-x", "6fc8fc89b"),
+        (owned("StatefulSet", "agents"), "agents", None),
+        (raw_pod("lonely"), None, None),
+    ],
+    ids=["Deployment", "StatefulSet", "bare pod"],
+)
+def test_workload_is_who_made_the_pod(pod: dict[str, Any], workload: str | None, template: str | None) -> None:
+    """It is what a scaler scales; the template tells the pods of a rollout from those that it replaces."""
+    said = facts(pod)
+    assert (said.workload, said.template) == (workload, template)
+
+
+def test_limit_in_force_is_the_running_containers() -> None:
+    """A limit may be changed in place; the spec is what was asked for, the status what it runs with."""
+    container = {"name": "agent", "ports": [{"containerPort": 8080}]}
+    container["resources"] = {"limits": {"cpu": "4", "memory": "8Gi"}}
+    resized = {"name": "agent", "resources": {"limits": {"cpu": "2", "memory": "4Gi"}}}
+    said = facts(raw_pod(spec={"containers": [container]}, status={"containerStatuses": [resized]}))
+    assert (said.memory_limit_bytes, said.cpu_limit_cores) == (4 * 2**30, 2.0)
+    for resources in ({}, {"limits": {}}, {"limits": {"memory": "lots"}}, None):
+        untold = {"name": "agent", "resources": resources}
+        said = facts(raw_pod(spec={"containers": [container]}, status={"containerStatuses": [untold]}))
+        assert (said.memory_limit_bytes, said.cpu_limit_cores) == (8 * 2**30, 4.0)
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "lots", "", None, 4096, [], "NaN", "1e400"])
 def test_limit_that_is_none_is_unknown(limit: object) -> None:
     """A limit of 0 means no limit, and a bad one is no reason to lose the pod."""
-    container = {"name": "agent", "resources": {"limits": {"memory": limit}}}
+    container = {"name": "agent", "ports": [{"containerPort": 8080}], "resources": {"limits": {"memory": limit}}}
     assert facts(raw_pod(spec={"containers": [container]})).memory_limit_bytes is None
 
 
@@ -217,9 +225,9 @@ PATHS = [
     ("status",),
     *(("metadata", key) for key in ("labels", "annotations", "ownerReferences", "deletionTimestamp", "name", "uid")),
     *(("spec", key) for key in ("containers", "nodeName")),
-    *(("status", key) for key in ("phase", "podIP", "conditions", "containerStatuses")),
-    *(("spec", "containers", 0, key) for key in ("name", "ports", "resources", "image")),
-    *(("status", "containerStatuses", 0, key) for key in ("name", "state", "lastState", "restartCount")),
+    *(("status", key) for key in ("phase", "podIP", "conditions", "containerStatuses", "initContainerStatuses")),
+    *(("spec", "containers", 0, key) for key in ("name", "ports", "resources", "image", "env")),
+    *(("status", "containerStatuses", 0, key) for key in ("name", "state", "lastState", "restartCount", "resources")),
 ]
 
 
@@ -232,5 +240,5 @@ def test_odd_field_is_not_known_and_never_an_error(path: tuple[str | int, ...], 
     for step in path[:-1]:
         part = part[step]
     part[path[-1]] = value
-    target = READER.target(pod)
-    assert target is None or isinstance(target.facts, PodFacts)
+    found = READER.read(pod)
+    assert found is None or isinstance(found, PassedOver) or isinstance(found.facts, PodFacts)

@@ -63,7 +63,7 @@ async def test_agents_that_are_well(kube: Cluster, agent: Start) -> None:
     kube.said[PODS] = (200, {"items": [pod(f"prod-{number}", host) for number, host in enumerate(hosts)]})
     seen = await examined(settings(**QUICK), kube, in_pod=True)
     assert seen[SUBJECT, "pods in matillion"].found == "3 pods in 1 fleet: prod (3)"
-    assert seen[SUBJECT, "ports"].outcome is Outcome.OK
+    assert (SUBJECT, "passed over") not in seen
     found = seen[SUBJECT, "matillion/prod"]
     assert found.outcome is Outcome.OK
     assert found.found == "3 of 3 agents answer (2 otel, 1 legacy), 3 connected, 27 tasks running"
@@ -148,14 +148,16 @@ async def test_pods_that_may_not_be_listed(kube: Cluster) -> None:
 
 
 async def test_pods_that_look_odd(kube: Cluster, agent: Start) -> None:
-    """Pods without the fleet's label, and pods that declare no agent's port, are pointed at."""
-    bare = {"nodeName": "node-1", "containers": [{"name": "agent", "image": "a:1"}]}
-    kube.said[PODS] = (200, {"items": [pod("prod-0", await agent(), labels={}, spec=bare)]})
+    """Pods without the fleet's label, and pods that have nothing of an agent, are pointed at."""
+    bare = {"nodeName": "node-1", "containers": [{"name": "ssh", "image": "a:1"}]}
+    odd = [pod("prod-0", await agent(), labels={}), pod("ssh-0", "127.0.0.9", spec=bare)]
+    kube.said[PODS] = (200, {"items": odd})
     seen = await examined(settings(**QUICK), kube, in_pod=True)
     assert seen[SUBJECT, "fleet label"].outcome is Outcome.WARNING
     assert "prod-0 without the label app.kubernetes.io/instance" in seen[SUBJECT, "fleet label"].found
-    assert seen[SUBJECT, "ports"].outcome is Outcome.WARNING
-    assert "9464 or 8080" in seen[SUBJECT, "ports"].found
+    assert seen[SUBJECT, "passed over"].outcome is Outcome.WARNING
+    assert "ssh-0 found by the selector and not counted: it declares no port" in seen[SUBJECT, "passed over"].found
+    assert seen[SUBJECT, "pods in matillion"].found == "1 pod in 1 fleet: prod-abc (1)"
     assert seen[SUBJECT, "matillion/prod-abc"].outcome is Outcome.OK
 
 

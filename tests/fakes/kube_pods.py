@@ -22,7 +22,7 @@ def raw_pod(
         "name": "agent",
         "image": "registry.example/agent:9.1",
         "ports": [{"containerPort": 8080, "protocol": "TCP"}],
-        "resources": {"limits": {"memory": "4Gi"}},
+        "resources": {"limits": {"cpu": "1500m", "memory": "4Gi"}},
     }
     running = {
         "name": "agent",

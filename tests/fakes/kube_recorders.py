@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from exporter.fleet.model import Target
+from exporter.fleet.model import PassedOver, Target
 from exporter.kube.api import KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 
@@ -82,6 +82,7 @@ class RecordingSink:
 
     def __init__(self) -> None:
         self.sources: dict[str, dict[str, Target]] = {}
+        self.others: dict[str, tuple[PassedOver, ...]] = {}
         self.calls: list[str] = []
         self.restarts: list[RestartReason] = []
 
@@ -96,6 +97,9 @@ class RecordingSink:
     def remove(self, source: str, uid: str) -> None:
         self.calls.append(f"remove {source}")
         self.sources[source].pop(uid, None)
+
+    def passed_over(self, source: str, pods: tuple[PassedOver, ...]) -> None:
+        self.others[source] = pods
 
     def synced(self, source: str) -> None:
         self.calls.append(f"synced {source}")

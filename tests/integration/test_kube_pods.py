@@ -12,6 +12,7 @@ from exporter.kube.client import KubeClient
 from exporter.kube.watch import RestartReason, WatchTiming
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.kube_recorders import RecordingSink, eventually
+from tests.fakes.vendor import SETS, is_agent, vendor_objects
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,7 +47,12 @@ async def test_pod_from_creation_to_deletion(admin: Admin, namespace: str, disco
     ready = facts(sink.pods(source)["agent-1"])
     assert ready.ready
     assert ready.ready_since is not None
-    assert ready.ready_since < time.monotonic() - 86400, "it was ready long before this process began"
+    assert ready.ready_since == pytest.approx(time.monotonic(), abs=30), "it became so under our watch"
+    late = await discover(namespaces=(namespace,))
+    await eventually(lambda: late.pods(source))
+    long_ago = facts(late.pods(source)["agent-1"]).ready_since
+    assert long_ago is not None
+    assert long_ago < time.monotonic() - 86400, "it was ready long before the other one came"
 
     await admin.delete_pod(namespace, "agent-1")
     await eventually(lambda: facts(sink.pods(source)["agent-1"]).draining_time)
@@ -57,6 +63,26 @@ async def test_pod_from_creation_to_deletion(admin: Admin, namespace: str, disco
     await admin.delete_pod(namespace, "agent-1", grace_seconds=0)
     await eventually(lambda: not sink.pods(source))
     assert sink.restarts == []
+
+
+async def test_agents_are_found_among_all_that_the_vendors_charts_make(
+    admin: Admin, namespace: str, discover: Discover
+) -> None:
+    """Of every chart in the field by default; the script runner is passed over where a selector finds it too."""
+    agents = set()
+    for deployment in (one for name in SETS for one in vendor_objects(name, "Deployment")):
+        name, template = deployment["metadata"]["name"], deployment["spec"]["template"]
+        metadata = {"name": name, **template["metadata"]}
+        spec = template["spec"] | {"serviceAccountName": "default"}
+        await admin.call("POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": metadata, "spec": spec})
+        agents |= {name} if is_agent(deployment) else set()
+    source = f"kubernetes/{namespace}"
+    chosen = await discover(namespaces=(namespace,))
+    wide = await discover(namespaces=(namespace,), label_selector="app.kubernetes.io/instance")
+    await eventually(lambda: chosen.pods(source) and wide.pods(source))
+    assert set(chosen.pods(source)) == set(wide.pods(source)) == agents
+    assert source not in chosen.others
+    assert [other.pod for other in wide.others[source]] == ["etl-prod-matillion-runner-script-runner"]
 
 
 async def test_restarts_and_reasons_follow_the_status(admin: Admin, namespace: str, discover: Discover) -> None:

@@ -1,0 +1,67 @@
+"""Fields of raw objects: what stands in one, or that nothing of use does. Pure, and total.
+
+Kubernetes' objects come from outside, and a field that makes no sense is one that is not known, never an error.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Mapping[str, Any]
+
+HIGHEST_PORT = 65_535
+
+
+def mapping(value: object) -> Json:
+    """Return a mapping; an empty one for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """Return a list; an empty one for anything else."""
+    return value if isinstance(value, list) else ()
+
+
+def mappings(value: object) -> Iterator[Json]:
+    """Return the mappings in a list; none where there is no list."""
+    return (entry for entry in sequence(value) if isinstance(entry, Mapping))
+
+
+def text(value: object) -> str | None:
+    """Return text that says something; an empty one does not."""
+    return value if isinstance(value, str) and value else None
+
+
+def line(value: object, longest: int) -> str:
+    """Return text as one line of at most so many characters; empty for what is no text."""
+    if not isinstance(value, str):
+        return ""
+    words = "".join(sign if sign.isprintable() else " " for sign in value[: 2 * longest]).split()
+    joined = " ".join(words)
+    return joined if len(joined) <= longest else f"{joined[: longest - 1]}…"
+
+
+def count(value: object) -> int | None:
+    """Return a whole number of at least 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def port(value: object) -> int | None:
+    """Return the number of a port."""
+    number = count(value)
+    return number if number is not None and 1 <= number <= HIGHEST_PORT else None
+
+
+def port_in_text(value: object) -> int | None:
+    """Return the number of a port that stands as text, as in annotations and environments."""
+    digits = isinstance(value, str) and len(value) <= len(str(HIGHEST_PORT)) and value.isascii() and value.isdecimal()
+    return port(int(value)) if digits and isinstance(value, str) else None
+
+
+def named(entries: object, name: object) -> Json:
+    """Return the first mapping of a list with this `name`; an empty one where there is none."""
+    return next((entry for entry in mappings(entries) if name and entry.get("name") == name), {})
+
+
+def condition(status: Json, kind: str) -> Json:
+    """Return the condition of this type in an object's status; an empty mapping where there is none."""
+    return next((entry for entry in mappings(status.get("conditions")) if entry.get("type") == kind), {})

@@ -1,0 +1,67 @@
+"""Where a pod says that its agent shows its metrics. Pure, and total.
+
+The vendor's charts say it from 0.6 on: a port named `otel-metrics`, whose number is also in the environment. Charts of
+January 2026 had a sidecar on 8000 `/metrics` which answers 0 for an agent that it cannot see. It is what their
+annotations point to, so an annotation counts only where it names the legacy page, and only a port of the agent's own
+container is an agent's.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from exporter.config.settings import DEFAULT_ENDPOINTS
+from exporter.discovery.fields import Json, port_in_text
+from exporter.discovery.likeness import (
+    LEGACY_PATH,
+    LEGACY_PORT_NAME,
+    OTEL_PORT_NAME,
+    PATH_ANNOTATION,
+    PORT_ANNOTATION,
+    agent_container,
+    annotations,
+    declared_ports,
+    otel_port,
+)
+from exporter.fleet.model import Dialect, Endpoint
+
+MOST = 4
+"""Endpoints of a pod: what it declares beyond is passed over, since each may cost a timeout."""
+
+
+def declared_endpoints(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) -> tuple[Endpoint, ...]:
+    """Return the endpoints that a pod declares, OpenTelemetry first; none where it declares none.
+
+    `endpoints` are those where agents are looked for without a word of theirs: a path is taken from there.
+    """
+    container = agent_container(pod, endpoints)
+    found = (
+        *(Endpoint(Dialect.OTEL, port, _path(Dialect.OTEL, endpoints)) for port in _otel_ports(container, endpoints)),
+        *(Endpoint(Dialect.LEGACY, port, _path(Dialect.LEGACY, endpoints)) for port in _legacy_port(pod, container)),
+    )
+    return tuple(dict.fromkeys(found))[:MOST]
+
+
+def _otel_ports(container: Json, endpoints: Sequence[Endpoint]) -> Iterator[int]:
+    ports = declared_ports(container)
+    yield from (number for number, name in ports.items() if name == OTEL_PORT_NAME)
+    by_environment = otel_port(container)
+    if by_environment is not None:
+        yield by_environment
+    usual = [endpoint.port for endpoint in (*endpoints, *DEFAULT_ENDPOINTS) if endpoint.kind is Dialect.OTEL]
+    yield from (number for number in usual if number in ports)
+
+
+def _legacy_port(pod: Json, container: Json) -> Iterator[int]:
+    """Yield the port of the legacy page: the annotation's, the one named for it, or 8080; none that is not declared."""
+    said, ports = annotations(pod), declared_ports(container)
+    if said.get(PATH_ANNOTATION) != LEGACY_PATH:
+        return
+    by_name = [number for number, name in ports.items() if name == LEGACY_PORT_NAME]
+    usual = [endpoint.port for endpoint in DEFAULT_ENDPOINTS if endpoint.kind is Dialect.LEGACY]
+    for number in (port_in_text(said.get(PORT_ANNOTATION)), *by_name, *usual):
+        if number is not None and number in ports:
+            yield number
+            return
+
+
+def _path(kind: Dialect, endpoints: Sequence[Endpoint]) -> str:
+    return next(endpoint.path for endpoint in (*endpoints, *DEFAULT_ENDPOINTS) if endpoint.kind is kind)

@@ -1,0 +1,57 @@
+"""Why a pod's agent does not run yet, in Kubernetes' words. Pure, and total."""
+
+from dataclasses import dataclass
+
+from exporter.discovery.fields import Json, condition, line, mapping, mappings, text
+
+LONGEST_REASON = 100
+"""Characters. It becomes a label of a series; Kubernetes' own are a quarter of that."""
+LONGEST_MESSAGE = 200
+"""Characters. What the scheduler says of many nodes, or a registry of an image, has no end otherwise."""
+
+_BEFORE_ITS_TURN = frozenset({"PodInitializing", "ContainerCreating"})
+"""What a container waits for while others have to end first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container does not run; all None where nothing says that it waits."""
+
+    reason: str | None = None
+    message: str | None = None
+
+
+def waiting(status: Json, state: Json) -> Waiting:
+    """Return why the agent's container, whose state is given, waits.
+
+    The scheduler speaks first (`Unschedulable`, `SchedulingGated`): without a node there is no container. One that
+    waits for its turn gives the reason of the init container before it, marked as kubectl does: `Init:ErrImagePull`.
+    """
+    scheduled = condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return _said(scheduled, "Unschedulable")
+    if "running" in state or "terminated" in state:
+        return Waiting()
+    own = _said(mapping(state.get("waiting")))
+    if own.reason is None or own.reason in _BEFORE_ITS_TURN:
+        return _of_init_containers(status) or own
+    return own
+
+
+def _of_init_containers(status: Json) -> Waiting | None:
+    """Return why the first init container that is stuck is so; None where none is."""
+    for container in mappings(status.get("initContainerStatuses")):
+        state = mapping(container.get("state"))
+        waits, ended = mapping(state.get("waiting")), mapping(state.get("terminated"))
+        if ended and ended.get("exitCode") != 0:
+            return _said(ended, "Error", "Init:")
+        if text(waits.get("reason")) not in {None, *_BEFORE_ITS_TURN}:
+            return _said(waits, prefix="Init:")
+    return None
+
+
+def _said(entry: Json, default: str | None = None, prefix: str = "") -> Waiting:
+    reason = line(entry.get("reason"), LONGEST_REASON) or default
+    if reason is None:
+        return Waiting()
+    return Waiting(prefix + reason, line(entry.get("message"), LONGEST_MESSAGE) or None)
