@@ -117,7 +117,9 @@ def _memory(agent: Agent) -> str:
 
 
 def _waiting(reason: str, facts: PodFacts, wall_now: float) -> str:
-    return f"waiting: {reason}{_last_exit(facts, wall_now)}"
+    # What Kubernetes adds to a crash loop is the pause and the pod's name; how it ended last says more.
+    added = "" if facts.waiting_message is None or facts.crash_looping else f" ({facts.waiting_message})"
+    return f"waiting: {reason}{added}{_last_exit(facts, wall_now)}"
 
 
 def _last_exit(facts: PodFacts | None, wall_now: float) -> str:

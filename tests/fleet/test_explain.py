@@ -80,6 +80,7 @@ def test_waiting_container_comes_before_the_failed_scrape() -> None:
     facts = make_facts(
         ready=False,
         waiting_reason="CrashLoopBackOff",
+        waiting_message="back-off 5m0s restarting failed container=agent",
         last_terminated_reason="OOMKilled",
         last_terminated_time=WALL_NOW - 3 * MINUTE,
     )
@@ -96,10 +97,16 @@ def test_starting_says_what_is_missing() -> None:
     pulling = make_agent(
         never_read=True, address=None, facts=make_facts(ready=False, waiting_reason="ImagePullBackOff")
     )
+    no_node = make_facts(
+        ready=False, waiting_reason="Unschedulable", waiting_message="0/5 nodes are available: 5 Insufficient cpu."
+    )
+    unscheduled = make_agent(never_read=True, address=None, facts=no_node)
     assert said(no_address, AgentState.STARTING) == "the pod has no IP address yet"
     assert said(not_ready, AgentState.STARTING) == "the pod is not Ready and was never scraped: connection refused"
     assert said(booting, AgentState.STARTING) == "Ready for 5 s and was never scraped"
     assert said(pulling, AgentState.STARTING) == "waiting: ImagePullBackOff"
+    sentence = "waiting: Unschedulable (0/5 nodes are available: 5 Insufficient cpu.)"
+    assert said(unscheduled, AgentState.STARTING) == sentence
 
 
 def test_draining_gives_the_time_of_day_and_what_is_left() -> None:
