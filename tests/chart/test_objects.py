@@ -325,41 +325,6 @@ def test_names_that_are_too_long_are_cut(chart: Chart) -> None:
             assert len(one["metadata"]["name"]) <= (253 if "Role" in one["kind"] else 63), one["metadata"]["name"]
 
 
-def test_notes(chart: Chart) -> None:
-    """NOTES tells what to look at next and what is off; with everything on, nothing is."""
-    said = chart.notes()
-    assert f"kubectl -n {NAMESPACE} rollout status deployment/{RELEASE_NAME}" in said
-    assert f"helm test {RELEASE} -n {NAMESPACE}" in said
-    assert "scaling (autoscaling.mode)" in said
-    assert "CloudWatch (config.cloudwatch.enabled)" in said
-    everything = chart.notes(SCENARIOS["everything"])
-    assert "Off:" not in everything
-    assert "labelSelector=fleet%3Detl-prod" in everything
-    assert "Two on one Deployment work against each other" in everything
-
-
-def test_notes_warn_of_listed_agents_out_of_reach(chart: Chart) -> None:
-    """The exporter's own policy knows nothing of addresses in a list; who adds them is not warned."""
-    warning = "does not let it reach the listed agents (config.discovery.static)"
-    listed = {"targets": [{"address": "10.9.0.1", "fleet": "etl"}]}
-    assert warning in " ".join(chart.notes(config__discovery__static=listed).split())
-    assert warning not in " ".join(chart.notes(SCENARIOS["static-targets"]).split())
-    unlimited = chart.notes(config__discovery__static=listed, networkPolicy__enabled=False)
-    assert warning not in " ".join(unlimited.split())
-
-
-def test_notes_say_what_prometheus_still_needs(chart: Chart) -> None:
-    """A job that follows annotations must honour labels, and runbooks must be published somewhere."""
-    by_annotations = chart.notes()
-    assert "honor_labels: true" in by_annotations
-    assert "prometheus.runbookBaseUrl" not in by_annotations, "no rules, no links"
-    by_monitor = chart.notes(prometheus={"discovery": "serviceMonitor", "rules": "prometheusRule"})
-    assert "honor_labels" not in by_monitor
-    assert "links lead nowhere yet: publish alerts/runbooks, and set prometheus.runbookBaseUrl" in by_monitor
-    placed = chart.notes(prometheus={"rules": "configMap", "runbookBaseUrl": "https://wiki.test/runbooks/"})
-    assert "lead nowhere" not in placed
-
-
 def test_package(helm: Tool, tmp_path: Path) -> None:
     """The packaged chart holds what it needs and none of its tests, and renders the same."""
     helm.good("package", CHART, "--destination", tmp_path)

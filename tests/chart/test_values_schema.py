@@ -34,6 +34,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"autoscaling__fleets": [FLEET | {"target": 19}]},
         "at '/autoscaling/fleets/0/target': maximum: got 19, want 18",
     ),
+    "a chart that is not the vendor's": (
+        {"autoscaling__fleets": [FLEET | {"chart": "runner"}]},
+        "at '/autoscaling/fleets/0/chart': value must be one of 'matillion-runner', 'matillion-agent'",
+    ),
+    "a pace of no name": (
+        {"autoscaling__pace": "slow"},
+        "at '/autoscaling/pace': value must be one of 'fast', 'vendor'",
+    ),
+    "a policy that is neither on nor off": (
+        {"networkPolicy__agents__enabled": "yes"},
+        "at '/networkPolicy/agents/enabled': value must be one of 'auto', true, false",
+    ),
+    "a port that is none": (
+        {"networkPolicy__agentPorts": [9464, 70000]},
+        "at '/networkPolicy/agentPorts/1': maximum: got 70,000, want 65,535",
+    ),
+    "a name that no port has": (
+        {"networkPolicy__agentPorts": ["OTel metrics"]},
+        "at '/networkPolicy/agentPorts/0': 'OTel metrics' does not match pattern",
+    ),
     "target of text": (
         {"autoscaling__fleets": [FLEET | {"target": "16"}]},
         "at '/autoscaling/fleets/0/target': got string, want integer",
