@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from exporter.fleet.model import Scaler
+from exporter.fleet.remarks import remarks
 from exporter.simulator.vitals import Behaviour
 from tests.fakes.aggregation_layer import Running, external_metrics, let_the_hpa_read, registered
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment, replicas
+from tests.fakes.kube_recorders import eventually
 from tests.fakes.kubelet import FakeKubelet
 
 pytestmark = [
@@ -184,3 +187,47 @@ async def test_lost_agents_are_replaced_and_a_lost_api_changes_nothing(
     kubelet.set_tasks(0)
     await scaled.says("ScalingActive", "False", "FailedGetExternalMetric")
     await scaled.stays(3)
+
+
+async def test_the_exporter_knows_its_scaler(scaled: Scaled, running: Running, admin: Admin, namespace: str) -> None:
+    """Bounds, decisions and conditions are the real controller's, and what stands in the fleet's way is said."""
+    kubelet, hpas = scaled.kubelet, f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
+
+    def known() -> list[Scaler]:
+        [fleet] = running.store.fleets()
+        return list(fleet.scalers or ())
+
+    def said() -> tuple[str, ...]:
+        [fleet] = running.store.fleets()
+        return remarks(fleet)
+
+    def decided(replicas: int) -> bool:
+        return [(one.current_agents, one.desired_agents) for one in known()] == [(replicas, replicas)]
+
+    await eventually(lambda: decided(2))
+    [scaler] = known()
+    assert (scaler.name, scaler.target, scaler.min_agents, scaler.max_agents) == ("agents", "agents", 2, 8)
+    assert scaler.metrics == ("matillion_fleet_demand_tasks",)
+    assert [one and one.holds for one in (scaler.able, scaler.active)] == [True, True]
+    assert said() == ()
+
+    kubelet.tasks = 0
+    for pod in kubelet.serving:
+        pod.agent.limited = 20
+    await eventually(lambda: decided(3), 30)
+
+    # It may not become as large as it wants: 60 tasks take four agents.
+    await admin.call("PATCH", f"{hpas}/agents", {"spec": {"maxReplicas": 3}}, "application/merge-patch+json")
+    await scaled.reaches(3)
+    kubelet.set_tasks(20)
+    await eventually(lambda: said() == ("wants 4 agents, its HPA agents stops at 3",), 30)
+
+    # What the vendor's chart brings along, beside it.
+    vendors = autoscaler(2, 4) | {"metadata": {"name": "agents-hpa"}}
+    vendors["spec"]["metrics"][0]["external"]["metric"] = {"name": "app_active_task_count"}
+    await admin.call("POST", hpas, vendors)
+    await eventually(lambda: any("switch the vendor's agents-hpa off" in sentence for sentence in said()), 30)
+    await eventually(lambda: any("its HPA agents-hpa is not active" in sentence for sentence in said()), 30)
+    assert [(one.name, one.desired_agents) for one in known()] == [("agents", 3), ("agents-hpa", None)]
+    await admin.call("DELETE", f"{hpas}/agents-hpa")
+    await eventually(lambda: [one.name for one in known()] == ["agents"])
