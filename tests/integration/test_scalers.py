@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -44,7 +45,7 @@ class Sink:
         self.scalers = {scaler.name: scaler for scaler in scalers}
 
 
-def hpa(name: str, most: int) -> dict[str, object]:
+def hpa(name: str, most: int) -> dict[str, Any]:
     """Make an HPA that goes by CPU."""
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "agents"}
     spec = {"scaleTargetRef": reference, "minReplicas": 2, "maxReplicas": most, "targetCPUUtilizationPercentage": 80}
@@ -123,6 +124,49 @@ async def test_a_right_that_comes_later(
         await admin.grant(namespace, "exporter", "hpas", [READ_HPAS])
         await eventually(lambda: sink.scalers and "a" in sink.scalers)
     assert [entry["log_level"] for entry in log] == ["warning", "info"]
+
+
+async def test_an_exporter_with_the_right(
+    control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
+) -> None:
+    """It shows the HPA of the Deployment that owns the fleet's pods, in JSON and on /metrics, and no other."""
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "exporter", [READ_PODS, READ_HPAS])
+    kubeconfig = control_plane.kubeconfig_for_token(f"{namespace}-exporter", token)
+    path = HPAS.format(namespace)
+    await admin.call("POST", path, hpa("ours", 8))
+    other = hpa("other", 8)
+    other["spec"]["scaleTargetRef"]["name"] = "other"
+    await admin.call("POST", path, other)
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "agents-7f9c", "uid": "1", "controller": True}
+    pod = {
+        "metadata": {
+            "name": "agents-7f9c-x",
+            "labels": {**LABELS, "pod-template-hash": "7f9c"},
+            "ownerReferences": [owner],
+        },
+        "spec": {"containers": [{"name": "agent", "image": "agent:1", "ports": [{"containerPort": 8080}]}]},
+    }
+    await admin.call("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+    settings = {"discovery": {"kubernetes": {"namespaces": [namespace]}}}
+    async with exporter(tmp_path, settings, {"KUBECONFIG": str(kubeconfig)}) as process:
+        await process.ready()
+
+        async def scalers() -> list[dict[str, Any]]:
+            _, found = await process.get("/api/v1/fleets")
+            return [one for fleet in found["fleets"] for one in fleet["scalers"] or ()]
+
+        async with asyncio.timeout(20):
+            while not await scalers():  # noqa: ASYNC110 — what is waited for does not know that it is
+                await asyncio.sleep(0.1)
+        assert [(one["name"], one["max_agents"], one["desired_agents"]) for one in await scalers()] == [
+            ("ours", 8, None)
+        ]
+        _, page = await process.get("/metrics")
+    labels = f'{{namespace="{namespace}",fleet="prod",scaler="ours"}}'
+    shown = [line for line in page.splitlines() if line.startswith("matillion_fleet_scaler_")]
+    assert f"matillion_fleet_scaler_max_agents{labels} 8.0" in shown
+    assert not any("desired" in line or "other" in line for line in shown)
 
 
 async def test_an_exporter_without_the_right(
