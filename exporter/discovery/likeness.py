@@ -76,8 +76,8 @@ def passed_over_reason(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOI
         return _JOB
     if agent_marks(pod, endpoints).enough:
         return None
-    ports = " or ".join(str(endpoint.port) for endpoint in endpoints)
-    return f"it declares no port of an agent ({ports}, or one named {OTEL_PORT_NAME}) and has no {AGENT_ID}"
+    ports = ", ".join(str(endpoint.port) for endpoint in endpoints)
+    return f"it has no {AGENT_ID} and declares no port of an agent: {ports}, or one named {OTEL_PORT_NAME}"
 
 
 def agent_container(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) -> Json:

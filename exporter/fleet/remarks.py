@@ -4,17 +4,34 @@ Pure. A remark says what is so and what follows from it. Why a fleet is not to b
 why an agent is in its state is `explain`; neither is said again here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from exporter.fleet.model import AgentState, Fleet
+from exporter.fleet.model import AgentState, Fleet, PassedOver
 from exporter.fleet.scaler_remarks import scaler_remarks
 
 Remark = Callable[[Fleet], Iterator[str]]
+
+_NAMED = 3
+"""Pods named in a sentence; the others are counted."""
 
 
 def remarks(fleet: Fleet) -> tuple[str, ...]:
     """Return the sentences that apply to the fleet now, the most urgent first; none of a fleet that is as usual."""
     return tuple(sentence for remark in _REMARKS for sentence in remark(fleet))
+
+
+def passed_over_remarks(pods: Sequence[PassedOver]) -> tuple[str, ...]:
+    """Return a sentence for each reason for which pods are passed over; none where no pod is."""
+    by_reason: dict[str, list[str]] = {}
+    for pod in pods:
+        by_reason.setdefault(pod.reason, []).append(f"{pod.namespace}/{pod.pod}")
+    return tuple(_passed_over(reason, names) for reason, names in by_reason.items())
+
+
+def _passed_over(reason: str, names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    are = "pod matches the selector but is no agent" if len(names) == 1 else "pods match the selector but are no agents"
+    return f"{len(names)} {are}: {', '.join(names[:_NAMED])}{more} ({reason})"
 
 
 def _unseen_queue(fleet: Fleet) -> Iterator[str]:

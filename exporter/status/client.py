@@ -74,6 +74,10 @@ class Status:
     """What is still missing before its figures mean anything; empty once it is ready."""
     fleets: list[Json]
     agents: list[Json]
+    passed_over: list[Json] = field(default_factory=list)
+    """Pods that the selector finds and that are no agents."""
+    remarks: list[str] = field(default_factory=list)
+    """What is to be said of no fleet in particular."""
 
     def document(self) -> Json:
         """Return the API's two documents as one."""
@@ -81,6 +85,8 @@ class Status:
             "time_seconds": self.time_seconds,
             "ready": not self.not_ready,
             "not_ready_reason": self.not_ready or None,
+            "passed_over": self.passed_over,
+            "remarks": self.remarks,
             "fleets": self.fleets,
             "agents": self.agents,
         }
@@ -124,7 +130,15 @@ class StatusClient:
         if status not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
             raise self._foreign()
         not_ready = "" if status == HTTPStatus.OK else text.decode(errors="replace").strip()
-        return Status(float(agents["time_seconds"]), not_ready, fleets["fleets"], agents["agents"])
+        return Status(
+            float(agents["time_seconds"]),
+            not_ready,
+            fleets["fleets"],
+            agents["agents"],
+            # An exporter of another version may not have these.
+            fleets.get("passed_over", []),
+            fleets.get("remarks", []),
+        )
 
     async def _list(self, what: str) -> Json:
         status, body = await self._get(f"api/v1/{what}")

@@ -45,6 +45,8 @@ def screen(url: str, status: Status, paper: Paper) -> list[str]:
     lines = [f"{paper.paint(visible(url), Style.HEADING)}  {paper.paint(asked, Style.FAINT)}"]
     if status.not_ready:
         lines += _note("not ready yet", status.not_ready, paper)
+    for remark in status.remarks:
+        lines += _note("note", remark, paper, Style.DOUBTFUL)
     lines.append("")
     if not status.fleets:
         return [*lines, "No fleet was found."]

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.web.answers import json_answer, json_list
-from exporter.web.documents import Document, agent_document, demand_document, fleet_document
+from exporter.web.documents import Document, agent_document, demand_document, fleet_document, passed_over_document
 from exporter.web.history import History
 from exporter.web.view import FleetView
 
@@ -38,10 +38,10 @@ class Api:
         ]
 
     async def fleets(self, request: web.Request) -> web.StreamResponse:
-        """Answer with every fleet."""
+        """Answer with every fleet, and with what was found beside the agents."""
         _query(request, ())
-        fleets = self._view.fleets()
-        return await json_list(request, self._head(), "fleets", map(fleet_document, fleets))
+        head = self._head() | passed_over_document(self._view.passed_over_pods())
+        return await json_list(request, head, "fleets", map(fleet_document, self._view.fleets()))
 
     async def fleet(self, request: web.Request) -> web.StreamResponse:
         """Answer with one fleet."""

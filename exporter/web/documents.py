@@ -3,13 +3,17 @@
 Pure. It must not know of HTTP; `docs/http.md` shows every field.
 """
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import TypeAlias
 
 from exporter.fleet.attention import needs_attention
 from exporter.fleet.explain import explain
-from exporter.fleet.model import Agent, AgentState, Condition, Fleet, PodFacts, Scaler
-from exporter.fleet.remarks import remarks
+from exporter.fleet.model import Agent, AgentState, Condition, Fleet, PassedOver, PodFacts, Scaler
+from exporter.fleet.remarks import passed_over_remarks, remarks
+
+MOST_PASSED_OVER = 100
+"""Pods listed; a selector that finds a whole cluster is a mistake that a hundred show well enough."""
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]
@@ -72,6 +76,14 @@ def _condition_document(condition: Condition | None) -> Document | None:
     return {"holds": condition.holds, "reason": condition.reason, "message": condition.message}
 
 
+def passed_over_document(pods: Sequence[PassedOver]) -> Document:
+    """Return what is found beside the agents, and the sentences that say so of all of them."""
+    shown: list[Json] = [
+        {"namespace": pod.namespace, "pod": pod.pod, "reason": pod.reason} for pod in pods[:MOST_PASSED_OVER]
+    ]
+    return {"passed_over": shown, "remarks": list(passed_over_remarks(pods))}
+
+
 def demand_document(fleet: Fleet, demand_tasks: float) -> Document:
     """Return what a scaler reads: demand, the load per agent to aim at, and how much stands behind it."""
     return {
@@ -131,9 +143,12 @@ def _facts_document(facts: PodFacts, now: float) -> Document:
         "restarts": facts.restarts,
         "crash_looping": facts.crash_looping,
         "waiting_reason": facts.waiting_reason,
+        "waiting_message": facts.waiting_message,
         "last_terminated_reason": facts.last_terminated_reason,
         "last_terminated_time_seconds": known(facts.last_terminated_time),
         "memory_limit_bytes": known(facts.memory_limit_bytes),
+        "cpu_limit_cores": known(facts.cpu_limit_cores),
+        "workload": facts.workload,
     }
 
 

@@ -58,11 +58,12 @@ def _sender(file: Traversable) -> Handler:
     return send
 
 
-def render(fleets: Sequence[Fleet], not_ready_reason: str | None) -> str:
-    """Return the page as HTML."""
+def render(fleets: Sequence[Fleet], not_ready_reason: str | None, remarks: Sequence[str]) -> str:
+    """Return the page as HTML; `remarks` are about no fleet in particular."""
+    lines = [_line(fleet) for fleet in fleets] or ["No fleet was found."]
     return _PAGE.substitute(
         notice="" if not_ready_reason is None else f"<p>Not ready yet: {escape(not_ready_reason)}</p>",
-        lines="".join(f"<li>{_line(fleet)}</li>" for fleet in fleets) or "<li>No fleet was found.</li>",
+        lines="".join(f"<li>{line}</li>" for line in (*lines, *map(escape, remarks))),
         links="".join(f'<li><a href="{path}">{text}</a></li>' for path, text in _LINKS),
         version=escape(__version__),
     )

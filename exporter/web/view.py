@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from exporter.fleet.model import Fleet
+from exporter.fleet.model import Fleet, PassedOver
 
 
 class FleetView(Protocol):
@@ -11,6 +11,9 @@ class FleetView(Protocol):
 
     def fleets(self) -> Sequence[Fleet]:
         """Return every fleet, sorted by namespace and name."""
+
+    def passed_over_pods(self) -> Sequence[PassedOver]:
+        """Return the pods that the selector finds and that are no agents, in order of their names."""
 
     def now(self) -> float:
         """Return the present instant on the monotonic clock of the snapshots' ages."""

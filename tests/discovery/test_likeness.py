@@ -85,7 +85,7 @@ def test_pod_without_any_mark_is_passed_over(containers: list[Any], annotations:
     marks = agent_marks(found)
     assert (marks.enough, marks.striking, str(marks)) == (False, False, "")
     assert passed_over_reason(found) == (
-        "it declares no port of an agent (9464 or 8080, or one named otel-metrics) and has no AGENT_ID"
+        "it has no AGENT_ID and declares no port of an agent: 9464, 8080, or one named otel-metrics"
     )
 
 
@@ -95,7 +95,7 @@ def test_ports_of_the_setting_are_an_agents_too() -> None:
     endpoints = (Endpoint(Dialect.OTEL, 7070, "/metrics"),)
     assert passed_over_reason(elsewhere, DEFAULT_ENDPOINTS) is not None
     assert passed_over_reason(elsewhere, endpoints) is None
-    assert "(7070, or" in str(passed_over_reason(pod(BARE), endpoints))
+    assert "agent: 7070, or" in str(passed_over_reason(pod(BARE), endpoints))
 
 
 def test_pod_of_a_job_is_no_agent_whatever_it_has() -> None:

@@ -156,7 +156,7 @@ async def test_pods_that_look_odd(kube: Cluster, agent: Start) -> None:
     assert seen[SUBJECT, "fleet label"].outcome is Outcome.WARNING
     assert "prod-0 without the label app.kubernetes.io/instance" in seen[SUBJECT, "fleet label"].found
     assert seen[SUBJECT, "passed over"].outcome is Outcome.WARNING
-    assert "ssh-0 found by the selector and not counted: it declares no port" in seen[SUBJECT, "passed over"].found
+    assert "ssh-0 found by the selector and not counted: it has no AGENT_ID" in seen[SUBJECT, "passed over"].found
     assert seen[SUBJECT, "pods in matillion"].found == "1 pod in 1 fleet: prod-abc (1)"
     assert seen[SUBJECT, "matillion/prod-abc"].outcome is Outcome.OK
 

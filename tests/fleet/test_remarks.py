@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from exporter.fleet.remarks import remarks
+from exporter.fleet.model import PassedOver
+from exporter.fleet.remarks import passed_over_remarks, remarks
 from tests.factories import make_fleet
 
 
@@ -19,3 +20,16 @@ def test_each_remark_says_what_is_so_and_what_follows() -> None:
     assert refusing.startswith("1 of 1 serving agents take no more work")
     assert never.startswith("1 of 1 agents have never answered")
     assert "capacity.queue is to be set to shared" in alike
+
+
+def test_pods_passed_over_are_told_by_reason() -> None:
+    """A few are named, the others counted; of no pod nothing is said."""
+    assert passed_over_remarks(()) == ()
+    job = [PassedOver("matillion", f"job-{number}", "it belongs to a Job") for number in range(5)]
+    assert passed_over_remarks([job[0], PassedOver("b", "ssh-0", "it has no port"), *job[1:]]) == (
+        (
+            "5 pods match the selector but are no agents: matillion/job-0, matillion/job-1, matillion/job-2 and 2 more "
+            "(it belongs to a Job)"
+        ),
+        "1 pod matches the selector but is no agent: b/ssh-0 (it has no port)",
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exporter.fleet.model import PassedOver
 from exporter.status.client import Credentials, Status, StatusClient, StatusError
 from exporter.web.passwords import PasswordHash
 from tests.factories import make_fleet
@@ -31,11 +32,14 @@ async def trouble(url: str, **credentials: Any) -> str:
 
 async def test_what_it_says() -> None:
     """Fleets and agents as the API has them, joined."""
-    async with serve(StaticView([make_fleet()])) as url:
+    view = StaticView([make_fleet()], others=[PassedOver("matillion", "job-1", "it belongs to a Job")])
+    async with serve(view) as url:
         document = (await read(url)).document()
     assert document["ready"] is True
     assert [fleet["fleet"] for fleet in document["fleets"]] == ["etl"]
     assert [agent["pod"] for agent in document["agents"]] == ["agent-1"]
+    assert [pod["pod"] for pod in document["passed_over"]] == ["job-1"]
+    assert len(document["remarks"]) == 1
 
 
 async def test_not_ready_yet() -> None:

@@ -117,3 +117,14 @@ def test_a_screen_that_is_too_low() -> None:
         "\x1b[Hline 0\x1b[K\nline 1\x1b[K\nline 2\x1b[K\n\N{HORIZONTAL ELLIPSIS} 6 more lines\x1b[K\n\x1b[J"
     )
     assert drawn(["one"], 5) == "\x1b[Hone\x1b[K\n\x1b[J"
+
+
+def test_pods_that_are_no_agents_are_told_even_where_no_fleet_is() -> None:
+    """A selector that finds something else is why there is none."""
+    remark = "1 pod matches the selector but is no agent: matillion/ssh-0 (it has no port)"
+    assert lines(Status(WALL_NOW, "", [], [], remarks=[remark])) == [
+        "http://127.0.0.1:9850  2026-01-01 02:30:00 UTC",
+        f"note: {remark}",
+        "",
+        "No fleet was found.",
+    ]

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from exporter.config.settings import WebSettings
-from exporter.fleet.model import Fleet
+from exporter.fleet.model import Fleet, PassedOver
 from exporter.web.server import WebServer
 from tests.factories import NOW, WALL_NOW
 
@@ -24,12 +24,17 @@ class StaticView:
     reason: str | None = None
     instant: float = NOW
     failing: Exception | None = field(default=None)
+    others: Sequence[PassedOver] = ()
 
     def fleets(self) -> Sequence[Fleet]:
         """Return the fleets, or fail as asked."""
         if self.failing is not None:
             raise self.failing
         return self.shown
+
+    def passed_over_pods(self) -> Sequence[PassedOver]:
+        """Return what is no agent."""
+        return self.others
 
     def now(self) -> float:
         """Return the instant."""

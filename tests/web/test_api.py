@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from exporter.fleet.model import AgentState, Dialect
+from exporter.fleet.model import AgentState, Dialect, PassedOver
 from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
 from tests.web.serving import StaticView, serve
 
@@ -210,3 +210,19 @@ async def test_a_reading_from_the_future_is_not_negative_in_age(
     """The view's snapshots may be newer than the instant asked for by a hair; an age is never below zero."""
     view.shown, view.instant = [make_fleet([make_snapshot(age=0.0)])], NOW - 0.5
     assert (await get(client, "/api/v1/agents"))["agents"][0]["reading_age_seconds"] == 0.0
+
+
+async def test_pods_that_are_no_agents_are_listed_with_their_reasons() -> None:
+    """Bounded, since a selector may find a whole cluster; the sentence has all of them."""
+    view = StaticView(others=[PassedOver("matillion", f"job-{n:03}", "it belongs to a Job") for n in range(250)])
+    async with serve(view) as url, aiohttp.ClientSession(url) as client:
+        answer = await get(client, "/api/v1/fleets")
+    assert answer["passed_over"][0] == {"namespace": "matillion", "pod": "job-000", "reason": "it belongs to a Job"}
+    assert len(answer["passed_over"]) == 100
+    assert answer["remarks"] == [
+        (
+            "250 pods match the selector but are no agents: matillion/job-000, matillion/job-001, matillion/job-002 "
+            "and 247 more (it belongs to a Job)"
+        )
+    ]
+    assert answer["fleets"] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.fleet.model import Condition, Fleet
+from exporter.fleet.model import Condition, Fleet, PassedOver
 from tests.factories import make_fleet, make_reading, make_scaler, make_snapshot
 from tests.fakes.chromium import Page, browser, program
 from tests.fakes.ports import free_port
@@ -108,6 +108,20 @@ async def test_what_scales_a_fleet(page: Page) -> None:
         assert "wants 13 agents, its HPA a stops at 12" in card
         assert "no HPA scales it" in await text_of(page, "[data-fleet='matillion/none']")
         assert "HPA" not in await text_of(page, "[data-fleet='matillion/unknown']")
+    assert page.complaints == []
+
+
+async def test_what_was_passed_over(page: Page) -> None:
+    """Above the fleets, and also where there is none; gone with the last such pod."""
+    view = StaticView(others=[PassedOver("matillion", f"job-{n}", "it belongs to a Job") for n in range(2)])
+    sentence = "2 pods match the selector but are no agents: matillion/job-0, matillion/job-1 (it belongs to a Job)"
+    async with serve(view) as url:
+        await page.goto(url)
+        await page.until("document.querySelector('#remarks').children.length === 1")
+        assert await text_of(page, "#remarks") == sentence
+        assert "No fleet was found." in await text_of(page, "main")
+        view.others = ()
+        await page.until("document.querySelector('#remarks').children.length === 0")
     assert page.complaints == []
 
 

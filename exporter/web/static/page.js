@@ -22,7 +22,7 @@ const MEANING = {
   scaler: "what sets the number of agents: fewest and most, and how many it last decided on",
 };
 
-const seen = {fleets: [], agents: [], history: new Map(), time: null, notReady: null, trouble: null, historyAt: 0};
+const seen = {fleets: [], remarks: [], agents: [], history: new Map(), time: null, notReady: null, trouble: null, historyAt: 0};
 const wish = {range: 3600, all: false, search: "", rows: MOST_ROWS};
 
 // -- building -----------------------------------------------------------------------------------------------------------
@@ -234,6 +234,7 @@ function marking() {
 
 function drawFleets() {
   choice("ranges", RANGES, wish.range, (range) => { wish.range = range; drawFleets(); });
+  byId("remarks").replaceChildren(...seen.remarks.map((remark) => el("li", {}, remark)));
   byId("fleets").replaceChildren(...(seen.fleets.length ? seen.fleets.map(fleetCard) : [el("p", {class: "table empty"}, "No fleet was found.")]));
 }
 
@@ -274,7 +275,7 @@ async function look() {
       ask("readyz", [200, 503]).then(async (answer) => (answer.status === 200 ? null : (await answer.text()).trim())),
     ]);
     await remember(agents.time_seconds);
-    Object.assign(seen, {fleets: fleets.fleets, agents: agents.agents, time: agents.time_seconds, notReady: ready, trouble: null});
+    Object.assign(seen, {fleets: fleets.fleets, remarks: fleets.remarks, agents: agents.agents, time: agents.time_seconds, notReady: ready, trouble: null});
     if (!marking()) {
       drawFleets();
       drawAgents();
