@@ -130,7 +130,7 @@ async def _in_namespace(around: Surroundings, namespace: str | None) -> Sequence
         hpas = await _list(kube, namespace)
         pods = await around.pods(namespace)
     except AccessDeniedError:
-        why = "the exporter may not list HorizontalPodAutoscalers, and need not"
+        why = "HorizontalPodAutoscalers may not be listed"
         return [not_checked(name, why, "run the doctor with your own kubeconfig to look for two on one Deployment")]
     except KubeError as error:
         raise CheckFailedError(said(error)) from None

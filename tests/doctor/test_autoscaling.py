@@ -107,7 +107,7 @@ async def test_an_old_cluster(kube_with_agents: Cluster) -> None:
 
 
 async def test_hpas_that_may_not_be_read(kube_with_agents: Cluster) -> None:
-    """The exporter needs no right to see autoscalers; a person with one is told to look."""
+    """Where the exporter has no right to see autoscalers, a person with one is told to look."""
     kube_with_agents.refuse(HPAS, 403, "Forbidden")
     found = (await examined(settings(), kube_with_agents))[SUBJECT, "autoscalers in matillion"]
     assert found.outcome is Outcome.NOT_CHECKED
