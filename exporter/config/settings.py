@@ -150,13 +150,13 @@ class ScrapeSettings(Section):
     timeout: Annotated[float, Duration(SHORTEST, 3600)] = 3.0
     """Longest time for one reading, from connecting to the last byte; at most `interval`."""
     concurrency: Annotated[int, WholeNumber(1, 10_000)] = 200
-    """How many agents are read at the same moment; each takes a socket."""
+    """How many agents are read at the same moment; each takes a socket, or two until a port of it has answered."""
     max_body_bytes: Annotated[int, WholeNumber(1024, 1 << 30)] = 4 * 1024 * 1024
     """Largest page that is read, also counted after decompression; an agent's page has about 32 KB."""
     filter_names: Flag = True
     """Whether to ask an agent for the wanted families only. One that does not know the filter sends its full page."""
     endpoints: tuple[ScrapedEndpoint, ...] = DEFAULT_ENDPOINTS
-    """Tried in this order; the first that answers with an agent's families is kept, the others are retried at times."""
+    """Tried in this order, after what a pod declares; the best that answers is kept, those before it retried at times."""
 
 
 class CapacitySettings(Section):

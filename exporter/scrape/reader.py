@@ -8,15 +8,17 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from yarl import URL
 
 from exporter.config import ScrapeSettings
 from exporter.fleet import dialect, exposition
-from exporter.fleet.model import Endpoint, Reading, Target
+from exporter.fleet.model import Dialect, Endpoint, Reading, Target
 from exporter.scrape.client import host_port, page_url
 from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.race import Race
 
 # How often what was learned is put to the test: whether an endpoint further up in the list answers by now, and whether
 # the filtered page still has all that the whole one has.
@@ -98,7 +100,7 @@ class AgentReader:
     __slots__ = (
         "_client",
         "_doors",
-        "_first",
+        "_endpoints",
         "_hangs",
         "_monotonic",
         "_place",
@@ -118,62 +120,61 @@ class AgentReader:
         self._random = jitter
         self._forget(None)
 
-    def _forget(self, place: tuple[str | None, Endpoint | None] | None) -> None:
-        self._place = place
+    def _forget(self, target: Target | None) -> None:
+        self._place = _place(target) if target is not None else None
+        self._endpoints = _endpoints(target, self._settings.endpoints) if target is not None else ()
         self._doors: dict[Endpoint, _Door] = {}
         self._winner: Endpoint | None = None
-        self._first = 0
         self._hangs = 0
         self._recheck_after = _FIRST_RECHECK_AFTER
         self._recheck_at = 0.0
 
     async def read(self, target: Target) -> Answer:
-        """Return the first good page of the agent's endpoints, beginning with the one that answered last.
+        """Return a good page of the agent: of the endpoint that answered last, else of the best one that answers.
 
-        Takes no longer than the timeout for all of them together. Raises one ScrapeError for all of them.
+        Takes no longer than the timeout for all endpoints together. Raises one ScrapeError for all of them.
         """
-        if self._place != (target.address, target.endpoint):
-            self._forget((target.address, target.endpoint))
+        if self._place != _place(target):
+            self._forget(target)
         deadline = self._monotonic() + self._settings.timeout
-        endpoints = self._endpoints(target)
         failures: list[_Failure] = []
-        for turn in range(self._first, self._first + len(endpoints)):
-            endpoint = endpoints[turn % len(endpoints)]
+        others = self._endpoints
+        if self._winner is not None:
             try:
-                answer = await self._read(target, endpoint, deadline)
+                answer = await self._read(target, self._winner, deadline)
             except ScrapeError as error:
-                failures.append(_Failure(endpoint, error.outcome, str(error)))
+                failures.append(_Failure(self._winner, error.outcome, str(error)))
                 if not self._time_left(deadline):
-                    break
+                    self._missed()
+                    raise _combined(target, failures) from None
+                others = tuple(endpoint for endpoint in others if endpoint != self._winner)
             else:
-                self._won(endpoints, endpoint)
+                self._hangs = 0
                 return answer
-        self._lost(endpoints, failures)
-        raise _combined(target, sorted(failures, key=lambda failure: endpoints.index(failure.endpoint)))
-
-    def _endpoints(self, target: Target) -> Sequence[Endpoint]:
-        return self._settings.endpoints if target.endpoint is None else (target.endpoint,)
+        race = Race([partial(self._read, target, endpoint, deadline) for endpoint in others], self._monotonic)
+        won = await race.run()
+        self._hangs = 0
+        if won is None:
+            failures += [_Failure(others[number], error.outcome, str(error)) for number, error in race.failures]
+            raise _combined(target, sorted(failures, key=lambda failure: self._endpoints.index(failure.endpoint)))
+        number, answer = won
+        self._won(others[number])
+        return answer
 
     def _time_left(self, deadline: float) -> bool:
         return deadline - self._monotonic() > self._settings.timeout * _LEAST_SHARE
 
-    def _won(self, endpoints: Sequence[Endpoint], endpoint: Endpoint) -> None:
-        self._hangs = 0
+    def _won(self, endpoint: Endpoint) -> None:
         if endpoint != self._winner:
             self._winner = endpoint
-            self._first = endpoints.index(endpoint)
-            self._recheck_after = _FIRST_RECHECK_AFTER if self._first else _RECHECK_AFTER
+            self._recheck_after = _RECHECK_AFTER if endpoint == self._endpoints[0] else _FIRST_RECHECK_AFTER
             self._schedule_recheck()
 
-    def _lost(self, endpoints: Sequence[Endpoint], failures: Sequence[_Failure]) -> None:
-        """Let another endpoint begin where one hangs so long that those after it never get their turn."""
-        if len(failures) == len(endpoints):
-            self._hangs = 0
-            return
+    def _missed(self) -> None:
+        """Take note that the endpoint that answers hung; let the others have their turn if it keeps doing so."""
         self._hangs += 1
-        if self._winner is None or self._hangs >= _HANGS_BEFORE_MOVING:
+        if self._hangs >= _HANGS_BEFORE_MOVING:
             self._hangs = 0
-            self._first = (endpoints.index(failures[-1].endpoint) + 1) % len(endpoints)
             self._winner = None
 
     # -- what was learned, put to the test ----------------------------------------------------------------------------
@@ -191,16 +192,17 @@ class AgentReader:
         self._schedule_recheck()
         for door in self._doors.values():
             door.forget()
-        endpoints = self._endpoints(target)
         deadline = self._monotonic() + self._settings.timeout * _RECHECK_SHARE
-        for endpoint in endpoints[: self._first]:
+        for endpoint in self._endpoints:
+            if endpoint == self._winner:
+                return
             try:
                 await self._read(target, endpoint, deadline)
             except ScrapeError:
                 if not self._time_left(deadline):
                     return
             else:
-                self._won(endpoints, endpoint)
+                self._won(endpoint)
                 return
 
     def _schedule_recheck(self) -> None:
@@ -243,6 +245,27 @@ class AgentReader:
             raise ScrapeError(Outcome.NOT_AN_AGENT, "no agent metrics on the page") from None
         except dialect.NoTaskCountError:
             raise ScrapeError(Outcome.NO_TASK_COUNT, "no count of running tasks on the page") from None
+
+
+def _place(target: Target) -> tuple[object, ...]:
+    """Return what an agent's pages depend on: what was learned of them is true as long as this is the same."""
+    return target.address, target.endpoint, target.endpoints
+
+
+def _endpoints(target: Target, usual: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    """Return where to ask, the best first: what the pod declares, then the usual ones, each port and path once.
+
+    A legacy page that is declared goes last all the same: every chart declares one, and where the agent has the other
+    page too, that one says more.
+    """
+    if target.endpoint is not None:
+        return (target.endpoint,)
+    declared = [endpoint for endpoint in target.endpoints if endpoint.kind is Dialect.OTEL]
+    legacy = [endpoint for endpoint in target.endpoints if endpoint.kind is Dialect.LEGACY]
+    places: dict[tuple[int, str], Endpoint] = {}
+    for endpoint in (*declared, *usual, *legacy):
+        places.setdefault((endpoint.port, endpoint.path), endpoint)
+    return tuple(places.values())
 
 
 def _at_once(body: bytes) -> exposition.Page | bytes:

@@ -48,6 +48,7 @@ class ScriptedAgents:
     running: dict[str, int] = field(default_factory=dict)
     """Requests on their way, by host."""
     most_running: int = 0
+    """Hosts at once; while it is not known which port answers, both are asked."""
     overlaps: int = 0
     """How often a host was asked while it had not answered yet."""
 
@@ -58,7 +59,7 @@ class ScriptedAgents:
         page = self.pages.get((host, port), Page())
         self.overlaps += host in self.running
         self.running[host] = self.running.get(host, 0) + 1
-        self.most_running = max(self.most_running, sum(self.running.values()))
+        self.most_running = max(self.most_running, len(self.running))
         try:
             await asyncio.sleep(min(page.seconds, within))
         finally:

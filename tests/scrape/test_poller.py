@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.config import ScrapeSettings
+from exporter.config import DEFAULT_ENDPOINTS, ScrapeSettings
 from exporter.fleet.model import AgentSnapshot, Target
 from exporter.fleet.policy import Policy
 from exporter.scrape.poller import Poller
@@ -137,7 +137,7 @@ async def test_the_phases_of_a_thousand_agents_are_spread_over_the_interval() ->
 
 async def test_an_agent_is_never_scraped_twice_at_once_and_missed_turns_are_skipped() -> None:
     """One that takes 12 s has a turn each 15 s, at its old phase, and none to catch up."""
-    bench = Bench(interval=5.0, timeout=5.0)
+    bench = Bench(interval=5.0, timeout=5.0, endpoints=DEFAULT_ENDPOINTS[:1])
     bench.know([bench.add(1)])
     bench.agents.fetch = _slow(bench.agents, 12.0)  # type: ignore[method-assign]
     async with polling(bench):

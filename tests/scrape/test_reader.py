@@ -150,14 +150,103 @@ async def test_something_else_on_the_first_port_does_not_hide_the_agent_on_the_s
     assert await reader.turn() == "legacy 5"
 
 
-async def test_a_new_agent_whose_first_port_hangs_is_read_on_the_second_one_turn_later() -> None:
-    """A port that accepts and says nothing takes up one turn, not all of them."""
+@pytest.mark.parametrize("hanging", [OTEL, LEGACY])
+async def test_a_new_agent_is_read_within_a_second_whatever_its_other_port_does(hanging: int) -> None:
+    """The vendor's policy drops what is sent to 9464; nothing of that delays the first reading."""
+    reader = Reader()
+    answering = LEGACY if hanging == OTEL else OTEL
+    reader.serve(hanging, b"", seconds=FOR_EVER)
+    reader.serve(answering, legacy_page(), seconds=0.2)
+    started = asyncio.get_running_loop().time()
+    answer = await reader._reader.read(reader.target)
+    assert answer.reading.tasks_active == 5
+    assert asyncio.get_running_loop().time() - started <= 0.76
+    assert not reader.agents.running, "nothing of the race is left"
+    assert set(await reader.turns(100)) == {"legacy 5"}
+
+
+async def test_the_better_endpoint_wins_if_it_answers_soon() -> None:
+    """It has a head start, and is waited for a little when the other one was quicker."""
+    for seconds, said in ((0.2, "otel 7"), (0.7, "otel 7"), (0.8, "legacy 5")):
+        reader = Reader(filter_names=False)
+        reader.serve(OTEL, otel_page(), seconds=seconds)
+        reader.serve(LEGACY, legacy_page(), seconds=0.01)
+        assert await reader.turn() == said
+        asked = reader.agents.ports()
+        assert asked[:1] == [OTEL]
+        assert (LEGACY in asked) is (seconds > 0.25)
+
+
+async def test_a_race_that_is_cancelled_leaves_nothing_behind() -> None:
+    """The agent is gone while both of its ports hang."""
     reader = Reader()
     reader.serve(OTEL, b"", seconds=FOR_EVER)
+    reader.serve(LEGACY, b"", seconds=FOR_EVER)
+    read = asyncio.create_task(reader._reader.read(reader.target))
+    await asyncio.sleep(1.0)
+    assert reader.agents.running == {HOST: 2}
+    read.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await read
+    assert not reader.agents.running
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_bug_in_one_attempt_is_not_hidden_by_another() -> None:
+    """It ends the race, and the other attempts with it."""
+    reader = Reader()
+    reader.serve(OTEL, ValueError("a bug"), seconds=0.5)
+    reader.serve(LEGACY, b"", seconds=FOR_EVER)
+    with pytest.raises(ValueError, match="a bug"):
+        await reader._reader.read(reader.target)
+    assert not reader.agents.running
+
+
+async def test_an_endpoint_that_answers_is_asked_alone() -> None:
+    """Also when it is late: a page without the queue is no better than one that comes a moment later."""
+    reader = Reader(filter_names=False)
+    reader.serve(OTEL, otel_page())
     reader.serve(LEGACY, legacy_page())
-    said = await reader.turns(100)
-    assert said[0] == f"timeout: waited 3 s for an answer on {HOST}:9464"
-    assert set(said[1:]) == {"legacy 5"}
+    await reader.turn()
+    reader.agents.ports()
+    reader.serve(OTEL, otel_page(), seconds=2.5)
+    assert await reader.turns(3) == ["otel 7"] * 3
+    assert reader.agents.ports() == [OTEL] * 3
+
+
+# -- endpoints that a pod declares -------------------------------------------------------------------------------------
+
+
+def declaring(*endpoints: Endpoint) -> Target:
+    return make_target(address=HOST, endpoints=endpoints)
+
+
+async def test_what_a_pod_declares_is_asked_first() -> None:
+    """The vendor's chart can put the OpenTelemetry page on any port."""
+    reader = Reader(target=declaring(Endpoint(Dialect.OTEL, 9999, "/metrics"), ScrapeSettings().endpoints[1]))
+    reader.serve(9999, otel_page())
+    reader.serve(LEGACY, legacy_page())
+    assert await reader.turn() == "otel 7"
+    assert set(reader.agents.ports()) == {9999}
+
+
+async def test_after_it_come_the_usual_ones_each_once() -> None:
+    """A declared legacy page is no reason to pass over an OpenTelemetry page that nobody declared."""
+    declared = (Endpoint(Dialect.OTEL, 9999, "/metrics"), Endpoint(Dialect.LEGACY, 8081, "/actuator/prometheus"))
+    reader = Reader(target=declaring(*declared, *ScrapeSettings().endpoints))
+    assert await reader.turn() == f"connect: connection refused on {HOST}:9999 and :9464 and :8080 and :8081"
+    assert reader.agents.ports() == [9999, OTEL, LEGACY, 8081]
+
+
+async def test_what_was_learned_ends_with_what_the_pod_declares() -> None:
+    """Another declaration is another image, or another chart."""
+    reader = Reader(filter_names=False)
+    reader.serve(LEGACY, legacy_page())
+    await reader.turns(3)
+    reader.agents.ports()
+    reader.target = declaring(Endpoint(Dialect.OTEL, 9999, "/metrics"))
+    reader.serve(9999, otel_page())
+    assert await reader.turn() == "otel 7"
 
 
 async def test_one_missed_answer_moves_nobody() -> None:
