@@ -53,6 +53,16 @@ def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             {{{{ $value | humanize }}}} such agents of its fleet.""",
         ),
         Alert(
+            name="MatillionAgentLegacyMetrics",
+            severity="info",
+            for_seconds=settings.legacy_for,
+            expr=_with_company(f'max by ({", ".join(AGENT)}) (matillion_fleet_agent_info{{endpoint="legacy"}})'),
+            summary=f"Agent {_AGENT} is read by its legacy page",
+            description=f"""Agent {_AGENT} is read by its legacy page, which has neither queue nor heap and which a
+            coming chart of the vendor switches off. It is one of {{{{ $value | humanize }}}} such agents of its
+            fleet.""",
+        ),
+        Alert(
             name="MatillionAgentDrainTooLong",
             severity="warning",
             for_seconds=settings.drain_too_long_for,

@@ -41,7 +41,7 @@ class Alert:
     """An alert. `for_seconds` is how long its expression must hold."""
 
     name: str
-    severity: Literal["critical", "warning"]
+    severity: Literal["critical", "warning", "info"]
     """`critical` wakes somebody up, `warning` is a ticket."""
     expr: str
     for_seconds: float

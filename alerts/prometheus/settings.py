@@ -42,6 +42,8 @@ class Settings:
     """Shorter than `queue_growing_for`, so that a queue that jumped once and stays does not count as growing."""
     queue_growing_for: float = 5 * MINUTE
     saturated_for: float = 5 * MINUTE
+    legacy_for: float = HOUR
+    """Longer than a start, in which the other page may only be slower to come."""
     refusing_share: float = 0.5
     """Fewer are a busy hour of some agents: the others take the work."""
     refusing_for: float = 10 * MINUTE

@@ -76,6 +76,18 @@ AGENT_CASES = (
         "It is one of 1 such agents of its fleet.",
     ),
     Case(
+        alert="MatillionAgentLegacyMetrics",
+        course=since_onset(seeing(agent("etl-0"), legacy("etl-1"))),
+        after=60,
+        # What was said last of an agent that is not seen any more is still how it was read.
+        not_enough=(seeing(agent("etl-0"), agent("etl-1"), starting("etl-2")),),
+        severity="info",
+        labels=POD_LABELS,
+        summary=f"Agent {A} is read by its legacy page",
+        description=f"Agent {A} is read by its legacy page, which has neither queue nor heap and which a coming chart "
+        "of the vendor switches off. It is one of 1 such agents of its fleet.",
+    ),
+    Case(
         alert="MatillionAgentUnreachable",
         course=since_onset(seeing(*with_fleet(agent("etl-1", age=60)))),
         after=2,
