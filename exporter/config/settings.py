@@ -156,7 +156,7 @@ class ScrapeSettings(Section):
     filter_names: Flag = True
     """Whether to ask an agent for the wanted families only. One that does not know the filter sends its full page."""
     endpoints: tuple[ScrapedEndpoint, ...] = DEFAULT_ENDPOINTS
-    """Tried in this order, after what a pod declares; the best that answers is kept, those before it retried at times."""
+    """Tried in this order, after what a pod declares; the best that answers is kept, those before it tried again."""
 
 
 class CapacitySettings(Section):
