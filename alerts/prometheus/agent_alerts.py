@@ -8,6 +8,14 @@ _AGENT = "{{ $labels.pod }} of fleet {{ $labels.fleet }} in namespace {{ $labels
 _LIMIT = 'its {{ if eq $labels.memory "heap" }}Java heap{{ else }}container{{ end }} limit'
 
 
+# As a label the reason would begin the alert anew whenever a container goes from ErrImagePull to ImagePullBackOff and
+# back. A text may ask for it at the time.
+_WAITS_FOR = """{{ with printf
+"max by (reason) (matillion_fleet_agent_waiting{cluster=%q,namespace=%q,fleet=%q,pod=%q})"
+$labels.cluster $labels.namespace $labels.fleet $labels.pod | query }}Kubernetes says {{ . | first | label "reason" }}
+{{- else }}Kubernetes gives no reason{{ end }}"""
+
+
 def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
     """Return the alerts of agents."""
     return (
@@ -63,6 +71,22 @@ def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             fleet.""",
         ),
         Alert(
+            name="MatillionAgentNotStarting",
+            severity="warning",
+            for_seconds=settings.agent_not_starting_for,
+            # One that crashes has an alert of its own.
+            expr=f"""
+            (
+              {_with_company(f'{AGENT_STATE}{{state="starting"}}').strip()}
+            )
+            unless {on(AGENT)} {_crash_loop(settings, clock)}
+            """,
+            summary=f"Agent {_AGENT} does not start",
+            description=f"""Agent {_AGENT} has been starting for {Clock()(settings.agent_not_starting_for)} and never
+            answered: {_WAITS_FOR}. It is one of {{{{ $value | humanize }}}} such agents of its fleet, which gives no
+            slot and fills a replica.""",
+        ),
+        Alert(
             name="MatillionAgentDrainTooLong",
             severity="warning",
             for_seconds=settings.drain_too_long_for,
@@ -73,6 +97,12 @@ def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             {{{{ $value | humanize }}}} draining agents of its fleet.""",
         ),
     )
+
+
+def _crash_loop(settings: Settings, clock: Clock) -> str:
+    """Return the agents that Kubernetes held back just now because they keep ending."""
+    waits = f'matillion_fleet_agent_waiting{{reason="CrashLoopBackOff"}}[{clock(settings.crash_loop_window)}]'
+    return f"max by ({', '.join(AGENT)}) (max_over_time({waits})) == 1"
 
 
 def _memory(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
@@ -114,7 +144,6 @@ def _restarts(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
     oom_window, window = clock(settings.oom_window), clock(settings.restarts_window)
     # The count of restarts is a pod's own and never falls, so this is exact, and true of a pod younger than the window.
     recent = f"{AGENT_RESTARTS} - min_over_time({AGENT_RESTARTS}[%s])"
-    waits = f'matillion_fleet_agent_waiting{{reason="CrashLoopBackOff"}}[{clock(settings.crash_loop_window)}]'
     return (
         Alert(
             name="MatillionAgentOOMKilled",
@@ -136,7 +165,7 @@ def _restarts(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             expr=f"""
             (
               {AGENT_RESTARTS}
-              and {on(AGENT)} max by ({", ".join(AGENT)}) (max_over_time({waits})) == 1
+              and {on(AGENT)} {_crash_loop(settings, clock)}
             )
             unless {on(AGENT)} {AGENT_STATE}{{state="draining"}}
             """,

@@ -34,6 +34,8 @@ class Settings:
     fleet_disconnected_for: float = MINUTE
     agent_unreachable_for: float = 2 * MINUTE
     """After the exporter's own `stale_after`, 30 s."""
+    agent_not_starting_for: float = 10 * MINUTE
+    """A node takes minutes to come, a Fargate pod one or two, and a large image some more."""
     coverage_low: float = 0.5
     """The exporter's `capacity.min_coverage`: below it, demand is withheld and scalers stand still."""
     coverage_low_for: float = 5 * MINUTE

@@ -17,6 +17,7 @@ from tests.alerts.prometheus_worlds import (
     with_fleet,
     working_set,
 )
+from tests.factories import make_facts, make_snapshot
 
 
 def _memory(share: float) -> Course:
@@ -45,6 +46,19 @@ def _crash_looping(minute: int) -> World:
     return _restarted(4, **waiting)(minute) or World()
 
 
+def _crash_looping_from_the_start(minute: int) -> World:
+    """Return a world whose container runs for a minute in every three, and never long enough to answer."""
+    waiting = {} if minute % 3 == 0 else {"waiting_reason": "CrashLoopBackOff"}
+    return seeing(*with_fleet(starting("etl-1", **waiting)))(minute) or World()
+
+
+def _pulling(minute: int) -> World:
+    """Return a world with an image that is tried again now and then."""
+    reason = "ImagePullBackOff" if minute % 2 == 0 else "ErrImagePull"
+    return seeing(*with_fleet(starting("etl-1", waiting_reason=reason)))(minute) or World()
+
+
+_NOT_STARTING = seeing(*with_fleet(starting("etl-1")))
 _LONG_DRAIN = seeing(*with_fleet(draining("etl-1")))
 
 AGENT_CASES = (
@@ -99,6 +113,45 @@ AGENT_CASES = (
         summary=f"Agent {A} does not answer",
         description=f"The metrics of agent {A} cannot be read, so its tasks are not known. "
         "It is one of 1 such agents of its fleet.",
+    ),
+    Case(
+        alert="MatillionAgentNotStarting",
+        course=since_onset(seeing(*with_fleet(starting("etl-1", waiting_reason="Unschedulable")))),
+        after=10,
+        not_enough=(
+            # A Fargate pod, or a node that has to come.
+            then(since_onset(_NOT_STARTING), ONSET + 9, healthy),
+            # One that is Ready and never answered is unreachable; one that crashes has its own alert.
+            seeing(*with_fleet(make_snapshot("etl-1", never_read=True, facts=make_facts()))),
+            since_onset(_crash_looping_from_the_start),
+            seeing(*with_fleet(starting("etl-1", draining_time=1.0))),
+        ),
+        labels=POD_LABELS | {"state": "starting"},
+        summary=f"Agent {A} does not start",
+        description=f"Agent {A} has been starting for 10m and never answered: Kubernetes says Unschedulable. It is one "
+        "of 1 such agents of its fleet, which gives no slot and fills a replica.",
+    ),
+    Case(
+        alert="MatillionAgentNotStarting",
+        variant="no reason is known",
+        course=since_onset(_NOT_STARTING),
+        after=10,
+        not_enough=(),
+        labels=POD_LABELS | {"state": "starting"},
+        summary=f"Agent {A} does not start",
+        description=f"Agent {A} has been starting for 10m and never answered: Kubernetes gives no reason. It is one "
+        "of 1 such agents of its fleet, which gives no slot and fills a replica.",
+    ),
+    Case(
+        alert="MatillionAgentNotStarting",
+        variant="a reason that changes",
+        course=since_onset(_pulling),
+        after=10,
+        not_enough=(),
+        labels=POD_LABELS | {"state": "starting"},
+        summary=f"Agent {A} does not start",
+        description=f"Agent {A} has been starting for 10m and never answered: Kubernetes says ImagePullBackOff. It is "
+        "one of 1 such agents of its fleet, which gives no slot and fills a replica.",
     ),
     Case(
         alert="MatillionAgentMemoryPressure",

@@ -26,9 +26,9 @@ def legacy(pod: str, tasks: float = 12, **fields: Any) -> AgentSnapshot:
     return agent(pod, tasks, **(none | fields))
 
 
-def starting(pod: str) -> AgentSnapshot:
-    """Return an agent whose pod has just been made."""
-    return make_snapshot(pod, never_read=True, address=None, facts=make_facts(ready=False))
+def starting(pod: str, **facts: Any) -> AgentSnapshot:
+    """Return an agent whose pod has just been made; what is given Kubernetes says of it."""
+    return make_snapshot(pod, never_read=True, address=None, facts=make_facts(ready=False, **facts))
 
 
 def draining(pod: str, tasks: float = 3) -> AgentSnapshot:

@@ -39,6 +39,7 @@ ALERTS_WITH_FOR = {
     "MatillionAgentCrashLooping": "5m",
     "MatillionAgentRestarting": None,
     "MatillionAgentVersionSkew": "1d",
+    "MatillionAgentNotStarting": "10m",
     "MatillionAgentDrainTooLong": "11h",
     "MatillionTaskFailures": None,
     "MatillionExporterDown": "5m",
