@@ -120,6 +120,7 @@ def make_fleet(
     now: float = NOW,
     sync_age: float = 1.0,
     restarts: int | None = None,
+    start_seconds: float | None = None,
     scalers: Iterable[Scaler] | None = None,
 ) -> Fleet:
     """Return what `aggregate` makes of the snapshots; of one healthy agent by default."""
@@ -133,6 +134,7 @@ def make_fleet(
         now,
         sync_age=sync_age,
         restarts=restarts,
+        start_seconds=start_seconds,
         scalers=None if scalers is None else tuple(scalers),
     )
 

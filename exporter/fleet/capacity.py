@@ -26,17 +26,19 @@ def aggregate(
     sync_age: float,
     restarts: int | None = None,
     scalers: tuple[Scaler, ...] | None = None,
+    start_seconds: float | None = None,
     queue_alike: bool = False,
 ) -> Fleet:
     """Add up the agents of one fleet at the instant `now`.
 
     `sync_age` is how many seconds ago discovery last knew the fleet's membership to be current; `restarts` is counted
-    by whoever sees pods come and go, `scalers` are read by whoever may (None: nobody); `queue_alike` is whether the
-    agents' queues have looked like one and the same. The order of `snapshots` does not matter.
+    by whoever sees pods come and go, `scalers` are read by whoever may (None: nobody); `start_seconds` is how
+    long agents of this fleet usually take to their first reading (None: nobody has seen one start); `queue_alike` is
+    whether the agents' queues have looked like one and the same. The order of `snapshots` does not matter.
     """
     agents = tuple(
         sorted(
-            [judge(snapshot, policy, now) for snapshot in snapshots],
+            [judge(snapshot, policy, now, start_seconds) for snapshot in snapshots],
             key=lambda agent: (agent.snapshot.target.pod, agent.snapshot.target.uid),
         )
     )

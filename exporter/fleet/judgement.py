@@ -12,24 +12,32 @@ OUT_OF_WORK = (AgentState.STOPPED, AgentState.DISCONNECTED)
 _STOPPED = (AgentStatus.STOPPED, AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
 
 
-def judge(snapshot: AgentSnapshot, policy: Policy, now: float) -> Agent:
-    """Return the agent's state at `now`, the first that applies, and whether its reading still counts."""
+LONGEST_START = 300.0
+"""Seconds for which a pod is starting at most because agents usually take so long: a node, an image and a JVM."""
+
+
+def judge(snapshot: AgentSnapshot, policy: Policy, now: float, start_seconds: float | None = None) -> Agent:
+    """Return the agent's state at `now`, the first that applies, and whether its reading still counts.
+
+    `start_seconds` is how long agents of its fleet usually take to their first reading; None where that is not known.
+    """
     fresh = (
         snapshot.read_at is not None and now - snapshot.read_at <= policy.stale_after and snapshot.displaced_by is None
     )
-    state = _state(snapshot, fresh, policy, now)
+    patience = min(LONGEST_START, start_seconds or 0.0)
+    state = _state(snapshot, fresh, policy, now, patience)
     memory, _ = current_usage(snapshot, now)
     return Agent(snapshot, state, fresh, memory, _refusing(snapshot, state, policy, now))
 
 
-def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float) -> AgentState:
+def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float, patience: float) -> AgentState:
     facts = snapshot.target.facts
     if facts is not None and facts.draining_time is not None:
         return AgentState.DRAINING
     if snapshot.displaced_by is not None:
         return AgentState.UNREACHABLE
     if snapshot.reading is None:
-        booting = snapshot.target.address is None or _still_booting(snapshot, policy, now)
+        booting = snapshot.target.address is None or _still_booting(snapshot, policy, now, patience)
         return AgentState.STARTING if booting else AgentState.UNREACHABLE
     return said(snapshot.reading) if fresh else AgentState.UNREACHABLE
 
@@ -44,16 +52,19 @@ def said(reading: Reading) -> AgentState:
     return AgentState.DISCONNECTED if reading.connected is False else AgentState.SERVING
 
 
-def _still_booting(snapshot: AgentSnapshot, policy: Policy, now: float) -> bool:
+def _still_booting(snapshot: AgentSnapshot, policy: Policy, now: float, patience: float) -> bool:
     """Whether an agent that never answered has not yet had the time to.
 
     The vendor's pods have no probes: they are Ready as soon as the process starts, long before it opens its port. So
-    `stale_after` runs from readiness. A static target has no readiness to count from: it is said to be there.
+    `stale_after` runs from readiness, and `patience` from when the pod was first seen, or was Ready if that is longer
+    ago. A static target has no readiness to count from: it is said to be there.
     """
-    facts = snapshot.target.facts
+    facts, known = snapshot.target.facts, snapshot.since.known
     if facts is None:
         return False
-    return not facts.ready or facts.ready_since is None or now - facts.ready_since <= policy.stale_after
+    if not facts.ready or facts.ready_since is None or now - facts.ready_since <= policy.stale_after:
+        return True
+    return known is not None and now - min(known, facts.ready_since) <= patience
 
 
 def _refusing(snapshot: AgentSnapshot, state: AgentState, policy: Policy, now: float) -> str | None:

@@ -15,6 +15,7 @@ from exporter.scrape.addresses import AddressBook
 from exporter.scrape.queue_scope import QueueScope
 from exporter.scrape.restarts import FleetKey, RestartCounter
 from exporter.scrape.scalers import KnownScalers
+from exporter.scrape.start_times import StartTimes
 
 Clock = Callable[[], float]
 
@@ -52,6 +53,7 @@ class SnapshotStore:
         self._restarts = RestartCounter()
         self._scalers = KnownScalers()
         self._addresses = AddressBook()
+        self._start_times = StartTimes()
         self._passed_over: dict[str, tuple[PassedOver, ...]] = {}
         self._first_round: set[str] | None = None
         self.membership_changed: Callable[[], None] = lambda: None
@@ -107,7 +109,9 @@ class SnapshotStore:
         uid, key = target.uid, (target.namespace, target.fleet)
         before = self._snapshot(uid)
         if before is None:
-            snapshot = AgentSnapshot(target=target, since=Since(known=self._monotonic()))
+            now = self._monotonic()
+            snapshot = AgentSnapshot(target=target, since=Since(known=now))
+            self._start_times.see(target, now)
         elif before.target == target and self._sources[uid] == source:
             return
         else:
@@ -144,6 +148,7 @@ class SnapshotStore:
         self._settle(self._addresses.drop(uid))
         del self._sources[uid]
         self._restarts.forget(uid)
+        self._start_times.forget(uid)
         self._attempted(uid)
 
     def _leave(self, uid: str) -> None:
@@ -180,6 +185,7 @@ class SnapshotStore:
         before = self._attempt(target)
         if before is not None:
             now = self._monotonic()
+            self._start_times.heard(before.target, now)
             self._put(
                 replace(
                     before,
@@ -278,6 +284,7 @@ class SnapshotStore:
                 now,
                 sync_age=sync_age,
                 restarts=self._restarts.of(key),
+                start_seconds=self._start_times.usual(key),
                 scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
                 queue_alike=group.queue_scope.look(_queues(group.snapshots.values()), now),
             )

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.config import CapacitySettings
 from exporter.fleet.judgement import judge
-from exporter.fleet.model import AgentSnapshot, AgentState, AgentStatus, Fleet
+from exporter.fleet.model import AgentSnapshot, AgentState, AgentStatus, Fleet, Since
 from exporter.fleet.policy import Policy
 from tests.factories import NOW, POLICY, make_facts, make_fleet, make_reading, make_snapshot
 
@@ -120,6 +120,36 @@ def test_stale_after_is_the_policy_s() -> None:
     assert judge(make_snapshot(age=60.0), patient, NOW).state is SERVING
     ready = make_facts(ready_since=NOW - 60)
     assert judge(make_snapshot(never_read=True, facts=ready), patient, NOW).state is STARTING
+
+
+@pytest.mark.parametrize(
+    ("known", "ready", "usually", "expected"),
+    [
+        (90.0, 60.0, None, UNREACHABLE),
+        (90.0, 60.0, 89.0, UNREACHABLE),
+        (90.0, 60.0, 90.0, STARTING),
+        (90.0, 60.0, 9000.0, STARTING),
+        (301.0, 60.0, 9000.0, UNREACHABLE),
+        (5.0, 3600.0, 90.0, UNREACHABLE),
+        (None, 60.0, 90.0, UNREACHABLE),
+    ],
+)
+def test_a_pod_is_starting_for_as_long_as_agents_usually_take(
+    known: float | None, ready: float, usually: float | None, expected: AgentState
+) -> None:
+    """A slow JVM makes no fleet untrusted in the midst of its scale-up; a pod that was there before is not new."""
+    since = Since(known=None if known is None else NOW - known)
+    snapshot = make_snapshot(never_read=True, facts=make_facts(ready_since=NOW - ready), since=since)
+    assert judge(snapshot, POLICY, NOW, usually).state is expected
+
+
+def test_slow_starters_do_not_withhold_the_demand() -> None:
+    """Four serve, eight are on their way: as usual after a minute, they are not expected to answer yet."""
+    facts, since = make_facts(ready_since=NOW - 60), Since(known=NOW - 70)
+    pods = [make_snapshot(f"new-{i}", never_read=True, facts=facts, since=since) for i in range(8)]
+    serving = [make_snapshot(f"a-{i}") for i in range(4)]
+    assert make_fleet([*serving, *pods]).trusted is False
+    assert make_fleet([*serving, *pods], start_seconds=85.0).trusted is True
 
 
 # -- what a fleet adds up to -------------------------------------------------------------------------------------------

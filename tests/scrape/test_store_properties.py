@@ -43,6 +43,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.told: set[str] = set()
         self.arrived: dict[str, int] = {}
         self.arrivals = 0
+        self.begun: dict[str, float] = {}
+        self.took: dict[tuple[str, str], list[float]] = {}
         self.pods_seen_in: set[tuple[str, str]] = set()
         self.store.membership_changed = self._told
 
@@ -55,6 +57,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _take(self, source: str, target: Target) -> None:
         _, snapshot = self.known.get(target.uid, ("", AgentSnapshot(target=target, since=Since(known=self.now))))
+        if target.uid not in self.known and target.facts is not None and not target.facts.ready:
+            self.begun[target.uid] = self.now
         if target.uid not in self.known or snapshot.target.address != target.address:
             self.arrivals += 1
             self.arrived[target.uid] = self.arrivals
@@ -85,6 +89,9 @@ class StoreMachine(RuleBasedStateMachine):
     def replace_all(self, source: str, delivered: list[Target]) -> None:
         self.store.replace(source, iter(delivered))
         kept = {target.uid for target in delivered}
+        for uid, (owner, _) in self.known.items():
+            if owner == source and uid not in kept:
+                self.begun.pop(uid, None)
         self.known = {uid: known for uid, known in self.known.items() if known[0] != source or uid in kept}
         for target in {target.uid: target for target in delivered}.values():
             self._take(source, target)
@@ -101,6 +108,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.remove(source, uid)
         if uid in self.known and self.known[uid][0] == source:
             del self.known[uid]
+            self.begun.pop(uid, None)
         self.synced_at[source] = self.now
 
     @rule(source=sources)
@@ -128,6 +136,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.failed(target, "HTTP 500", seconds=0.5)
         if target.uid in self.known and self.known[target.uid][1].target.address == target.address:
             source, snapshot = self.known[target.uid]
+            if good and self._winner(target.address) == target.uid and target.uid in self.begun:
+                key = (snapshot.target.namespace, snapshot.target.fleet)
+                self.took.setdefault(key, []).append(self.now - self.begun.pop(target.uid))
             if good:
                 fields["since"] = after_reading(snapshot, reading, POLICY, self.now)
             after = replace(snapshot, **fields)
@@ -169,6 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.now,
                 sync_age=self.now - min(self.synced_at[self.known[uid][0]] for uid in members),
                 restarts=0 if key in self.pods_seen_in else None,
+                start_seconds=max(self.took.get(key, ()), default=None),
             )
             for key, members in sorted(groups.items())
         ]
