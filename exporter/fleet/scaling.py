@@ -17,11 +17,11 @@ TOLERANCE = 0.1
 def hpa_agents(fleet: Fleet) -> int | None:
     """Return how many agents an HPA that goes by the fleet's demand settles at, if nothing changes.
 
-    None while the demand is withheld, and where something else scales the fleet: several HPAs, or the vendor's. Where
-    no scaler is known, one without bounds and with the usual tolerance is assumed.
+    None while the demand is withheld, and where none does: there is no HPA, there are several, or it is the vendor's.
+    Where nobody may read HPAs, one without bounds and with the usual tolerance is assumed.
     """
-    demand, scalers = fleet.demand_tasks, fleet.scalers or ()
-    if demand is None or len(scalers) > 1 or any(is_vendors(scaler) for scaler in scalers):
+    demand, scalers = fleet.demand_tasks, fleet.scalers
+    if demand is None or (scalers is not None and (len(scalers) != 1 or is_vendors(scalers[0]))):
         return None
     scaler = scalers[0] if scalers else None
     there = len(fleet.agents) - fleet.states[AgentState.DRAINING]

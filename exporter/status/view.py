@@ -115,10 +115,8 @@ def _cell(name: str, fleet: Json, paper: Paper, *, short: bool) -> str:
         case "LOAD":
             active, capacity = fleet.get("tasks_active"), fleet.get("capacity_tasks")
             return paper.bar(active / capacity, _BAR) if active is not None and capacity else ""
-        case "DEMAND" | "WANTED" if not fleet["trusted"]:
-            return WITHHELD
-        case "HPA" if not fleet["trusted"]:
-            return STAYS
+        case "DEMAND" | "WANTED" | "HPA" if not fleet["trusted"]:
+            return STAYS if name == "HPA" else WITHHELD
         case "FREE" if fleet.get("free_slots") and not fleet.get("free_slots_certain", True):
             return f"≤{_number(fleet['free_slots'])}"
         case _:

@@ -59,8 +59,9 @@ def test_draining_agents_are_none_of_its_replicas() -> None:
     [
         (make_scaler("one"), make_scaler("two")),
         (make_scaler("etl-hpa", metrics=("app_active_task_count",)),),
+        (),
     ],
-    ids=["two", "the vendor's"],
+    ids=["two", "the vendor's", "none"],
 )
 def test_what_goes_by_something_else_is_not_foretold(scalers: tuple[Any, ...]) -> None:
     """Nothing is known of where it ends."""
