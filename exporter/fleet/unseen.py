@@ -4,12 +4,13 @@ Pure. What is not known exactly must neither shrink a fleet nor make it grow; th
 proved by agents without a slot left, which is answered by one doubling at a time.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
 from exporter.fleet.judgement import OUT_OF_WORK, crash_looping, last_known, said, standing
-from exporter.fleet.model import Agent, AgentState, PodFacts, Reading
+from exporter.fleet.model import Agent, AgentState, Reading
 from exporter.fleet.policy import Policy
 
 _SURGE_SECONDS = 60.0
@@ -31,8 +32,9 @@ def unseen_work(agents: Sequence[Agent], seen: float, policy: Policy, now: float
     standings = [standing(agent, policy, now) for agent in members]
     rolled = _rolled_out(agents, policy, now) if len(members) < len(agents) else 0.0
     replaced = _replacement(members, standings, policy)
-    full_fleet = float(policy.target_tasks_per_agent * len(members))
-    held = rolled + _held(members, full_fleet - seen - replaced - rolled, replaced, policy, now)
+    replicas = _without_surge(members)
+    full_fleet = float(policy.target_tasks_per_agent * len(replicas))
+    held = rolled + _held(replicas, full_fleet - seen - replaced - rolled, replaced, policy, now)
     takers = [agent for agent, stands in zip(members, standings, strict=True) if stands is AgentState.SERVING]
     exhausted = bool(takers) and all(_without_slot(agent, policy) for agent in takers)
     if exhausted and any(agent.refusing is not None for agent in takers):
@@ -154,40 +156,47 @@ def _without_slot(agent: Agent, policy: Policy) -> bool:
 def _rolled_out(agents: Sequence[Agent], policy: Policy, now: float) -> float:
     """Return the tasks on draining pods that a rollout replaced: that work goes on arriving, and new agents are empty.
 
-    A pod that a scale-in took is of the template that the fleet still has, or was deleted before there was a newer one:
-    its work is not the fleet's any more.
+    Such a pod was not of the fleet's newest template when it was deleted, by the pods that are there. One that a
+    scale-in took was: its work is not the fleet's any more. All times are the API server's.
     """
     if not policy.hold_rollouts:
         return 0.0
-    begun = _newest_template(agents)
-    if begun is None:
-        return 0.0
-    template, first_made = begun
+    made = sorted(_made(agents))
     tasks = 0.0
     for agent in agents:
         facts = agent.snapshot.target.facts
-        if facts is None or facts.draining_time is None or facts.template in (None, template):
+        if facts is None or facts.draining_time is None or facts.template is None:
             continue
-        if facts.draining_time >= first_made - _SURGE_SECONDS:
+        then = bisect_right(made, facts.draining_time + _SURGE_SECONDS, key=lambda pod: pod[0])
+        if then and made[then - 1][1] != facts.template:
             reading = agent.snapshot.reading if agent.fresh else last_known(agent, policy, now)
             tasks += reading.tasks_active if reading is not None else 0.0
     return tasks
 
 
-def _newest_template(agents: Iterable[Agent]) -> tuple[str, float] | None:
-    """Return the template of the fleet's newest pod, and when the first of its pods that is still there was made.
+def _without_surge(members: Sequence[Agent]) -> Sequence[Agent]:
+    """Return the members without the pods that a rollout has made beside those they are to replace.
 
-    Both times are the API server's.
+    These are on top of the fleet's replicas. Were they taken to be filled as the others are, a scaler would find more
+    work than the replicas take, ask for more, get a larger surge, and so on up to its maximum.
     """
-    made: dict[str, list[float]] = {}
-    for facts in _facts(agents):
-        if facts.template is not None and facts.created_time is not None:
-            made.setdefault(facts.template, []).append(facts.created_time)
-    if not made:
-        return None
-    template = max(made, key=lambda name: (max(made[name]), name))
-    return template, min(made[template])
+    if all(agent.snapshot.reading is not None for agent in members):
+        return members
+    made = sorted(_made(members))
+    if len({template for _, template in made}) <= 1:
+        return members
+    _, newest = made[-1]
+    return [agent for agent in members if agent.snapshot.reading is not None or _template(agent) != newest]
 
 
-def _facts(agents: Iterable[Agent]) -> Iterable[PodFacts]:
-    return (facts for agent in agents if (facts := agent.snapshot.target.facts) is not None)
+def _template(agent: Agent) -> str | None:
+    facts = agent.snapshot.target.facts
+    return facts.template if facts is not None else None
+
+
+def _made(agents: Iterable[Agent]) -> Iterable[tuple[float, str]]:
+    """Return when pods were made, and from which template, as far as that is known."""
+    for agent in agents:
+        facts = agent.snapshot.target.facts
+        if facts is not None and facts.created_time is not None and facts.template is not None:
+            yield facts.created_time, facts.template

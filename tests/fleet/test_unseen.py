@@ -233,6 +233,31 @@ def test_a_rollout_of_legacy_agents_is_not_counted_twice() -> None:
     assert of(rolled(reading=make_reading(16, dialect=Dialect.LEGACY)), starting_up).desired_agents == 20
 
 
+def test_one_rollout_after_another() -> None:
+    """What the first replaced is held still; also where the second goes back to the first template."""
+    first = [make_snapshot("a", tasks_active=16.0, facts=pod("a", made=7200, deleted=900))]
+    second = [make_snapshot("b", tasks_active=3.0, facts=pod("b", made=910, deleted=60))]
+    for template in ("a", "c"):
+        third = [make_snapshot("c", tasks_active=1.0, facts=pod(template, made=70))]
+        taken = [make_snapshot("d", tasks_active=8.0, facts=pod(template, made=65, deleted=2))]
+        assert of(first, second, third, taken).held_tasks == 19.0
+
+
+def test_the_surge_of_a_rollout_is_no_work() -> None:
+    """Fifteen full agents are left of twenty, and ten new ones start: five of them are on top of the replicas."""
+    kept = [replace(one, target=replace(one.target, facts=pod("old", made=7200))) for one in full(15)]
+    gone = [replace(one, reading=make_reading(20, dialect=Dialect.LEGACY)) for one in rolled()[:5]]
+    coming = [make_snapshot(f"s-{i}", never_read=True, address=None, facts=pod("new", made=9)) for i in range(10)]
+    policy = Policy(saturation_growth=1)
+    assert of(kept, gone, coming, policy=policy).demand_tasks == 400.0
+    assert of(kept, gone, coming).demand_tasks == 2.0 * G * 15
+    # Where nothing is known of templates nothing is on top; nor of what is not the newest.
+    unknown = [replace(one, target=replace(one.target, facts=None)) for one in full(15)]
+    assert of(unknown, starting(10), policy=policy).demand_tasks == 400.0
+    late = [make_snapshot("late", never_read=True, address=None, facts=pod("old", made=7200))]
+    assert of(legacy(20, 14.0, facts=pod("new", made=90)), late).held_tasks == G
+
+
 def test_a_scale_in_takes_its_work_with_it() -> None:
     """Draining pods of the template that the fleet has, and those deleted before there was a newer one."""
     drained = make_snapshot("x", tasks_active=16.0, facts=pod("new", made=90, deleted=30))
