@@ -1,39 +1,44 @@
-"""`python -m benchmarks.scaling`: simulates every way of scaling and writes the tables; `--check` only compares.
+"""`python -m benchmarks.scaling`: brings the record of the simulation and the tables made of it in step with the code.
 
-Seeded, so that the same code gives the same tables. Exit 1 when a page is out of step and `--check` is given.
+It runs a sample of the trials, and all of them where that does not give the recorded values, or with `--all`. `--check`
+changes nothing, and ends with exit code 1 where the record or a page is out of step. Seeded, so that the same code
+gives the same tables.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.scaling.table import BEGIN, END, full, results, short
+from benchmarks.scaling import record
+from benchmarks.scaling.record import Record
+from benchmarks.scaling.table import END, begin, full, short
 from docs.build import rendered
+from docs.generated import bring_in_step
 
 _ROOT = Path(__file__).parents[2]
+_COMMAND = "python -m benchmarks.scaling"
 
 
-def pages() -> Mapping[Path, str]:
-    """Return the table that each page holds."""
-    found = results()
-    return {_ROOT / "docs" / "scaling.md": full(found), _ROOT / "README.md": short(found)}
-
-
-def main(arguments: Sequence[str], tables: Callable[[], Mapping[Path, str]] = pages) -> int:
-    """Write the tables, or say which pages are out of step."""
-    out_of_step = []
-    for page, table in tables().items():
+def wanted(found: Record) -> Mapping[Path, str]:
+    """Return every page with its tables, and the record, as they should be."""
+    files = {record.FILE: record.text(found)}
+    for page, tables in ((_ROOT / "docs" / "scaling.md", full(found)), (_ROOT / "README.md", short(found))):
         text = page.read_text(encoding="utf-8")
-        wanted = rendered(text, BEGIN, END, [table])
-        if text == wanted:
-            continue
-        out_of_step.append(page.name)
-        if "--check" not in arguments:
-            page.write_text(wanted, encoding="utf-8")
-    if out_of_step and "--check" in arguments:
-        sys.stderr.write(f"out of step, run `python -m benchmarks.scaling`: {', '.join(out_of_step)}\n")
+        for name, table in tables.items():
+            text = rendered(text, begin(name), END, [table])
+        files[page] = text
+    return files
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write what is out of step, or say it."""
+    check = "--check" in arguments
+    found = record.load()
+    stale = list(record.TRIALS) if "--all" in arguments else record.deviations(found)
+    if stale and check:
+        sys.stderr.write(f"{len(stale)} trials no longer show what is recorded, run `{_COMMAND}`: {', '.join(stale)}\n")
         return 1
-    return 0
+    return bring_in_step(wanted(record.simulate() if stale else found), check=check, command=_COMMAND)
 
 
 if __name__ == "__main__":

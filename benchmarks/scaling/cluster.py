@@ -8,66 +8,16 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from math import exp, log
+from math import ceil, exp, log
 
+from benchmarks.scaling.pod import BOOT_SECONDS, CRASH_SECONDS, PULL_SECONDS, Pod
+from benchmarks.scaling.rollout import STRATEGY, Strategy, step
 from benchmarks.scaling.timeline import Timeline
 from exporter.simulator.simulated_agent import TASKS_PER_AGENT
 from exporter.simulator.simulation import BACK_OFF_SECONDS, GRACE_SECONDS, SHUTDOWN_SECONDS, TASK_SPREAD
 
-PULL_SECONDS = (5.0, 15.0)
-"""From a pod's creation to its container running, on a node that has room. The vendor's pods have no probes: this is
-when they are Ready."""
-BOOT_SECONDS = (15.0, 30.0)
-"""From the container running to the agent answering and connected: a JVM starts. The sum is the simulator's
-`START_SECONDS`."""
-CRASH_SECONDS = 6.0
-"""From a start to the next crash, in a crash loop: before the JVM is up."""
-
-
-@dataclass(slots=True, eq=False)
-class Pod:
-    """One agent's pod. The cluster changes it; everyone else reads."""
-
-    number: int
-    otel: bool
-    """Whether the agent reports its queue: the OpenTelemetry endpoint does, the legacy one does not."""
-    created_at: float
-    ready_since: float | None = None
-    """When its container began to run; None while it does not."""
-    up: bool = False
-    """Whether the agent in it has opened its port."""
-    connected: bool = False
-    stopped: bool = False
-    visible: bool = True
-    """Whether others reach its port."""
-    hung: bool = False
-    """Stands still: it answers nobody, and its tasks wait for it."""
-    held_back: bool = False
-    """Kubernetes waits before it starts the container again."""
-    crashing: bool = False
-    deleted_at: float | None = None
-    gone: bool = False
-    tasks: int = 0
-    waiting_to_end: int = 0
-    """Tasks that would have ended while it stood still."""
-    life: int = 0
-    """Counts the container's lives: what was planned in an earlier one does not happen."""
-    restarts: int = 0
-
-    @property
-    def draining(self) -> bool:
-        """Whether it was asked to end."""
-        return self.deleted_at is not None
-
-    @property
-    def answers(self) -> bool:
-        """Whether a scrape succeeds."""
-        return self.up and self.visible and not self.hung
-
-    @property
-    def serving(self) -> bool:
-        """Whether it pulls work."""
-        return self.up and self.connected and not (self.stopped or self.hung or self.draining)
+REFUSES_AT = 0.8
+"""Share of its CPU limit at which an agent takes no more tasks (the vendor's documentation of agents)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +25,8 @@ class Cluster:
     """The agents of one fleet, as a Deployment of `replicas`, and their work.
 
     It begins with all of them up. Load is `level`, the tasks that are running or waiting at any time (draining agents
-    have theirs besides): what ends is followed by the next. Or it is `arrive`d from outside, and `level` is None.
+    have theirs besides): what ends is followed by the next. Or it is a `stream`, or `arrive`d from outside, and `level`
+    is None.
     """
 
     timeline: Timeline
@@ -84,18 +35,31 @@ class Cluster:
     otel: bool = True
     task_seconds: float = 600.0
     """How long a task takes on average."""
+    cpu_per_task: float = 0.0
+    """Share of its container's CPU limit that a task takes. An agent refuses more work from `REFUSES_AT` on."""
+    metrics_api: bool = False
+    """Whether there is a metrics-server, so that others can know of the CPU."""
+    slot_seconds: tuple[float, float] = (0.0, 0.0)
+    """From a task's end to the moment its agent asks for another in its place."""
+    start_seconds: tuple[float, float] = PULL_SECONDS
+    """From a pod's creation to its container running."""
+    node_seconds: float = 0.0
+    """How long a new pod waits for a node before that."""
+    strategy: Strategy = STRATEGY
     pods: list[Pod] = field(default_factory=list)
     level: int | None = None
     queue: int = 0
     control_plane_up: bool = True
     new_pods_connect: bool = True
-    node_seconds: float = 0.0
-    """How long a new pod waits for a node to run on."""
+    new_pods_start: bool = True
+    template: int = 0
     changed: Callable[[Pod], None] = lambda _pod: None
     """Called when Kubernetes' view of a pod changes, it comes or it goes."""
     _numbers: int = 0
     _waited: float = 0.0
     _queue_seen_at: float = 0.0
+    _pod_seconds: float = 0.0
+    _pods_seen_at: float = 0.0
     _takers: list[Pod] | None = None
 
     def __post_init__(self) -> None:
@@ -112,13 +76,32 @@ class Cluster:
 
     @property
     def demand(self) -> int:
-        """Tasks the fleet has to hold: running on pods that stay, and waiting, whoever knows of them."""
-        return self.queue + sum(pod.tasks for pod in self.pods if not pod.draining)
+        """Tasks the fleet has to hold, whoever knows of them: those that wait, and those that run on pods that stay.
+
+        Those on pods that a rollout replaced count too, since as many follow them. Those on pods that a scale-in took
+        were too many for the fleet's size.
+        """
+        return self.queue + sum(pod.tasks for pod in self.pods if pod.replaced or not pod.draining)
 
     @property
     def slots(self) -> int:
         """Tasks the agents that pull work can run at once."""
-        return TASKS_PER_AGENT * len(self._pulling())
+        return self.takes * len(self._pulling())
+
+    @property
+    def takes(self) -> int:
+        """Tasks that an agent runs at once before it refuses more."""
+        return min(TASKS_PER_AGENT, ceil(REFUSES_AT / self.cpu_per_task)) if self.cpu_per_task else TASKS_PER_AGENT
+
+    def cpu(self, pod: Pod) -> float:
+        """Return the share of its CPU limit that an agent's container uses."""
+        return min(1.0, self.cpu_per_task * pod.tasks)
+
+    def pod_hours(self) -> float:
+        """Return how long pods have been there, added up over all of them, those that drain too."""
+        self._pod_seconds += len(self.pods) * (self.timeline.now - self._pods_seen_at)
+        self._pods_seen_at = self.timeline.now
+        return self._pod_seconds / 3600.0
 
     def share_of_queue(self, pod: Pod) -> int | None:
         """Return what an agent reports as waiting. What waits is spread over the agents that pull work."""
@@ -147,6 +130,28 @@ class Cluster:
         self.level = level
         self._top_up()
 
+    def run_in_designer(self, pods: Iterable[Pod], tasks: int) -> None:
+        """Let people start tasks on agents: those are not limited, and come on top of what the agents pulled."""
+        for pod in pods:
+            for _ in range(tasks):
+                self._run(pod, self._duration())
+
+    def stream(self, load: float, *, even: bool = False) -> None:
+        """Let tasks arrive from now on, at even intervals or at random, so that `load` of them run on average.
+
+        What runs now is as if it had been so for ever: as many tasks, each somewhere in its life.
+        """
+        mean = self.task_seconds / load
+        self._wait(round(load))
+        # A task that is under way is more likely one of the long ones: the log-normal distribution, weighted by itself.
+        self._dispatch(lambda: self.chance.random() * self._duration(TASK_SPREAD**2))
+
+        def arrival() -> None:
+            self.timeline.after(mean if even else self.chance.expovariate(1 / mean), arrival)
+            self.arrive(1)
+
+        self.timeline.after(self.chance.uniform(0, mean), arrival)
+
     def _top_up(self) -> None:
         if self.level is not None:
             self._wait(max(0, self.level - self.demand))
@@ -163,23 +168,28 @@ class Cluster:
             self._takers = [pod for pod in self.pods if pod.serving]
         return self._takers
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, duration: Callable[[], float] | None = None) -> None:
         """Let agents pull: the less busy of two, or any that has a slot, as the simulator's agents do."""
         takers = self._pulling()
         while self.queue and takers:
-            pod = min(self.chance.choice(takers), self.chance.choice(takers), key=lambda taker: taker.tasks)
-            if pod.tasks >= TASKS_PER_AGENT:
-                pod = min(takers, key=lambda taker: taker.tasks)
-            if pod.tasks >= TASKS_PER_AGENT:
+            pod = min(self.chance.choice(takers), self.chance.choice(takers), key=_occupied)
+            if _occupied(pod) >= self.takes:
+                pod = min(takers, key=_occupied)
+            if _occupied(pod) >= self.takes:
                 return
             self._wait(-1)
-            self._run(pod)
+            self._run(pod, (duration or self._duration)())
 
-    def _run(self, pod: Pod) -> None:
+    def _run(self, pod: Pod, seconds: float) -> None:
         pod.tasks += 1
-        # Log-normal, as in the simulator: some tasks take a tenth of the mean, some four times as long.
-        seconds = exp(self.chance.gauss(log(self.task_seconds) - TASK_SPREAD**2 / 2, TASK_SPREAD))
         self.timeline.after(seconds, partial(self._finish, pod, pod.life))
+
+    def _duration(self, shift: float = 0.0) -> float:
+        """Return how long a task takes. As in the simulator, some take a tenth of the mean, some four times it.
+
+        The distribution is log-normal; `shift` moves the logarithm's mean.
+        """
+        return exp(self.chance.gauss(log(self.task_seconds) - TASK_SPREAD**2 / 2 + shift, TASK_SPREAD))
 
     def _finish(self, pod: Pod, life: int) -> None:
         if pod.life != life:
@@ -190,28 +200,55 @@ class Cluster:
         pod.tasks -= 1
         if pod.draining:
             self._end_if_idle(pod)
-        else:
+        elif self.slot_seconds[1]:
+            pod.empty_slots += 1
+            self.timeline.after(self.chance.uniform(*self.slot_seconds), partial(self._ask_again, pod, life))
+        if pod.replaced or not pod.draining:
             self._top_up()
+
+    def _ask_again(self, pod: Pod, life: int) -> None:
+        if pod.life == life:
+            pod.empty_slots -= 1
+            self._dispatch()
 
     # -- the Deployment -----------------------------------------------------------------------------------------------
 
     def scale(self, replicas: int) -> None:
-        """Ask for so many pods. Those that are not Ready go first, then the newest, as a ReplicaSet does it."""
+        """Ask for so many pods."""
         self.replicas = replicas
-        kept = sorted(self.members, key=lambda pod: (pod.ready_since is not None, -pod.number))
-        for pod in kept[: max(0, len(kept) - replicas)]:
-            self._delete(pod)
-        self._fill_up()
+        self._reconcile()
 
-    def _fill_up(self) -> None:
-        for _ in range(self.replicas - sum(1 for _ in self.members)):
-            pod = self._make()
-            wait = self.node_seconds + self.chance.uniform(*PULL_SECONDS)
+    def roll_out(self) -> None:
+        """Give the Deployment a new pod template: its pods are replaced, a few at a time."""
+        self.template += 1
+        self._reconcile()
+
+    def _reconcile(self) -> None:
+        """Make and delete pods as the Deployment's controller and its ReplicaSets do, until nothing is to be done."""
+        while True:
+            new = [pod for pod in self.members if pod.template == self.template]
+            old = [pod for pod in self.members if pod.template != self.template]
+            todo = step(self.replicas, [_ready(pod) for pod in new], [_ready(pod) for pod in old], self.strategy)
+            if not (todo.make or todo.delete_new or todo.delete_old):
+                return
+            # Those that are not Ready go first, then the newest.
+            for pods, count in ((new, todo.delete_new), (old, todo.delete_old)):
+                for pod in sorted(pods, key=lambda pod: (_ready(pod), -pod.number))[:count]:
+                    pod.replaced = pod.template != self.template
+                    self._delete(pod)
+            for _ in range(todo.make):
+                self._begin(self._make())
+
+    def _begin(self, pod: Pod) -> None:
+        pod.stuck = not self.new_pods_start
+        if not pod.stuck:
+            wait = self.node_seconds + self.chance.uniform(*self.start_seconds)
             self.timeline.after(wait, partial(self._start, pod, pod.life))
 
     def _make(self) -> Pod:
         self._numbers += 1
-        pod = Pod(self._numbers, self.otel, self.timeline.now)
+        self.pod_hours()
+        pod = Pod(self._numbers, self.otel, self.timeline.now, self.template)
         self.pods.append(pod)
         self._news(pod)
         return pod
@@ -225,6 +262,7 @@ class Cluster:
         else:
             self.timeline.after(self.chance.uniform(*BOOT_SECONDS), partial(self._booted, pod, life))
         self._news(pod)
+        self._reconcile()
 
     def _booted(self, pod: Pod, life: int) -> None:
         if pod.life == life:
@@ -249,13 +287,14 @@ class Cluster:
         if not pod.gone:
             self._end_life(pod)
             pod.gone = True
+            self.pod_hours()
             self.pods.remove(pod)
             self._news(pod)
 
     def _end_life(self, pod: Pod) -> None:
         pod.life += 1
         pod.up = pod.connected = pod.hung = pod.stopped = False
-        pod.ready_since, pod.tasks, pod.waiting_to_end = None, 0, 0
+        pod.ready_since, pod.tasks, pod.empty_slots, pod.waiting_to_end = None, 0, 0, 0
 
     def _news(self, pod: Pod) -> None:
         self._takers = None
@@ -296,14 +335,14 @@ class Cluster:
         """Take the nodes from under pods: they are gone with their tasks, and the ReplicaSet makes others."""
         for pod in list(pods):
             self._remove(pod)
-        self._fill_up()
+        self._reconcile()
         self._top_up()
 
     def evict(self, pods: Iterable[Pod]) -> None:
         """Delete pods: they drain, and the ReplicaSet makes others in their place."""
         for pod in list(pods):
             self._delete(pod)
-        self._fill_up()
+        self._reconcile()
         self._top_up()
 
     def set_control_plane(self, *, up: bool) -> None:
@@ -314,9 +353,11 @@ class Cluster:
 
     def recover(self) -> None:
         """End all trouble."""
-        self.control_plane_up = self.new_pods_connect = True
+        self.control_plane_up = self.new_pods_connect = self.new_pods_start = True
         self.node_seconds = 0.0
         for pod in self.pods:
+            if pod.stuck:
+                self._begin(pod)
             pod.visible, pod.stopped, pod.connected, pod.crashing = True, False, pod.up, False
             pod.hung, ended = False, pod.waiting_to_end
             pod.waiting_to_end = 0
@@ -339,3 +380,12 @@ class Cluster:
         self.timeline.after(wait, partial(self._start, pod, pod.life))
         self._news(pod)
         self._top_up()
+
+
+def _ready(pod: Pod) -> bool:
+    return pod.ready_since is not None
+
+
+def _occupied(pod: Pod) -> int:
+    """Return the slots of an agent that a task has, or had a moment ago."""
+    return pod.tasks + pod.empty_slots

@@ -5,15 +5,17 @@ be made. It must not know who asks.
 """
 
 import random
+from collections.abc import Sequence
 from functools import partial
 
-from benchmarks.scaling.cluster import Cluster, Pod
+from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.hpa import MetricError
+from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.timeline import Timeline
 from exporter.config.settings import ScrapeSettings
 from exporter.discovery.pod_facts import parse_quantity
 from exporter.fleet.cloudwatch_catalogue import select
-from exporter.fleet.model import AgentStatus, Dialect, PodFacts, Reading, Target
+from exporter.fleet.model import AgentStatus, Dialect, Fleet, PodFacts, Reading, Target, UsageSample
 from exporter.fleet.policy import Policy
 from exporter.publish.external_metrics_values import Knowledge, Question, RefusalError, items
 from exporter.publish.fleet_datums import Selection
@@ -25,6 +27,12 @@ EPOCH = 1_767_225_600.0
 """Unix time at the timeline's 0: a whole minute, hour and day."""
 BOOKMARK_SECONDS = 60.0
 """How often a watch on which nothing happens says that it lives: about once a minute (kube-apiserver)."""
+SAMPLE_SECONDS = 15.0
+"""How often metrics-server measures, and we ask it: its default resolution."""
+SAMPLE_GOOD_SECONDS = 90.0
+"""How long a sample counts: two of its windows and a minute (`discovery.pod_metrics`)."""
+LIMIT_CORES, LIMIT_BYTES = 1.0, 4.0 * 2**30
+"""Limits of an agent's container: the vendor's smallest size."""
 
 _QUESTION = Question("matillion_fleet_demand_tasks", NAMESPACE, f"fleet={FLEET}")
 _DEMAND = Selection(cluster=CLUSTER, metrics=select(["DemandTasks"]))
@@ -53,6 +61,8 @@ class SimulatedExporter:
         self._begin()
         cluster.changed = self._pod_changed
         timeline.every(BOOKMARK_SECONDS, chance.uniform(0, BOOKMARK_SECONDS), self._bookmark)
+        if cluster.metrics_api:
+            timeline.every(SAMPLE_SECONDS, chance.uniform(0, SAMPLE_SECONDS), self._sample)
 
     # -- what befalls it ----------------------------------------------------------------------------------------------
 
@@ -126,6 +136,19 @@ class SimulatedExporter:
     def _given_up(self, target: Target, store: SnapshotStore) -> None:
         store.failed(target, "no answer", seconds=self._scrape.timeout)
 
+    def _sample(self) -> None:
+        """Take what the metrics API measured: CPU at this instant, and memory of which there is enough."""
+        now = self._timeline.now
+        for pod in self._cluster.pods if self._running else ():
+            if pod.ready_since is not None and now - pod.ready_since >= SAMPLE_SECONDS:
+                sample = UsageSample(
+                    working_set_bytes=LIMIT_BYTES / 2,
+                    cpu_cores=self._cluster.cpu(pod) * LIMIT_CORES,
+                    taken_time=self._wall(),
+                    good_until=now + SAMPLE_GOOD_SECONDS,
+                )
+                self._store.usage_sampled(str(pod.number), sample)
+
     def _reading(self, pod: Pod) -> Reading:
         queued = self._cluster.share_of_queue(pod)
         status = AgentStatus.RUNNING
@@ -148,8 +171,13 @@ class SimulatedExporter:
             ready_since=pod.ready_since,
             created_time=EPOCH + pod.created_at,
             draining_time=None if pod.deleted_at is None else EPOCH + pod.deleted_at,
+            started_time=None if pod.ready_since is None else EPOCH + pod.ready_since,
             restarts=pod.restarts,
             waiting_reason="CrashLoopBackOff" if pod.held_back else None,
+            memory_limit_bytes=LIMIT_BYTES,
+            cpu_limit_cores=LIMIT_CORES,
+            template=f"template-{pod.template}",
+            workload=FLEET,
         )
         # A pod has its address from its first container on, and keeps it while that one starts again.
         address = f"127.0.{pod.number // 250}.{pod.number % 250 + 1}" if ready or pod.life else None
@@ -160,6 +188,10 @@ class SimulatedExporter:
 
     def _wall(self) -> float:
         return EPOCH + self._timeline.now
+
+    def fleets(self) -> Sequence[Fleet]:
+        """Return the fleets as whoever looks at the exporter sees them."""
+        return self._store.fleets()
 
     def external_metric(self) -> float:
         """Return what the HPA makes of the answer of the external metrics API. Raises MetricError."""

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from math import floor
 from typing import Protocol
 
-from benchmarks.scaling.cluster import Cluster, Pod
+from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.exporter import EPOCH, SimulatedExporter
 from benchmarks.scaling.hpa import MetricError, external, per_pod
+from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.timeline import Timeline
 from exporter.publish.periods import period_of
 

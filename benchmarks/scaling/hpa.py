@@ -51,7 +51,7 @@ class Spec:
     down: Rules
 
 
-RECOMMENDED = Spec(
+FAST = Spec(
     least=2,
     most=50,
     up=Rules(window=0.0, policies=(Policy("Percent", 100, 15.0), Policy("Pods", 10, 15.0))),
@@ -105,13 +105,17 @@ class Autoscaler:
         return max(proposals)
 
     def _stabilised(self, now: float, replicas: int, proposal: int) -> int:
-        """Return the recommendation of the window that is closest to what there is."""
+        """Return `replicas`, moved no further than into the bounds that the windows' recommendations leave.
+
+        As Kubernetes does it: a recommendation that is lower than what there is never makes a fleet grow, whatever
+        the window of the scale-down still holds.
+        """
         up, down = self._spec.up.window, self._spec.down.window
-        window, choose = (up, min) if proposal >= replicas else (down, max)
-        self._recommended = [(at, wish) for at, wish in self._recommended if at >= now - max(up, down)]
-        stable = choose([proposal, *(wish for at, wish in self._recommended if at > now - window)])
+        self._recommended = [(at, wish) for at, wish in self._recommended if at > now - max(up, down)]
+        lowest = min([proposal, *(wish for at, wish in self._recommended if at > now - up)])
+        highest = max([proposal, *(wish for at, wish in self._recommended if at > now - down)])
         self._recommended.append((now, proposal))
-        return stable
+        return min(max(replicas, lowest), highest)
 
     def _paced(self, now: float, replicas: int, wish: int) -> int:
         """Return how far towards `wish` the policies allow, within the bounds."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
+from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.hpa import TOLERANCE
+from benchmarks.scaling.pod import FARGATE_SECONDS, PULL_SECONDS
 from benchmarks.scaling.ways import TARGET, Way
-from benchmarks.scaling.world import Decision, World
+from benchmarks.scaling.world import Decision, Fleet, World
 
-SEEDS = range(5)
 BEFORE, BURST = (4, 56), 206
 """Agents and tasks before the burst, and tasks after it: 13 agents hold those."""
 BURST_SECONDS = 1800.0
@@ -20,6 +22,20 @@ _FINELY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """What kind of agents and of cluster a trial is made with."""
+
+    otel: bool
+    """Whether agents report their queue."""
+    fargate: bool = False
+
+    def fleet(self, replicas: int) -> Fleet:
+        """Return what makes such a fleet."""
+        start = FARGATE_SECONDS if self.fargate else PULL_SECONDS
+        return partial(Cluster, replicas=replicas, otel=self.otel, start_seconds=start)
+
+
+@dataclass(frozen=True, slots=True)
 class Burst:
     """How a way answers four times the work at once."""
 
@@ -29,12 +45,9 @@ class Burst:
     """Waited by all tasks together."""
 
 
-def burst(way: Way, seed: int, *, otel: bool) -> Burst:
+def burst(way: Way, seed: int, kind: Kind) -> Burst:
     """Let the work of a calm fleet multiply, at a moment that depends on the seed."""
-    agents, tasks = BEFORE
-    world = World(way, seed, replicas=agents, otel=otel)
-    world.cluster.set_level(tasks)
-    world.run(CALM_SECONDS + 37.0 * seed)
+    world = _calm(way, seed, kind, BEFORE)
     cluster, begun, waited = world.cluster, world.timeline.now, world.cluster.waited()
     cluster.set_level(BURST)
     while cluster.queue and world.timeline.now < begun + BURST_SECONDS:
@@ -52,12 +65,12 @@ def wrong(decisions: Iterable[Decision]) -> int:
     )
 
 
-def missing_data(way: Way, seed: int) -> int:
+def missing_data(way: Way, seed: int, kind: Kind) -> int:
     """Return the agents wrongly taken away while a third of a steady fleet is out of sight, then all of it.
 
     Ten minutes each, with as much after it; at the end whatever watches the agents is down for five minutes.
     """
-    world = _steady(way, seed)
+    world = _calm(way, seed, kind, STEADY)
     for share in (1 / 3, 1.0):
         pods = list(world.cluster.members)
         world.cluster.hide(pods[: round(share * len(pods))])
@@ -71,17 +84,17 @@ def missing_data(way: Way, seed: int) -> int:
     return wrong(world.decisions)
 
 
-def outage(way: Way, seed: int) -> int:
+def outage(way: Way, seed: int, kind: Kind) -> int:
     """Return the agents wrongly taken away while the control plane is gone for half an hour and work piles up in it."""
-    world = _steady(way, seed)
+    world = _calm(way, seed, kind, STEADY)
     world.cluster.set_control_plane(up=False)
     world.run(1800.0)
     return wrong(world.decisions)
 
 
-def _steady(way: Way, seed: int) -> World:
-    agents, tasks = STEADY
-    world = World(way, seed, replicas=agents)
+def _calm(way: Way, seed: int, kind: Kind, size: tuple[int, int]) -> World:
+    agents, tasks = size
+    world = World(way, seed, kind.fleet(agents))
     world.cluster.set_level(tasks)
     world.run(CALM_SECONDS + 37.0 * seed)
     return world

@@ -16,8 +16,9 @@ from benchmarks.scaling.feeds import (
     KedaMetricsApi,
     PrometheusAdapter,
 )
-from benchmarks.scaling.hpa import RECOMMENDED, VENDOR, Spec
+from benchmarks.scaling.hpa import FAST, VENDOR, Spec
 from benchmarks.scaling.timeline import Timeline
+from exporter.fleet.policy import Policy
 
 TARGET = 16
 """Tasks per agent that every way aims at; `capacity.target_tasks_per_agent`."""
@@ -33,11 +34,16 @@ class Way:
 
     name: str
     build: Build
-    spec: Spec = RECOMMENDED
+    spec: Spec = FAST
 
 
-def _direct(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
-    return Direct(SimulatedExporter(timeline, cluster, chance))
+def ours(name: str, spec: Spec = FAST, policy: Policy | None = None) -> Way:
+    """Return the external metrics API as a way, with the default settings of `capacity` or with others."""
+
+    def build(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
+        return Direct(SimulatedExporter(timeline, cluster, chance, policy=policy))
+
+    return Way(name, build, spec)
 
 
 def _keda_metrics_api(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
@@ -73,9 +79,10 @@ def _cpu(per_task: float) -> Build:
     return build
 
 
-OURS = Way("our external metrics API", _direct)
+OURS = ours("the external metrics API, as the chart installs it")
 WAYS = (
     OURS,
+    ours("the same, `autoscaling.pace: vendor`", VENDOR),
     Way("KEDA, `metrics-api`", _keda_metrics_api),
     Way(
         "KEDA, CloudWatch, 60 s, as we advise",

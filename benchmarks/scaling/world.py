@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.scaling.cluster import Cluster
@@ -10,6 +11,9 @@ from benchmarks.scaling.timeline import Timeline
 from benchmarks.scaling.ways import Way
 
 LATENESS_LOOKS = 5
+
+Fleet = Callable[[Timeline, random.Random], Cluster]
+"""Makes the fleet of a run: `partial(Cluster, replicas=4, …)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +30,11 @@ class Decision:
 class World:
     """Everything of one run. The same arguments give the same run."""
 
-    def __init__(self, way: Way, seed: int, *, replicas: int, otel: bool = True, task_seconds: float = 600.0) -> None:
+    def __init__(self, way: Way, seed: int, fleet: Fleet) -> None:
         self.timeline = Timeline()
         # Chances of their own: what is asked of the agents must not change what befalls them.
         fate, phases = (random.Random(f"{seed}/{name}") for name in ("fate", "phases"))  # noqa: S311 - a simulation
-        self.cluster = Cluster(self.timeline, fate, replicas, otel=otel, task_seconds=task_seconds)
+        self.cluster = fleet(self.timeline, fate)
         self.feed = way.build(self.timeline, self.cluster, phases)
         self.decisions: list[Decision] = []
         self._demands: deque[int] = deque(maxlen=LATENESS_LOOKS)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
 from hypothesis import strategies as st
 
-from benchmarks.scaling.cluster import Pod
+from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.feeds import Direct
+from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.ways import OURS, TARGET
 from benchmarks.scaling.world import World
 
@@ -23,7 +25,10 @@ MONITORING = ("hide", "discovery lost", "exporter stopped")
 """What takes only the sight of agents."""
 LOSSES = ("disconnect", "stop", "crash")
 """What makes an agent fill a replica and give no slot."""
-EVERYTHING = (*MONITORING, *LOSSES, "hang", "nodes lost", "evict", "control plane down", "new pods do not connect")
+MADE_ANEW = ("nodes lost", "evict", "rollout")
+"""What puts new pods in place of others."""
+NEVER_THERE = ("new pods do not start", "new pods do not connect")
+EVERYTHING = (*MONITORING, *LOSSES, *MADE_ANEW, *NEVER_THERE, "hang", "control plane down")
 WAITS = st.sampled_from([5.0, 20.0, 45.0, 120.0, 400.0, 1000.0])
 SHARES = st.sampled_from([0.1, 0.3, 0.5, 0.7, 1.0])
 
@@ -48,7 +53,8 @@ class Start:
 
     def world(self, replicas: int | None = None) -> World:
         """Return it at work."""
-        world = World(OURS, self.seed, replicas=replicas or self.agents, otel=self.otel, task_seconds=TASK_SECONDS)
+        fleet = partial(Cluster, replicas=replicas or self.agents, otel=self.otel, task_seconds=TASK_SECONDS)
+        world = World(OURS, self.seed, fleet)
         world.cluster.set_level(self.level)
         return world
 
@@ -104,6 +110,7 @@ def _strike(world: World, event: Event) -> None:
         "stop": lambda: cluster.stop(pods),
         "crash": lambda: cluster.crash(pods),
         "evict": lambda: cluster.evict(pods),
+        "rollout": cluster.roll_out,
         "control plane down": lambda: cluster.set_control_plane(up=False),
         "discovery lost": lambda: feed.exporter.set_discovery(works=False),
         "exporter stopped": feed.exporter.stop,
@@ -118,6 +125,8 @@ def _strike(world: World, event: Event) -> None:
         cluster.lose(pods)
     elif event.what == "new pods do not connect":
         cluster.new_pods_connect = False
+    elif event.what == "new pods do not start":
+        cluster.new_pods_start = False
     elif event.what.startswith("load of "):
         cluster.set_level(round(event.share * int(event.what.removeprefix("load of "))))
     else:

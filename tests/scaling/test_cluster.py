@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.scaling.cluster import Cluster, Pod
+from benchmarks.scaling.cluster import Cluster
+from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.timeline import Timeline
 
 
@@ -128,3 +129,35 @@ def test_a_level_is_kept_and_the_deployment_is_whole(seed: int, troubles: list[s
         assert cluster.demand == 70
         assert all(0 <= pod.tasks <= 20 for pod in cluster.pods)
         assert sum(1 for _ in cluster.members) == cluster.replicas
+
+
+def test_an_agent_refuses_work_at_four_fifths_of_its_cpu() -> None:
+    """Ten tasks of a tenth each: it takes eight."""
+    chance = random.Random(0)  # noqa: S311 - a simulation
+    cluster = Cluster(Timeline(), chance, 2, cpu_per_task=0.1)
+    cluster.arrive(40)
+    assert [pod.tasks for pod in cluster.pods] == [8, 8]
+    assert (cluster.slots, cluster.queue, cluster.cpu(cluster.pods[0])) == (16, 24, pytest.approx(0.8))
+
+
+def test_pods_that_wait_for_a_node_start_when_there_is_one() -> None:
+    """Or never; a deployment that asks for fewer lets go of them first."""
+    cluster = make(2)
+    cluster.new_pods_start = False
+    cluster.scale(4)
+    cluster.timeline.run(3600.0)
+    assert [pod.up for pod in cluster.pods] == [True, True, False, False]
+    cluster.scale(3)
+    cluster.recover()
+    cluster.timeline.run(3700.0)
+    assert [pod.number for pod in cluster.pods if pod.serving] == [1, 2, 3]
+
+
+def test_pod_hours_are_added_up_over_the_pods() -> None:
+    """Those that drain are there too."""
+    cluster = make(2, task_seconds=1e9)
+    cluster.arrive(20)
+    cluster.timeline.run(1800.0)
+    cluster.scale(1)
+    cluster.timeline.run(3600.0)
+    assert cluster.pod_hours() == pytest.approx(2.0)

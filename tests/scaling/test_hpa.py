@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.scaling.hpa import RECOMMENDED, VENDOR, Autoscaler, MetricError, Policy, Rules, Spec, external, per_pod
+from benchmarks.scaling.hpa import FAST, VENDOR, Autoscaler, MetricError, Policy, Rules, Spec, external, per_pod
 
 FREE = Spec(
     least=1,
@@ -89,20 +89,25 @@ def test_with_one_metric_failing_the_others_only_scale_up() -> None:
 
 def test_growth_is_limited_by_the_policy_that_allows_most() -> None:
     """Ten pods or twice as many in 15 s, whichever is more."""
-    assert follow(RECOMMENDED, 2, [50, 50, 50]) == [12, 24, 48]
+    assert follow(FAST, 2, [50, 50, 50]) == [12, 24, 48]
 
 
 def test_shrinking_waits_for_the_window_and_keeps_its_pace() -> None:
     """The highest wish of 300 s counts; then a fifth a minute, at least one."""
-    seen = follow(RECOMMENDED, 10, [10, *[4] * 60])
+    seen = follow(FAST, 10, [10, *[4] * 60])
     assert set(seen[:20]) == {10}
     assert seen[20:33:4] == [8, 6, 4, 4]
 
 
+def test_a_former_wish_for_more_makes_nothing_grow() -> None:
+    """The window of a scale-down keeps what there is; only the present wish may ask for more."""
+    assert follow(VENDOR, 4, [10, 3, 3, 3, 3]) == [5, 5, 5, 5, 5]
+
+
 def test_errors_empty_the_window() -> None:
     """It holds recommendations, and an error is none: after 300 s of errors the first wish counts alone."""
-    assert follow(RECOMMENDED, 10, [10, *[None] * 20, 5])[-1] == 8
-    assert follow(RECOMMENDED, 10, [10, *[None] * 10, 5])[-1] == 10
+    assert follow(FAST, 10, [10, *[None] * 20, 5])[-1] == 8
+    assert follow(FAST, 10, [10, *[None] * 10, 5])[-1] == 10
 
 
 def test_the_vendors_pace() -> None:
@@ -112,16 +117,16 @@ def test_the_vendors_pace() -> None:
 
 def test_the_bounds_hold_without_a_metric() -> None:
     """Outside of them the HPA does not even look."""
-    assert follow(RECOMMENDED, 1, [None]) == [2]
-    assert follow(RECOMMENDED, 60, [None]) == [50]
-    assert follow(RECOMMENDED, 0, [9]) == [0]
+    assert follow(FAST, 1, [None]) == [2]
+    assert follow(FAST, 60, [None]) == [50]
+    assert follow(FAST, 0, [9]) == [0]
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 60)), max_size=60), st.integers(2, 50))
 def test_it_never_goes_beyond_the_wishes_of_the_window(wishes: list[int | None], replicas: int) -> None:
     """Replicas lie between what there was and what was wanted within 300 s, and within the bounds."""
     before = replicas
-    for look, after in enumerate(follow(RECOMMENDED, replicas, wishes)):
+    for look, after in enumerate(follow(FAST, replicas, wishes)):
         recent = [wish for wish in wishes[max(0, look - 19) : look + 1] if wish is not None]
         assert 2 <= after <= 50
         if wishes[look] is None:

@@ -3,6 +3,7 @@
 The exporter is the real one (its store, its judgement, its answers), the HPA and the agents are `benchmarks.scaling`.
 """
 
+from functools import partial
 from itertools import pairwise
 from math import ceil
 
@@ -10,17 +11,21 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.hpa import SYNC_SECONDS, TOLERANCE
-from benchmarks.scaling.ways import TARGET
+from benchmarks.scaling.ways import OURS, TARGET
 from benchmarks.scaling.world import World
 from exporter.config.settings import ScrapeSettings
 from tests.scaling.histories import (
     EVERYTHING,
     LEAST,
     LOSSES,
+    MADE_ANEW,
     MARGIN,
     MONITORING,
+    NEVER_THERE,
     SETTLED,
+    WAITS,
     Event,
     Start,
     befall,
@@ -178,3 +183,52 @@ def test_a_known_queue_is_answered_in_one_step(start: Start, share: float, momen
     first = world.decisions[0] if world.decisions else None
     if first is not None and first.at > begun + SCRAPE:
         assert needed(level - MARGIN) <= first.after <= needed(level + MARGIN)
+
+
+@EXAMPLES
+@given(starts(otel=False), st.lists(st.one_of(loads(), single_events((*MADE_ANEW, *NEVER_THERE))), max_size=8))
+def test_an_unseen_queue_grows_a_fleet_by_no_more_than_one_doubling(start: Start, history: list[Event]) -> None:
+    """Where no agent reports a queue there are never more than twice the agents that the highest load so far took.
+
+    Whether its pods start or not, and whether they are lost or made anew. (Work that moves from one agent to another
+    may be read on both: `MARGIN`.)
+    """
+    world = start.world()
+    world.run(SETTLED)
+    highest = start.level
+    for event in history:
+        befall(world, [event])
+        highest = max(highest, world.cluster.level or 0)
+        assert world.cluster.replicas <= 2 * needed(highest + MARGIN), event
+
+
+@FEW
+@given(starts(), WAITS, st.lists(single_events((*MONITORING, "rollout")), max_size=4))
+def test_a_rollout_keeps_the_size_of_a_fleet(start: Start, wait: float, history: list[Event]) -> None:
+    """Constant work in a fleet whose pods are replaced, whatever of it can be seen: no agent leaves that it needs.
+
+    The work of a replaced pod and that of its successor may be read one after the other, so that some of it counts
+    twice: then there are more for a while.
+    """
+    world = start.world()
+    world.run(SETTLED)
+    befall(world, [Event("rollout", 1.0, wait), *history])
+    world.run(2 * SETTLED)
+    for decision in world.decisions:
+        if decision.after < decision.before:
+            assert decision.least_demand <= decision.after * TARGET * (1 + TOLERANCE), decision
+
+
+@FEW
+@given(st.integers(0, 999), st.integers(LEAST, 8), st.sampled_from([0.08, 0.1, 0.16]), st.booleans())
+def test_a_fleet_that_refuses_work_is_not_scaled_in(seed: int, agents: int, cpu: float, otel: bool) -> None:
+    """Agents whose CPU is full take no more tasks: no agent leaves as long as every one refuses.
+
+    Where no queue is reported the fleet grows until some do not.
+    """
+    fleet = partial(Cluster, replicas=agents, otel=otel, task_seconds=1e9, cpu_per_task=cpu, metrics_api=True)
+    world = World(OURS, seed, fleet)
+    world.cluster.set_level((world.cluster.takes + 2) * agents)
+    world.run(SETTLED)
+    assert all(decision.after > decision.before for decision in world.decisions[:1])
+    assert world.decisions or otel

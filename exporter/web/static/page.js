@@ -19,7 +19,6 @@ const MEANING = {
   held: "tasks assumed on agents that cannot be seen, so that the fleet is not shrunk",
   demand: "tasks the fleet should have room for: what a scaler is told",
   wanted: "agents it takes for the demand at the target load",
-  HPA: "agents an HPA settles at with this demand: it tolerates 10 % around the target, and keeps to its minimum and maximum",
   scaler: "what sets the number of agents: fewest and most, and how many it last decided on",
 };
 
@@ -102,8 +101,7 @@ function figures(fleet) {
     figure("queued", number(fleet.tasks_queued)),
     figure("held", number(fleet.held_tasks)),
     forScalers("demand", fleet.demand_tasks),
-    forScalers("wanted", fleet.desired_agents, `${there} there`),
-    fleet.hpa_agents === null ? null : figure("HPA", number(fleet.hpa_agents)));
+    forScalers("wanted", fleet.desired_agents, `${there} there`));
 }
 
 // -- charts -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,119 @@
+"""Every trial of the tables, and the record of what they showed.
+
+The record is a file under version control, so that whoever reads a page does not have to simulate for a minute first.
+Whether it is still true is decided by a sample: some trials are run anew, and must give the recorded values.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple, is_dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.scaling.growth import cost
+from benchmarks.scaling.rollouts import rollout
+from benchmarks.scaling.trials import Kind, burst, missing_data, outage
+from benchmarks.scaling.ways import OURS, WAYS, Way, ours
+from exporter.fleet.policy import Policy
+
+Values = list[float | None]
+Trial = Callable[[int], object]
+"""From a seed to what it showed: a number, or a dataclass of numbers."""
+Record = Mapping[str, list[Values]]
+"""For each trial the values of each seed."""
+
+FILE = Path(__file__).with_name("record.json")
+SEEDS = range(5)
+KINDS = {
+    "no queue": Kind(otel=False),
+    "queue": Kind(otel=True),
+    "no queue, Fargate": Kind(otel=False, fargate=True),
+    "queue, Fargate": Kind(otel=True, fargate=True),
+}
+GROWTHS = (1.0, 2.0)
+FLEETS = (4, 12)
+LOADS = {"at the target": 0.0, "full": 4.0}
+"""Tasks that come for each agent besides those that fill it to the target, in the trials of `saturation_growth`."""
+ROLLOUTS = tuple((minutes, nodes) for minutes in (10.0, 60.0) for nodes in (0.0, 180.0))
+"""Minutes of a task, and seconds until there is a node for a new pod."""
+
+
+def growing(growth: float) -> Way:
+    """Return our way with a `saturation_growth`."""
+    return ours(f"saturation_growth {growth:.0f}", policy=Policy(saturation_growth=growth))
+
+
+def name_of(trial: str, *of: object) -> str:
+    """Return a trial's name in the record."""
+    return " / ".join([trial, *map(str, of)])
+
+
+def _trials() -> dict[str, Trial]:
+    found: dict[str, Trial] = {}
+    for way in WAYS:
+        for kind_name, kind in KINDS.items():
+            found[name_of("burst", kind_name, way.name)] = partial(burst, way, kind=kind)
+            if not kind.fargate:
+                found[name_of("missing data", kind_name, way.name)] = partial(missing_data, way, kind=kind)
+                found[name_of("outage", kind_name, way.name)] = partial(outage, way, kind=kind)
+    for growth in GROWTHS:
+        found[name_of("growth burst", growth)] = partial(burst, growing(growth), kind=KINDS["no queue"])
+        for agents in FLEETS:
+            for load, more in LOADS.items():
+                name = name_of("growth", load, agents, growth)
+                found[name] = partial(cost, agents=agents, more=more, growth=growth)
+    for minutes, nodes in ROLLOUTS:
+        for hold in (False, True):
+            name = name_of("rollout", minutes, nodes, hold)
+            found[name] = partial(rollout, hold=hold, task_minutes=minutes, node_seconds=nodes)
+    return found
+
+
+TRIALS: Mapping[str, Trial] = _trials()
+SAMPLE = [
+    *(name for name in TRIALS if name.startswith("burst /")),
+    *(name_of(trial, kind, OURS.name) for trial in ("missing data", "outage") for kind in ("no queue", "queue")),
+    name_of("growth burst", 2.0),
+    name_of("growth", "full", 4, 2.0),
+    name_of("rollout", 10.0, 0.0, True),
+]
+"""What is run anew, with the first seed, to see whether the record is still true: whatever the exporter has a part in,
+and of the other ways what takes no time."""
+
+
+def simulate(names: Iterable[str] = TRIALS, seeds: Iterable[int] = SEEDS) -> Record:
+    """Run trials, on every processor there is."""
+    names, seeds = list(names), list(seeds)
+    runs = [(name, seed) for name in names for seed in seeds]
+    with ProcessPoolExecutor() as pool:
+        values = list(pool.map(_run, *zip(*runs, strict=True)))
+    return {name: values[place * len(seeds) : (place + 1) * len(seeds)] for place, name in enumerate(names)}
+
+
+def _run(name: str, seed: int) -> Values:
+    shown = TRIALS[name](seed)
+    values = astuple(shown) if is_dataclass(shown) and not isinstance(shown, type) else (shown,)
+    # Two decimals, so that another machine's last bit of a logarithm does not matter.
+    return [None if value is None else round(float(value), 2) for value in values]
+
+
+def deviations(record: Record) -> list[str]:
+    """Return which trials of the sample are not in a record as they come out now."""
+    stale = [name for name in TRIALS if len(record.get(name, ())) != len(SEEDS)]
+    if stale or record.keys() - TRIALS.keys():
+        return stale or sorted(record.keys() - TRIALS.keys())
+    first = SEEDS[0]
+    return [name for name, values in simulate(SAMPLE, [first]).items() if record[name][first] != values[0]]
+
+
+def load() -> Record:
+    """Read the record; empty where there is none."""
+    found: Record = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    return found
+
+
+def text(record: Record) -> str:
+    """Return the record as its file holds it: a line for each trial."""
+    lines = [f"  {json.dumps(name, ensure_ascii=False)}: {json.dumps(record[name])}" for name in sorted(record)]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
