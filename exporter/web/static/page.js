@@ -18,7 +18,7 @@ const MEANING = {
   queued: "tasks that wait for a slot; ? where no agent reports a queue",
   held: "tasks assumed on agents that cannot be seen, so that the fleet is not shrunk",
   demand: "tasks the fleet should have room for: what a scaler is told",
-  wanted: "agents it takes for the demand at the target load",
+  wanted: "agents it takes for the demand at the target load; an HPA tolerates 10 % around it, and keeps to its minimum and maximum",
   scaler: "what sets the number of agents: fewest and most, and how many it last decided on",
 };
 
@@ -95,13 +95,14 @@ function figures(fleet) {
   const forScalers = (term, value, rest) =>
     fleet.trusted ? figure(term, number(value), rest) : figure(term, "withheld", "", "withheld");
   const there = fleet.agents.total - fleet.agents.draining;
+  const differs = fleet.hpa_agents !== null && fleet.hpa_agents !== fleet.desired_agents;
   return el("dl", {class: "figures"},
     figure("running", number(fleet.tasks_active), `of ${number(fleet.capacity_tasks)}`),
     figure("free", (fleet.free_slots_certain || !fleet.free_slots ? "" : "≤ ") + number(fleet.free_slots)),
     figure("queued", number(fleet.tasks_queued)),
     figure("held", number(fleet.held_tasks)),
     forScalers("demand", fleet.demand_tasks),
-    forScalers("wanted", fleet.desired_agents, `${there} there`));
+    forScalers("wanted", fleet.desired_agents, `${there} there${differs ? `, an HPA: ${fleet.hpa_agents}` : ""}`));
 }
 
 // -- charts -------------------------------------------------------------------------------------------------------------
