@@ -16,7 +16,6 @@ from exporter.discovery.likeness import (
     OTEL_PORT_NAME,
     PATH_ANNOTATION,
     PORT_ANNOTATION,
-    agent_container,
     annotations,
     declared_ports,
     otel_port,
@@ -27,12 +26,12 @@ MOST = 4
 """Endpoints of a pod: what it declares beyond is passed over, since each may cost a timeout."""
 
 
-def declared_endpoints(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) -> tuple[Endpoint, ...]:
+def declared_endpoints(pod: Json, container: Json, endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
     """Return the endpoints that a pod declares, OpenTelemetry first; none where it declares none.
 
-    `endpoints` are those where agents are looked for without a word of theirs: a path is taken from there.
+    `container` is the one that is the agent (`likeness.agent_container`). `endpoints` are those where agents are looked
+    for without a word of theirs: a path is taken from there.
     """
-    container = agent_container(pod, endpoints)
     found = (
         *(Endpoint(Dialect.OTEL, port, _path(Dialect.OTEL, endpoints)) for port in _otel_ports(container, endpoints)),
         *(Endpoint(Dialect.LEGACY, port, _path(Dialect.LEGACY, endpoints)) for port in _legacy_port(pod, container)),

@@ -50,23 +50,23 @@ class PodReader:
         reason = passed_over_reason(pod, self.endpoints)
         if reason is not None:
             return PassedOver(namespace, name, reason)
+        container = agent_container(pod, self.endpoints)
         return Target(
             uid=text(metadata.get("uid")) or "",
             namespace=namespace,
             fleet=self.fleet_label_of(pod) or owner_name(pod),
             pod=name,
             address=text(status.get("podIP")),
-            endpoints=declared_endpoints(pod, self.endpoints),
-            facts=self._facts(pod, metadata, status),
+            endpoints=declared_endpoints(pod, container, self.endpoints),
+            facts=self._facts(pod, container),
         )
 
     def fleet_label_of(self, pod: Json) -> str | None:
         """Return the fleet that the pod's label names; None where it has no such label."""
         return text(mapping(mapping(pod.get("metadata")).get("labels")).get(self.fleet_label))
 
-    def _facts(self, pod: Json, metadata: Json, status: Json) -> PodFacts:
-        spec = mapping(pod.get("spec"))
-        container = agent_container(pod, self.endpoints)
+    def _facts(self, pod: Json, container: Json) -> PodFacts:
+        metadata, spec, status = (mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
         of_agent = named(status.get("containerStatuses"), container.get("name"))
         state = mapping(of_agent.get("state"))
         # A container that has ended and not been started again yet says so in `state`: that is later than `lastState`.

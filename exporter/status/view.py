@@ -11,6 +11,8 @@ from exporter.status.client import Status
 from exporter.terminal import Paper, Style, columns, visible
 
 UNKNOWN, WITHHELD = "?", "withheld"
+STAYS = "stays"
+"""What an HPA does that gets no demand."""
 
 _COLUMNS = {
     "FLEET": "",
@@ -23,6 +25,7 @@ _COLUMNS = {
     "HELD": "held_tasks",
     "DEMAND": "demand_tasks",
     "WANTED": "desired_agents",
+    "HPA": "hpa_agents",
 }
 """Headings, and the figure below each that is one."""
 _LEFT = ("FLEET", "AGENTS", "LOAD")
@@ -68,7 +71,7 @@ _NARROWER: Sequence[tuple[bool, frozenset[str]]] = (
     (False, frozenset()),
     (True, frozenset()),
     (True, frozenset({"LOAD"})),
-    (True, frozenset({"LOAD", "HELD", "FREE"})),
+    (True, frozenset({"LOAD", "HELD", "FREE", "HPA"})),
 )
 """What is given up, step by step, where the terminal is too narrow: how many are in each state, then columns."""
 
@@ -112,8 +115,8 @@ def _cell(name: str, fleet: Json, paper: Paper, *, short: bool) -> str:
         case "LOAD":
             active, capacity = fleet.get("tasks_active"), fleet.get("capacity_tasks")
             return paper.bar(active / capacity, _BAR) if active is not None and capacity else ""
-        case "DEMAND" | "WANTED" if not fleet["trusted"]:
-            return WITHHELD
+        case "DEMAND" | "WANTED" | "HPA" if not fleet["trusted"]:
+            return STAYS if name == "HPA" else WITHHELD
         case "FREE" if fleet.get("free_slots") and not fleet.get("free_slots_certain", True):
             return f"≤{_number(fleet['free_slots'])}"
         case _:

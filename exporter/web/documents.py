@@ -11,6 +11,7 @@ from exporter.fleet.attention import needs_attention
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentState, Condition, Fleet, PassedOver, PodFacts, Scaler
 from exporter.fleet.remarks import passed_over_remarks, remarks
+from exporter.fleet.scaling import hpa_agents
 
 MOST_PASSED_OVER = 100
 """Pods listed; a selector that finds a whole cluster is a mistake that a hundred show well enough."""
@@ -35,6 +36,7 @@ def fleet_document(fleet: Fleet) -> Document:
         "agents_saturated": fleet.agents_saturated,
         "agents_refusing": fleet.agents_refusing,
         "desired_agents": fleet.desired_agents,
+        "hpa_agents": hpa_agents(fleet),
         "tasks_per_agent": fleet.tasks_per_agent,
         "target_tasks_per_agent": fleet.target_tasks_per_agent,
         "capacity_tasks": fleet.capacity_tasks,

@@ -15,6 +15,7 @@ from tests.alerts.prometheus_stack import PROMETHEUS, Prometheus, exporter, prom
 from tests.alerts.prometheus_timeline import World
 from tests.alerts.prometheus_worlds import LIMIT, OWN, agent, own, task_failures, working_set
 from tests.dashboards.boards_as_json import QUERIES, Asked, substituted
+from tests.factories import make_scaler
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,6 +33,8 @@ NOT_SIMULATED = (
     "agent_memory_working_set_bytes",
     'memory="container"',
     "agent_task_failures_total",
+    # What scales them, which Kubernetes says, too.
+    "scaler_",
     # What only an exporter has that publishes to CloudWatch, and one that an autoscaler asks.
     "exporter_cloudwatch",
     "exporter_leader",
@@ -96,7 +99,7 @@ class FullPage:
             f"{OWN}cloudwatch_estimated_monthly_cost_dollars": 3.6,
         }
         extra |= working_set("etl-0", 0.8) | task_failures("etl-0", number)
-        page = World([agent("etl-0", facts=facts)], own(number) | extra).page
+        page = World([agent("etl-0", facts=facts)], own(number) | extra, scalers=(make_scaler(),)).page
         return web.Response(text="".join(f"{series} {value}\n" for series, value in page.items()))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.config import DEFAULT_ENDPOINTS
+from exporter.discovery.likeness import agent_container
 from exporter.discovery.pod_endpoints import MOST, declared_endpoints
 from exporter.fleet.model import Dialect, Endpoint
 from tests.fakes.kube_pods import raw_pod
@@ -29,7 +30,7 @@ def declared(
     env = [{"name": "AGENT_ID", "value": "a"}, {"name": "OTEL_EXPORTER_PROMETHEUS_PORT", "value": environment}]
     agent = {"name": "agent", "ports": list(ports), "env": env[: 1 if environment is None else 2]}
     pod = raw_pod(metadata={"annotations": annotations or {}}, spec={"containers": [*sidecars, agent]})
-    return declared_endpoints(pod, endpoints)
+    return declared_endpoints(pod, agent_container(pod, endpoints), endpoints)
 
 
 def test_nothing_declared_is_no_endpoint() -> None:

@@ -37,9 +37,9 @@ def test_a_fleet_that_is_well() -> None:
     assert lines(status(fleet_with(), fleet_with(name="other"))) == [
         "http://127.0.0.1:9850  2026-01-01 02:30:00 UTC",
         "",
-        "FLEET            AGENTS     LOAD        RUNNING  OF  FREE  QUEUED  HELD  DEMAND  WANTED",
-        "matillion/etl    2 serving  ██████░░░░       24  40    16       0     0      24       2",
-        "matillion/other  2 serving  ██████░░░░       24  40    16       0     0      24       2",
+        "FLEET            AGENTS     LOAD        RUNNING  OF  FREE  QUEUED  HELD  DEMAND  WANTED  HPA",
+        "matillion/etl    2 serving  ██████░░░░       24  40    16       0     0      24       2    2",
+        "matillion/other  2 serving  ██████░░░░       24  40    16       0     0      24       2    2",
         "",
         "None of 4 agents needs attention.",
     ]
@@ -49,7 +49,19 @@ def test_an_untrusted_fleet_shows_no_demand() -> None:
     """The figures that may not be acted on are withheld, and why stands below; what is not known is no number."""
     silent = [make_snapshot(f"a-{number}", never_read=True, error=UNSEEN) for number in range(3)]
     text = lines(status(make_fleet(silent)))
-    assert text[3].split() == ["matillion/etl", "3", "unreachable", "?", "0", "0", "?", "48", "withheld", "withheld"]
+    assert text[3].split() == [
+        "matillion/etl",
+        "3",
+        "unreachable",
+        "?",
+        "0",
+        "0",
+        "?",
+        "48",
+        "withheld",
+        "withheld",
+        "stays",
+    ]
     assert text[4].startswith("  not to be trusted: only 0 of 3 agents answer")
     assert text[4].endswith("; no scaler is told its demand")
 

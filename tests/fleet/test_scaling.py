@@ -1,0 +1,78 @@
+"""What an HPA makes of a fleet's demand."""
+
+from typing import Any
+
+import pytest
+
+from exporter.fleet.scaling import hpa_agents
+from tests.factories import make_facts, make_fleet, make_scaler, make_snapshot
+
+
+def settles_at(demand: float, there: int, *scalers: Any, known: bool = True, draining: int = 0) -> int | None:
+    """Return where a fleet of `there` agents with that demand settles."""
+    agents = [make_snapshot(f"a{i}", tasks_active=demand / there) for i in range(there)]
+    drains = [make_snapshot(f"d{i}", facts=make_facts(draining_time=1.0)) for i in range(draining)]
+    return hpa_agents(make_fleet([*agents, *drains], scalers=scalers if known else None))
+
+
+@pytest.mark.parametrize(
+    ("demand", "there", "settles"),
+    [
+        (48.0, 3, 3),
+        (52.0, 3, 3),  # four agents would hold it at the target; within the tolerance three do
+        (53.0, 3, 4),
+        (44.0, 3, 3),
+        (43.0, 3, 3),  # 43 / 48 is out of the tolerance, and takes three
+        (31.0, 3, 2),
+        (206.0, 4, 13),
+    ],
+)
+def test_it_stays_within_its_tolerance_and_goes_to_what_the_work_takes_beyond(
+    demand: float, there: int, settles: int
+) -> None:
+    """Ten percent around the target change nothing."""
+    assert settles_at(demand, there, known=False) == settles
+    assert settles_at(demand, there, make_scaler(min_agents=1, max_agents=50, current_agents=there)) == settles
+
+
+def test_it_keeps_between_its_minimum_and_its_maximum() -> None:
+    """And says nothing of the pace at which it gets there."""
+    assert settles_at(0.0, 3, make_scaler(min_agents=2, max_agents=12, current_agents=3)) == 2
+    assert settles_at(300.0, 3, make_scaler(min_agents=2, max_agents=12, current_agents=3)) == 12
+    assert settles_at(300.0, 3, make_scaler(min_agents=None, max_agents=None, current_agents=None)) == 19
+
+
+def test_a_tolerance_of_its_own_counts() -> None:
+    """Kubernetes 1.35 has one in the HPA's behaviour."""
+    assert settles_at(52.0, 3, make_scaler(tolerance_up=0.05, current_agents=3)) == 4
+    assert settles_at(36.0, 3, make_scaler(tolerance_down=0.3, current_agents=3)) == 3
+    assert settles_at(32.0, 3, make_scaler(tolerance_down=0.3, current_agents=3)) == 2
+
+
+def test_draining_agents_are_none_of_its_replicas() -> None:
+    """They have left the Deployment."""
+    assert settles_at(52.0, 3, known=False, draining=5) == 3
+
+
+@pytest.mark.parametrize(
+    "scalers",
+    [
+        (make_scaler("one"), make_scaler("two")),
+        (make_scaler("etl-hpa", metrics=("app_active_task_count",)),),
+        (),
+    ],
+    ids=["two", "the vendor's", "none"],
+)
+def test_what_goes_by_something_else_is_not_foretold(scalers: tuple[Any, ...]) -> None:
+    """Nothing is known of where it ends."""
+    assert settles_at(48.0, 3, *scalers) is None
+
+
+def test_without_a_demand_there_is_no_answer() -> None:
+    """An HPA that gets an error stands still, but where nobody can say."""
+    assert hpa_agents(make_fleet([make_snapshot(age=60)])) is None
+
+
+def test_an_empty_fleet_needs_none() -> None:
+    """There is nothing to divide by."""
+    assert hpa_agents(make_fleet([])) == 0
