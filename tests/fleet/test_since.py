@@ -62,3 +62,5 @@ def test_pressure_is_dated_by_readings_and_by_samples() -> None:
     assert after_sample(again, NOW).pressed == NOW - 3
     assert after_sample(replace(again, usage=make_memory(cpu_cores=0.1)), NOW).pressed is None
     assert read(again, NOW, 5).since.pressed == NOW - 3
+    unread = make_snapshot(never_read=True, facts=facts, usage=make_memory(cpu_cores=0.9))
+    assert after_sample(unread, NOW).pressed == NOW
