@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from exporter.fleet.policy import Policy
 from exporter.fleet.scaling import hpa_agents
-from tests.factories import make_facts, make_fleet, make_scaler, make_snapshot
+from tests.factories import make_facts, make_fleet, make_reading, make_scaler, make_snapshot
 
 
 def settles_at(demand: float, there: int, *scalers: Any, known: bool = True, draining: int = 0) -> int | None:
@@ -76,3 +79,27 @@ def test_without_a_demand_there_is_no_answer() -> None:
 def test_an_empty_fleet_needs_none() -> None:
     """There is nothing to divide by."""
     assert hpa_agents(make_fleet([])) == 0
+
+
+def with_queue(there: int, queued: int, target: int) -> int | None:
+    """Return where a fleet settles whose agents are all full while so many tasks wait."""
+    share, rest = divmod(queued, there)
+    agents = [
+        make_snapshot(f"a{i}", reading=make_reading(20.0, tasks_queued=float(share + (i < rest)))) for i in range(there)
+    ]
+    return hpa_agents(make_fleet(agents, policy=Policy(target_tasks_per_agent=target)))
+
+
+@pytest.mark.parametrize(("there", "queued", "needed"), [(2, 2, 3), (50, 99, 62)])
+def test_targets_above_eighteen_leave_a_queue_for_ever(there: int, queued: int, needed: int) -> None:
+    """It is within the tolerance, so nothing grows; measured so on a real HPA. The settings refuse such a target."""
+    assert with_queue(there, queued, target=20) == there
+    assert with_queue(there, queued, target=18) == needed
+
+
+@given(st.integers(1, 200), st.integers(1, 500), st.integers(1, 18))
+def test_no_queue_waits_for_ever_at_a_target_that_is_allowed(there: int, queued: int, target: int) -> None:
+    """Full agents and one task that waits: the fleet grows."""
+    settles = with_queue(there, queued, target)
+    assert settles is not None
+    assert settles > there
