@@ -167,6 +167,7 @@ def _work() -> tuple[Placed, ...]:
                     Query(total(DEMAND), "demand"),
                     Query(f"sum({of_fleets('held_tasks')})", "held"),
                     Query(f"sum({of_fleets('replacement_tasks')})", "replacement"),
+                    Query(f"sum({of_fleets('unseen_queue_tasks')})", "unseen queue"),
                 ],
             ),
             8,

@@ -48,7 +48,7 @@ EXTERNAL_METRICS: Mapping[str, ExternalMetric] = {
     for metric in (
         ExternalMetric(
             "matillion_fleet_demand_tasks",
-            "Tasks the fleet should have room for: active, queued, held and replacement. The one to scale by.",
+            "Tasks the fleet should have room for: active, queued, held, replacement and unseen. The one to scale by.",
             lambda fleet: fleet.demand_tasks,
         ),
         ExternalMetric(
