@@ -169,7 +169,7 @@ FLEET_METRICS: tuple[Metric[Fleet], ...] = (
     ),
     Metric(
         "demand_tasks",
-        "Tasks the fleet should have room for: active, queued, held, replacement and unseen queue. Absent while not trusted.",
+        "Tasks the fleet should have room for: active, queued, held, replacement, unseen. Absent while not trusted.",
         _known(lambda fleet: fleet.demand_tasks),
     ),
     Metric(
