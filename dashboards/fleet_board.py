@@ -162,8 +162,8 @@ def _work() -> tuple[Placed, ...]:
             graph(
                 "What demand is made of",
                 "Held: work that unreachable agents are taken to have. Replacement: room asked for in place of agents "
-                "that are stopped, disconnected or crash looping. Unseen queue: what full agents prove to wait where none "
-                "reports a queue. The rest runs or waits.",
+                "that are stopped, disconnected or crash looping. Unseen queue: what full agents prove to wait where "
+                "none reports a queue. The rest runs or waits.",
                 [
                     Query(total(DEMAND), "demand"),
                     Query(f"sum({of_fleets('held_tasks')})", "held"),
