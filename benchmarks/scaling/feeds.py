@@ -7,6 +7,7 @@ numbers that make them are constants here, each with its source, and docs/scalin
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import floor
 from typing import Protocol
 
@@ -17,8 +18,6 @@ from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.timeline import Timeline
 from exporter.publish.periods import period_of
 
-FALLBACK_AFTER, FALLBACK_REPLICAS = 20, 4
-"""KEDA's `fallback` in docs/scaling.md: failures in a row, and the agents there are to be at least."""
 PUBLISH_SECONDS = 60.0
 """`cloudwatch.interval`, the default."""
 ARRIVAL_SECONDS = (2.0, 20.0)
@@ -63,10 +62,28 @@ class Direct:
             self.exporter.stop()
 
 
-class KedaMetricsApi(Direct):
-    """KEDA's `metrics-api` trigger: the HPA's question is passed on; after many failures the fallback answers."""
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """KEDA's `fallback`: what it answers in a trigger's place (pkg/fallback/fallback.go)."""
 
-    _failures = 0
+    failures: int
+    """`failureThreshold`: with more failures in a row than this it answers."""
+    replicas: int
+    keeps_higher: bool
+    """`behavior: currentReplicasIfHigher`, from KEDA 2.17 on. Otherwise `static`: `replicas`, whatever there is."""
+
+    def answer(self, replicas: int) -> int:
+        """Return the replicas that its value stands for."""
+        return max(replicas, self.replicas) if self.keeps_higher else self.replicas
+
+
+class KedaMetricsApi(Direct):
+    """KEDA's `metrics-api` trigger: the HPA's question is passed on; after many failures a fallback answers, if any."""
+
+    def __init__(self, exporter: SimulatedExporter, fallback: Fallback | None = None) -> None:
+        super().__init__(exporter)
+        self._fallback = fallback
+        self._failures = 0
 
     def propose(self, replicas: int) -> int:
         """Ask the JSON route."""
@@ -74,9 +91,9 @@ class KedaMetricsApi(Direct):
             value = self.exporter.demand_route()
         except MetricError:
             self._failures += 1
-            if self._failures <= FALLBACK_AFTER:
+            if self._fallback is None or self._failures <= self._fallback.failures:
                 raise
-            value = max(replicas, FALLBACK_REPLICAS) * self._target
+            value = self._fallback.answer(replicas) * self._target
         else:
             self._failures = 0
         return external(value, self._target, replicas)

@@ -11,6 +11,7 @@ from benchmarks.scaling.feeds import (
     CPU_TARGET,
     Cpu,
     Direct,
+    Fallback,
     Feed,
     KedaCloudWatch,
     KedaMetricsApi,
@@ -48,6 +49,10 @@ def ours(name: str, spec: Spec = FAST, policy: Policy | None = None) -> Way:
 
 def _keda_metrics_api(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
     return KedaMetricsApi(SimulatedExporter(timeline, cluster, chance))
+
+
+def _static_fallback(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
+    return KedaMetricsApi(SimulatedExporter(timeline, cluster, chance), Fallback(20, 2, keeps_higher=False))
 
 
 def _cloudwatch(*, period: float, collection: float, average: bool, ignores_null: bool) -> Build:
@@ -98,3 +103,12 @@ WAYS = (
     Way("CPU 70 %, best case", _cpu(CPU_PER_TASK)),
     Way("CPU 70 %, tasks half as heavy", _cpu(CPU_PER_TASK / 2)),
 )
+OLD_KEDA = (
+    Way(
+        "KEDA ≤ 2.15, CloudWatch, 60 s, as we advise",
+        _cloudwatch(period=60.0, collection=180.0, average=False, ignores_null=True),
+    ),
+    Way("KEDA ≤ 2.16, `metrics-api` with a fallback", _static_fallback),
+)
+"""What becomes of our ScaledObjects where KEDA is too old: `ignoreNullValues` is not known and missing data is
+`minMetricValue`; `fallback.behavior` is dropped by the CRD, and `replicas` applies to a fleet of any size."""

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.exporter import SimulatedExporter
-from benchmarks.scaling.feeds import Cpu, Direct, KedaCloudWatch, KedaMetricsApi, PrometheusAdapter
+from benchmarks.scaling.feeds import Cpu, Direct, Fallback, KedaCloudWatch, KedaMetricsApi, PrometheusAdapter
 from benchmarks.scaling.hpa import MetricError
 from benchmarks.scaling.timeline import Timeline
 
@@ -63,14 +63,26 @@ def test_a_fleet_out_of_sight_is_an_error(timeline: Timeline, cluster: Cluster) 
     assert feed.exporter.demand_datum() is None
 
 
-def test_kedas_fallback_never_shrinks_a_fleet(timeline: Timeline, cluster: Cluster) -> None:
-    """After 20 failures there are to be four agents at least, and as many as there are."""
+def test_without_a_fallback_keda_hands_every_error_on(timeline: Timeline, cluster: Cluster) -> None:
+    """However many there were; an hour's worth here."""
     feed = KedaMetricsApi(SimulatedExporter(timeline, cluster, chance()))
+    feed.set_up(up=False)
+    for _ in range(240):
+        with pytest.raises(MetricError):
+            feed.propose(9)
+
+
+@pytest.mark.parametrize(("keeps_higher", "of_nine"), [(True, 9), (False, 4)])
+def test_a_fallback_answers_after_its_failures(
+    timeline: Timeline, cluster: Cluster, keeps_higher: bool, of_nine: int
+) -> None:
+    """After 20 there are to be four agents, and with `currentReplicasIfHigher` as many as there are if those are more."""
+    feed = KedaMetricsApi(SimulatedExporter(timeline, cluster, chance()), Fallback(20, 4, keeps_higher=keeps_higher))
     feed.set_up(up=False)
     for _ in range(20):
         with pytest.raises(MetricError):
             feed.propose(9)
-    assert feed.propose(9) == 9
+    assert feed.propose(9) == of_nine
     assert feed.propose(2) == 4
     feed.set_up(up=True)
     timeline.run(6.0)
