@@ -68,6 +68,9 @@
 {{- if not (or .Values.autoscaling.keda.awsRegion $config.cloudwatch.region) -}}
 {{- fail "autoscaling.mode is kedaCloudWatch: KEDA has to be told the region; set autoscaling.keda.awsRegion or config.cloudwatch.region" -}}
 {{- end -}}
+{{- if eq (include "mfe.keda216" .) "no" -}}
+{{- fail "autoscaling.mode is kedaCloudWatch: this cluster's KEDA is older than 2.16; it would take missing data for no work and shrink a fleet that nobody sees; upgrade KEDA, or set the mode to kedaMetricsApi" -}}
+{{- end -}}
 {{- end -}}
 {{- if and (eq $mode "kedaMetricsApi") (or .Values.web.basicAuth.secretName .Values.web.bearerToken.secretName .Values.web.tls.clientCertificates) (not .Values.autoscaling.keda.authenticationRef.name) -}}
 {{- fail "autoscaling.mode is kedaMetricsApi and the web port asks for credentials: KEDA would be refused; name a TriggerAuthentication in autoscaling.keda.authenticationRef" -}}

@@ -49,6 +49,15 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- toJson (dict "fleets" $fleets) -}}
 {{- end -}}
 
+{{/* Whether KEDA is 2.16 or later: "yes", "no", or "" where Helm sees no cluster or no KEDA. An API that is new in 2.16, and which the
+     operator does not start without, tells; to see which APIs there are takes no right, as a look at the operator would. */}}
+{{- define "mfe.keda216" -}}
+{{- $apis := .Capabilities.APIVersions -}}
+{{- if $apis.Has "eventing.keda.sh/v1alpha1/ClusterCloudEventSource" -}}yes
+{{- else if $apis.Has "keda.sh/v1alpha1/ScaledObject" -}}no
+{{- end -}}
+{{- end -}}
+
 {{/* How KEDA shows who it is on the web port; empty where nobody asks. */}}
 {{- define "mfe.kedaAuthMode" -}}
 {{- if .Values.web.bearerToken.secretName -}}bearer

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,14 @@ class Chart:
         """Render, and read what came out."""
         return parse(self.text(*files, **values))
 
-    def attempt(self, *files: Path, **values: Any) -> tuple[bool, str]:
-        """Render; return whether it went well, and the text or what helm says is wrong. `__` parts a path's keys."""
+    def attempt(self, *files: Path, apis: Iterable[str] = (), **values: Any) -> tuple[bool, str]:
+        """Render; return whether it went well, and the text or what helm says is wrong. `__` parts a path's keys.
+
+        `apis` are those of the cluster's besides Kubernetes' own.
+        """
         arguments = ["template", RELEASE, CHART, "--namespace", self._namespace]
+        for api in apis:
+            arguments += ["--api-versions", api]
         for file in files:
             arguments += ["--values", file]
         for path, value in values.items():

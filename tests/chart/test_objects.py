@@ -168,7 +168,7 @@ def test_a_fleets_own_target_and_pace(chart: Chart) -> None:
 
 
 def test_keda_asks_the_exporter(chart: Chart) -> None:
-    """The trigger's URL is the Service's demand route of that fleet, and failures keep the fleet's size."""
+    """The trigger's URL is the Service's demand route of that fleet."""
     objects = chart.scenario("keda-metrics-api")
     spec = objects.one("ScaledObject")["spec"]
     (trigger,) = spec["triggers"]
@@ -183,7 +183,6 @@ def test_keda_asks_the_exporter(chart: Chart) -> None:
             "targetValue": "16",
         },
     }
-    assert spec["fallback"] == {"failureThreshold": 20, "replicas": 2, "behavior": "currentReplicasIfHigher"}
     policy = objects.one("NetworkPolicy", RELEASE_NAME)
     assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}} in policy["spec"]["ingress"][
         0

@@ -192,27 +192,45 @@ def test_nothing_is_left_behind(cluster: Cluster) -> None:
     assert set(cluster.kubectl(*look).split()) == others
 
 
-def test_notes_warn_of_what_is_in_the_way(cluster: Cluster) -> None:
-    """NOTES names what scales the same Deployment, one that is not there, and policies that shut the exporter out."""
+def serve(cluster: Cluster, group: str, kind: str) -> None:
+    """Let the API server have a kind of another project's."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}}
+    plural = f"{kind.lower()}s"
     crd = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": "scaledobjects.keda.sh"},
+        "metadata": {"name": f"{plural}.{group}"},
         "spec": {
-            "group": "keda.sh",
+            "group": group,
             "scope": "Namespaced",
-            "names": {"plural": "scaledobjects", "singular": "scaledobject", "kind": "ScaledObject"},
-            "versions": [
-                {
-                    "name": "v1alpha1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}},
-                }
-            ],
+            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
+            "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": schema}],
         },
     }
+    cluster.kubectl("apply", "--validate=false", "--filename", "-", stdin=json.dumps(crd))
+    cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.{group}", "--timeout=30s")
+
+
+def test_a_keda_that_is_too_old_is_seen(cluster: Cluster) -> None:
+    """Helm tells KEDA 2.16 by an API that is new in it, and refuses to let an older one ask CloudWatch."""
+    values: Json = {
+        "autoscaling": {"mode": "kedaCloudWatch", "fleets": [{"name": "etl", "max": 5}]},
+        "config": {"cluster": "prod", "cloudwatch": {"enabled": True, "region": "eu-west-1"}},
+    }
+    serve(cluster, "keda.sh", "ScaledObject")
+    assert "this cluster's KEDA is older than 2.16" in cluster.upgrade(values, dry_run="server")
+    serve(cluster, "eventing.keda.sh", "ClusterCloudEventSource")
+    try:
+        said = cluster.upgrade(values, dry_run="server")
+    finally:
+        cluster.kubectl("delete", "crd", "clustercloudeventsources.eventing.keda.sh")
+    assert "Scaled, by kedaCloudWatch" in said
+    assert "Helm could not see which one there is" not in said
+
+
+def test_notes_warn_of_what_is_in_the_way(cluster: Cluster) -> None:
+    """NOTES names what scales the same Deployment, one that is not there, and policies that shut the exporter out."""
     hpa = {
         "apiVersion": "autoscaling/v1",
         "kind": "HorizontalPodAutoscaler",
@@ -222,9 +240,9 @@ def test_notes_warn_of_what_is_in_the_way(cluster: Cluster) -> None:
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "etl-runner"},
         },
     }
-    for one in (crd, hpa, policy("vendors", {})):
+    serve(cluster, "keda.sh", "ScaledObject")
+    for one in (hpa, policy("vendors", {})):
         cluster.kubectl("apply", "--validate=false", "--filename", "-", stdin=json.dumps(one))
-    cluster.kubectl("wait", "--for=condition=Established", "crd/scaledobjects.keda.sh", "--timeout=30s")
     fleets = [{"name": "etl", "deployment": "etl-runner", "max": 5}]
     # Only a dry run: this server falls over objects of such kinds.
     values: Json = {"autoscaling": {"mode": "kedaMetricsApi", "fleets": fleets}}

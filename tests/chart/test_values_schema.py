@@ -70,6 +70,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"autoscaling__mode": "cpu"},
         "at '/autoscaling/mode': value must be one of 'none', 'externalMetrics', 'kedaMetricsApi', 'kedaCloudWatch'",
     ),
+    "a fallback of KEDA's": (
+        {"autoscaling__keda__failureThreshold": 20},
+        "at '/autoscaling/keda': additional properties 'failureThreshold' not allowed",
+    ),
     "a default taken away": ({"config__scrape": None}, "at '/config': missing property 'scrape'"),
     "no replica": ({"replicaCount": 0}, "at '/replicaCount': minimum: got 0, want 1"),
     "no role": ({"serviceAccount__roleArn": "admin"}, "at '/serviceAccount/roleArn': 'admin' does not match pattern"),
