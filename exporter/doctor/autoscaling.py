@@ -26,7 +26,7 @@ _NOT_FOUND, _UNAVAILABLE = 404, 503
 
 
 @dataclass(frozen=True, slots=True)
-class _ApiVersion(Resource):
+class ApiVersion(Resource):
     """One version of an API group; its description is for every user (ClusterRole system:discovery)."""
 
     @property
@@ -76,7 +76,7 @@ async def _front_proxy(around: Surroundings) -> Sequence[Finding]:
 async def _api(around: Surroundings) -> Sequence[Finding]:
     name, kube = "external metrics API", await around.kube()
     try:
-        answer = await kube.get(_ApiVersion(GROUP, VERSION, ""), timeout=REQUEST_SECONDS)
+        answer = await kube.get(ApiVersion(GROUP, VERSION, ""), timeout=REQUEST_SECONDS)
     except ApiError as error:
         if error.status == _NOT_FOUND:
             fix = "install the chart with config.external_metrics.enabled, which registers it (docs/scaling.md)"

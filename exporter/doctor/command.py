@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.config import LogSettings, Settings, load
-from exporter.doctor import agents, autoscaling, cloudwatch, configuration, kubernetes
+from exporter.doctor import agents, autoscaling, cloudwatch, configuration, keda, kubernetes
 from exporter.doctor.check import Check, run_all
 from exporter.doctor.report import Report, document, text
 from exporter.doctor.surroundings import Surroundings, surroundings
@@ -62,5 +62,6 @@ def _checks(around: Surroundings, file: Path | None) -> list[Check]:
         *kubernetes.checks(around),
         *agents.checks(around),
         *autoscaling.checks(around),
+        *keda.checks(around),
         *cloudwatch.checks(around),
     ]

@@ -7,8 +7,8 @@ from tests.chart.rendering import SCENARIOS, Chart
 SCALED_OBJECT = "keda.sh/v1alpha1/ScaledObject"
 NEW_IN_2_16 = "eventing.keda.sh/v1alpha1/ClusterCloudEventSource"
 TOO_OLD = (
-    "autoscaling.mode is kedaCloudWatch: this cluster's KEDA is older than 2.16; it would take missing data for no work "
-    "and shrink a fleet that nobody sees; upgrade KEDA, or set the mode to kedaMetricsApi"
+    "autoscaling.mode is kedaCloudWatch: this cluster's KEDA is older than 2.16; it would take missing data for no "
+    "work and shrink a fleet that nobody sees; upgrade KEDA, or set the mode to kedaMetricsApi"
 )
 WARNING = "WARNING: kedaCloudWatch takes KEDA 2.16 or later, and Helm could not see which one there is."
 

@@ -12,6 +12,7 @@ import pytest
 from exporter.config import Settings
 from exporter.doctor.check import Outcome
 from exporter.doctor.command import examine
+from exporter.doctor.keda import keda_version
 from exporter.kube.client import KubeClient
 from exporter.kube.election import LeaderElection
 from tests.doctor.cluster import Seen, settings
@@ -32,6 +33,8 @@ LEASE = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"]},
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
 ]
+KEDA = [{"apiGroups": ["keda.sh"], "resources": ["scaledobjects"], "verbs": ["list"]}]
+HPAS = {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]}
 _numbers = count(1)
 
 
@@ -146,6 +149,96 @@ async def test_two_autoscalers(control_plane: ControlPlane, admin: Admin, namesp
     found = seen["autoscaling", f"scaling of {namespace}/prod"]
     assert found.outcome is Outcome.FAILED
     assert "fleet (by fleet_tasks) and runner (by runner_tasks)" in found.found
+
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+SCALED_OBJECTS = "scaledobjects.keda.sh"
+
+
+@asynccontextmanager
+async def keda_crd(admin: Admin, version: str, *, behavior: bool) -> AsyncIterator[None]:
+    """Serve the CRD of a KEDA, as far as it is looked at, and no object of it: this server falls over those."""
+    fields = ("failureThreshold", "replicas", "behavior") if behavior else ("failureThreshold", "replicas")
+    fallback = {"type": "object", "properties": {field: {"type": "string"} for field in fields}}
+    spec = {"type": "object", "properties": {"fallback": fallback}}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    served = {"name": "v1alpha1", "served": True, "storage": True, "schema": schema}
+    names = {"plural": "scaledobjects", "kind": "ScaledObject"}
+    crd = {
+        "metadata": {"name": SCALED_OBJECTS, "labels": {"app.kubernetes.io/version": version}},
+        "spec": {"group": "keda.sh", "scope": "Namespaced", "names": names, "versions": [served]},
+    }
+    await admin.call("POST", CRDS, crd)
+    try:
+        yield
+    finally:
+        await admin.call("DELETE", f"{CRDS}/{SCALED_OBJECTS}")
+        async with asyncio.timeout(30):
+            while True:  # it goes when its objects have gone
+                if SCALED_OBJECTS not in {one["metadata"]["name"] for one in (await admin.call("GET", CRDS))["items"]}:
+                    break
+                await asyncio.sleep(0.2)
+
+
+async def test_keda(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """Whether it is there shows without a right, what it scales in its HPA; for its own objects the right is named."""
+    given, name = watching(namespace), ("autoscaling", f"KEDA in {namespace}")
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "agents", [*AGENTS, HPAS])
+    pod = Pod(control_plane, tmp_path, namespace, token)
+    external = {"metric": {"name": "s0-metric-api"}, "target": {"type": "AverageValue", "averageValue": "16"}}
+    hpa = {
+        "metadata": {"name": "keda-hpa-prod", "labels": {"scaledobject.keda.sh/name": "prod"}},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "prod"},
+            "maxReplicas": 9,
+            "metrics": [{"type": "External", "external": external}],
+        },
+    }
+    async with agents(admin, namespace):
+        await give_owner(admin, namespace)
+        assert (await pod.examine(given))["autoscaling", "KEDA"].found == "it is not installed"
+        async with keda_crd(admin, "2.17.0", behavior=True):
+            async with asyncio.timeout(60):
+                while True:  # the API is there some time after its CRD
+                    if name in (seen := await pod.examine(given)):
+                        break
+                    await asyncio.sleep(0.2)
+            assert seen[name].found == "no HPA of its scales the agents"
+            path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
+            await admin.call("POST", path, hpa)
+            unread = (await pod.examine(given))[name]
+            assert unread.outcome is Outcome.NOT_CHECKED
+            assert "it scales prod, and its ScaledObjects may not be listed" in unread.found
+            assert 'apiGroups: ["keda.sh"], resources: ["scaledobjects"], verbs: ["list"]' in unread.fix
+            await admin.grant(namespace, "exporter", "keda", KEDA)
+            assert (await pod.examine(given))[name].found == "no ScaledObject scales the agents"
+
+
+async def test_which_keda(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """The CRD of a real API server tells it, and the operator's Deployment before that; without a right, nothing."""
+    token = await admin.service_account_token(namespace, "exporter")
+    pod = Pod(control_plane, tmp_path, namespace, token)
+    connection = KubeClient.connect({"KUBECONFIG": str(control_plane.kubeconfig)}, Path("/nowhere"))
+    async with await connection as kube, await KubeClient.connect(pod.environ, pod.folder) as unprivileged:
+        async with keda_crd(admin, "2.15.1", behavior=False):
+            assert await keda_version(kube) == (2, 15)
+            assert await keda_version(unprivileged) is None
+            labels = {"app.kubernetes.io/name": "keda-operator"}
+            template = {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "keda-operator", "image": "ghcr.io/kedacore/keda:2.16.1"}]},
+            }
+            operator = {
+                "metadata": {"name": "keda-operator", "labels": labels},
+                "spec": {"selector": {"matchLabels": labels}, "template": template},
+            }
+            path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+            await admin.call("POST", path, operator)
+            assert await keda_version(kube) == (2, 16)
+            await admin.call("DELETE", f"{path}/keda-operator")
+        async with keda_crd(admin, "main", behavior=True):
+            assert await keda_version(kube) == (2, 17)
 
 
 async def give_owner(admin: Admin, namespace: str) -> None:

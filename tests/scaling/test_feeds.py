@@ -76,7 +76,7 @@ def test_without_a_fallback_keda_hands_every_error_on(timeline: Timeline, cluste
 def test_a_fallback_answers_after_its_failures(
     timeline: Timeline, cluster: Cluster, keeps_higher: bool, of_nine: int
 ) -> None:
-    """After 20 there are to be four agents, and with `currentReplicasIfHigher` as many as there are if those are more."""
+    """After 20 there are to be four agents, and with `currentReplicasIfHigher` as many as there are if more."""
     feed = KedaMetricsApi(SimulatedExporter(timeline, cluster, chance()), Fallback(20, 4, keeps_higher=keeps_higher))
     feed.set_up(up=False)
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""A blind exporter and a KEDA that is too old: our ScaledObjects say what to do with missing data, and it cannot read it."""
+"""A blind exporter and a KEDA that is too old to know what our ScaledObjects say of missing data."""
 
 import pytest
 
