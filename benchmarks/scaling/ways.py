@@ -90,7 +90,7 @@ WAYS = (
     ours("the same, `autoscaling.pace: vendor`", VENDOR),
     Way("KEDA, `metrics-api`", _keda_metrics_api),
     Way(
-        "KEDA, CloudWatch, 60 s, as we advise",
+        "KEDA ≥ 2.16, CloudWatch, 60 s, as we advise",
         _cloudwatch(period=60.0, collection=180.0, average=False, ignores_null=False),
     ),
     Way(

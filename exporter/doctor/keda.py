@@ -178,7 +178,8 @@ def _too_old(scaled: _Scaled, version: Version) -> Iterator[tuple[str, str]]:
     for what, since in scaled.takes.items():
         if version < since:
             found = f"KEDA {_text(version)} does not know {what}, and shrinks a fleet that nobody can see"
-            yield found, f"upgrade KEDA to {_text(since)} or later, its CRDs too"
+            fix = f"upgrade KEDA to {_text(since)} or later, its CRDs too; or scale by metrics-api without a fallback"
+            yield found, f"{fix} (docs/scaling.md)"
 
 
 # -- which KEDA --------------------------------------------------------------------------------------------------------

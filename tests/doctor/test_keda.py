@@ -143,7 +143,7 @@ async def test_a_fallback_that_holds(keda: Keda, behavior: str) -> None:
     found = await keda.look(one)
     assert found.outcome is Outcome.FAILED
     assert "KEDA 2.16 does not know a fallback's behavior" in found.found
-    assert found.fix == "upgrade KEDA to 2.17 or later, its CRDs too"
+    assert "upgrade KEDA to 2.17 or later, its CRDs too; or scale by metrics-api without a fallback" in found.fix
 
 
 async def test_everything_at_once(keda: Keda) -> None:

@@ -1,7 +1,10 @@
 """A blind exporter and a KEDA that is too old to know what our ScaledObjects say of missing data."""
 
+from functools import partial
+
 import pytest
 
+from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.trials import wrong
 from benchmarks.scaling.ways import OLD_KEDA, WAYS, Way
 from benchmarks.scaling.world import World
@@ -13,7 +16,7 @@ AS_INSTALLED = [way for way in WAYS if "KEDA" in way.name and "defaults" not in 
 
 def blinded(way: Way, seed: int) -> World:
     """Return a fleet of busy agents whose exporter has seen none of them for half an hour."""
-    world = World(way, seed, replicas=AGENTS)
+    world = World(way, seed, partial(Cluster, replicas=AGENTS))
     world.cluster.set_level(TASKS)
     world.run(CALM_SECONDS)
     assert world.cluster.replicas == AGENTS
