@@ -54,7 +54,7 @@ def aggregate(
     queues = [reading.tasks_queued for reading in members if reading.tasks_queued is not None]
     tasks_queued = (max(queues) if policy.queue == "shared" else sum(queues)) if queues else None
     seen = working + (tasks_queued or 0.0)
-    unseen = unseen_work(counted, seen, policy, now)
+    unseen = unseen_work(counted, working, tasks_queued or 0.0, policy, now)
     slots = [_free_slots(agent, policy) for agent in serving]
     counted_at = [agent.snapshot.read_at for agent in agents if agent.fresh and agent.snapshot.read_at is not None]
     draining = readings(agent for agent in agents if agent.state is AgentState.DRAINING)

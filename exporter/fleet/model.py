@@ -154,9 +154,9 @@ class Since:
     serving: float | None = None
     """It runs and is connected, by its own readings."""
     full: float | None = None
-    """It has had no free slot, but for single readings."""
-    dipped: bool = False
-    """Whether its last reading was such a single one."""
+    """It has had no free slot, but for readings in between that showed one."""
+    last_full: float | None = None
+    """When a reading last showed it without a free slot; None while `full` is."""
     free: float | None = None
     """It has had a free slot."""
     pressed: float | None = None

@@ -19,12 +19,12 @@ def after_reading(before: AgentSnapshot, reading: Reading, policy: Policy, now: 
     if before.read_at is None or now - before.read_at > policy.stale_after:
         # Nobody knows what happened while it was out of sight.
         since = Since(known=since.known, pressed=since.pressed)
-    full, dipped = _full(since, reading, policy, now)
+    full, last_full = _full(since, reading, policy, now)
     return Since(
         known=since.known,
         serving=_kept(since.serving, takes_work(reading), now),
         full=full,
-        dipped=dipped,
+        last_full=last_full,
         free=_kept(since.free, reading.tasks_active < policy.tasks_per_agent, now),
         pressed=_kept(since.pressed, pressure(before, reading, now) is not None, now),
         stopping=_kept(since.stopping, reading.status in _SHUTTING_DOWN, now),
@@ -48,12 +48,15 @@ def _kept(since: float | None, holds: bool, now: float) -> float | None:
     return now if since is None else since
 
 
-def _full(since: Since, reading: Reading, policy: Policy, now: float) -> tuple[float | None, bool]:
-    """Return since when the agent has been full, and whether this reading is the one below that is overlooked.
+def _full(since: Since, reading: Reading, policy: Policy, now: float) -> tuple[float | None, float | None]:
+    """Return since when the agent has been full, and when a reading last showed it.
 
     A task that ends leaves its slot empty until the agent has pulled the next one. In a fleet of fifty full agents
-    some reading catches one of them so at nearly every moment; two in a row are a slot that nobody wants.
+    some reading catches one of them so at nearly every moment, and with short tasks the same one several times in a
+    row. A slot that is empty for as long as it takes to prove that there is none is one that nobody wants.
     """
     if reading.tasks_active >= policy.tasks_per_agent:
-        return _kept(since.full, holds=True, now=now), False
-    return (None, False) if since.dipped else (since.full, since.full is not None)
+        return _kept(since.full, holds=True, now=now), now
+    if since.last_full is not None and now - since.last_full <= policy.saturated_after:
+        return since.full, since.last_full
+    return None, None

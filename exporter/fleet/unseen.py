@@ -26,8 +26,9 @@ class UnseenWork:
     queue: float
 
 
-def unseen_work(agents: Sequence[Agent], seen: float, policy: Policy, now: float) -> UnseenWork:
-    """Return what to reckon with beside the `seen` tasks of the agents that count in their fleet."""
+def unseen_work(agents: Sequence[Agent], working: float, queued: float, policy: Policy, now: float) -> UnseenWork:
+    """Return what to reckon with beside the tasks that run (`working`) and wait (`queued`) on those that count."""
+    seen = working + queued
     members = [agent for agent in agents if agent.state is not AgentState.DRAINING]
     standings = [standing(agent, policy, now) for agent in members]
     rolled = _rolled_out(agents, policy, now) if len(members) < len(agents) else 0.0
@@ -38,8 +39,8 @@ def unseen_work(agents: Sequence[Agent], seen: float, policy: Policy, now: float
     takers = [agent for agent, stands in zip(members, standings, strict=True) if stands is AgentState.SERVING]
     exhausted = bool(takers) and all(_without_slot(agent, policy) for agent in takers)
     if exhausted and any(agent.refusing is not None for agent in takers):
-        # Agents that refuse work are busy with what they have: their pods are all needed.
-        held = max(held, full_fleet - seen - replaced)
+        # Agents that refuse work are busy with what they have: their pods are all needed, and others for what waits.
+        held = max(held, full_fleet - working - replaced)
     queue = 0.0
     if exhausted and policy.saturation_growth > 1 and not _queue_reported(members):
         grown = policy.saturation_growth * policy.target_tasks_per_agent * len(takers)
@@ -142,12 +143,21 @@ def _ceil(value: float) -> int:
 
 def _without_slot(agent: Agent, policy: Policy) -> bool:
     """Whether an agent has had no slot to give for `saturated_after`, or since it first took work."""
-    since, read_at = agent.snapshot.since, agent.snapshot.read_at
+    since = agent.snapshot.since
     if agent.refusing is not None:
         return True
-    if since.full is None or read_at is None:
+    if since.full is None or since.last_full is None:
         return False
-    return read_at - since.full >= policy.saturated_after or since.full == since.serving
+    return since.last_full - since.full >= policy.saturated_after or (since.full == since.serving and _newborn(agent))
+
+
+def _newborn(agent: Agent) -> bool:
+    """Whether somebody watched the agent from before it came up, so that its first reading is of its first work.
+
+    To an exporter that has just started every agent is new.
+    """
+    facts, known = agent.snapshot.target.facts, agent.snapshot.since.known
+    return facts is not None and facts.ready_since is not None and known is not None and facts.ready_since >= known
 
 
 # -- rollouts ----------------------------------------------------------------------------------------------------------

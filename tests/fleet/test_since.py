@@ -24,23 +24,26 @@ def read(snapshot: AgentSnapshot, now: float, tasks: float, **said: Any) -> Agen
 def test_the_first_evidence_dates_it() -> None:
     """An agent at work, full from its second reading on."""
     since = history(19, 20, 25)
-    assert since == Since(known=NOW - 100, serving=NOW - 10, full=NOW - 5)
+    assert since == Since(known=NOW - 100, serving=NOW - 10, full=NOW - 5, last_full=NOW)
     assert history(20, 19, 18).free == NOW - 5
 
 
-def test_one_reading_below_is_overlooked_and_two_are_not() -> None:
-    """A slot is empty for a moment whenever a task ends."""
+def test_readings_below_are_overlooked_for_as_long_as_it_takes_to_prove_it_full() -> None:
+    """A slot is empty for a moment whenever a task ends; fifteen seconds later it is one that nobody wants."""
     assert history(20, 20, 19, 20, 20).full == NOW - 20
-    assert history(20, 19, 20, 19, 20).full == NOW - 20
-    assert history(20, 20, 19).full == NOW - 10
-    assert history(20, 20, 19, 19, 20).full == NOW
+    assert history(20, 19, 19, 18, 20).full == NOW - 20
+    since = history(20, 20, 19, 19)
+    assert (since.full, since.last_full) == (NOW - 15, NOW - 10)
+    since = history(20, 20, 19, 19, 19, 19)
+    assert (since.full, since.last_full) == (None, None)
+    assert history(20, 19, 19, 19, 19, 20).full == NOW
     assert history(19, 20).full == NOW
 
 
 def test_what_was_out_of_sight_begins_anew() -> None:
     """Nobody knows what happened meanwhile."""
     assert history(20, 20, every=30.0).full == NOW - 30
-    assert history(20, 20, every=31.0) == Since(known=NOW - 100, serving=NOW, full=NOW)
+    assert history(20, 20, every=31.0) == Since(known=NOW - 100, serving=NOW, full=NOW, last_full=NOW)
 
 
 def test_an_agent_that_stops_serves_no_more() -> None:

@@ -25,7 +25,9 @@ def legacy(count: int, tasks: float, *, since: Since = LONG, stem: str = "old", 
 
 def full(count: int, tasks: float = 20.0, *, seconds: float = 60.0, **fields: Any) -> list[AgentSnapshot]:
     """Legacy agents that had no slot for so long at their last reading, a second ago."""
-    return legacy(count, tasks, since=replace(LONG, full=NOW - 1.0 - seconds), stem="full", **fields)
+    return legacy(
+        count, tasks, since=replace(LONG, full=NOW - 1.0 - seconds, last_full=NOW - 1.0), stem="full", **fields
+    )
 
 
 def starting(count: int, **fields: Any) -> list[AgentSnapshot]:
@@ -62,7 +64,11 @@ def test_pods_on_their_way_do_not_raise_it_again() -> None:
     [
         legacy(1, 19.0),
         full(1, seconds=10.0),
-        [make_snapshot("otel", reading=make_reading(20, tasks_queued=0.0), since=replace(LONG, full=NOW - 60))],
+        [
+            make_snapshot(
+                "otel", reading=make_reading(20, tasks_queued=0.0), since=replace(LONG, full=NOW - 60, last_full=NOW)
+            )
+        ],
     ],
     ids=["one has a slot", "one is full since ten seconds only", "one reports a queue"],
 )
@@ -73,8 +79,33 @@ def test_one_agent_is_enough_to_prove_nothing(beside: list[AgentSnapshot]) -> No
 
 def test_an_agent_that_has_been_full_since_it_came_up_proves_it_at_once() -> None:
     """It took twenty tasks before anybody looked twice: they were waiting for it."""
-    newborn = legacy(1, 20.0, since=Since(known=NOW - 40, serving=NOW - 1, full=NOW - 1), stem="newborn")
+    since = Since(known=NOW - 40, serving=NOW - 1, full=NOW - 1, last_full=NOW - 1)
+    newborn = legacy(1, 20.0, since=since, stem="newborn", facts=make_facts(ready_since=NOW - 30))
     assert of(full(4), newborn).desired_agents == 10
+
+
+@pytest.mark.parametrize(
+    ("known", "facts"),
+    [
+        (NOW - 3, make_facts(ready_since=NOW - 3600)),
+        (NOW - 3, make_facts(ready_since=None)),
+        (NOW - 3, None),
+        (None, make_facts(ready_since=NOW - 30)),
+    ],
+    ids=["Ready for long", "not Ready", "no pod", "known for nobody knows how long"],
+)
+def test_an_exporter_that_has_just_started_waits_for_the_proof(known: float | None, facts: PodFacts | None) -> None:
+    """To it every agent is full since it first looked."""
+    since = Since(known=known, serving=NOW - 1, full=NOW - 1, last_full=NOW - 1)
+    assert of(legacy(4, 20.0, since=since, facts=facts)).unseen_queue_tasks == 0.0
+
+
+def test_a_full_reading_of_long_ago_proves_nothing() -> None:
+    """What counts is from the first to the last of the readings that showed the agent full."""
+    since = replace(LONG, full=NOW - 20, last_full=NOW - 15)
+    assert of(full(3), legacy(1, 19.0, since=since)).unseen_queue_tasks == 0.0
+    since = replace(LONG, full=NOW - 30, last_full=NOW - 15)
+    assert of(full(3), legacy(1, 19.0, since=since)).unseen_queue_tasks > 0.0
 
 
 def test_growth_of_one_switches_it_off() -> None:
@@ -111,7 +142,7 @@ def test_never_more_than_one_growth_of_those_that_serve(
         make_snapshot(
             f"a{i}",
             reading=make_reading(float(tasks), dialect=Dialect.LEGACY),
-            since=replace(LONG, full=None if seconds is None or tasks < T else NOW - seconds),
+            since=LONG if seconds is None or tasks < T else replace(LONG, full=NOW - seconds, last_full=NOW),
         )
         for i, (tasks, seconds) in enumerate(agents)
     ]
@@ -150,13 +181,13 @@ def test_one_that_takes_work_shows_that_there_is_room() -> None:
     assert (fleet.agents_refusing, fleet.free_slots, fleet.held_tasks) == (3, 12.0, 0.0)
 
 
-def test_with_a_reported_queue_the_pods_are_kept() -> None:
-    """What waits is known, and nothing is added for what is not: but nobody takes it."""
+def test_with_a_reported_queue_the_pods_are_kept_and_what_waits_needs_others() -> None:
+    """What waits is known, and nothing is added for what is not; nobody who is there takes it."""
     reading = make_reading(8, tasks_queued=2.0, busyness_score=100.0)
     agents = [make_snapshot(f"a{i}", reading=reading, since=PRESSED) for i in range(6)]
     fleet = of(agents)
-    assert (fleet.tasks_queued, fleet.held_tasks, fleet.unseen_queue_tasks) == (12.0, 36.0, 0.0)
-    assert fleet.desired_agents == 6
+    assert (fleet.tasks_queued, fleet.held_tasks, fleet.unseen_queue_tasks) == (12.0, 48.0, 0.0)
+    assert fleet.desired_agents == 7
 
 
 @pytest.mark.parametrize(

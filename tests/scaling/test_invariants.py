@@ -224,11 +224,10 @@ def test_a_rollout_keeps_the_size_of_a_fleet(start: Start, wait: float, history:
 def test_a_fleet_that_refuses_work_is_not_scaled_in(seed: int, agents: int, cpu: float, otel: bool) -> None:
     """Agents whose CPU is full take no more tasks: no agent leaves as long as every one refuses.
 
-    Where no queue is reported the fleet grows until some do not.
+    The fleet grows until some do not, or nothing waits.
     """
     fleet = partial(Cluster, replicas=agents, otel=otel, task_seconds=1e9, cpu_per_task=cpu, metrics_api=True)
     world = World(OURS, seed, fleet)
     world.cluster.set_level((world.cluster.takes + 2) * agents)
     world.run(SETTLED)
-    assert all(decision.after > decision.before for decision in world.decisions[:1])
-    assert world.decisions or otel
+    assert world.decisions[0].after > agents
