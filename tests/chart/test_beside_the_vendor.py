@@ -81,6 +81,7 @@ def test_without_the_policy_for_the_agents(helm: Tool, name: str, home: str) -> 
         assert lets_through(policies, exporter, agent, declared or OTEL) is (labelled and declared is not None)
 
 
+@pytest.mark.slow
 def test_the_table_of_the_install_page(helm: Tool) -> None:
     """Each cell of it, as the policies say."""
     page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")

@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from benchmarks.scaling.hpa import RECOMMENDED, VENDOR, Rules, Spec
+from benchmarks.scaling.hpa import FAST, VENDOR, Rules, Spec
 from tests.chart.rendering import Chart, Json
 from tests.fakes.helm import CHART
 
 PACES: dict[str, Json] = yaml.safe_load((CHART / "files" / "paces.yaml").read_text(encoding="utf-8"))
-SIMULATED = {"fast": RECOMMENDED, "vendor": VENDOR}
+SIMULATED = {"fast": FAST, "vendor": VENDOR}
 FLEET = {"name": "etl", "max": 5}
 OWN = {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 30}]}}
 WAYS: dict[str, Json] = {

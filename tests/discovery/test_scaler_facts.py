@@ -172,6 +172,7 @@ FIELDS = [
 HOSTILE = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=12)
 
 
+@pytest.mark.slow
 @given(metadata=HOSTILE | JSON, spec=HOSTILE | JSON, status=HOSTILE | JSON)
 def test_no_object_is_an_error(metadata: object, spec: object, status: object) -> None:
     """Whatever stands where, an HPA is read or is none."""

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,6 +146,7 @@ class Speller:
 RANDOMS = st.randoms(use_true_random=False)
 
 
+@pytest.mark.slow
 @given(AGENTS, RANDOMS)
 def test_any_spelling_of_a_page_gives_the_same_reading(agent: Drawn, draw: random.Random) -> None:
     """What an agent says does not depend on the libraries that write it; nor on whether its page was read before."""
@@ -158,6 +160,7 @@ def test_any_spelling_of_a_page_gives_the_same_reading(agent: Drawn, draw: rando
         assert interpret(page) == expected
 
 
+@pytest.mark.slow
 @given(AGENTS, RANDOMS)
 def test_a_page_that_says_all_twice_gives_the_same_reading(agent: Drawn, draw: random.Random) -> None:
     """While names change, the same figure may come under the old and the new one: it is one figure."""

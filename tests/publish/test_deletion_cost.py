@@ -160,6 +160,7 @@ async def test_a_count_that_flutters_costs_one_write_a_minute() -> None:
     assert min(later - earlier for earlier, later in pairwise(times)) >= 60
 
 
+@pytest.mark.slow
 async def test_a_thousand_pods_are_written_at_a_bounded_rate_the_most_wrong_first() -> None:
     """However many change at once, there are two writes a second, and the ones that matter most go first."""
     world = World({f"agent-{number:03}": float(number % 21) for number in range(200)})
