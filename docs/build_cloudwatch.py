@@ -12,9 +12,10 @@ END = "<!-- End of the generated table. -->"
 
 def tables() -> Iterator[str]:
     """Yield the lines of the table."""
-    yield from ("| metric | unit | in the sets | of an agent too | meaning |", "| --- | --- | --- | --- | --- |")
+    yield "| metric | unit | rests on | in the sets | of an agent too | meaning |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     order = list(MetricSet)
     for metric in CLOUDWATCH_METRICS:
         sets = ", ".join(order[order.index(metric.smallest_set) :])
         own = "yes" if metric.per_agent else ""
-        yield f"| `{metric.name}` | {metric.unit} | {sets} | {own} | {metric.help} |"
+        yield f"| `{metric.name}` | {metric.unit} | {metric.rests_on} | {sets} | {own} | {metric.help} |"

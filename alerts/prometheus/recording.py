@@ -13,6 +13,7 @@ FREE_SLOTS = "fleet:matillion_fleet_free_slots:max"
 REFUSING = "fleet:matillion_fleet_agents_refusing:max"
 COVERAGE = "fleet:matillion_fleet_coverage_ratio:max"
 UTILIZATION = "fleet:matillion_fleet_utilization:ratio"
+"""Tasks on the serving agents of their slots: a task on an agent that gives no slot fills none."""
 VERSIONS = "fleet:matillion_fleet_agent_versions:count"
 TASK_FAILURES = "fleet:matillion_fleet_agent_task_failures:increase"
 
@@ -59,7 +60,7 @@ def _fleet(settings: Settings, clock: Clock) -> list[Recording]:
         Recording(FREE_SLOTS, latest("free_slots", FLEET)),
         Recording(REFUSING, latest("agents_refusing", FLEET)),
         Recording(COVERAGE, latest("coverage_ratio", FLEET)),
-        Recording(UTILIZATION, f"{ACTIVE} / ({CAPACITY} > 0)"),
+        Recording(UTILIZATION, f"{latest('tasks_serving', FLEET)} / ({CAPACITY} > 0)"),
         Recording(
             VERSIONS,
             f"""

@@ -51,6 +51,7 @@ def aggregate(
     serving = [agent for agent in counted if agent.state is AgentState.SERVING]
     members = readings(agent for agent in counted if agent.state is not AgentState.DRAINING)
     working = sum([reading.tasks_active for reading in members], start=0.0)
+    at_serving = sum([reading.tasks_active for reading in readings(serving)], start=0.0)
     queues = [reading.tasks_queued for reading in members if reading.tasks_queued is not None]
     tasks_queued = (max(queues) if policy.queue == "shared" else sum(queues)) if queues else None
     seen = working + (tasks_queued or 0.0)
@@ -67,6 +68,7 @@ def aggregate(
         target_tasks_per_agent=policy.target_tasks_per_agent,
         capacity_tasks=policy.tasks_per_agent * len(serving),
         tasks_active=None if expected and not answering else working,
+        tasks_serving=None if expected and not answering else at_serving,
         tasks_draining=sum([reading.tasks_active for reading in draining], start=0.0),
         tasks_queued=tasks_queued,
         free_slots=sum(slots, start=0.0),
@@ -81,6 +83,7 @@ def aggregate(
         unseen_queue_tasks=unseen.queue,
         coverage=coverage,
         sync_age=sync_age,
+        membership_known=sync_age <= policy.max_sync_age,
         read_age=now - min(counted_at) if counted_at else None,
         untrusted_reason=_untrusted_reason(answering, expected, coverage, sync_age, policy),
         demand=seen + unseen.held + unseen.replacement + unseen.queue,

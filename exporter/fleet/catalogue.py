@@ -128,6 +128,11 @@ FLEET_METRICS: tuple[Metric[Fleet], ...] = (
         _known(lambda fleet: fleet.tasks_active),
     ),
     Metric(
+        "tasks_serving",
+        "The part of tasks_active on serving agents: over capacity_tasks, the utilization. Absent as tasks_active is.",
+        _known(lambda fleet: fleet.tasks_serving),
+    ),
+    Metric(
         "tasks_draining",
         "Tasks still running on draining agents; they are not part of the demand.",
         _always(lambda fleet: fleet.tasks_draining),

@@ -2,7 +2,8 @@
 
 The sister of `catalogue`: each CloudWatch metric is billed, so there are few, and they are selected by name or by set.
 The publisher, the estimate of the cost, `docs/cloudwatch.md` and the checks of the alarms all read this table.
-A reader that returns None says "not known", and nothing is published.
+A reader that returns None says "not known", and nothing is published. Nor is a row published of a fleet of which it is
+not known what the row rests on (`Basis`); nobody else decides that.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,6 +27,15 @@ class MetricSet(StrEnum):
     DEFAULT = "default"
     """Besides, everything the alarms and the dashboard read."""
     ALL = "all"
+
+
+class Basis(StrEnum):
+    """What a figure is made of, and so what has to be known of a fleet for the figure to be one of it."""
+
+    READINGS = "readings"
+    """The agents' own pages: known while the fleet is trusted. What a part of the agents adds up to is no figure."""
+    KUBERNETES = "Kubernetes"
+    """What Kubernetes says of the pods, their logs included: known while the list of agents is current."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,7 @@ class CloudWatchMetric:
     name: str
     unit: Literal["Count", "Percent"]
     smallest_set: MetricSet
+    rests_on: Basis
     help: str
     source: OfFleet | OverAgents | IncreaseOverAgents
 
@@ -70,15 +81,17 @@ class CloudWatchMetric:
         """Whether the metric exists for a single agent."""
         return not isinstance(self.source, OfFleet)
 
+    def known_of(self, fleet: Fleet) -> bool:
+        """Return whether what the metric rests on is known of a fleet; while it is not, nothing is published."""
+        return fleet.trusted if self.rests_on is Basis.READINGS else fleet.membership_known
+
 
 def _state(state: AgentState) -> OfFleet:
     return OfFleet(lambda fleet: fleet.states[state])
 
 
 def _utilization_percent(fleet: Fleet) -> float | None:
-    if not fleet.trusted or fleet.tasks_active is None or not fleet.capacity_tasks:
-        return None
-    return 100 * fleet.tasks_active / fleet.capacity_tasks
+    return None if fleet.utilization is None else 100 * fleet.utilization
 
 
 def _crash_looping(fleet: Fleet) -> float | None:
@@ -116,6 +129,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "CapacityTasks",
         "Count",
         MetricSet.MINIMAL,
+        Basis.READINGS,
         "Tasks the serving agents can run at once.",
         OfFleet(lambda fleet: fleet.capacity_tasks),
     ),
@@ -123,13 +137,15 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "ActiveTasks",
         "Count",
         MetricSet.MINIMAL,
-        "Tasks running on agents that are not draining. Not published while agents should answer and none does.",
+        Basis.READINGS,
+        "Tasks running on agents that are not draining.",
         OfFleet(lambda fleet: fleet.tasks_active),
     ),
     CloudWatchMetric(
         "QueuedTasks",
         "Count",
         MetricSet.MINIMAL,
+        Basis.READINGS,
         "Tasks waiting for a slot. Not published while no agent reports a queue.",
         OfFleet(lambda fleet: fleet.tasks_queued),
     ),
@@ -137,20 +153,23 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "DemandTasks",
         "Count",
         MetricSet.MINIMAL,
-        "Tasks the fleet should have room for. Not published while the fleet is not trusted.",
+        Basis.READINGS,
+        "Tasks the fleet should have room for.",
         OfFleet(lambda fleet: fleet.demand_tasks),
     ),
     CloudWatchMetric(
         "ScrapeCoveragePercent",
         "Percent",
         MetricSet.MINIMAL,
-        "Share of the agents that should answer and do. Always published, so its absence means silence.",
+        Basis.KUBERNETES,
+        "Share of the agents that should answer and do: 0 when nobody can be seen. Its absence means silence.",
         OfFleet(lambda fleet: 100 * fleet.coverage),
     ),
     CloudWatchMetric(
         "FreeSlots",
         "Count",
         MetricSet.DEFAULT,
+        Basis.READINGS,
         "Tasks the serving agents could take on right now.",
         OfFleet(lambda fleet: fleet.free_slots),
     ),
@@ -158,13 +177,15 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "UtilizationPercent",
         "Percent",
         MetricSet.DEFAULT,
-        "ActiveTasks of CapacityTasks. Not published while the fleet is not trusted, nor at capacity 0.",
+        Basis.READINGS,
+        "Tasks on the serving agents in percent of their slots. Not published while no agent serves.",
         OfFleet(_utilization_percent),
     ),
     CloudWatchMetric(
         "AgentsDisconnected",
         "Count",
         MetricSet.DEFAULT,
+        Basis.READINGS,
         "Agents that say they have no connection to the Matillion control plane.",
         _state(AgentState.DISCONNECTED),
     ),
@@ -172,6 +193,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "AgentsCrashLooping",
         "Count",
         MetricSet.DEFAULT,
+        Basis.KUBERNETES,
         "Agents whose container Kubernetes holds back because it keeps dying. Not published without Kubernetes.",
         OfFleet(_crash_looping),
     ),
@@ -179,6 +201,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "AgentActiveTasks",
         "Count",
         MetricSet.DEFAULT,
+        Basis.READINGS,
         "Tasks of each agent that is not draining, as a distribution over the fleet: its sum is ActiveTasks.",
         OverAgents(_tasks_active),
     ),
@@ -186,6 +209,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "AgentRestarts",
         "Count",
         MetricSet.DEFAULT,
+        Basis.KUBERNETES,
         "Restarts of agents' containers since the last datum. Not published without Kubernetes.",
         IncreaseOverAgents(_fact(lambda facts: facts.restarts)),
     ),
@@ -193,6 +217,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "MemoryUtilizationPercent",
         "Percent",
         MetricSet.DEFAULT,
+        Basis.KUBERNETES,
         "Memory in use of each agent's limit, as a distribution over the fleet. Not published without metrics-server.",
         OverAgents(_memory_percent),
     ),
@@ -200,6 +225,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "TaskFailures",
         "Count",
         MetricSet.DEFAULT,
+        Basis.KUBERNETES,
         "Failed tasks in the agents' logs since the last datum. Not published while nobody follows them (pod_logs).",
         IncreaseOverAgents(lambda agent: agent.snapshot.task_failures, begins_again=True),
     ),
@@ -207,6 +233,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "AgentsServing",
         "Count",
         MetricSet.ALL,
+        Basis.READINGS,
         "Agents that are connected and take work.",
         _state(AgentState.SERVING),
     ),
@@ -214,6 +241,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "AgentsUnreachable",
         "Count",
         MetricSet.ALL,
+        Basis.KUBERNETES,
         "Agents that should answer and do not.",
         _state(AgentState.UNREACHABLE),
     ),
@@ -221,6 +249,7 @@ CLOUDWATCH_METRICS: tuple[CloudWatchMetric, ...] = (
         "AgentsDraining",
         "Count",
         MetricSet.ALL,
+        Basis.KUBERNETES,
         "Agents that finish their tasks and then end.",
         _state(AgentState.DRAINING),
     ),

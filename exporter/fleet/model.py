@@ -268,6 +268,8 @@ class Fleet:
     capacity_tasks: int
     tasks_active: float | None
     """None when there are agents that should answer and not one does: their sum is not 0, it is unknown."""
+    tasks_serving: float | None
+    """The part of `tasks_active` on serving agents, which is what fills `capacity_tasks`; None when that is unknown."""
     tasks_draining: float
     tasks_queued: float | None
     """None when no agent reports a queue."""
@@ -287,6 +289,8 @@ class Fleet:
     """Share of the agents that should answer and do, 0 to 1."""
     sync_age: float
     """Seconds since discovery last knew the fleet's membership to be current."""
+    membership_known: bool
+    """Whether `sync_age` is short enough for what discovery says of the fleet to count."""
     read_age: float | None
     """Seconds since the oldest reading that counts was taken; None when none counts."""
     untrusted_reason: str | None
@@ -307,6 +311,16 @@ class Fleet:
     def trusted(self) -> bool:
         """Whether a scaler may act on this fleet's figures."""
         return self.untrusted_reason is None
+
+    @property
+    def utilization(self) -> float | None:
+        """Share of the serving agents' slots that tasks fill: one set of agents above and below the line.
+
+        Above 1 where interactive tasks, which have no limit, come on top. None when no agent serves.
+        """
+        if self.tasks_serving is None or not self.capacity_tasks:
+            return None
+        return self.tasks_serving / self.capacity_tasks
 
     @property
     def demand_tasks(self) -> float | None:

@@ -1,8 +1,8 @@
-"""Publishes the fleets to CloudWatch: once a period, through any outage.
+"""Publishes the fleets to CloudWatch: once a period, and later what CloudWatch does not take at once.
 
 At the beginning of each period the leader writes the datums of all fleets to the spool, then sends them. What was not
 accepted stays there and goes out later, oldest first, with its own time and at a bounded rate, beside what is current
-and never in its way.
+and never in its way. A period in which nobody leads is not recorded, and lost: nobody knows what it held.
 
 A datum may reach CloudWatch twice: when the process dies, loses its leadership or its patience after CloudWatch
 accepted it and before it knows; and when a new leader starts in a period that the old one published. Twice the same

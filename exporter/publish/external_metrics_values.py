@@ -38,9 +38,7 @@ class ExternalMetric:
 
 
 def _utilization(fleet: Fleet) -> float | None:
-    if fleet.tasks_active is None or fleet.capacity_tasks == 0:
-        return None
-    return 100.0 * fleet.tasks_active / fleet.capacity_tasks
+    return None if fleet.utilization is None else 100.0 * fleet.utilization
 
 
 EXTERNAL_METRICS: Mapping[str, ExternalMetric] = {
@@ -70,7 +68,7 @@ EXTERNAL_METRICS: Mapping[str, ExternalMetric] = {
         ),
         ExternalMetric(
             "matillion_fleet_utilization_percent",
-            "Active tasks in percent of the slots of the serving agents; of one fleet at a time.",
+            "Tasks on the serving agents in percent of their slots; of one fleet at a time.",
             _utilization,
             "no agent is serving",
             additive=False,

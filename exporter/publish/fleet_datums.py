@@ -62,17 +62,17 @@ def count(
     """Return by how much the agents' counters grew since `before`, and the baseline for the next time.
 
     Without a counter to compare with, the increase is not known, except for a pod that was made since: that one began
-    at 0. What a counter that became smaller means is for the metric to say.
+    at 0. What a counter that became smaller means is for the metric to say. Of a fleet that the metric is not known of,
+    counters stay as they were: what grew meanwhile is told afterwards.
     """
     increases: dict[tuple[str, str], float] = {}
     counters: dict[str, Mapping[str, tuple[float, float]]] = {}
-    agents = [agent for fleet in fleets for agent in fleet.agents]
     for metric in metrics:
         if not isinstance(metric.source, IncreaseOverAgents):
             continue
         known = before.counters.get(metric.name, {}) if before is not None else {}
         kept = {uid: (value, seen) for uid, (value, seen) in known.items() if now - seen <= _FORGET_AFTER}
-        for agent in agents:
+        for agent in (agent for fleet in fleets if metric.known_of(fleet) for agent in fleet.agents):
             value = metric.source.read(agent)
             if value is None:
                 continue
@@ -109,13 +109,16 @@ class Selection:
         A value that is not known gives no datum.
         """
         for fleet in fleets:
-            for metric in self.metrics:
+            for metric in self._known_of(fleet):
                 yield from self._of_fleet(metric, fleet, increases, time)
         for fleet, agent in own_series:
-            for metric in self.metrics:
+            for metric in self._known_of(fleet):
                 value = _of_agent(metric, agent, increases)
                 if value is not None:
                     yield Datum(self._series(metric, fleet, agent), time, (float(value),))
+
+    def _known_of(self, fleet: Fleet) -> Iterator[CloudWatchMetric]:
+        return (metric for metric in self.metrics if metric.known_of(fleet))
 
     def _of_fleet(self, metric: CloudWatchMetric, fleet: Fleet, increases: Increases, time: int) -> Iterator[Datum]:
         series = self._series(metric, fleet)

@@ -11,13 +11,15 @@ import pytest
 import yaml
 
 from alerts.build import FOLDER, files, main
+from alerts.prometheus.recording import UTILIZATION
 from alerts.prometheus.rules import Clock
 from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
 from exporter.config import CapacitySettings
 from exporter.fleet import catalogue
 from exporter.fleet.attention import LONG_DRAIN_SECONDS, MEMORY_SHARE
 from tests.alerts.prometheus_cases import CASES
-from tests.alerts.prometheus_timeline import PROMTOOL
+from tests.alerts.prometheus_timeline import PROMTOOL, group, run_promtool
+from tests.alerts.prometheus_worlds import agent, seeing
 
 AMTOOL = shutil.which("amtool")
 ALERTS_WITH_FOR = {
@@ -203,3 +205,16 @@ def test_alertmanager_takes_the_documented_inhibitions(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "5 inhibit rules" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_utilization_is_recorded_of_the_agents_that_have_the_slots(tmp_path: Path) -> None:
+    """Three of four agents lost the control plane with 16 tasks each: the one that serves is 65 % full, not 305 %."""
+    lost = [agent(f"etl-{number}", 16, connected=False) for number in (1, 2, 3)]
+    test = group("utilization", {"10.0.0.1:9850": seeing(agent("etl-0", 13), *lost)}, 5)
+    recorded = {"labels": f'{UTILIZATION}{{namespace="matillion",fleet="etl"}}', "value": 0.65}
+    run_promtool(
+        tmp_path,
+        [test | {"promql_expr_test": [{"expr": UTILIZATION, "eval_time": "4m", "exp_samples": [recorded]}]}],
+    )

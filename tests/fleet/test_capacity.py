@@ -165,6 +165,25 @@ def test_an_empty_fleet() -> None:
     assert result.agents == ()
 
 
+def test_utilization_is_of_the_agents_that_give_slots() -> None:
+    """Tasks on agents that lost the control plane or stop fill no slot of those that serve."""
+    lost = (*agents(2, 20, connected=False), *agents(1, 15, status=0))
+    result = fleet(agents(1, 10), lost)
+    assert (result.tasks_active, result.tasks_serving, result.capacity_tasks) == (65.0, 10.0, 20)
+    assert result.utilization == 0.5
+    assert (fleet(lost).tasks_serving, fleet(lost).utilization) == (0.0, None)
+    assert fleet(agents(1, 30)).utilization == 1.5, "interactive tasks come on top"
+    blind = fleet(agents(2, 12, age=60.0))
+    assert (blind.tasks_serving, blind.utilization) == (None, None)
+
+
+def test_the_membership_is_known_while_discovery_is_current() -> None:
+    """Whatever the agents say: what Kubernetes says is as old as the list of agents."""
+    assert fleet(agents(1, 1), sync_age=POLICY.max_sync_age).membership_known
+    assert not fleet(agents(1, 1), sync_age=POLICY.max_sync_age + 1).membership_known
+    assert fleet(agents(2, 12, age=60.0)).membership_known
+
+
 def test_a_healthy_fleet() -> None:
     """Three agents at work, one of them past its slots: every figure of the fleet."""
     result = fleet(agents(1, 12, queued=1.0), agents(1, 20, queued=0.0), agents(1, 25, queued=4.0), sync_age=3.0)
@@ -173,6 +192,7 @@ def test_a_healthy_fleet() -> None:
     assert result.states == dict.fromkeys(AgentState, 0) | {SERVING: 3}
     assert result.capacity_tasks == 60
     assert result.tasks_active == 57.0
+    assert (result.tasks_serving, result.utilization) == (57.0, 57 / 60)
     assert result.tasks_queued == 5.0
     assert result.tasks_draining == 0.0
     assert result.free_slots == 8.0

@@ -57,6 +57,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
     assert {name: value for name, [(_, value)] in series.items()} == {
         "capacity_tasks": 40,
         "tasks_active": 27,
+        "tasks_serving": 25,
         "tasks_draining": 7,
         "tasks_queued": 3,
         "held_tasks": 4,

@@ -11,6 +11,7 @@ from exporter.fleet.cloudwatch_catalogue import (
     OverAgents,
     select,
 )
+from exporter.fleet.model import Fleet
 from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_snapshot
 
 MINIMAL = {"CapacityTasks", "ActiveTasks", "QueuedTasks", "DemandTasks", "ScrapeCoveragePercent"}
@@ -108,8 +109,27 @@ def test_memory_is_of_the_limit() -> None:
 
 
 def test_readers_of_fleets_know_what_they_do_not_know() -> None:
-    """Demand and utilization without trust, a queue nobody reports, crash loops without Kubernetes: None."""
+    """Without an answer, a queue, a slot or Kubernetes there is no number, whoever asks: None."""
     unseen = make_fleet([make_snapshot(age=60)])
     readers = {metric.name: metric.source for metric in CLOUDWATCH_METRICS}
     unknown = {name for name, source in readers.items() if isinstance(source, OfFleet) and source.read(unseen) is None}
     assert unknown == {"ActiveTasks", "QueuedTasks", "DemandTasks", "UtilizationPercent", "AgentsCrashLooping"}
+
+
+def test_every_row_says_what_it_rests_on() -> None:
+    """What agents say is withheld while the fleet is not trusted; what Kubernetes says, while its list is old."""
+
+    def known(fleet: Fleet) -> set[str]:
+        return {metric.name for metric in CLOUDWATCH_METRICS if metric.known_of(fleet)}
+
+    assert known(make_fleet()) == set(METRIC_NAMES)
+    assert known(make_fleet([make_snapshot(age=60)])) == {
+        "ScrapeCoveragePercent",
+        "AgentsUnreachable",
+        "AgentsDraining",
+        "AgentsCrashLooping",
+        "AgentRestarts",
+        "MemoryUtilizationPercent",
+        "TaskFailures",
+    }
+    assert known(make_fleet(sync_age=121)) == set()

@@ -9,7 +9,7 @@ from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.fleet.model import Fleet
+from exporter.fleet.model import Dialect, Fleet
 from exporter.publish.datum import (
     MOST_BYTES,
     MOST_DATUMS,
@@ -62,7 +62,7 @@ def test_a_fleet_in_numbers() -> None:
         "DemandTasks": (49 + 3 + 16,),
         "ScrapeCoveragePercent": (80,),
         "FreeSlots": (16,),
-        "UtilizationPercent": (pytest.approx(100 * 49 / 60),),
+        "UtilizationPercent": (pytest.approx(100 * 44 / 60),),
         "AgentsDisconnected": (1,),
         "AgentsCrashLooping": (1,),
         "AgentsServing": (3,),
@@ -79,20 +79,58 @@ def test_a_fleet_in_numbers() -> None:
     assert {datum.series.unit for metric, datum in datums.items() if metric.endswith("Percent")} == {"Percent"}
 
 
-def test_an_untrusted_fleet_gives_a_scaler_nothing() -> None:
-    """Demand and utilization are withheld; what is known is still told, with the coverage that says how well."""
+def test_a_blind_exporter_publishes_only_what_kubernetes_says() -> None:
+    """Four agents with 12 tasks each that nobody reaches: none of their figures is a zero, and no other is made up."""
+    seen = {"age": 60, "facts": make_facts(restarts=1), "usage": make_memory(3.0 * 1024**3), "task_failures": 3}
+    agents = [make_snapshot(pod, **seen) for pod in ("a", "b", "c")]
+    draining = make_snapshot("d", age=60, facts=make_facts(draining_time=WALL_NOW - 60))
+    looping = make_snapshot("e", age=60, facts=make_facts(waiting_reason="CrashLoopBackOff"))
+    fleet = make_fleet([*agents, draining, looping])
+    before = Baseline(WALL_NOW - 60, {"AgentRestarts": {"uid-a": (0.0, WALL_NOW)}, "TaskFailures": {}})
+    increases, _ = count(selection().metrics, [fleet], before, WALL_NOW)
+    told = published(fleet, increases=increases)
+    assert {metric: datum.values for metric, datum in told.items()} == {
+        "ScrapeCoveragePercent": (0,),
+        "AgentsUnreachable": (4,),
+        "AgentsDraining": (1,),
+        "AgentsCrashLooping": (1,),
+        "AgentRestarts": (1,),
+        "MemoryUtilizationPercent": (75,),
+    }
+    own, _ = with_own_series([fleet], 50, ())
+    own_series = selection("AgentActiveTasks", "AgentsServing").datums([], own, {}, TIME)
+    assert list(own_series) == []
+
+
+def test_the_sum_of_those_who_answer_is_no_figure_of_the_fleet() -> None:
+    """One of three answers: its tasks are not the fleet's, its slots not the fleet's capacity."""
     told = values(make_fleet([make_snapshot("a"), make_snapshot("b", age=60), make_snapshot("c", age=60)]))
-    assert "DemandTasks" not in told
-    assert "UtilizationPercent" not in told
-    assert told["ActiveTasks"] == (12,)
-    assert told["ScrapeCoveragePercent"][0] == pytest.approx(100 / 3)
+    assert told == {
+        "ScrapeCoveragePercent": (pytest.approx(100 / 3),),
+        "AgentsUnreachable": (2,),
+        "AgentsDraining": (0,),
+    }
+
+
+def test_of_an_old_list_of_agents_nothing_is_published() -> None:
+    """What Kubernetes said too long ago is not known either: silence, which is what ExporterSilent watches for."""
+    agents = [make_snapshot(pod, facts=make_facts(), usage=make_memory(), task_failures=0) for pod in "ab"]
+    assert values(make_fleet(agents, sync_age=119)).keys() >= {"ScrapeCoveragePercent", "AgentsCrashLooping"}
+    assert values(make_fleet(agents, sync_age=121)) == {}
 
 
 def test_nothing_is_made_up_of_what_is_not_known() -> None:
-    """No agent answers, none reports a queue, no Kubernetes: none of those is a zero."""
-    told = values(make_fleet([make_snapshot("a", age=60)]))
-    assert not told.keys() & {"ActiveTasks", "QueuedTasks", "AgentActiveTasks", "AgentsCrashLooping", "AgentRestarts"}
-    assert told["CapacityTasks"] == (0,)
+    """No agent reports a queue, no Kubernetes, no metrics-server: none of those is a zero."""
+    told = values(make_fleet([make_snapshot("a", reading=make_reading(dialect=Dialect.LEGACY))]))
+    assert not told.keys() & {"QueuedTasks", "AgentsCrashLooping", "AgentRestarts", "MemoryUtilizationPercent"}
+    assert told["CapacityTasks"] == (20,)
+
+
+def test_utilization_is_of_the_agents_that_have_the_slots() -> None:
+    """Tasks of agents that lost the control plane fill no slot of the one that serves: 60 %, not 240 %."""
+    agents = [make_snapshot(pod, reading=make_reading(12, connected=False)) for pod in "bcd"]
+    told = values(make_fleet([make_snapshot("a", tasks_active=12), *agents]))
+    assert (told["ActiveTasks"], told["CapacityTasks"], told["UtilizationPercent"]) == ((48,), (20,), (60,))
 
 
 def test_no_utilization_without_capacity() -> None:
@@ -203,6 +241,15 @@ def test_a_pod_out_of_sight_for_a_moment_is_no_new_pod() -> None:
     _, baseline = restarts(restarting(b=0), baseline, WALL_NOW + 60)
     told, _ = restarts(restarting(a=6, b=0), baseline, WALL_NOW + 120)
     assert told == (1,)
+
+
+def test_restarts_are_told_when_the_list_of_agents_is_current_again() -> None:
+    """While its list is too old, a fleet's counters are not published, and not taken as counted."""
+    _, baseline = restarts(restarting(a=5), None, WALL_NOW)
+    grown = make_fleet([make_snapshot("a", facts=make_facts(restarts=7))], sync_age=200)
+    told, baseline = restarts(grown, baseline, WALL_NOW + 300)
+    assert told is None
+    assert restarts(restarting(a=8), baseline, WALL_NOW + 600)[0] == (3,)
 
 
 def test_a_corrected_counter_is_no_restart() -> None:

@@ -86,6 +86,27 @@ def test_utilization_needs_slots_and_one_fleet() -> None:
     assert item["value"] == "10"
 
 
+def test_utilization_is_of_the_agents_that_have_the_slots() -> None:
+    """Three of four lost the control plane and run on: the one that serves is 80 % full, and not 325 %."""
+    lost = (("b", 17), ("c", 16), ("d", 16))
+    agents = [make_snapshot(pod, reading=make_reading(count, connected=False)) for pod, count in lost]
+    fleet = make_fleet([make_snapshot("a", tasks_active=16), *agents])
+    assert (fleet.tasks_active, fleet.capacity_tasks) == (65, 20)
+    (item,) = ask("utilization_percent", [fleet])
+    assert item["value"] == "80"
+    none_serves = make_fleet(agents)
+    assert refusal("utilization_percent", [none_serves]).message.endswith("withheld: no agent is serving")
+
+
+def test_nothing_is_said_of_a_fleet_that_nobody_can_see() -> None:
+    """Every metric is withheld: capacity, slots and tasks of agents that do not answer are not 0."""
+    blind = make_fleet([make_snapshot(f"agent-{n}", age=60.0) for n in range(4)])
+    for metric in EXTERNAL_METRICS:
+        refused = refusal(metric.removeprefix("matillion_fleet_"), [blind])
+        assert refused.status is HTTPStatus.SERVICE_UNAVAILABLE
+        assert "only 0 of 4 agents answer" in refused.message
+
+
 def test_an_old_list_of_agents_is_not_trusted() -> None:
     """A list of agents that was not confirmed for too long gives no answer, whatever the agents said."""
     refused = refusal("demand_tasks", [fleet_of(16, sync_age=121.0)])
