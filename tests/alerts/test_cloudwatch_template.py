@@ -13,6 +13,7 @@ from exporter.config import CloudWatchSettings
 from exporter.fleet.model import Fleet
 from tests.factories import make_facts, make_fleet, make_memory, make_reading, make_snapshot
 from tests.fakes.cloudformation import Template
+from tests.fakes.cloudwatch_alarm import INSUFFICIENT_DATA, breaches, evaluate
 from tests.fakes.cloudwatch_publishing import HandClock, publishing, selection
 from tests.fakes.moto import moto_server, reader
 
@@ -112,11 +113,6 @@ def test_a_datum_that_came_twice_raises_no_alarm() -> None:
     assert summed == {"AgentRestarts", "TaskFailures"}
 
 
-def test_only_silence_is_breaching() -> None:
-    """What is not known is neither good nor bad, except to the alarm that watches for silence."""
-    assert [name for name, alarm in alarms().items() if alarm["TreatMissingData"] == "breaching"] == ["ExporterSilent"]
-
-
 def test_node_alarms_are_asked_for() -> None:
     """They watch Container Insights' metrics of the cluster."""
     ours = alarms(NodeAlarms="true")
@@ -163,19 +159,10 @@ def test_the_dashboard_shows_what_is_published() -> None:
 # -- against an AWS ----------------------------------------------------------------------------------------------------
 
 
-def _breaches(alarm: Mapping[str, Any], value: float) -> bool:
-    threshold = float(alarm["Threshold"])
-    return {
-        "GreaterThanThreshold": value > threshold,
-        "GreaterThanOrEqualToThreshold": value >= threshold,
-        "LessThanThreshold": value < threshold,
-        "LessThanOrEqualToThreshold": value <= threshold,
-    }[alarm["ComparisonOperator"]]
-
-
 async def _state(client: Any, alarm: Mapping[str, Any], end: float) -> str:
-    """Return the state an alarm is in at `end`, from the data CloudWatch holds, by CloudWatch's rules."""
+    """Return the state of an alarm that was just made, from the data CloudWatch holds, by CloudWatch's rules."""
     periods, length = alarm["EvaluationPeriods"], alarm["Period"]
+    start = end - periods * length
     answer = await client.get_metric_data(
         MetricDataQueries=[
             {
@@ -187,17 +174,21 @@ async def _state(client: Any, alarm: Mapping[str, Any], end: float) -> str:
                 },
             }
         ],
-        StartTime=datetime.fromtimestamp(end - periods * length, UTC),
+        StartTime=datetime.fromtimestamp(start, UTC),
         EndTime=datetime.fromtimestamp(end, UTC),
     )
-    values = answer["MetricDataResults"][0]["Values"]
-    missing = periods - len(values)
-    breaching = sum(_breaches(alarm, value) for value in values)
-    if alarm["TreatMissingData"] == "breaching":
-        breaching += missing
-    elif not values:
-        return "INSUFFICIENT_DATA"
-    return "ALARM" if breaching >= alarm.get("DatapointsToAlarm", periods) else "OK"
+    result = answer["MetricDataResults"][0]
+    found = {
+        int((time.timestamp() - start) // length): breaches(alarm, value)
+        for time, value in zip(result["Timestamps"], result["Values"], strict=True)
+    }
+    return evaluate(
+        [found.get(index) for index in range(periods)],
+        INSUFFICIENT_DATA,
+        needed=periods,
+        to_alarm=alarm.get("DatapointsToAlarm", periods),
+        missing=alarm["TreatMissingData"],
+    )
 
 
 @pytest.mark.slow
