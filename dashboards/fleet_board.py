@@ -176,8 +176,8 @@ def _work() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Utilisation by fleet",
-                "Tasks on the serving agents of their slots. Above 100 % where people run interactive tasks, which have no "
-                "limit.",
+                "Tasks on the serving agents of their slots. Above 100 % where people run interactive tasks, "
+                "which have no limit.",
                 [Query(recorded(UTILIZATION), FLEET_LEGEND)],
                 unit="percentunit",
                 limits=FULLNESS,

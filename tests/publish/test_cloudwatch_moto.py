@@ -75,7 +75,7 @@ async def test_what_is_read_back_is_the_fleet(tmp_path: Path, aws_credentials: N
         "DemandTasks": {seen.demand_tasks},
         "ScrapeCoveragePercent": {80},
         "FreeSlots": {16},
-        "UtilizationPercent": {round(100 * 49 / 60, 6)},
+        "UtilizationPercent": {round(100 * 44 / 60, 6)},
         "AgentsDisconnected": {1},
         "AgentsCrashLooping": {1},
         "AgentRestarts": {0},
