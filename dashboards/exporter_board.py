@@ -7,7 +7,7 @@ from alerts.prometheus.settings import Settings
 from dashboards.boards import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, board
 from dashboards.panels import GREEN, GREY, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
 from dashboards.queries import OF_EXPORTER, REPLICA, of_replicas, recorded
-from exporter.fleet.catalogue import EXPORTER_PREFIX
+from exporter.publish.instruments import EXPORTER_PREFIX
 
 _SETTINGS = Settings()
 _LEGEND = "{{instance}}"

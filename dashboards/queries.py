@@ -5,8 +5,9 @@ What a recording rule has is read from the rule. Knows nothing of panels.
 
 from alerts.prometheus.recording import AGENT_STATE
 from alerts.prometheus.settings import AGENT, CLUSTER_LABEL, FLEET
-from exporter.fleet.catalogue import EXPORTER_PREFIX, PREFIX
+from exporter.fleet.catalogue import PREFIX
 from exporter.fleet.model import AgentState
+from exporter.publish.instruments import EXPORTER_PREFIX
 
 OF_FLEET = f'{CLUSTER_LABEL}=~"$cluster", namespace=~"$namespace", fleet=~"$fleet"'
 OF_AGENT = f'{OF_FLEET}, pod=~"$pod"'

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from exporter.fleet import catalogue
-from exporter.fleet.catalogue import Instrument, Metric
+from exporter.fleet.catalogue import Metric
+from exporter.publish import instruments
+from exporter.publish.instruments import Instrument
 
 PAGE = Path(__file__).parent / "metrics.md"
 BEGIN = "<!-- The tables from here on are generated (make docs) from exporter/fleet/catalogue.py. -->"
@@ -16,7 +18,7 @@ def tables() -> Iterator[str]:
     """Yield the lines of the tables."""
     yield from _section("Fleets", catalogue.PREFIX, catalogue.FLEET_LABELS, catalogue.FLEET_METRICS)
     yield from _section("Agents", catalogue.PREFIX, catalogue.AGENT_LABELS, catalogue.AGENT_METRICS)
-    yield from _section("The exporter itself", catalogue.EXPORTER_PREFIX, (), catalogue.EXPORTER_METRICS)
+    yield from _section("The exporter itself", instruments.EXPORTER_PREFIX, (), instruments.EXPORTER_METRICS)
 
 
 def _section(

@@ -20,8 +20,10 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter.fleet import catalogue
-from exporter.fleet.catalogue import Instrument, Metric
+from exporter.fleet.catalogue import Metric
 from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.publish import instruments
+from exporter.publish.instruments import Instrument
 
 # Series rendered between two turns of the event loop: about 1 ms of work.
 _SLICE = 1000
@@ -58,17 +60,17 @@ class ExporterMetrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_Discovery(source))
-        _gauge(catalogue.BUILD_INFO, self.registry).labels(__version__).set(1)
-        self._event_loop_lag = _gauge(catalogue.EVENT_LOOP_LAG, self.registry)
-        self._rejected_lines = _counter(catalogue.REJECTED_LINES, self.registry)
-        scrapes = _counter(catalogue.SCRAPES, self.registry)
-        self._watch_restarts = _counter(catalogue.WATCH_RESTARTS, self.registry)
-        self._log_lines_skipped = _counter(catalogue.LOG_LINES_SKIPPED, self.registry)
+        _gauge(instruments.BUILD_INFO, self.registry).labels(__version__).set(1)
+        self._event_loop_lag = _gauge(instruments.EVENT_LOOP_LAG, self.registry)
+        self._rejected_lines = _counter(instruments.REJECTED_LINES, self.registry)
+        scrapes = _counter(instruments.SCRAPES, self.registry)
+        self._watch_restarts = _counter(instruments.WATCH_RESTARTS, self.registry)
+        self._log_lines_skipped = _counter(instruments.LOG_LINES_SKIPPED, self.registry)
         # Finding the child of a label value takes ten times as long as counting in it.
         self._scrapes_by_outcome = {outcome: scrapes.labels(outcome) for outcome in outcomes}
         for reason in restart_reasons:
             self._watch_restarts.labels(reason)
-        durations = catalogue.SCRAPE_DURATION
+        durations = instruments.SCRAPE_DURATION
         self._scrape_duration = Histogram(
             _name(durations), durations.help, buckets=durations.buckets, registry=self.registry
         )
@@ -94,7 +96,7 @@ class ExporterMetrics:
 
     def show_leader(self, is_leader: Callable[[], bool]) -> None:
         """Show from now on whether this replica leads, as it is at the moment of a scrape."""
-        _gauge(catalogue.LEADER, self.registry).set_function(is_leader)
+        _gauge(instruments.LEADER, self.registry).set_function(is_leader)
 
 
 class Backlog(Protocol):
@@ -123,8 +125,8 @@ class CloudWatchMetrics:
         self, registry: CollectorRegistry, *, datum_outcomes: Iterable[str], request_outcomes: Iterable[str]
     ) -> None:
         self._registry = registry
-        self._datums = _counter(catalogue.CLOUDWATCH_DATUMS, registry)
-        self._requests = _counter(catalogue.CLOUDWATCH_REQUESTS, registry)
+        self._datums = _counter(instruments.CLOUDWATCH_DATUMS, registry)
+        self._requests = _counter(instruments.CLOUDWATCH_REQUESTS, registry)
         for outcome in datum_outcomes:
             self._datums.labels(outcome)
         for outcome in request_outcomes:
@@ -133,9 +135,9 @@ class CloudWatchMetrics:
 
     def show_backlog(self, backlog: Backlog) -> None:
         """Show from now on what waits, as it is at the moment of a scrape."""
-        _gauge(catalogue.CLOUDWATCH_SPOOL_DATUMS, self._registry).set_function(lambda: backlog.spool_datums)
-        _gauge(catalogue.CLOUDWATCH_SPOOL_OLDEST_AGE, self._registry).set_function(lambda: backlog.spool_oldest_age)
-        _gauge(catalogue.CLOUDWATCH_SPOOL_DURABLE, self._registry).set_function(lambda: backlog.spool_durable)
+        _gauge(instruments.CLOUDWATCH_SPOOL_DATUMS, self._registry).set_function(lambda: backlog.spool_datums)
+        _gauge(instruments.CLOUDWATCH_SPOOL_OLDEST_AGE, self._registry).set_function(lambda: backlog.spool_oldest_age)
+        _gauge(instruments.CLOUDWATCH_SPOOL_DURABLE, self._registry).set_function(lambda: backlog.spool_durable)
 
     def cloudwatch_requested(self, outcome: str) -> None:
         """Count one request."""
@@ -148,7 +150,7 @@ class CloudWatchMetrics:
     def cloudwatch_cost(self, dollars_per_month: float) -> None:
         """Set the estimate; there is no series before the first, since nothing is known then."""
         if self._cost is None:
-            self._cost = _gauge(catalogue.CLOUDWATCH_COST, self._registry)
+            self._cost = _gauge(instruments.CLOUDWATCH_COST, self._registry)
         self._cost.set(dollars_per_month)
 
 
@@ -156,7 +158,7 @@ class ExternalMetricsMetrics:
     """The instrument of the external metrics API; made only where that is set up."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = _counter(catalogue.EXTERNAL_METRICS_REQUESTS, registry)
+        self._requests = _counter(instruments.EXTERNAL_METRICS_REQUESTS, registry)
         for code in (200, 401, 403, 404, 503):
             self._requests.labels(str(code))
 
@@ -172,16 +174,16 @@ class _Discovery(Collector):
         self._source = source
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        targets = catalogue.DISCOVERY_TARGETS
+        targets = instruments.DISCOVERY_TARGETS
         yield GaugeMetricFamily(_name(targets), targets.help, value=self._source.targets())
         age = self._source.sync_age()
         if age is not None:
-            sync_age = catalogue.DISCOVERY_SYNC_AGE
+            sync_age = instruments.DISCOVERY_SYNC_AGE
             yield GaugeMetricFamily(_name(sync_age), sync_age.help, value=age)
 
 
 def _name(instrument: Instrument) -> str:
-    return catalogue.EXPORTER_PREFIX + instrument.name
+    return instruments.EXPORTER_PREFIX + instrument.name
 
 
 def _counter(instrument: Instrument, registry: CollectorRegistry) -> Counter:

@@ -17,6 +17,7 @@ from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
 from exporter.config import CapacitySettings
 from exporter.fleet import catalogue
 from exporter.fleet.attention import LONG_DRAIN_SECONDS, MEMORY_SHARE
+from exporter.publish import instruments
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL, group, run_promtool
 from tests.alerts.prometheus_worlds import agent, seeing
@@ -116,7 +117,7 @@ def test_the_dogs_that_must_not_double_are_aggregated() -> None:
 def test_every_metric_is_known() -> None:
     """What the rules read is in the catalogue, recorded by a rule, or foreign by intent."""
     known = {catalogue.PREFIX + metric.name for metric in (*catalogue.FLEET_METRICS, *catalogue.AGENT_METRICS)}
-    known |= {catalogue.EXPORTER_PREFIX + metric.name for metric in catalogue.EXPORTER_METRICS}
+    known |= {instruments.EXPORTER_PREFIX + metric.name for metric in instruments.EXPORTER_METRICS}
     known |= {rule["record"] for rule in RECORDINGS} | FOREIGN
     for rule in chain(ALERTS, RECORDINGS):
         used = set(re.findall(r"(?:\w+:)?\b(?:matillion_fleet_|process_)\w+(?::\w+)?", rule["expr"]))

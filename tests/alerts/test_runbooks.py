@@ -8,6 +8,7 @@ from alerts.build import FOLDER
 from exporter.cli import _parser
 from exporter.config.shape import keys
 from exporter.fleet import catalogue, cloudwatch_catalogue
+from exporter.publish import instruments
 from tests.alerts.test_prometheus_rules import ALERTS_WITH_FOR, RECORDINGS
 from tests.dashboards.boards_as_json import BOARDS, panels
 from tests.fakes.helm import CHART
@@ -61,7 +62,7 @@ def test_settings_and_series_are_there(page: str) -> None:
     named = set(re.findall(r"`((?:[a-z_]+\.)+[a-z_]+)`", text)) - {"settings.py"}
     assert named <= paths, "settings"
     known = {catalogue.PREFIX + row.name for row in (*catalogue.FLEET_METRICS, *catalogue.AGENT_METRICS)}
-    known |= {catalogue.EXPORTER_PREFIX + row.name for row in catalogue.EXPORTER_METRICS}
+    known |= {instruments.EXPORTER_PREFIX + row.name for row in instruments.EXPORTER_METRICS}
     known |= {rule["record"] for rule in RECORDINGS}
     assert set(re.findall(r"(?:\w+:)?\bmatillion_fleet_\w+(?::\w+)?", text)) <= known
     published = cloudwatch_catalogue.METRIC_NAMES

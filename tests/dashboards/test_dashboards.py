@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from alerts.build import FOLDER as RULES_FOLDER
 from dashboards.build import FOLDER, files, main
 from exporter.fleet import catalogue, cloudwatch_catalogue
+from exporter.publish import instruments
 from tests.dashboards.boards_as_json import BOARDS, QUERIES, Asked, cloudwatch_queries, panels, substituted
 
 UIDS = {"matillion-fleet", "matillion-agents", "matillion-capacity", "matillion-exporter", "matillion-cloudwatch"}
@@ -136,9 +137,9 @@ def test_every_query_is_sound(asked: Asked) -> None:
     """It parses, reads only series that exist, and repeats nothing that a recording rule has."""
     promql_parser.parse(substituted(asked.expr))
     known = {catalogue.PREFIX + metric.name for metric in (*catalogue.FLEET_METRICS, *catalogue.AGENT_METRICS)}
-    for instrument in catalogue.EXPORTER_METRICS:
+    for instrument in instruments.EXPORTER_METRICS:
         suffix = "_bucket" if instrument.type == "histogram" else ""
-        known.add(catalogue.EXPORTER_PREFIX + instrument.name + suffix)
+        known.add(instruments.EXPORTER_PREFIX + instrument.name + suffix)
     read = metrics_of(substituted(asked.expr))
     assert read
     assert read <= known | set(RECORDED) | FOREIGN

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from exporter.fleet.catalogue import AGENT_METRICS, EXPORTER_METRICS, FLEET_METRICS, Metric, Series
+from exporter.fleet.catalogue import AGENT_METRICS, FLEET_METRICS, Metric, Series
 from exporter.fleet.model import Agent, AgentState, Condition, Dialect, Fleet
+from exporter.publish.instruments import EXPORTER_METRICS
 from tests.factories import (
     WALL_NOW,
     make_agent,

@@ -15,8 +15,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from exporter.fleet import catalogue
 from exporter.fleet.model import Fleet
+from exporter.publish import instruments
 from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, MetricsPage, render
 from tests.factories import make_facts, make_fleet, make_reading, make_snapshot
 
@@ -136,7 +136,7 @@ async def test_no_fleets_make_a_valid_page(server: TestServer, source: Source) -
     source.current, source.age = [], None
     _, body = await get(server)
     names = {family.name for family in read_text(body.decode())}
-    assert all(name.startswith((catalogue.EXPORTER_PREFIX, "process_")) for name in names)
+    assert all(name.startswith((instruments.EXPORTER_PREFIX, "process_")) for name in names)
     assert "matillion_fleet_exporter_discovery_sync_age_seconds" not in names
     assert "matillion_fleet_exporter_discovery_targets" in names
 
@@ -145,16 +145,18 @@ async def test_the_exporters_own_series(server: TestServer) -> None:
     """Exactly the instruments of the catalogue, less those of what is not set up; labels that can occur start at 0."""
     _, body = await get(server)
     own = {
-        family.name: family for family in read_text(body.decode()) if family.name.startswith(catalogue.EXPORTER_PREFIX)
+        family.name: family
+        for family in read_text(body.decode())
+        if family.name.startswith(instruments.EXPORTER_PREFIX)
     }
-    absent = {catalogue.LEADER, catalogue.EXTERNAL_METRICS_REQUESTS, *catalogue.CLOUDWATCH_INSTRUMENTS}
-    assert own.keys() == {family_name(row) for row in catalogue.EXPORTER_METRICS if row not in absent}
+    absent = {instruments.LEADER, instruments.EXTERNAL_METRICS_REQUESTS, *instruments.CLOUDWATCH_INSTRUMENTS}
+    assert own.keys() == {family_name(row) for row in instruments.EXPORTER_METRICS if row not in absent}
     scrapes = own["matillion_fleet_exporter_scrapes"].samples
     assert {sample.labels["outcome"]: sample.value for sample in scrapes} == {"ok": 0, "timeout": 0}
 
 
-def family_name(row: catalogue.Instrument) -> str:
-    return catalogue.EXPORTER_PREFIX + row.name.removesuffix("_total")
+def family_name(row: instruments.Instrument) -> str:
+    return instruments.EXPORTER_PREFIX + row.name.removesuffix("_total")
 
 
 class Backlog:
