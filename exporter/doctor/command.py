@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from exporter.config import LogSettings, Settings, load
-from exporter.doctor import agents, autoscaling, cloudwatch, configuration, keda, kubernetes
-from exporter.doctor.check import Check, run_all
+from exporter.doctor import agents, autoscaling, cloudwatch, configuration, fargate, keda, kubernetes, lookalikes
+from exporter.doctor.check import Check, Once, run_all
 from exporter.doctor.report import Report, document, text
+from exporter.doctor.scan import scan
 from exporter.doctor.surroundings import Surroundings, surroundings
 from exporter.kube.credentials import SERVICE_ACCOUNT
 from exporter.logs import configure
@@ -57,10 +58,13 @@ async def examine(
 
 
 def _checks(around: Surroundings, file: Path | None) -> list[Check]:
+    scanned = Once(lambda: scan(around))
     return [
         *configuration.checks(around, file),
         *kubernetes.checks(around),
+        *fargate.checks(around, scanned),
         *agents.checks(around),
+        *lookalikes.checks(around, scanned),
         *autoscaling.checks(around),
         *keda.checks(around),
         *cloudwatch.checks(around),

@@ -1,11 +1,13 @@
 """What the checks of all subjects share: the settings, where the doctor runs, and the way to the cluster."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.config import Settings
+from exporter.discovery.fields import mapping, mappings
+from exporter.discovery.likeness import AGENT_ID, OTEL_PORT
 from exporter.discovery.pods import PODS
 from exporter.doctor.check import NotPossibleError, Once
 from exporter.kube.api import ApiError, CredentialsError, Json, KubeError, Resource
@@ -84,30 +86,49 @@ class Surroundings:
         return await once.get()
 
     async def _list(self, namespace: str | None) -> Sequence[Json]:
-        kube = await self.kube()
         selector = self.settings.discovery.kubernetes.label_selector
         pods: list[Json] = []
+        await self.look_at_pods(namespace, lambda pod: pods.append(lean(pod)), selector)
+        return pods
+
+    async def look_at_pods(self, namespace: str | None, take: Callable[[Json], None], selector: str = "") -> None:
+        """Hand over each pod of a namespace (None: of the cluster), page by page.
+
+        Raises KubeError and NotPossibleError.
+        """
+        kube = await self.kube()
         more = ""
         while True:
-            query = [("labelSelector", selector), ("limit", str(PAGE)), *([("continue", more)] if more else [])]
+            query = [("labelSelector", selector)] if selector else []
+            query += [("limit", str(PAGE)), *([("continue", more)] if more else [])]
             answer = await kube.get(PODS.within(namespace), query, timeout=REQUEST_SECONDS)
-            items = answer.get("items")
-            pods += [_lean(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-            more = (answer.get("metadata") or {}).get("continue") or ""
+            for pod in mappings(answer.get("items")):
+                take(dict(pod))
+            more = mapping(answer.get("metadata")).get("continue") or ""
             if not more:
-                return pods
+                return
 
 
-def _lean(pod: Json) -> Json:
-    """Return a pod without what nobody here reads: most of it, by size. The doctor shares the exporter's memory."""
-    metadata, spec = ({**(pod.get(part) or {})} for part in ("metadata", "spec"))
+def lean(pod: Json) -> Json:
+    """Return a pod without what nobody here reads: most of it, by size. The doctor shares the exporter's memory.
+
+    Of a container's environment only what tells an agent is kept: the rest may be secret.
+    """
+    metadata, spec = ({**mapping(pod.get(part))} for part in ("metadata", "spec"))
     metadata.pop("managedFields", None)
     containers = [
-        {key: one.get(key) for key in ("name", "image", "ports", "resources")}
-        for one in spec.get("containers") or []
-        if isinstance(one, dict)
+        {**{key: one.get(key) for key in ("name", "image", "ports", "resources")}, "env": _marks(one.get("env"))}
+        for one in mappings(spec.get("containers"))
     ]
-    return {**pod, "metadata": metadata, "spec": {"nodeName": spec.get("nodeName"), "containers": containers}}
+    kept = {"containers": containers, "nodeName": spec.get("nodeName"), "schedulerName": spec.get("schedulerName")}
+    return {**pod, "metadata": metadata, "spec": kept}
+
+
+def _marks(environment: object) -> list[Json]:
+    wanted = {AGENT_ID: ("name",), OTEL_PORT: ("name", "value")}
+    return [
+        {key: one.get(key) for key in wanted[one["name"]]} for one in mappings(environment) if one.get("name") in wanted
+    ]
 
 
 def uses_kubernetes(settings: Settings) -> bool:

@@ -16,6 +16,7 @@ from tests.fakes.kube_api import ScriptedKubeApi, status
 Json = dict[str, Any]
 
 PODS = "/api/v1/namespaces/matillion/pods"
+ALL_PODS = "/api/v1/pods"
 METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/matillion/pods"
 HPAS = "/apis/autoscaling/v2/namespaces/matillion/horizontalpodautoscalers"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/matillion/networkpolicies"
@@ -39,6 +40,7 @@ class Cluster:
         self.said: dict[str, Said] = {
             WHO: (201, {"status": {"userInfo": {"username": "system:serviceaccount:monitoring:exporter"}}}),
             PODS: (200, {"items": []}),
+            ALL_PODS: (200, {"items": []}),
             METRICS: (200, {"items": []}),
             HPAS: (200, {"items": []}),
             POLICIES: (200, {"items": []}),

@@ -239,6 +239,40 @@ async def test_which_keda(control_plane: ControlPlane, admin: Admin, namespace: 
             await admin.call("DELETE", f"{path}/keda-operator")
         async with keda_crd(admin, "main", behavior=True):
             assert await keda_version(kube) == (2, 17)
+async def test_agents_elsewhere(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """An administrator's doctor finds agents beyond the watched namespace, the exporter's own says where it looked."""
+    other = f"{namespace}-other"
+    await admin.create_namespace(other)
+    container = {"name": "agent", "image": "a:1", "env": [{"name": "AGENT_ID", "value": "a-1"}]}
+    pod = {"metadata": {"name": "own-0", "labels": LABELS}, "spec": {"containers": [container]}}
+    await admin.call("POST", f"/api/v1/namespaces/{other}/pods", pod)
+    seen = await as_admin(control_plane, watching(namespace))
+    found = seen["agents", "not matched"]
+    assert found.outcome is Outcome.WARNING
+    assert f"{other}/own-0 (AGENT_ID)" in found.found
+    assert f"namespaces: [{namespace}, " in found.fix
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "agents", AGENTS)
+    seen = await Pod(control_plane, tmp_path, namespace, token).examine(watching(namespace))
+    assert seen["agents", "not matched"].outcome is Outcome.OK
+    assert f"elsewhere than in {namespace}" in seen["agents", "agents elsewhere"].found
+    await admin.delete_pod(other, "own-0", grace_seconds=0)
+
+
+async def test_a_namespace_without_a_profile(control_plane: ControlPlane, admin: Admin, namespace: str) -> None:
+    """The exporter's pod that waits for ever is told from a person's machine."""
+    pod = {
+        "metadata": {"name": "exporter-0", "labels": {"app.kubernetes.io/name": "matillion-fleet-exporter"}},
+        "spec": {"containers": [{"name": "exporter", "image": "e:1"}]},
+    }
+    await admin.call("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+    message = "0/2 nodes are available: 2 node(s) had untolerated taint {eks.amazonaws.com/compute-type: fargate}."
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    await admin.set_status(namespace, "exporter-0", {"phase": "Pending", "conditions": [condition]})
+    found = (await as_admin(control_plane, watching(namespace)))["Kubernetes", f"nodes for the exporter in {namespace}"]
+    assert found.outcome is Outcome.FAILED
+    assert f"no Fargate profile selects them in namespace {namespace}" in found.found
+    await admin.delete_pod(namespace, "exporter-0", grace_seconds=0)
 
 
 async def give_owner(admin: Admin, namespace: str) -> None:

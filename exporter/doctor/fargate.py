@@ -1,0 +1,134 @@
+"""Pods that get no node, and above all those that no Fargate profile selects: they wait for ever.
+
+EKS looks for a profile when a pod is made. One that is selected gets Fargate's own scheduler and a label; any other is
+left to the usual scheduler, which finds every Fargate node closed to it (docs.aws.amazon.com/eks, "Define which Pods
+use AWS Fargate when launched").
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+
+from exporter.discovery.fields import condition, line, mapping, text
+from exporter.discovery.pod_facts import unix_time
+from exporter.doctor.check import Check, CheckFailedError, Finding, Once, failed, not_checked, ok, warning
+from exporter.doctor.scan import SCAN_SECONDS, Pod, Scan
+from exporter.doctor.surroundings import Surroundings, said
+from exporter.kube.api import KubeError
+
+SUBJECT = "Kubernetes"
+NAME = "nodes for the pods"
+PROFILE = "eks.amazonaws.com/fargate-profile"
+SCHEDULER = "fargate-scheduler"
+PATIENCE_SECONDS = 300.0
+"""A node group's new node takes two or three minutes, a Fargate pod one or two."""
+_LONGEST = 300
+_SHOWN = 3
+_TAINT = re.compile(
+    r"0/(\d{1,6}) nodes are available: (\d{1,6}) node\(s\) had (?:untolerated )?taint"
+    r"(?: \{eks\.amazonaws\.com/compute-type: fargate\}|(\(s\)))",
+    re.ASCII,
+)
+"""What the scheduler says where a taint of every node is all that is in the way. Up to Kubernetes 1.23 it says no
+`untolerated`; recent versions do not name the taint any more."""
+_NODE = "fargate-"
+"""How the names of Fargate's nodes begin: `fargate-ip-10-0-1-7.eu-west-1.compute.internal`."""
+_NO_NODES = "no nodes available to schedule pods"
+
+
+def checks(around: Surroundings, scanned: Once[Scan]) -> list[Check]:
+    """Return the checks of this subject; `scanned` is made once for all."""
+    if not around.settings.discovery.kubernetes.enabled:
+        return []
+    return [Check(SUBJECT, NAME, lambda: _pending(around, scanned), SCAN_SECONDS)]
+
+
+async def _pending(around: Surroundings, scanned: Once[Scan]) -> Sequence[Finding]:
+    try:
+        seen = await scanned.get()
+    except KubeError as error:
+        raise CheckFailedError(said(error)) from None
+    by_kind: dict[tuple[str, bool], list[Pod]] = {}
+    for pod in seen.pods:
+        by_kind.setdefault((pod.namespace, pod.exporters), []).append(pod)
+    fargate_alone = _fargate_alone(seen)
+    findings = [
+        finding
+        for (where, ours), pods in sorted(by_kind.items())
+        for finding in _of(where, pods, ours=ours, fargate_alone=fargate_alone)
+    ]
+    if not findings:
+        count = sum(bool(_node(pod)) for pod in seen.pods)
+        findings = [ok(NAME, f"no agent and no exporter waits for one; {count} have one")]
+    ours_seen = around.in_pod or seen.namespaces is None or around.namespace in seen.namespaces
+    if not ours_seen:
+        why = "whether the exporter's own pods have nodes: those of its namespace may not be listed"
+        findings.append(not_checked("nodes for the exporter", why))
+    return findings
+
+
+def _of(namespace: str, pods: Sequence[Pod], *, ours: bool, fargate_alone: bool) -> Iterator[Finding]:
+    what = "the exporter's pods" if ours else "agents"
+    name = f"nodes for {'the exporter' if ours else 'agents'} in {namespace}"
+    without_profile = [pod.name for pod in pods if _no_profile(pod, fargate_alone=fargate_alone)]
+    if without_profile:
+        yield failed(
+            name,
+            f"{what} wait for ever: no Fargate profile selects them in namespace {namespace}, and the cluster has no "
+            f"other nodes: {_some(without_profile)}",
+            f"add a selector for the namespace {namespace} to a Fargate profile (aws eks create-fargate-profile "
+            f"--selectors namespace={namespace}) and delete the pods, since EKS looks when a pod is made; or install "
+            "where a profile selects already, such as the agents' namespace (docs/install.md)",
+        )
+    no_node = [pod.name for pod in pods if _message(pod).startswith(_NO_NODES)]
+    if no_node:
+        yield failed(
+            name,
+            f"{what} wait: the cluster has no nodes, and no Fargate profile selects namespace {namespace}: "
+            f"{_some(no_node)}",
+            f"add a selector for the namespace {namespace} to a Fargate profile, or add a node group (docs/install.md)",
+        )
+    others = [pod for pod in pods if _waits_long(pod) and pod.name not in {*without_profile, *no_node}]
+    if others:
+        message = _message(others[0]) or "the scheduler does not say why"
+        yield warning(
+            name,
+            f"{what} get no node: {_some([pod.name for pod in others])}: {message}",
+            "see that the node groups may grow, or that subnets and quota leave room for Fargate: "
+            f"kubectl -n {namespace} describe pod {others[0].name}",
+        )
+
+
+def _fargate_alone(seen: Scan) -> bool:
+    """Return whether every node that is known of is Fargate's, and there are some."""
+    nodes = {_node(pod) for pod in seen.pods} - {""}
+    return bool(nodes) and all(node.startswith(_NODE) for node in nodes)
+
+
+def _node(pod: Pod) -> str:
+    return text(mapping(pod.raw.get("spec")).get("nodeName")) or ""
+
+
+def _no_profile(pod: Pod, *, fargate_alone: bool) -> bool:
+    """Return whether Fargate's taint is all that is in the way, and no profile selects the pod."""
+    if PROFILE in pod.labels or mapping(pod.raw.get("spec")).get("schedulerName") == SCHEDULER:
+        return False
+    match = _TAINT.match(_message(pod))
+    return match is not None and match[1] == match[2] and (not match[3] or fargate_alone)
+
+
+def _message(pod: Pod) -> str:
+    """Return what the scheduler says of a pod that has no node; empty where it has one, or is not looked at yet."""
+    scheduled = condition(mapping(pod.raw.get("status")), "PodScheduled")
+    return line(scheduled.get("message"), _LONGEST) if scheduled.get("status") == "False" else ""
+
+
+def _waits_long(pod: Pod) -> bool:
+    """Fargate's scheduler may leave a pod without a word, so any pod without a node counts."""
+    created = unix_time(mapping(pod.raw.get("metadata")).get("creationTimestamp"))
+    return not _node(pod) and created is not None and time.time() - created > PATIENCE_SECONDS
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"

@@ -1,0 +1,106 @@
+"""Pods that look like agents and that the settings do not find, with the settings that would.
+
+An agent that is not found is missing from every figure, and nothing else says so.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from exporter.discovery.likeness import agent_marks
+from exporter.discovery.pods import PODS
+from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, Once, not_checked, ok, warning
+from exporter.doctor.scan import SCAN_SECONDS, Labels, Pod, Scan
+from exporter.doctor.surroundings import Surroundings, said
+from exporter.kube.api import KubeError
+from exporter.kube.selector import parse_selector
+
+SUBJECT = "agents"
+NAME = "not matched"
+COMPONENT = "app.kubernetes.io/component"
+"""The vendor's charts give it to every pod of a release that is no agent."""
+_LIKELY = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "app")
+_NEVER = frozenset(
+    {
+        "pod-template-hash",
+        "controller-revision-hash",
+        "statefulset.kubernetes.io/pod-name",
+        "apps.kubernetes.io/pod-index",
+        "eks.amazonaws.com/fargate-profile",
+        COMPONENT,
+    }
+)
+"""Labels that say which pod of a workload, or which version of it, this is, or where it runs; not what it is."""
+_MOST_VALUES = 20
+_SHOWN = 3
+
+
+def checks(around: Surroundings, scanned: Once[Scan]) -> list[Check]:
+    """Return the checks of this subject; `scanned` is made once for all."""
+    if not around.settings.discovery.kubernetes.enabled:
+        return []
+    return [Check(SUBJECT, NAME, lambda: _not_matched(around, scanned), SCAN_SECONDS)]
+
+
+async def _not_matched(around: Surroundings, scanned: Once[Scan]) -> Sequence[Finding]:
+    try:
+        seen = await scanned.get()
+    except KubeError as error:
+        raise CheckFailedError(said(error)) from None
+    return list(_findings(around, seen))
+
+
+def _findings(around: Surroundings, seen: Scan) -> Iterator[Finding]:
+    if seen.namespaces is not None and not seen.namespaces:
+        raise NotPossibleError("no pods may be listed, see above")
+    strays = [pod for pod in seen.pods if pod.alike and not pod.matched]
+    where = "in the cluster" if seen.namespaces is None else f"in {' and '.join(seen.namespaces)}"
+    if strays:
+        yield warning(NAME, _in_words(strays), _fix(around, seen, strays))
+    else:
+        yield ok(NAME, f"no pod {where} looks like an agent that the settings do not find")
+    if seen.namespaces is not None:
+        why = f"whether there are agents elsewhere than {where}: pods may not be listed cluster-wide"
+        yield not_checked("agents elsewhere", why, f"run the doctor with your own kubeconfig, or {PODS.grant('list')}")
+
+
+def _in_words(strays: Sequence[Pod]) -> str:
+    shown = [f"{pod.namespace}/{pod.name} ({agent_marks(pod.raw)})" for pod in strays[:_SHOWN]]
+    more = f" and {len(strays) - _SHOWN} more" if len(strays) > _SHOWN else ""
+    look = "pod looks like an agent and is" if len(strays) == 1 else "pods look like agents and are"
+    return f"{len(strays)} {look} not found by the settings: {', '.join(shown)}{more}"
+
+
+def _fix(around: Surroundings, seen: Scan, strays: Sequence[Pod]) -> str:
+    """Say which settings would find them as well as those that are found now."""
+    settings = around.settings.discovery.kubernetes
+    parts: list[str] = []
+    selector = parse_selector(settings.label_selector)
+    if not all(selector.matches(pod.labels) for pod in strays):
+        wanted = [pod.labels for pod in seen.pods if pod.alike or pod.matched]
+        proposed = selector_for(wanted, seen.bystanders)
+        if proposed is None:
+            return (
+                "no label tells them from other pods: give each agent app.kubernetes.io/name: matillion-runner, as the "
+                "vendor's chart does"
+            )
+        parts.append(f'discovery.kubernetes.label_selector: "{proposed}"')
+    missing = {pod.namespace for pod in strays} - set(settings.namespaces) if settings.namespaces else set()
+    if missing:
+        parts.append(f"discovery.kubernetes.namespaces: [{', '.join([*settings.namespaces, *sorted(missing)])}]")
+    return f"if they are to be counted, set {' and '.join(parts)} (in the chart's values below config)"
+
+
+def selector_for(agents: Sequence[Labels], others: Sequence[Labels]) -> str | None:
+    """Return a selector that finds all these agents and none of the others; None where no one label tells them."""
+    common = set.intersection(*(set(labels) for labels in agents)) - _NEVER
+    values = {key: sorted({labels[key] for labels in agents}) for key in common}
+    rest = sorted(common - set(_LIKELY), key=lambda key: (len(values[key]), key))
+    for key in [one for one in _LIKELY if one in common] + rest:
+        if len(values[key]) > _MOST_VALUES:
+            continue
+        text = f"{key}={values[key][0]}" if len(values[key]) == 1 else f"{key} in ({','.join(values[key])})"
+        if not any(COMPONENT in labels for labels in agents):
+            text += f",!{COMPONENT}"
+        selector = parse_selector(text)
+        if not any(selector.matches(labels) for labels in others):
+            return text
+    return None
