@@ -239,6 +239,8 @@ async def test_which_keda(control_plane: ControlPlane, admin: Admin, namespace: 
             await admin.call("DELETE", f"{path}/keda-operator")
         async with keda_crd(admin, "main", behavior=True):
             assert await keda_version(kube) == (2, 17)
+
+
 async def test_agents_elsewhere(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
     """An administrator's doctor finds agents beyond the watched namespace, the exporter's own says where it looked."""
     other = f"{namespace}-other"
