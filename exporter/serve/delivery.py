@@ -1,4 +1,4 @@
-"""The outermost step of every answer: it leaves within its time, or its connection ends."""
+"""The outermost step of every answer: it leaves within its time, or its connection ends; and an error ends it too."""
 
 import asyncio
 from http import HTTPStatus
@@ -23,6 +23,10 @@ def deliver_in(timeout: float) -> Middleware:
         try:
             async with asyncio.timeout(timeout):
                 response = await handler(request)
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    # What this replica cannot answer another may. The API server and KEDA keep a connection whatever
+                    # comes over it, so all their questions would end here; by a new one they find the other.
+                    response.force_close()
                 await response.prepare(request)
                 await response.write_eof()
                 return response

@@ -7,16 +7,17 @@ import asyncio
 import base64
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exporter.config import CapacitySettings, KubernetesSettings, ScrapeSettings
-from exporter.config.settings import ExternalMetricsSettings
+from exporter.config.settings import DEFAULT_ENDPOINTS, ExternalMetricsSettings
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
+from exporter.fleet.model import Endpoint
 from exporter.fleet.policy import Policy
 from exporter.kube.client import KubeClient
 from exporter.publish.external_metrics import ExternalMetricsServer
@@ -101,14 +102,16 @@ async def let_the_hpa_read(admin: Admin, name: str) -> None:
 
 
 @asynccontextmanager
-async def registered(admin: Admin, namespace: str, running: Running) -> AsyncIterator[None]:
-    """Register the API with the aggregation layer, for as long as the context lasts."""
+async def registered(
+    admin: Admin, namespace: str, running: Running, *, port: int | None = None
+) -> AsyncIterator[None]:
+    """Register the API with the aggregation layer, for as long as the context lasts; at its own port or another."""
     service = {"metadata": {"name": running.service}, "spec": {"type": "ExternalName", "externalName": "localhost"}}
     await admin.call("POST", f"/api/v1/namespaces/{namespace}/services", service)
     spec = {
         "group": GROUP,
         "version": "v1beta1",
-        "service": {"name": running.service, "namespace": namespace, "port": running.port},
+        "service": {"name": running.service, "namespace": namespace, "port": port or running.port},
         "caBundle": base64.b64encode(running.serving_authority.pem).decode(),
         "groupPriorityMinimum": 100,
         "versionPriority": 100,
@@ -128,32 +131,59 @@ async def api_service_condition(admin: Admin) -> dict[str, Any]:
     return next((entry for entry in conditions if entry["type"] == "Available"), {})
 
 
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What the replicas of one installation have in common."""
+
+    namespace: str
+    kubeconfig: Path
+    authority: Authority
+    cert: Path
+    key: Path
+    service: str = "matillion-fleet-exporter"
+
+
+async def installed(
+    plane: ControlPlane, admin: Admin, namespace: str, folder: Path, *, granted: bool = True
+) -> Installed:
+    """Make a service account of the namespace, with its rights, and a serving certificate."""
+    token = await admin.service_account_token(namespace, "exporter")
+    if granted:
+        await grant_what_the_api_needs(admin, namespace, "exporter")
+    kubeconfig = plane.kubeconfig_for_token(f"{namespace}-exporter", token)
+    made = Installed(namespace, kubeconfig, Authority("serving-ca"), folder / "tls.crt", folder / "tls.key")
+    made.authority.issue("exporter", made.cert, made.key, hosts=(f"{made.service}.{namespace}.svc",))
+    return made
+
+
 @asynccontextmanager
 async def external_metrics(
     plane: ControlPlane, admin: Admin, namespace: str, folder: Path, *, granted: bool = True
 ) -> AsyncIterator[Running]:
     """Run discovery, scraping and the API as a service account of the namespace."""
-    token = await admin.service_account_token(namespace, "exporter")
-    if granted:
-        await grant_what_the_api_needs(admin, namespace, "exporter")
-    kubeconfig = plane.kubeconfig_for_token(f"{namespace}-exporter", token)
-    authority, service = Authority("serving-ca"), "matillion-fleet-exporter"
-    cert, key = folder / "tls.crt", folder / "tls.key"
-    authority.issue("exporter", cert, key, hosts=(f"{service}.{namespace}.svc",))
+    async with replica(await installed(plane, admin, namespace, folder, granted=granted)) as running:
+        if granted:
+            await eventually(lambda: running.server.ready)
+        yield running
+
+
+@asynccontextmanager
+async def replica(made: Installed, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) -> AsyncIterator[Running]:
+    """Run one of the installation's exporters, which reads agents at these endpoints."""
     async with AsyncExitStack() as stack:
-        kube = await stack.enter_async_context(await KubeClient.connect({"KUBECONFIG": str(kubeconfig)}))
+        kube = await stack.enter_async_context(await KubeClient.connect({"KUBECONFIG": str(made.kubeconfig)}))
         capacity = CapacitySettings(stale_after=1.5, forget_after=600)
         store = SnapshotStore(Policy(**capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
-        agents = KubernetesSettings(namespaces=(namespace,))
+        agents = KubernetesSettings(namespaces=(made.namespace,))
         discovery = PodDiscovery(agents, kube, store, on_restart=lambda _reason: None)
         scalers = ScalerDiscovery(agents, kube, store, on_restart=lambda _reason: None)
         store.expect(discovery.sources)
-        scraping = ScrapeSettings(interval=0.2, timeout=0.15)
+        scraping = ScrapeSettings(interval=0.2, timeout=0.15, endpoints=tuple(endpoints))
         pages = await stack.enter_async_context(PageClient(scraping))
         phases = random.Random(1)  # noqa: S311 — it spreads scrapes over time, it keeps no secret
         poller = Poller(scraping, store, pages, Observer(), monotonic=time.monotonic, phases=phases)
         settings = ExternalMetricsSettings.model_validate(
-            {"enabled": True, "listen": "127.0.0.1:0", "cert_file": str(cert), "key_file": str(key)}
+            {"enabled": True, "listen": "127.0.0.1:0", "cert_file": str(made.cert), "key_file": str(made.key)}
         )
         counter = Counter()
         server = ExternalMetricsServer(settings, "test", store, kube, counter, front_proxy_interval=0.5)
@@ -161,9 +191,7 @@ async def external_metrics(
         tasks = [asyncio.create_task(part(), name=name) for name, part in parts.items()]
         try:
             await server.started.wait()
-            if granted:
-                await eventually(lambda: server.ready)
-            yield Running(server, store, counter, kube, kubeconfig, authority, service)
+            yield Running(server, store, counter, kube, made.kubeconfig, made.authority, made.service)
             for task in tasks:
                 assert not task.done(), task
         finally:

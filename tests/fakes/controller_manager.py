@@ -6,7 +6,7 @@ The binary is looked for beside those of the control plane.
 import asyncio
 import re
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from tests.fakes.control_plane import Admin, ControlPlane, free_ports
@@ -57,12 +57,14 @@ async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
         await asyncio.to_thread(process.wait)
 
 
-async def create_deployment(admin: Admin, namespace: str, name: str, replicas: int, labels: dict[str, str]) -> None:
-    """Make a Deployment of agents that drain for 12 hours."""
+async def create_deployment(
+    admin: Admin, namespace: str, name: str, replicas: int, labels: dict[str, str], ports: Sequence[int] = (8080, 9464)
+) -> None:
+    """Make a Deployment of agents that drain for 12 hours, and that declare these ports."""
     container = {
         "name": "agent",
         "image": "agent:1",
-        "ports": [{"containerPort": 8080}, {"containerPort": 9464}],
+        "ports": [{"containerPort": port} for port in ports],
         "resources": {"limits": {"memory": "4Gi", "cpu": "1"}, "requests": {"memory": "4Gi", "cpu": "1"}},
     }
     pod = {"terminationGracePeriodSeconds": 43200, "containers": [container]}

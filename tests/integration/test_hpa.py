@@ -1,20 +1,29 @@
 """A real Horizontal Pod Autoscaler scales a real Deployment by the external metrics API, through real RBAC."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.fleet.model import Scaler
+from exporter.fleet.model import Dialect, Endpoint, Scaler
 from exporter.fleet.remarks import remarks
 from exporter.simulator.vitals import Behaviour
-from tests.fakes.aggregation_layer import Running, external_metrics, let_the_hpa_read, registered
+from tests.fakes.aggregation_layer import (
+    Running,
+    external_metrics,
+    installed,
+    let_the_hpa_read,
+    registered,
+    replica,
+)
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment, replicas
 from tests.fakes.kube_recorders import eventually
 from tests.fakes.kubelet import FakeKubelet
+from tests.fakes.relay import in_turn, network
 
 pytestmark = [
     pytest.mark.slow,
@@ -116,7 +125,14 @@ def autoscaler(least: int, most: int) -> dict[str, Any]:
 @pytest.fixture
 async def scaled(running: Running, admin: Admin, namespace: str) -> AsyncIterator[Scaled]:
     """Give two agents with 12 tasks each, and an autoscaler for 2 to 8 of them."""
-    await create_deployment(admin, namespace, "agents", 2, LABELS)
+    async with two_agents(admin, namespace) as deployment:
+        yield deployment
+
+
+@asynccontextmanager
+async def two_agents(admin: Admin, namespace: str, ports: Sequence[int] = (8080, 9464)) -> AsyncIterator[Scaled]:
+    """Run them for as long as the context lasts; they declare these ports."""
+    await create_deployment(admin, namespace, "agents", 2, LABELS, ports)
     async with FakeKubelet(admin, namespace, tasks=12) as kubelet:
         path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
         await admin.call("POST", path, autoscaler(2, 8))
@@ -231,3 +247,42 @@ async def test_the_exporter_knows_its_scaler(scaled: Scaled, running: Running, a
     assert [(one.name, one.desired_agents) for one in known()] == [("agents", 3), ("agents-hpa", None)]
     await admin.call("DELETE", f"{hpas}/agents-hpa")
     await eventually(lambda: [one.name for one in known()] == ["agents"])
+
+
+async def test_one_replica_that_sees_nothing_does_not_freeze_the_fleet(
+    control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
+) -> None:
+    """The replica that the API server holds a connection to loses sight of every agent: the other one is found."""
+    if not available(control_plane):
+        pytest.skip(f"KUBEBUILDER_ASSETS has no {PROGRAM}")
+    await let_the_hpa_read(admin, f"{namespace}-hpa-reads-external-metrics")
+    made = await installed(control_plane, admin, namespace, tmp_path)
+    async with AsyncExitStack() as stack:
+        # The way to the agents is by a port that only one exporter knows, and that its policy can shut.
+        networks = [await stack.enter_async_context(network(9464).serving()) for _ in range(2)]
+        pages = [Endpoint(Dialect.OTEL, each.port, "/metrics") for each in networks]
+        replicas = [await stack.enter_async_context(replica(made, [page])) for page in pages]
+        for each in replicas:
+            await eventually(lambda each=each: each.server.ready)  # type: ignore[misc]
+        service = await stack.enter_async_context(in_turn(*(each.port for each in replicas)).serving())
+        await stack.enter_async_context(registered(admin, namespace, replicas[0], port=service.port))
+        await stack.enter_async_context(controllers(control_plane))
+        scaled = await stack.enter_async_context(two_agents(admin, namespace, ports=(8080,)))
+
+        answers = [each.counter.codes for each in replicas]
+        before = [codes.get(200, 0) for codes in answers]
+        await scaled.stays(2)
+        asked = [codes.get(200, 0) - count for codes, count in zip(answers, before, strict=True)]
+        kept = asked.index(max(asked))
+        assert asked[kept] >= 3, "the API server keeps its connection"
+
+        networks[kept].cut()
+        blind = replicas[kept].store
+        await eventually(lambda: [fleet.coverage for fleet in blind.fleets()] == [0.0], 10)
+        scaled.kubelet.tasks = 0
+        for pod in scaled.kubelet.serving:
+            pod.agent.limited, pod.agent.queued = 20, 14
+        await scaled.reaches(5, 20)
+        await scaled.says("ScalingActive", "True", "ValidMetricFound")
+        assert [fleet.trusted for fleet in blind.fleets()] == [False]
+        assert answers[kept][503] <= 3, "a question or two met the replica that cannot see, and no more"

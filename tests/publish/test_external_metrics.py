@@ -245,6 +245,34 @@ async def test_an_untrusted_fleet_spoils_every_sum_it_is_in(world: World) -> Non
     assert (await world.ask(demand(selector="fleet%3Dprod"))).status == 200
 
 
+async def test_an_error_ends_its_connection(world: World) -> None:
+    """The API server keeps a connection for all its questions: after an error it makes a new one, to any replica."""
+    world.view.shown = [unseen("dark"), busy("prod", 16.5)]
+    address, context = world.server.address, world.context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    assert address is not None
+    reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+    tls = writer.get_extra_info("ssl_object")
+    assert tls.selected_alpn_protocol() is None, "HTTP/2, which has no such header, is not offered"
+
+    async def ask(fleet: str) -> bytes:
+        head = f"GET {demand(selector=f'fleet%3D{fleet}')} HTTP/1.1\r\nHost: x\r\nX-Remote-User: {HPA}\r\n\r\n"
+        writer.write(head.encode())
+        return (await reader.readuntil(b"\r\n\r\n")).lower()
+
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            head = await ask("prod")
+            assert head.startswith(b"http/1.1 200")
+            assert b"connection: close" not in head
+            await reader.readuntil(b"\n")
+        head = await ask("dark")
+        assert head.startswith(b"http/1.1 503")
+        assert b"connection: close" in head
+        assert b"only 0 of 1 agents answer" in await reader.read()
+    writer.close()
+
+
 async def test_before_the_first_round_there_is_no_answer(world: World) -> None:
     """As long as not every agent was asked once, figures would be too low."""
     world.view.reason = "first scrape round: 2 agents to go"

@@ -1,6 +1,7 @@
 """The server's life: binding, ending, and clients that mean no good."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -122,6 +123,25 @@ async def test_a_header_that_drips_in_is_cut_off() -> None:
             await asyncio.wait({closing}, timeout=0.02)
         assert await closing == b""
         assert time.monotonic() - started < 5
+        writer.close()
+
+
+@pytest.mark.parametrize("ready", [True, False])
+@pytest.mark.parametrize("path", ["fleets/matillion/dark/demand", "fleets/matillion/gone/demand", "fleets/matillion/gone"])
+async def test_an_error_ends_its_connection_and_a_good_answer_does_not(path: str, *, ready: bool) -> None:
+    """A scaler that keeps its connection to one replica finds another by the next one, and only then."""
+    dark = make_fleet([make_snapshot("dark-1", age=99.0)], name="dark")
+    async with running(make_server(StaticView([dark], None if ready else "first round"))) as address:
+        reader, writer = await connect(address)
+        for _ in range(2):
+            writer.write(REQUEST)
+            assert b"connection: close" not in (await reader.readuntil(b"ok\n")).lower()
+        writer.write(REQUEST.replace(b"/healthz", f"/api/v1/{path}".encode()))
+        answer = await ended(reader)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith((b"HTTP/1.1 503", b"HTTP/1.1 404"))
+        assert b"connection: close" in head.lower()
+        assert "error" in json.loads(body), "the answer is whole"
         writer.close()
 
 
