@@ -2,7 +2,7 @@
 
 from alerts.prometheus.recording import LEADERS, SYNC_AGE
 from alerts.prometheus.rules import Alert, Clock, Group, latest, on
-from alerts.prometheus.settings import INSTALLATION, Settings
+from alerts.prometheus.settings import FLEET, INSTALLATION, Settings
 
 _EXPORTER = "exporter {{ $labels.job }} in namespace {{ $labels.namespace }}"
 _BUILD_INFO = "matillion_fleet_exporter_build_info"
@@ -14,7 +14,13 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
     return (
         Group(
             "matillion-fleet-exporter.alerts",
-            (_down(settings, clock), _stale(settings), _cloudwatch(settings, clock), _no_leader(settings)),
+            (
+                _down(settings, clock),
+                _stale(settings),
+                _replicas_disagree(settings),
+                _cloudwatch(settings, clock),
+                _no_leader(settings),
+            ),
         ),
     )
 
@@ -65,6 +71,28 @@ def _stale(settings: Settings) -> Alert:
         summary=f"The {_EXPORTER} does not know which agents there are",
         description=f"""The list of agents that {_EXPORTER} works with is {{{{ $value | humanizeDuration }}}} old, or
         was never read in that time. Every fleet's demand is withheld and autoscaling stands still.""",
+    )
+
+
+def _replicas_disagree(settings: Settings) -> Alert:
+    # All that is shown is the best that any replica sees; this is where the worst is. A fleet's own namespace is in the
+    # place of the exporter's, so the job alone says which replicas belong together.
+    together = (*FLEET, "job")
+    return Alert(
+        name="MatillionReplicasDisagree",
+        severity="warning",
+        for_seconds=settings.replicas_disagree_for,
+        expr=f"""
+        {latest("coverage_ratio", together)}
+        - {on(together)} group_right ()
+        {latest("coverage_ratio", (*together, "instance"))}
+        > {settings.replicas_disagree:g}
+        """,
+        summary="""A replica of the exporter does not see the agents of fleet {{ $labels.fleet }} in namespace
+        {{ $labels.namespace }}""",
+        description="""Replica {{ $labels.instance }} of exporter {{ $labels.job }} gets answers from
+        {{ $value | humanizePercentage }} fewer of the agents of fleet {{ $labels.fleet }} in namespace
+        {{ $labels.namespace }} than another replica. Scalers are served by the other, without a spare.""",
     )
 
 

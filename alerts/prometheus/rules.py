@@ -89,7 +89,7 @@ def _rule(rule: Recording | Alert, clock: Clock, runbook_base_url: str) -> dict[
         **wait,
         "labels": {"severity": rule.severity, **rule.labels},
         "annotations": {
-            "summary": rule.summary,
+            "summary": " ".join(rule.summary.split()),
             "description": " ".join(rule.description.split()),
             "runbook_url": f"{runbook_base_url.rstrip('/')}/{rule.name}.md",
         },

@@ -100,6 +100,10 @@ class Settings:
     sync_age: float = 2 * MINUTE
     """The exporter's `capacity.max_sync_age`."""
     stale_for: float = 2 * MINUTE
+    replicas_disagree: float = 0.5
+    """Share of a fleet's agents by which a replica sees fewer than another; a node that only one reaches is less."""
+    replicas_disagree_for: float = 5 * MINUTE
+    """A replica that has just begun has yet to hear of every agent, and in a rollout each is replaced once."""
     cloudwatch_age: float = 10 * MINUTE
     cloudwatch_window: float = 10 * MINUTE
     cloudwatch_lost_window: float = 15 * MINUTE

@@ -27,6 +27,8 @@ class Case:
     variant: str = ""
     course: Course
     """What happens, from minute 0 on."""
+    beside: Course | None = None
+    """What other replicas see, where it takes one that sees something else."""
     onset: int = ONSET
     """The first minute in which the alert's expression is true."""
     after: int

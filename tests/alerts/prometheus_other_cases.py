@@ -46,6 +46,11 @@ def _too_small_and_unknown(minute: int) -> World:
     return World(agents, own(minute), sync_age=600.0, scalers=(make_scaler(max_agents=3),))
 
 
+def _unseen(count: int) -> Course:
+    """Return a course in which so many of three agents do not answer."""
+    return seeing(*(agent(f"etl-{number}", age=60.0 if number < count else 1.0) for number in range(3)))
+
+
 def _pressed(pod: str, tasks: float = 8) -> AgentSnapshot:
     """Return an agent whose heap has been full for a minute."""
     return agent(pod, tasks, heap_used_bytes=99.0, heap_limit_bytes=100.0, since=Since(pressed=NOW - 60))
@@ -280,6 +285,18 @@ OTHER_CASES = (
         summary=f"The {X} does not know which agents there are",
         description=f"The list of agents that {X} works with is 5m 0s old, or was never read in that time. Every "
         "fleet's demand is withheld and autoscaling stands still.",
+    ),
+    Case(
+        alert="MatillionReplicasDisagree",
+        course=since_onset(_unseen(3)),
+        beside=healthy,
+        after=5,
+        # One of three agents; and a replica that is replaced and sees nothing for three minutes.
+        not_enough=(_unseen(1), then(then(healthy, ONSET, _unseen(3)), ONSET + 3, healthy)),
+        labels=FLEET_LABELS | {"job": EXPORTER_LABELS["job"], "instance": "10.0.0.1:9850"},
+        summary=f"A replica of the exporter does not see the agents of {F}",
+        description="Replica 10.0.0.1:9850 of exporter matillion-fleet-exporter gets answers from 100% fewer of the "
+        f"agents of {F} than another replica. Scalers are served by the other, without a spare.",
     ),
     Case(
         alert="MatillionExporterCloudWatchFailing",

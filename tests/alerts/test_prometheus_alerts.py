@@ -17,8 +17,7 @@ pytestmark = [
     pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)"),
 ]
 
-ONE = "10.0.0.1:9850"
-TWO = "10.0.0.2:9850"
+INSTANCES = [f"10.0.0.{number}:9850" for number in (1, 2, 3)]
 
 
 def firing(case: Case) -> Firing:
@@ -33,13 +32,13 @@ def firing(case: Case) -> Firing:
     )
 
 
-def life(case: Case, **replicas: Course) -> dict[str, object]:
+def life(case: Case, *replicas: Course) -> dict[str, object]:
     """Return the test of the alert's whole life: not yet, now, over."""
     fires = case.onset + case.after
     checks = [Check(fires, firing(case)), Check(case.ends + case.lingers, None)]
     if fires:
         checks.insert(0, Check(fires - 1, None))
-    instances = {ONE: replicas["one"]} | ({TWO: replicas["two"]} if "two" in replicas else {})
+    instances = dict(zip(INSTANCES, replicas, strict=False))
     name = f"{case.alert} {case.variant}, {len(instances)} replica(s)"
     return group(name, instances, case.ends + case.lingers + 2, alert=case.alert, checks=checks)
 
@@ -47,10 +46,16 @@ def life(case: Case, **replicas: Course) -> dict[str, object]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert} {case.variant}".rstrip().replace(" ", "-"))
 def test_the_alert_says_what_it_should_and_when(case: Case, tmp_path: Path) -> None:
     """It fires in its minute and with its words, not a minute before, ends, and two replicas make one alert of it."""
-    groups = [life(case, one=case.world), life(case, one=case.world, two=case.world)]
+    beside = () if case.beside is None else (case.beside,)
+    groups = [life(case, case.world, *beside), life(case, case.world, *(beside or (case.world,)), *beside)]
     minutes = case.onset + case.after + 20
     groups += [
-        group(f"{case.alert}: not enough, {number}", {ONE: course}, minutes, never_firing=f'alertname="{case.alert}"')
+        group(
+            f"{case.alert}: not enough, {number}",
+            dict(zip(INSTANCES, (course, *beside), strict=False)),
+            minutes,
+            never_firing=f'alertname="{case.alert}"',
+        )
         for number, course in enumerate(case.not_enough, start=1)
     ]
     run_promtool(tmp_path, groups, alert=case.alert)

@@ -47,6 +47,7 @@ ALERTS_WITH_FOR = {
     "MatillionTaskFailures": None,
     "MatillionExporterDown": "5m",
     "MatillionExporterStale": "2m",
+    "MatillionReplicasDisagree": "5m",
     "MatillionExporterCloudWatchFailing": "5m",
     "MatillionExporterNoLeader": "2m",
 }
@@ -205,7 +206,7 @@ def test_alertmanager_takes_the_documented_inhibitions(tmp_path: Path) -> None:
         [AMTOOL, "check-config", str(config)], capture_output=True, text=True, timeout=30, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "5 inhibit rules" in result.stdout
+    assert "6 inhibit rules" in result.stdout
 
 
 @pytest.mark.slow
