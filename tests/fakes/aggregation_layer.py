@@ -102,9 +102,7 @@ async def let_the_hpa_read(admin: Admin, name: str) -> None:
 
 
 @asynccontextmanager
-async def registered(
-    admin: Admin, namespace: str, running: Running, *, port: int | None = None
-) -> AsyncIterator[None]:
+async def registered(admin: Admin, namespace: str, running: Running, *, port: int | None = None) -> AsyncIterator[None]:
     """Register the API with the aggregation layer, for as long as the context lasts; at its own port or another."""
     service = {"metadata": {"name": running.service}, "spec": {"type": "ExternalName", "externalName": "localhost"}}
     await admin.call("POST", f"/api/v1/namespaces/{namespace}/services", service)

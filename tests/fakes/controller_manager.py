@@ -58,7 +58,13 @@ async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
 
 
 async def create_deployment(
-    admin: Admin, namespace: str, name: str, replicas: int, labels: dict[str, str], ports: Sequence[int] = (8080, 9464)
+    admin: Admin,
+    namespace: str,
+    name: str,
+    replicas: int,
+    labels: dict[str, str],
+    *,
+    ports: Sequence[int] = (8080, 9464),
 ) -> None:
     """Make a Deployment of agents that drain for 12 hours, and that declare these ports."""
     container = {

@@ -132,7 +132,7 @@ async def scaled(running: Running, admin: Admin, namespace: str) -> AsyncIterato
 @asynccontextmanager
 async def two_agents(admin: Admin, namespace: str, ports: Sequence[int] = (8080, 9464)) -> AsyncIterator[Scaled]:
     """Run them for as long as the context lasts; they declare these ports."""
-    await create_deployment(admin, namespace, "agents", 2, LABELS, ports)
+    await create_deployment(admin, namespace, "agents", 2, LABELS, ports=ports)
     async with FakeKubelet(admin, namespace, tasks=12) as kubelet:
         path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
         await admin.call("POST", path, autoscaler(2, 8))
