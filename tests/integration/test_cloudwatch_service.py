@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from exporter.fleet.cloudwatch_catalogue import METRIC_NAMES
 from tests.fakes.cloudwatch_publishing import CREDENTIALS
 from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.moto import moto_server, reader
@@ -61,7 +62,7 @@ async def until(met: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_what_is_unknown_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fleet that cannot be seen is published with its coverage of 0 and without a demand; a kill loses nothing."""
+    """A fleet that cannot be seen is published with its coverage of 0 and without figures; a kill loses nothing."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
 
@@ -71,17 +72,17 @@ async def test_what_is_unknown_is_not_published(tmp_path: Path, monkeypatch: pyt
     nobody_there = f"http://127.0.0.1:{free_port()}"
     async with exporter(tmp_path, settings(tmp_path, nobody_there)) as first:
         await first.ready()
-        await until(lambda: more_than(waiting(first), 20))
+        await until(lambda: more_than(waiting(first), 6))
         assert await gauge(first, "leader") == 1
         first.process.kill()
         await first.process.communicate()
     async with moto_server() as url, exporter(tmp_path, settings(tmp_path, url)) as second:
         await second.ready()
-        await until(lambda: more_than(gauge(second, 'cloudwatch_datums_total{outcome="accepted"}'), 30))
+        await until(lambda: more_than(gauge(second, 'cloudwatch_datums_total{outcome="accepted"}'), 9))
         assert set(await published(url, "ScrapeCoveragePercent")) == {0.0}
         assert set(await published(url, "AgentsUnreachable")) == {1.0}
-        assert await published(url, "DemandTasks") == []
-        assert await published(url, "ActiveTasks") == []
+        told = {metric for metric in METRIC_NAMES if await published(url, metric)}
+        assert told == {"ScrapeCoveragePercent", "AgentsUnreachable", "AgentsDraining"}
         assert await gauge(second, "cloudwatch_estimated_monthly_cost_dollars") > 1
         second.process.terminate()
         code, log = await second.end()
