@@ -8,7 +8,7 @@ import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,11 @@ class Pod:
     def listening(self) -> set[int]:
         """Return the TCP ports it listens on."""
         folder = Path(f"/proc/{self.process.pid}")
-        own = {str(file.readlink()) for file in (folder / "fd").iterdir()}
+        own = set()
+        for file in (folder / "fd").iterdir():
+            # A connection may end between the two looks; a port that is listened on stays.
+            with suppress(FileNotFoundError):
+                own.add(str(file.readlink()))
         tables = [(folder / "net" / name).read_text(encoding="utf-8").splitlines()[1:] for name in ("tcp", "tcp6")]
         sockets = [line.split() for table in tables for line in table]
         # Local address, state (0A: listening) and inode: proc(5).
