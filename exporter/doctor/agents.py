@@ -17,6 +17,7 @@ from exporter.discovery.pods import ReadyInstants
 from exporter.discovery.static import to_target
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
 from exporter.doctor.network_policies import hint
+from exporter.doctor.readings import doubts
 from exporter.doctor.surroundings import Surroundings, said
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.explain import explain
@@ -60,7 +61,7 @@ async def _pods(around: Surroundings, namespace: str | None) -> Sequence[Finding
         pods = await around.pods(namespace)
     except KubeError as error:
         raise CheckFailedError(said(error)) from None
-    reader = _reader(around.settings)
+    reader = pod_reader(around.settings)
     targets = [target for pod in pods if isinstance(target := reader.read(pod), Target)]
     if not targets:
         where = "" if namespace is None else f" -n {namespace}"
@@ -101,7 +102,8 @@ def _passed_over(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
     ]
 
 
-def _reader(settings: Settings) -> PodReader:
+def pod_reader(settings: Settings) -> PodReader:
+    """Return what reads pods as the exporter does."""
     instants = ReadyInstants(time.monotonic, time.time)
     return PodReader(settings.discovery.kubernetes.fleet_label, settings.scrape.endpoints, instants)
 
@@ -125,15 +127,17 @@ async def _answers(around: Surroundings) -> Sequence[Finding]:
     places = asyncio.Semaphore(scrape.concurrency)
     async with PageClient(scrape) as client:
         ask = partial(_ask, scrape, client, places)
-        findings = (_fleet(around, ask, *key, members) for key, members in sorted(by_fleet.items()))
-        return [*found, *(await asyncio.gather(*findings))]
+        fleets = await asyncio.gather(
+            *(_fleet(around, ask, *key, members) for key, members in sorted(by_fleet.items()))
+        )
+        return [*found, *(finding for findings in fleets for finding in findings)]
 
 
 async def _targets(around: Surroundings) -> tuple[list[Target], list[Finding]]:
     """Return every agent there is, and what kept some from being found that no other check reports."""
     discovery, targets, found = around.settings.discovery, [], []
     if discovery.kubernetes.enabled:
-        reader = _reader(around.settings)
+        reader = pod_reader(around.settings)
         for namespace in around.namespaces:
             try:
                 pods = await around.pods(namespace)
@@ -175,17 +179,31 @@ async def _ask(settings: ScrapeSettings, client: PageClient, places: asyncio.Sem
     return _Attempt(snapshot, Outcome.OK)
 
 
-async def _fleet(around: Surroundings, ask: Ask, namespace: str, fleet_name: str, members: list[Target]) -> Finding:
-    name, asked = f"{namespace}/{fleet_name}", members[:: -(-len(members) // MOST_ASKED)]
+async def _fleet(
+    around: Surroundings, ask: Ask, namespace: str, fleet_name: str, members: list[Target]
+) -> list[Finding]:
+    async def again(target: Target) -> AgentSnapshot:
+        return (await ask(target)).snapshot
+
+    asked = members[:: -(-len(members) // MOST_ASKED)]
     attempts = await asyncio.gather(*map(ask, asked))
+    left_out = f"; asked were {len(asked)} of {len(members)}" if len(asked) < len(members) else ""
+    finding = await _judged(around, namespace, fleet_name, attempts, left_out)
+    snapshots = [attempt.snapshot for attempt in attempts]
+    return [finding, *(await doubts(around, again, namespace, fleet_name, snapshots))]
+
+
+async def _judged(
+    around: Surroundings, namespace: str, fleet_name: str, attempts: Sequence[_Attempt], left_out: str
+) -> Finding:
+    """Say how a fleet is, by the rules of the exporter in service."""
+    name = f"{namespace}/{fleet_name}"
     policy = Policy(**around.settings.capacity.model_dump())
     snapshots = [attempt.snapshot for attempt in attempts]
     # Judged as of the first reading, so that none has become old while the others were waited for.
     now = min((one.read_at for one in snapshots if one.read_at is not None), default=time.monotonic())
     fleet = aggregate(namespace, fleet_name, snapshots, policy, now, sync_age=0.0)
-    summary = _summary(fleet)
-    if len(asked) < len(members):
-        summary = f"{summary}; asked were {len(asked)} of {len(members)}"
+    summary = _summary(fleet) + left_out
     unseen = [agent for agent in fleet.agents if agent.state is AgentState.UNREACHABLE]
     silent = [agent for agent in fleet.agents if agent.state in _SILENT]
     if unseen:

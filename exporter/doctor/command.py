@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from exporter.config import LogSettings, Settings, load
-from exporter.doctor import agents, autoscaling, cloudwatch, configuration, fargate, keda, kubernetes, lookalikes
+from exporter.doctor import (
+    agents,
+    autoscaling,
+    cloudwatch,
+    configuration,
+    disruption,
+    fargate,
+    keda,
+    kubernetes,
+    lookalikes,
+    replicas,
+    workloads,
+)
 from exporter.doctor.check import Check, Once, run_all
 from exporter.doctor.report import Report, document, text
 from exporter.doctor.scan import scan
@@ -65,7 +77,10 @@ def _checks(around: Surroundings, file: Path | None) -> list[Check]:
         *fargate.checks(around, scanned),
         *agents.checks(around),
         *lookalikes.checks(around, scanned),
+        *disruption.checks(around),
         *autoscaling.checks(around),
+        *workloads.checks(around),
+        *replicas.checks(around),
         *keda.checks(around),
         *cloudwatch.checks(around),
     ]

@@ -49,7 +49,7 @@ def checks(around: Surroundings) -> list[Check]:
 async def _keda(around: Surroundings) -> Sequence[Finding]:
     kube = await around.kube()
     try:
-        if not await _installed(kube):
+        if not await installed(kube):
             return [ok(NAME, "it is not installed")]
         version = Once(lambda: keda_version(kube))
         findings: list[Finding] = []
@@ -60,8 +60,8 @@ async def _keda(around: Surroundings) -> Sequence[Finding]:
     return findings
 
 
-async def _installed(kube: KubeClient) -> bool:
-    """Ask for the API's description, which every user may see: to ask for its objects takes a right even without it."""
+async def installed(kube: KubeClient) -> bool:
+    """Return whether KEDA's API is there. Its description is asked for, which every user may see: to ask for its objects takes a right even without it."""
     try:
         await kube.get(ApiVersion(SCALED_OBJECTS.group, SCALED_OBJECTS.version, ""), timeout=REQUEST_SECONDS)
     except ApiError as error:

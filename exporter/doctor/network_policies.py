@@ -47,11 +47,11 @@ def closing(policies: object, labels: Sequence[Mapping[str, str]]) -> list[str]:
         for item in items
         # Without policyTypes a policy is for ingress.
         if "Ingress" in (item.get("spec", {}).get("policyTypes") or ["Ingress"])
-        if any(_selects(item.get("spec", {}).get("podSelector") or {}, one) for one in labels)
+        if any(selects(item.get("spec", {}).get("podSelector") or {}, one) for one in labels)
     )
 
 
-def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Match a LabelSelector object; one that makes no sense selects nothing."""
     parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
     parts += map(_requirement, selector.get("matchExpressions") or [])

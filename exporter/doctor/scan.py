@@ -30,7 +30,7 @@ class Pod:
     name: str
     labels: Labels
     matched: bool
-    """Whether it is in a watched namespace and the selector finds it."""
+    """Whether the exporter takes it for an agent: found by the selector where it is watched, and not passed over."""
     alike: bool
     """Whether it looks like an agent by more than its labels."""
 
@@ -45,7 +45,7 @@ class Scan:
     """What was seen."""
 
     pods: Sequence[Pod]
-    """What the selector finds, what looks like an agent, and the exporter's own; without pods that have finished."""
+    """Agents, what looks like one, and the exporter's own; without pods that have finished."""
     bystanders: Sequence[Labels]
     """Labels of all other pods, each set once."""
     namespaces: Sequence[str] | None
@@ -95,13 +95,16 @@ class _Found:
             return
         namespace = text(metadata.get("namespace")) or ""
         labels = {key: value for key, value in mapping(metadata.get("labels")).items() if isinstance(value, str)}
+        marks = agent_marks(raw, self._endpoints)
         pod = Pod(
             lean(raw),
             namespace,
             text(metadata.get("name")) or "",
             labels,
-            matched=(not self._watched or namespace in self._watched) and self._selector.matches(labels),
-            alike=agent_marks(raw, self._endpoints).striking,
+            matched=marks.enough
+            and (not self._watched or namespace in self._watched)
+            and self._selector.matches(labels),
+            alike=marks.striking,
         )
         if pod.matched or pod.alike or pod.exporters:
             self._pods.append(pod)

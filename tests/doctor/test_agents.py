@@ -1,9 +1,5 @@
 """The agents: found by their labels, and read as the exporter would read them, on real sockets."""
 
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +7,14 @@ import pytest
 
 from exporter.config import Settings
 from exporter.doctor.check import Outcome
-from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, Behaviour
+from exporter.simulator.vitals import LEGACY, OLDEST
 from tests.doctor.cluster import PODS, POLICIES, Cluster, Json, examined, settings
+from tests.doctor.conftest import Agents
 from tests.fakes.hostile import silent_port
 from tests.fakes.kube_pods import LABEL, raw_pod
 
 SUBJECT = "agents"
 QUICK: Json = {"scrape": {"interval": "1s", "timeout": "300ms"}}
-_numbers = count(1)
-
-Start = Callable[..., Awaitable[str]]
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[Start]:
-    """Start agents; each call returns the address of one more."""
-    async with AsyncExitStack() as stack:
-
-        async def start(*, tasks: int = 12, connected: bool = True, image: Any = CURRENT) -> str:
-            number = next(_numbers)
-            one = SimulatedAgent(number, "prod", f"agent-{number}", image, started_at=0.0, phase=Phase.RUNNING)
-            one.behaviour, one.limited, one.connected = Behaviour.ANSWERING, tasks, connected
-            host = f"127.97.{os.getpid() % 256}.{number}"
-            server = AgentServer(one, Place(host), clock=lambda: 100.0)
-            await server.follow()
-            stack.push_async_callback(server.close)
-            return host
-
-        yield start
 
 
 def at_port(port: int) -> Settings:
@@ -57,7 +31,7 @@ def pod(name: str, address: str | None, **parts: Any) -> Json:
     return made
 
 
-async def test_agents_that_are_well(kube: Cluster, agent: Start) -> None:
+async def test_agents_that_are_well(kube: Cluster, agent: Agents) -> None:
     """One line for each namespace and each fleet: how many, in which dialects, connected, and what they run."""
     hosts = [await agent(), await agent(tasks=3), await agent(image=LEGACY)]
     kube.said[PODS] = (200, {"items": [pod(f"prod-{number}", host) for number, host in enumerate(hosts)]})
@@ -70,7 +44,7 @@ async def test_agents_that_are_well(kube: Cluster, agent: Start) -> None:
     assert found.fix == ""
 
 
-async def test_an_agent_that_lost_its_control_plane(kube: Cluster, agent: Start) -> None:
+async def test_an_agent_that_lost_its_control_plane(kube: Cluster, agent: Agents) -> None:
     """It answers and takes no work: a warning that names it, and a failure once it is all of them."""
     hosts = [await agent(), await agent(connected=False)]
     kube.said[PODS] = (200, {"items": [pod(f"prod-{number}", host) for number, host in enumerate(hosts)]})
@@ -82,7 +56,7 @@ async def test_an_agent_that_lost_its_control_plane(kube: Cluster, agent: Start)
     assert found.outcome is Outcome.FAILED
 
 
-async def test_an_agent_that_does_not_answer(kube: Cluster, agent: Start) -> None:
+async def test_an_agent_that_does_not_answer(kube: Cluster, agent: Agents) -> None:
     """One of three is a warning; most of them are a failure, since the fleet's demand is withheld then."""
     hosts = [await agent(), await agent(), "127.97.0.251"]
     items = [pod(f"prod-{number}", host) for number, host in enumerate(hosts)]
@@ -147,7 +121,7 @@ async def test_pods_that_may_not_be_listed(kube: Cluster) -> None:
     assert seen[SUBJECT, "answers"].outcome is Outcome.NOT_CHECKED
 
 
-async def test_pods_that_look_odd(kube: Cluster, agent: Start) -> None:
+async def test_pods_that_look_odd(kube: Cluster, agent: Agents) -> None:
     """Pods without the fleet's label, and pods that have nothing of an agent, are pointed at."""
     bare = {"nodeName": "node-1", "containers": [{"name": "ssh", "image": "a:1"}]}
     odd = [pod("prod-0", await agent(), labels={}), pod("ssh-0", "127.0.0.9", spec=bare)]
@@ -161,7 +135,7 @@ async def test_pods_that_look_odd(kube: Cluster, agent: Start) -> None:
     assert seen[SUBJECT, "matillion/prod-abc"].outcome is Outcome.OK
 
 
-async def test_pods_that_start_and_end(kube: Cluster, agent: Start) -> None:
+async def test_pods_that_start_and_end(kube: Cluster, agent: Agents) -> None:
     """Whoever has no address yet, or drains, owes no answer; a pod that has finished is no agent any more."""
     starting = pod("prod-1", None)
     draining = pod("prod-2", "127.97.0.249", metadata={"deletionTimestamp": "2026-01-01T12:00:00Z"})
@@ -172,7 +146,7 @@ async def test_pods_that_start_and_end(kube: Cluster, agent: Start) -> None:
     assert found.found.startswith("1 of 3 agents answer (1 otel)")
 
 
-async def test_pods_on_several_pages(kube: Cluster, agent: Start) -> None:
+async def test_pods_on_several_pages(kube: Cluster, agent: Agents) -> None:
     """A long list comes in pages, so that it never is in memory as a whole beside a running exporter."""
     items = [pod(f"prod-{number}", await agent()) for number in range(2)]
     pages = iter(
@@ -187,7 +161,7 @@ async def test_pods_on_several_pages(kube: Cluster, agent: Start) -> None:
     assert [query for query in kube.queries(PODS) if query.get("continue") == "more"]
 
 
-async def test_listed_agents(agent: Start, tmp_path: Path) -> None:
+async def test_listed_agents(agent: Agents, tmp_path: Path) -> None:
     """Agents of the settings and of a file are read without any cluster."""
     file = tmp_path / "targets.yaml"
     file.write_text(f"[{{address: {await agent()}, fleet: filed}}]")

@@ -1,0 +1,116 @@
+"""What agents that answer leave in doubt: whether they are read on their best page, and whose queue they report.
+
+Called for each fleet with what its agents said; asks again where once is not enough.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from exporter.doctor.check import Finding, warning
+from exporter.doctor.network_policies import hint
+from exporter.doctor.surroundings import Surroundings
+from exporter.fleet.model import AgentSnapshot, Dialect, Endpoint, Target
+
+LOOKS = 3
+PAUSE_SECONDS = 1.5
+"""Between two looks at the queues: long enough for tasks to begin and end."""
+FEWEST_ALIKE = 2
+_SHOWN = 3
+
+Ask = Callable[[Target], Awaitable[AgentSnapshot]]
+
+
+async def doubts(
+    around: Surroundings, ask: Ask, namespace: str, fleet: str, snapshots: Sequence[AgentSnapshot]
+) -> list[Finding]:
+    """Return a finding for each doubt about a fleet; none where there is none."""
+    name = f"{namespace}/{fleet}"
+    found = [await _legacy(around, namespace, f"OpenTelemetry of {name}", snapshots)]
+    if around.settings.capacity.queue == "per_agent":
+        found.append(await _queue(ask, f"queue of {name}", snapshots))
+    return [one for one in found if one is not None]
+
+
+# -- the legacy page of agents that declare a better one ---------------------------------------------------------------
+
+
+async def _legacy(
+    around: Surroundings, namespace: str, name: str, snapshots: Sequence[AgentSnapshot]
+) -> Finding | None:
+    behind = [(one, otel) for one in snapshots if (otel := _unread_otel(one)) is not None]
+    if not behind:
+        return None
+    first, endpoint = behind[0]
+    pods = [one.target.pod for one, _ in behind]
+    shown = ", ".join(pods[:_SHOWN]) + (f" and {len(pods) - _SHOWN} more" if len(pods) > _SHOWN else "")
+    met, fix = await _try(around, namespace, first.target, endpoint, pods)
+    found = (
+        f"{len(behind)} of {len(snapshots)} agents declare OpenTelemetry (port {endpoint.port}) and are read on their "
+        f"legacy page, which has no queue: {shown}; {met}"
+    )
+    return warning(name, found, fix)
+
+
+def _unread_otel(snapshot: AgentSnapshot) -> Endpoint | None:
+    """Return the OpenTelemetry endpoint that a pod declares, if its agent was read elsewhere."""
+    if snapshot.reading is None or snapshot.reading.dialect is Dialect.OTEL:
+        return None
+    return next((one for one in snapshot.target.endpoints if one.kind is Dialect.OTEL), None)
+
+
+async def _try(
+    around: Surroundings, namespace: str, target: Target, endpoint: Endpoint, pods: Sequence[str]
+) -> tuple[str, str]:
+    """Connect to the port; return what happened, and what to do about it."""
+    place = f"{target.pod}:{endpoint.port}"
+    try:
+        async with asyncio.timeout(around.settings.scrape.timeout):
+            _, writer = await asyncio.open_connection(target.address, endpoint.port)
+        writer.close()
+    except TimeoutError:
+        below = "the vendor's NetworkPolicy opens 8080 alone before chart 0.6"
+        return f"no connection to {place}", f"{await hint(around, namespace, pods)}; {below}"
+    except OSError as error:
+        fix = "the image is older than its chart, or its OpenTelemetry exporter is off: update it, and see its log"
+        return f"{place} is closed ({error.strerror or error})", fix
+    return (
+        f"{place} takes connections and shows no agent's page in time",
+        f"see what answers there: curl http://{target.address}:{endpoint.port}{endpoint.path} from the exporter's pod",
+    )
+
+
+# -- whose queue it is -------------------------------------------------------------------------------------------------
+
+
+async def _queue(ask: Ask, name: str, snapshots: Sequence[AgentSnapshot]) -> Finding | None:
+    """Ask all agents some times over: figures that are alike once may be so by chance."""
+    targets = [one.target for one in snapshots]
+    figures = [alike(snapshots)]
+    while figures[-1] and len(figures) < LOOKS:
+        await asyncio.sleep(PAUSE_SECONDS)
+        figures.append(alike(await asyncio.gather(*map(ask, targets))))
+    if not figures[-1]:
+        return None
+    listed = ", ".join(f"{figure:g}" for figure in figures if figure is not None)
+    count = sum(1 for _ in _queues(snapshots))
+    return warning(
+        name,
+        f"all {count} agents that report a queue reported the same one each time ({listed}, {PAUSE_SECONDS:g} s apart)",
+        "compare with what waits in Matillion: if that is the fleet's queue and not each agent's, set capacity.queue "
+        "to shared, or it is counted once per agent",
+    )
+
+
+def alike(snapshots: Sequence[AgentSnapshot]) -> float | None:
+    """Return the queue that all agents report alike; None where they differ, report none, or nothing waits."""
+    queues = list(_queues(snapshots))
+    if len(queues) < FEWEST_ALIKE or len(set(queues)) > 1:
+        return None
+    return queues[0] or None
+
+
+def _queues(snapshots: Sequence[AgentSnapshot]) -> Iterator[float]:
+    for snapshot in snapshots:
+        draining = snapshot.target.facts is not None and snapshot.target.facts.draining_time is not None
+        if snapshot.reading is not None and snapshot.reading.tasks_queued is not None and not draining:
+            yield snapshot.reading.tasks_queued

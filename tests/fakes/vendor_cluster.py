@@ -1,0 +1,101 @@
+"""A real cluster with what the vendor's charts put into it: Deployments, their pods, and agents that answer in those.
+
+The API server, the controllers and the sockets are real; what a kubelet would do is done here.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+
+from exporter.simulator.agent import AgentServer, Place
+from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.controller_manager import controllers
+from tests.fakes.vendor import Json, is_agent, vendor_objects
+
+NAMESPACE = "matillion"
+TASKS = 5
+_PATHS = {
+    "Deployment": "apis/apps/v1/namespaces/{}/deployments",
+    "HorizontalPodAutoscaler": "apis/autoscaling/v2beta2/namespaces/{}/horizontalpodautoscalers",
+    "NetworkPolicy": "apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "PodDisruptionBudget": "apis/policy/v1beta1/namespaces/{}/poddisruptionbudgets",
+    "Role": "apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "ServiceAccount": "api/v1/namespaces/{}/serviceaccounts",
+}
+"""In the versions of Kubernetes 1.20: what later ones say in v2 and v1 is the same here."""
+_OLD_ENOUGH = "2024-01-01T00:00:00Z"
+_numbers = count(1)
+
+
+async def apply(admin: Admin, *objects: Json) -> None:
+    """Create objects of the kinds known here."""
+    for one in objects:
+        path = _PATHS[one["kind"]].format(one["metadata"]["namespace"])
+        version = path.partition("/namespaces/")[0].removeprefix("apis/").removeprefix("api/")
+        await admin.call("POST", f"/{path}", one | {"apiVersion": version})
+
+
+@asynccontextmanager
+async def beside_the_vendor(plane: ControlPlane, admin: Admin, name: str) -> AsyncIterator[None]:
+    """Install a set of the vendor's objects into the namespace it names, and run every pod that comes of it."""
+    namespaces = {one["metadata"]["name"] for one in (await admin.call("GET", "/api/v1/namespaces"))["items"]}
+    if NAMESPACE not in namespaces:
+        await admin.create_namespace(NAMESPACE)
+    objects = vendor_objects(name)
+    wanted = sum(one["spec"]["replicas"] for one in vendor_objects(name, "Deployment"))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(controllers(plane))
+        stack.push_async_callback(_erase, admin)
+        await apply(admin, *objects)
+        async with asyncio.timeout(60):
+            while len(pods := (await admin.call("GET", _pods()))["items"]) < wanted:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        for pod in pods:
+            await _run(admin, pod, stack)
+        yield
+
+
+def _pods(name: str = "") -> str:
+    return f"/api/v1/namespaces/{NAMESPACE}/pods{name and '/'}{name}"
+
+
+async def _run(admin: Admin, pod: Json, stack: AsyncExitStack) -> None:
+    """Bind a pod to a node and report it as running for long; if it is an agent, let one answer at its address."""
+    name, number = pod["metadata"]["name"], next(_numbers)
+    (container,) = pod["spec"]["containers"]
+    host = f"127.93.{os.getpid() % 256}.{number}"
+    if is_agent({"spec": {"template": pod}}):
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        otel = ports.get("otel-metrics")
+        agent = SimulatedAgent(number, "vendor", name, CURRENT if otel else LEGACY, started_at=0.0, phase=Phase.RUNNING)
+        agent.behaviour, agent.limited = Behaviour.ANSWERING, TASKS
+        server = AgentServer(agent, Place(host, otel or 9464, ports["metrics"]), clock=lambda: 100.0)
+        await server.follow()
+        stack.push_async_callback(server.close)
+    binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "node-1"}}
+    await admin.call("POST", f"{_pods(name)}/binding", binding)
+    state = {"name": container["name"], "ready": True, "restartCount": 0, "image": container["image"], "imageID": ""}
+    running = {"running": {"startedAt": _OLD_ENOUGH}}
+    status = {
+        "phase": "Running",
+        "podIP": host,
+        "podIPs": [{"ip": host}],
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": _OLD_ENOUGH}],
+        "containerStatuses": [state | {"state": running}],
+    }
+    await admin.set_status(NAMESPACE, name, status)
+
+
+async def _erase(admin: Admin) -> None:
+    """Take everything out of the namespace; what owns goes before what it owns."""
+    for kind in ("HorizontalPodAutoscaler", "Deployment", "NetworkPolicy", "PodDisruptionBudget"):
+        await admin.call("DELETE", f"/{_PATHS[kind].format(NAMESPACE)}")
+    for kind in ("RoleBinding", "Role", "ServiceAccount"):
+        await admin.call("DELETE", f"/{_PATHS[kind].format(NAMESPACE)}")
+    await admin.call("DELETE", f"/apis/apps/v1/namespaces/{NAMESPACE}/replicasets")
+    await admin.call("DELETE", f"{_pods()}?gracePeriodSeconds=0")
