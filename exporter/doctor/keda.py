@@ -61,7 +61,7 @@ async def _keda(around: Surroundings) -> Sequence[Finding]:
 
 
 async def installed(kube: KubeClient) -> bool:
-    """Return whether KEDA's API is there. Its description is asked for, which every user may see: to ask for its objects takes a right even without it."""
+    """Ask for the API's description, which every user may see: its objects take a right even where it is not there."""
     try:
         await kube.get(ApiVersion(SCALED_OBJECTS.group, SCALED_OBJECTS.version, ""), timeout=REQUEST_SECONDS)
     except ApiError as error:
