@@ -9,11 +9,12 @@ from exporter.discovery.fields import Json, mapping, mappings, text
 from exporter.doctor.check import Check, CheckFailedError, Finding, failed, not_checked, ok
 from exporter.doctor.network_policies import selects
 from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
-from exporter.kube.api import AccessDeniedError, KubeError, Resource
+from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
 
 SUBJECT = "agents"
 NAME = "disruption budgets"
 BUDGETS = Resource("policy", "v1", "poddisruptionbudgets")
+_NOT_FOUND = 404
 
 
 def checks(around: Surroundings) -> list[Check]:
@@ -34,6 +35,10 @@ async def _in_namespace(around: Surroundings, namespace: str | None) -> Finding:
     except AccessDeniedError:
         fix = f"run the doctor with your own kubeconfig, or {BUDGETS.within(namespace).grant('list')}"
         return not_checked(title, "they may not be listed, and the exporter needs no right to", fix)
+    except ApiError as error:
+        if error.status == _NOT_FOUND:
+            return not_checked(title, "the API server has no policy/v1, which is there since Kubernetes 1.21")
+        raise CheckFailedError(said(error)) from None
     except KubeError as error:
         raise CheckFailedError(said(error)) from None
     budgets = list(mappings(answer.get("items")))

@@ -29,6 +29,7 @@ _NEVER = frozenset(
     }
 )
 """Labels that say which pod of a workload, or which version of it, this is, or where it runs; not what it is."""
+_LABEL_THEM = "give each agent the label app.kubernetes.io/name: matillion-runner, as the vendor's chart does"
 _MOST_VALUES = 20
 _SHOWN = 3
 
@@ -78,15 +79,15 @@ def _fix(around: Surroundings, seen: Scan, strays: Sequence[Pod]) -> str:
         wanted = [pod.labels for pod in seen.pods if pod.alike or pod.matched]
         proposed = selector_for(wanted, seen.bystanders)
         if proposed is None:
-            return (
-                "no label tells them from other pods: give each agent app.kubernetes.io/name: matillion-runner, as the "
-                "vendor's chart does"
-            )
+            return f"no label tells them from other pods: {_LABEL_THEM}"
         parts.append(f'discovery.kubernetes.label_selector: "{proposed}"')
     missing = {pod.namespace for pod in strays} - set(settings.namespaces) if settings.namespaces else set()
     if missing:
         parts.append(f"discovery.kubernetes.namespaces: [{', '.join([*settings.namespaces, *sorted(missing)])}]")
-    return f"if they are to be counted, set {' and '.join(parts)} (in the chart's values below config)"
+    fix = f"if they are to be counted, set {' and '.join(parts)} (in the chart's values below config)"
+    # Any other label is likely to have one value for each release, so that the next one is missed again.
+    by_name = not parts[0].startswith("discovery.kubernetes.label_selector") or _LIKELY[0] in parts[0]
+    return fix if by_name else f"{fix}; or {_LABEL_THEM}, so that releases to come are found as well"
 
 
 def selector_for(agents: Sequence[Labels], others: Sequence[Labels]) -> str | None:

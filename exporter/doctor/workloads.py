@@ -161,7 +161,8 @@ def _missing(scaler: str, namespace: str, target: str, fleets: Fleets, there: bo
     listed = f"the agents' are {', '.join(names)}" if names else "no agents were found beside it"
     if there is None:
         why = f"whether the Deployment {target} that the {scaler} scales is there; {listed}"
-        return [not_checked(title, why, DEPLOYMENTS.within(namespace).grant("get"))]
+        grant = DEPLOYMENTS.within(namespace).grant("get")
+        return [not_checked(title, why, f"run the doctor with your own kubeconfig, or {grant}")]
     if there:
         return ()
     nearest = get_close_matches(target, names, n=1, cutoff=0.0)

@@ -88,13 +88,14 @@ async def test_neither_namespace_nor_labels(kube: Cluster) -> None:
     found = (await examined(settings(), kube))[NOT_MATCHED]
     assert 'label_selector: "app=workers,!app.kubernetes.io/component"' in found.fix
     assert "namespaces: [matillion, etl]" in found.fix
+    assert "or give each agent the label app.kubernetes.io/name: matillion-runner" in found.fix
 
 
 async def test_no_label_tells_them(kube: Cluster) -> None:
     """What no selector can find needs a label first."""
     put(kube, agent("own-0", given={"app": "x"}), raw_pod("web", labels={"app": "x", "tier": "web"}))
     found = (await examined(settings(), kube))[NOT_MATCHED]
-    assert "give each agent app.kubernetes.io/name: matillion-runner" in found.fix
+    assert "give each agent the label app.kubernetes.io/name: matillion-runner" in found.fix
 
 
 async def test_what_is_no_agent(kube: Cluster) -> None:

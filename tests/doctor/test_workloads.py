@@ -249,5 +249,8 @@ async def test_budgets_that_may_not_be_listed(agents: Cluster) -> None:
     found = (await examined(settings(), agents))["agents", "disruption budgets in matillion"]
     assert found.outcome is Outcome.NOT_CHECKED
     assert 'resources: ["poddisruptionbudgets"], verbs: ["list"]' in found.fix
+    agents.refuse(BUDGETS, 404, "NotFound")
+    found = (await examined(settings(), agents))["agents", "disruption budgets in matillion"]
+    assert "no policy/v1" in found.found
     agents.refuse(BUDGETS, 500, "InternalError")
     assert (await examined(settings(), agents))["agents", "disruption budgets"].outcome is Outcome.FAILED

@@ -64,9 +64,10 @@ class Installed:
 
 
 async def install(plane: ControlPlane, admin: Admin, objects: Objects) -> Installed:
-    """Create what the release needs to run and to be let through, and what scales."""
+    """Create what the release needs in its namespace to run and to be let through, and what scales."""
     kinds = ("ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "HorizontalPodAutoscaler")
-    await apply(admin, *(one for kind in kinds for one in objects.of(kind)))
+    wanted = [one for kind in kinds for one in objects.of(kind)]
+    await apply(admin, *(one for one in wanted if one["metadata"]["namespace"] == NAMESPACE))
     path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{RELEASE_NAME}/token"
     answer = await admin.call("POST", path, {"spec": {"expirationSeconds": 3600}})
     return Installed(plane, objects, answer["status"]["token"])
@@ -105,6 +106,7 @@ async def test_every_agent_is_found(
                 declared = {port["name"]: port["containerPort"] for port in ports}
                 expected = declared.get("otel-metrics", declared["metrics"])
                 assert f":{expected}/" in agent["endpoint_url"], "what the pod declares is what is read"
+                assert (agent["tasks_queued"] is not None) is ("otel-metrics" in declared)
             _, answer = await process.get("/api/v1/fleets")
             assert answer["passed_over"] == []
 
@@ -182,3 +184,35 @@ async def test_policies_and_scalers(control_plane: ControlPlane, admin: Admin, c
     targets = {one["spec"]["scaleTargetRef"]["name"] for one in hpas["items"] if one["metadata"]["name"] in mine}
     assert targets == {one["metadata"]["name"] for one in agents_of(name).values()}
     assert targets <= {one["metadata"]["name"] for one in deployments["items"]}
+
+
+async def test_what_would_not_work(control_plane: ControlPlane, admin: Admin, chart: Chart) -> None:
+    """An HPA on the release's name alone, and a GitOps sync beside the vendor's HPA: the doctor names what is right."""
+    prod = "etl-prod-matillion-runner"
+    fleets = [{"name": "etl-prod", "max": 9, "deployment": prod}]
+    values = {"autoscaling__mode": "externalMetrics", "autoscaling__fleets": fleets}
+    objects = chart.objects(config__external_metrics__enabled=True, **values)
+    deployment = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{prod}-app"
+    manifest = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": f"{prod}-app"}}
+    async with beside_the_vendor(control_plane, admin, "objects"):
+        installed = await install(control_plane, admin, objects)
+        apply_as_argo = f"{deployment}?fieldManager=argocd-controller&force=true"
+        sync = manifest | {"spec": {"replicas": 2}}
+        await admin.call("PATCH", apply_as_argo, sync, "application/apply-patch+yaml")
+        seen = await installed.examine(control_plane.kubeconfig)
+        with_our_rights = await installed.examine()
+    (ours,) = objects.of("HorizontalPodAutoscaler")
+    found = seen["autoscaling", f"target of {NAMESPACE}/{ours['metadata']['name']}"]
+    assert found.outcome is Outcome.FAILED
+    assert f"scales the Deployment {prod}, which does not exist" in found.found
+    assert f"let it scale {prod}-app" in found.fix
+    named = with_our_rights["autoscaling", f"Deployment of {NAMESPACE}/etl-prod"].found
+    assert named.startswith(f"it is {prod}-app, as the vendor's chart calls it")
+    found = seen["autoscaling", f"replicas of {NAMESPACE}/{prod}-app"]
+    assert found.outcome is Outcome.WARNING
+    assert f"scaled by {prod}-hpa; " in found.found
+    assert "Argo CD" in found.found
+    assert "RespectIgnoreDifferences=true" in found.fix
+    found = with_our_rights["autoscaling", f"replicas of {NAMESPACE}/{prod}-app"]
+    assert found.outcome is Outcome.NOT_CHECKED
+    assert 'resources: ["deployments"], verbs: ["get"]' in found.fix
