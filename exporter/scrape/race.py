@@ -23,9 +23,18 @@ Attempt = Callable[[], Coroutine[None, None, _T]]
 class Race(Generic[_T]):
     """One run of attempts, the best first."""
 
-    def __init__(self, attempts: Sequence[Attempt[_T]], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        attempts: Sequence[Attempt[_T]],
+        monotonic: Callable[[], float],
+        *,
+        head_start: float = HEAD_START,
+        grace: float = GRACE,
+    ) -> None:
         self._waiting = list(enumerate(attempts))
         self._monotonic = monotonic
+        self._head_start = head_start
+        self._grace = grace
         self._running: dict[asyncio.Task[_T], int] = {}
         self._next_at = self._grace_ends = 0.0
         self._best: tuple[int, _T] | None = None
@@ -39,7 +48,7 @@ class Race(Generic[_T]):
         what an attempt raises that is no ScrapeError.
         """
         self._next_at = self._monotonic()
-        self._grace_ends = self._next_at + GRACE
+        self._grace_ends = self._next_at + self._grace
         try:
             while not self._over():
                 self._start()
@@ -49,28 +58,32 @@ class Race(Generic[_T]):
         finally:
             for task in self._running:
                 task.cancel()
-            if self._running:
-                await asyncio.wait(self._running)
+            # Which also takes note of what they end with: nobody else is left to.
+            await asyncio.gather(*self._running, return_exceptions=True)
         return self._best
 
     def _over(self) -> bool:
         if self._best is None:
             return not (self._running or self._waiting)
         better = any(number < self._best[0] for number in self._running.values())
-        return not better or self._monotonic() >= self._grace_ends
+        return not better or not self._until(self._grace_ends)
 
     def _start(self) -> None:
         """Make the next attempt if it is its turn; never two at once."""
-        if self._best is None and self._waiting and (self._monotonic() >= self._next_at or not self._running):
+        if self._best is None and self._waiting and not (self._running and self._until(self._next_at)):
             number, attempt = self._waiting.pop(0)
             self._running[asyncio.create_task(attempt(), name=f"attempt {number}")] = number
-            self._next_at = self._monotonic() + HEAD_START
+            self._next_at = self._monotonic() + self._head_start
 
     def _pause(self) -> float | None:
         """Return how long to wait for one that is running, in seconds; None for as long as it takes."""
         if self._best is not None:
-            return max(0.0, self._grace_ends - self._monotonic())
-        return max(0.0, self._next_at - self._monotonic()) if self._waiting else None
+            return self._until(self._grace_ends)
+        return self._until(self._next_at) if self._waiting else None
+
+    def _until(self, instant: float) -> float:
+        """Return how many seconds are left, to the millisecond: a timer may end a little before its time."""
+        return max(0.0, round(instant - self._monotonic(), 3))
 
     def _take(self, task: asyncio.Task[_T]) -> None:
         number = self._running.pop(task)

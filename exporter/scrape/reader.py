@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import takewhile
 from typing import NamedTuple, Protocol, TypeVar
 
 from yarl import URL
@@ -29,8 +30,9 @@ _FIRST_RECHECK_AFTER = 10.0
 _RECHECK_JITTER = 0.2
 # Part of the timeout a recheck may take: it comes on top of a scrape, and the next one should still begin in time.
 _RECHECK_SHARE = 0.5
-# A busy agent may miss one answer; one that misses two in a row is asked elsewhere.
-_HANGS_BEFORE_MOVING = 2
+# A busy agent may miss one answer: the reading before it is a few seconds old and has the queue, which a page further
+# down does not. In the scrape after that they get their turn too, once this part of the timeout is over.
+_HUNG_SHARE = 0.5
 # An attempt with less than this part of the timeout left tells nothing but its own haste.
 _LEAST_SHARE = 0.1
 # A page up to this size, twice what an agent's has, is read in one go: 8 ms at worst, for nothing but blank lines. A
@@ -101,7 +103,7 @@ class AgentReader:
         "_client",
         "_doors",
         "_endpoints",
-        "_hangs",
+        "_hung",
         "_monotonic",
         "_place",
         "_random",
@@ -125,7 +127,7 @@ class AgentReader:
         self._endpoints = _endpoints(target, self._settings.endpoints) if target is not None else ()
         self._doors: dict[Endpoint, _Door] = {}
         self._winner: Endpoint | None = None
-        self._hangs = 0
+        self._hung = False
         self._recheck_after = _FIRST_RECHECK_AFTER
         self._recheck_at = 0.0
 
@@ -139,21 +141,17 @@ class AgentReader:
         deadline = self._monotonic() + self._settings.timeout
         failures: list[_Failure] = []
         others = self._endpoints
-        if self._winner is not None:
+        if self._winner is not None and not self._hung:
             try:
-                answer = await self._read(target, self._winner, deadline)
+                return await self._read(target, self._winner, deadline)
             except ScrapeError as error:
                 failures.append(_Failure(self._winner, error.outcome, str(error)))
                 if not self._time_left(deadline):
-                    self._missed()
+                    self._hung = True
                     raise _combined(target, failures) from None
-                others = tuple(endpoint for endpoint in others if endpoint != self._winner)
-            else:
-                self._hangs = 0
-                return answer
-        race = Race([partial(self._read, target, endpoint, deadline) for endpoint in others], self._monotonic)
+            others = tuple(endpoint for endpoint in others if endpoint != self._winner)
+        race = self._race(target, others, deadline)
         won = await race.run()
-        self._hangs = 0
         if won is None:
             failures += [_Failure(others[number], error.outcome, str(error)) for number, error in race.failures]
             raise _combined(target, sorted(failures, key=lambda failure: self._endpoints.index(failure.endpoint)))
@@ -161,21 +159,23 @@ class AgentReader:
         self._won(others[number])
         return answer
 
+    def _race(self, target: Target, endpoints: Sequence[Endpoint], deadline: float) -> Race[Answer]:
+        attempts = [partial(self._read, target, endpoint, deadline) for endpoint in endpoints]
+        if self._hung and self._winner == endpoints[0]:
+            # It is the best there is and may only be late, so the others just stand in for it.
+            timeout = self._settings.timeout
+            return Race(attempts, self._monotonic, head_start=timeout * _HUNG_SHARE, grace=timeout)
+        return Race(attempts, self._monotonic)
+
     def _time_left(self, deadline: float) -> bool:
         return deadline - self._monotonic() > self._settings.timeout * _LEAST_SHARE
 
     def _won(self, endpoint: Endpoint) -> None:
+        self._hung = False
         if endpoint != self._winner:
             self._winner = endpoint
             self._recheck_after = _RECHECK_AFTER if endpoint == self._endpoints[0] else _FIRST_RECHECK_AFTER
             self._schedule_recheck()
-
-    def _missed(self) -> None:
-        """Take note that the endpoint that answers hung; let the others have their turn if it keeps doing so."""
-        self._hangs += 1
-        if self._hangs >= _HANGS_BEFORE_MOVING:
-            self._hangs = 0
-            self._winner = None
 
     # -- what was learned, put to the test ----------------------------------------------------------------------------
 
@@ -193,17 +193,10 @@ class AgentReader:
         for door in self._doors.values():
             door.forget()
         deadline = self._monotonic() + self._settings.timeout * _RECHECK_SHARE
-        for endpoint in self._endpoints:
-            if endpoint == self._winner:
-                return
-            try:
-                await self._read(target, endpoint, deadline)
-            except ScrapeError:
-                if not self._time_left(deadline):
-                    return
-            else:
-                self._won(endpoint)
-                return
+        better = tuple(takewhile(lambda endpoint: endpoint != self._winner, self._endpoints))
+        won = await self._race(target, better, deadline).run()
+        if won is not None:
+            self._won(better[won[0]])
 
     def _schedule_recheck(self) -> None:
         early = self._random.uniform(0.0, _RECHECK_JITTER)

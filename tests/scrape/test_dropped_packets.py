@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -44,6 +45,10 @@ def dropping_port() -> Iterator[int]:
     listener.close()
 
 
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def test_the_port_really_drops(dropping_port: int) -> None:
     """Neither refused nor accepted: what the other test is about."""
     with pytest.raises(TimeoutError):
@@ -73,9 +78,12 @@ async def test_an_agent_behind_a_dropping_policy_is_read_within_a_second(droppin
                 asyncio.get_running_loop().time,
                 random.Random(1),  # noqa: S311 - jitter
             )
+            before = _open_files()
             started = time.monotonic()
             answer = await reader.read(make_target(address="127.0.0.1"))
             took = time.monotonic() - started
+            # The connection that is kept for the next time, and the server's end of it.
+            assert _open_files() - before == 2
     assert (answer.reading.dialect, answer.reading.tasks_active) == (Dialect.LEGACY, 5)
     # 0.75 s, and what a busy machine adds; the dropped connection alone would be given up after 1.5 s.
     assert took < 0.5 * settings.timeout

@@ -223,6 +223,29 @@ async def test_looking_for_a_better_endpoint_delays_nobody() -> None:
     assert max(after - before for asked in good.values() for before, after in pairwise(asked)) <= INTERVAL + 0.5
 
 
+@pytest.mark.slow
+async def test_a_thousand_agents_behind_a_dropping_policy_are_read_in_their_first_turns() -> None:
+    """All are new, and none answers on the port that is asked first: they hold no more places than there are."""
+    bench = Bench()
+    targets = [bench.add(number, seconds=FOR_EVER) for number in range(1000)]
+    for number in range(1000):
+        bench.agents.pages[(address(number), 8080)] = Page(legacy_page())
+    bench.know(targets)
+    async with polling(bench):
+        await asyncio.sleep(INTERVAL + 1.0)
+        (fleet,) = bench.store.fleets()
+        assert all(agent.fresh for agent in fleet.agents)
+        # While their rechecks hang, an agent that could not be read before is read soon after it comes up.
+        bench.store.upsert(SOURCE, make_target("agent-1000", address=address(1000)))
+        await asyncio.sleep(2 * INTERVAL)
+        assert bench.snapshot(1000).error is not None
+        bench.agents.pages[(address(1000), 9464)] = Page(seconds=FOR_EVER)
+        bench.agents.pages[(address(1000), 8080)] = Page(legacy_page())
+        await asyncio.sleep(INTERVAL + 2.5)
+        assert bench.snapshot(1000).reading is not None
+    assert bench.agents.most_running <= 200
+
+
 # -- agents that come and go -------------------------------------------------------------------------------------------
 
 
