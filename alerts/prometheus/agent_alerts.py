@@ -67,8 +67,8 @@ def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             expr=_with_company(f'max by ({", ".join(AGENT)}) (matillion_fleet_agent_info{{endpoint="legacy"}})'),
             summary=f"Agent {_AGENT} is read by its legacy page",
             description=f"""Agent {_AGENT} is read by its legacy page, which has neither queue nor heap and which a
-            coming chart of the vendor switches off. It is one of {{{{ $value | humanize }}}} such agents of its
-            fleet.""",
+            coming chart of the vendor switches off. Its other page needs chart 0.6 or later with `metrics.otel`, and a
+            way to its port. It is one of {{{{ $value | humanize }}}} such agents of its fleet.""",
         ),
         Alert(
             name="MatillionAgentNotStarting",

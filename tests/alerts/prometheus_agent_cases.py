@@ -99,7 +99,8 @@ AGENT_CASES = (
         labels=POD_LABELS,
         summary=f"Agent {A} is read by its legacy page",
         description=f"Agent {A} is read by its legacy page, which has neither queue nor heap and which a coming chart "
-        "of the vendor switches off. It is one of 1 such agents of its fleet.",
+        "of the vendor switches off. Its other page needs chart 0.6 or later with `metrics.otel`, and a way to its "
+        "port. It is one of 1 such agents of its fleet.",
     ),
     Case(
         alert="MatillionAgentUnreachable",
