@@ -20,6 +20,8 @@ from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_memory, 
 from tests.fakes.cloudwatch_alarm import ALARM, INSUFFICIENT_DATA, OK, Alarm, evaluate
 from tests.fakes.cloudwatch_publishing import selection
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "cloudwatch.md").read_text(encoding="utf-8")
 BEFORE, AFTER = 30, 120
 """Minutes that a fleet is as it was, and that a world then lasts."""

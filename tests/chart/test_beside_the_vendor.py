@@ -153,6 +153,7 @@ def test_the_scaler_finds_its_deployment(helm: Tool, name: str) -> None:
     assert {one["spec"]["scaleTargetRef"]["name"] for one in hpas} == deployments.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fleet", "deployment"),
     [

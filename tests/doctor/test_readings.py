@@ -83,6 +83,7 @@ async def test_agents_read_as_they_declare(kube: Cluster, agent: Agents) -> None
     assert QUEUE not in report
 
 
+@pytest.mark.slow
 async def test_one_queue_for_all(kube: Cluster, agent: Agents) -> None:
     """Asked three times over, all agents report the same: it may be the fleet's."""
     hosts = [await agent(queued=12) for _ in range(3)]

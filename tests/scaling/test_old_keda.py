@@ -9,6 +9,8 @@ from benchmarks.scaling.trials import wrong
 from benchmarks.scaling.ways import OLD_KEDA, WAYS, Way
 from benchmarks.scaling.world import World
 
+pytestmark = pytest.mark.slow
+
 AGENTS, TASKS = 12, 180
 CALM_SECONDS, BLIND_SECONDS = 620.0, 1800.0
 AS_INSTALLED = [way for way in WAYS if "KEDA" in way.name and "defaults" not in way.name]
