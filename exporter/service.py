@@ -39,6 +39,7 @@ from exporter.publish.state_log import StateLog
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import Outcome
 from exporter.scrape.poller import Poller
+from exporter.scrape.sight import Sight
 from exporter.scrape.store import SnapshotStore
 from exporter.web.server import WebServer
 
@@ -67,16 +68,19 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
     async with AsyncExitStack() as resources:
         store = SnapshotStore(Policy(**settings.capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
         metrics = ExporterMetrics(store, outcomes=Outcome, restart_reasons=RestartReason)
-        server = WebServer(settings.web, store, MetricsPage(store, metrics.registry).handle)
         kube = None
         if settings.discovery.kubernetes.enabled or settings.external_metrics.enabled:
             kube = await resources.enter_async_context(await KubeClient.connect())
+        sees = _sees(store)
+        leadership = _leadership(settings.leader_election, kube, sees)
+        page = MetricsPage(store, metrics.registry).handle
+        server = WebServer(settings.web, store, page, out_of_service=_replaceable(leadership, sees))
         parts: dict[str, Part] = {
             **_discovery(settings, kube, store, metrics),
             "scraping": await _scraping(settings.scrape, store, metrics, resources),
             "state log": StateLog(store).run,
             **_external_metrics(settings, kube, store, metrics),
-            **await _led(settings, kube, store, metrics, resources),
+            **await _led(settings, kube, store, metrics, resources, leadership=leadership),
             "event loop lag": LoopLag(metrics.event_loop_lag).run,
             "web server": server.run,
         }
@@ -146,10 +150,11 @@ async def _led(
     store: SnapshotStore,
     metrics: ExporterMetrics,
     resources: AsyncExitStack,
+    *,
+    leadership: Leadership,
 ) -> dict[str, Part]:
     """Return what only one replica may do, and the election that decides which one does."""
     follows_alone = settings.pod_logs.enabled and not settings.pod_logs.every_replica
-    leadership = _leadership(settings.leader_election, kube)
     parts: dict[str, Part] = {}
     work: dict[str, Part] = {}
     if settings.cloudwatch.enabled:
@@ -207,11 +212,30 @@ async def _together(work: dict[str, Part]) -> None:
         raise failures.exceptions[0] from None
 
 
-def _leadership(settings: LeaderElectionSettings, kube: KubeClient | None) -> Leadership:
+def _leadership(settings: LeaderElectionSettings, kube: KubeClient | None, fit: Callable[[], bool]) -> Leadership:
     """Return the election among the replicas; without Kubernetes, or if it is switched off, this process leads."""
     if kube is None or not settings.enabled:
         return SoleLeader()
-    return LeaderElection(settings, kube, own_namespace(), new_identity())
+    return LeaderElection(settings, kube, own_namespace(), new_identity(), fit=fit)
+
+
+def _sees(store: SnapshotStore) -> Callable[[], bool]:
+    """Return what says whether agents are seen from here."""
+    sight = Sight()
+    return lambda: not sight.lost(store.fleets(), store.now())
+
+
+def _replaceable(leadership: Leadership, sees: Callable[[], bool]) -> Callable[[], str | None]:
+    """Return what says why this replica had better answer nobody: it sees nothing, and another does. None: it may.
+
+    Never the leader, so that never all of them are taken out of service.
+    """
+
+    def reason() -> str | None:
+        leader = leadership.fit_leader()
+        return None if leader is None or sees() else f"no agent is seen from here, and {leader}, which leads, sees them"
+
+    return reason
 
 
 async def _guarded(name: str, part: Part) -> None:

@@ -36,6 +36,7 @@ JITTER = 0.2
 """Each pause is longer by up to this share, so that replicas started together do not keep asking together."""
 
 _CHANGED_MEANWHILE = (404, 409)
+_UNFIT = "the work cannot be done here; another may"
 _NEVER = float("-inf")
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Only Linux has both; where there is one, it counts suspended time too."""
@@ -68,6 +69,9 @@ class Leadership(Protocol):
 
     def is_leader(self) -> bool:
         """Say whether this process leads at this very moment. Ask before every step that only one may do."""
+
+    def fit_leader(self) -> str | None:
+        """Return who else leads and can do the work, by all that is known; None where nobody is known to."""
 
     async def run(self, work: Work) -> None:
         """Run `work` whenever this process leads. Ends only when the work does: returns, or raises what it raised."""
@@ -106,6 +110,10 @@ class SoleLeader:
         """Say whether the work runs."""
         return self._leads
 
+    def fit_leader(self) -> str | None:
+        """Return that there is nobody else."""
+        return None
+
     async def run(self, work: Work) -> None:
         """Run `work`."""
         self._leads = True
@@ -136,19 +144,23 @@ class LeaderElection:
         identity: str,
         *,
         on_change: Callable[[bool], None] = _unobserved,
+        fit: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = suspend_aware_clock,
         rng: random.Random | None = None,
     ) -> None:
         """Stand for the Lease `settings.lease_name` in `namespace`, under an `identity` that no other candidate has.
 
-        `on_change` hears on the event loop when this process begins to lead and when it ceases to. `clock` gives
-        seconds and must never go back nor be stopped by anything that does not stop the other candidates too.
+        `on_change` hears on the event loop when this process begins to lead and when it ceases to. `fit` says whether
+        the work can be done here: a leader that cannot gives the Lease up, once, and takes it back only if nobody else
+        does. `clock` gives seconds and must never go back nor be stopped by anything that does not stop the other
+        candidates too.
         """
         self._settings = settings
         # Half the deadline, as client-go does: a request that hangs leaves time for another on a new connection.
         self._store = LeaseStore(api, namespace, settings.lease_name, settings.renew_deadline / 2)
         self._me = identity
         self._on_change = on_change
+        self._fit = fit
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
         self._log = _log.bind(lease=str(self._store), identity=identity)
@@ -172,6 +184,13 @@ class LeaderElection:
         however long the loop was held up or the process was stopped.
         """
         return self._leading and self._left() > 0
+
+    def fit_leader(self) -> str | None:
+        """Return who else leads and can do the work, by the last that was seen of the Lease; None where nobody does."""
+        record = self._record
+        if record is None or not record.fit or not record.holder or self._action(fit=True) is not Action.STAND_BY:
+            return None
+        return record.holder
 
     async def run(self, work: Work) -> None:
         """Run `work` whenever this process leads, and cancel it when it does not; for ever.
@@ -213,14 +232,22 @@ class LeaderElection:
             raise StuckWorkError(f"The leader's work did not end within {margin:g} s after the leadership was lost.")
         if loss is None or not working.cancelled():
             working.result()
+        if loss == _UNFIT:
+            await self._pass_on()
         return loss is None
 
     async def _hold(self, working: asyncio.Task[None], renewing: asyncio.Task[None]) -> str | None:
         """Wait until the leadership is lost, and say why; or until the work has ended (None)."""
+        # Taken although unfit: nobody else did, so it is kept until this process has been fit and is not any more.
+        kept = not self._fit()
         while not (working.done() or renewing.done()) and (left := self._left()) > 0:
             # In steps: a timer stands still while the machine is suspended, so a long one could ring far too late.
             step = min(left, self._settings.retry_period)
             await asyncio.wait((working, renewing), timeout=step, return_when=asyncio.FIRST_COMPLETED)
+            fit = self._fit()
+            kept = kept and not fit
+            if not (fit or kept or working.done() or renewing.done()):
+                return _UNFIT
         if working.done():
             return None
         if renewing.done():
@@ -273,18 +300,23 @@ class LeaderElection:
 
     async def _claim_if_free(self) -> bool:
         lease = self._stored or await self._read()
-        action = decide(self._record, self._observed_at, self._clock(), self._me, self._settings.lease_duration)
-        if action is Action.STAND_BY:
+        fit = self._fit()
+        if self._action(fit=fit) is Action.STAND_BY:
             return False
         # Whatever comes of the write: only a good answer to it tells what is stored.
         self._stored = None
         self._may_be_ours = True
         sent = self._clock()
-        claim = claimed(lease or self._store.new(), self._me, self._settings.lease_duration, datetime.now(UTC))
+        duration, wall = self._settings.lease_duration, datetime.now(UTC)
+        claim = claimed(lease or self._store.new(), self._me, duration, wall, fit=fit)
         self._stored = await self._store.write(claim)
         self._observe(self._stored)
         self._valid_until = sent + self._settings.renew_deadline
         return True
+
+    def _action(self, *, fit: bool) -> Action:
+        duration = self._settings.lease_duration
+        return decide(self._record, self._observed_at, self._clock(), self._me, duration, fit=fit)
 
     async def _read(self) -> Json | None:
         lease = await self._store.read()
@@ -307,13 +339,29 @@ class LeaderElection:
     async def _release(self) -> None:
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
-                lease = self._stored or await self._read()
-                if lease is not None and LeaseRecord.of(lease).holder == self._me:
-                    await self._store.write(released(lease, datetime.now(UTC)))
-                    self._log.info("leadership released")
+                await self._free()
         except (KubeError, TimeoutError) as error:
             reason = str(error) or f"no answer within {RELEASE_SECONDS:g} s"
             self._log.warning("lease not released; the others wait until it runs out", error=reason)
+
+    async def _pass_on(self) -> None:
+        """Give the Lease up while this process goes on. Where that fails, it has run out or is another's some day."""
+        while self._may_be_ours:
+            try:
+                await self._free()
+            except KubeError as error:
+                self._trouble.bad(error)
+                await asyncio.sleep(self._pause())
+            else:
+                self._trouble.good()
+
+    async def _free(self) -> None:
+        """Write the Lease without a holder, if it is there and ours. Raises KubeError."""
+        lease, self._stored = self._stored or await self._read(), None
+        if lease is not None and LeaseRecord.of(lease).holder == self._me:
+            self._observe(await self._store.write(released(lease, datetime.now(UTC))))
+            self._log.info("leadership released")
+        self._may_be_ours = False
 
     def _left(self) -> float:
         """Seconds until the renew deadline; negative when it has passed."""

@@ -20,6 +20,9 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases")
 RELEASED_SECONDS = 1
 """Duration written by who gives a lease up. An empty holder already frees it; the API allows no duration below 1."""
 
+UNFIT_ANNOTATION = "matillion-fleet-exporter/unfit"
+"""On the Lease of a holder that cannot do its work and holds it only because nobody else took it."""
+
 _NOT_FOUND = 404
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 """Kubernetes' MicroTime: RFC 3339 with exactly six digits of a second."""
@@ -43,6 +46,8 @@ class LeaseRecord:
     """When the holder says it last renewed. Text from another clock: only that it changes means something."""
     transitions: int = 0
     """How often the lease went from one holder to another."""
+    fit: bool = True
+    """Whether the holder can do its work, by its own word."""
 
     @classmethod
     def of(cls, lease: Json) -> "LeaseRecord":
@@ -56,6 +61,7 @@ class LeaseRecord:
             acquired=_text(spec.get("acquireTime")),
             renewed=_text(spec.get("renewTime")),
             transitions=transitions if isinstance(transitions, int) else 0,
+            fit=UNFIT_ANNOTATION not in _annotations(lease),
         )
 
 
@@ -70,26 +76,32 @@ class Action(StrEnum):
     """Somebody else holds it."""
 
 
-def decide(record: LeaseRecord | None, observed_at: float, now: float, me: str, lease_duration: float) -> Action:
+def decide(
+    record: LeaseRecord | None, observed_at: float, now: float, me: str, lease_duration: float, *, fit: bool = True
+) -> Action:
     """Say what `me` may do about a lease.
 
     `record` is the last one seen (None: never any), `observed_at` the instant at which it was first seen so, `now` the
     instant of asking; both in seconds of one's own clock. `lease_duration`, in seconds, stands in for a record that
-    says none. Taking is only safe with a write that fails if the record has changed meanwhile.
+    says none, and is how long one that is not `fit` to do the work leaves a free lease to the others. Taking is only
+    safe with a write that fails if the record has changed meanwhile.
     """
-    if record is None or not record.holder:
+    if record is None:
         return Action.TAKE
     if record.holder == me:
         return Action.RENEW
-    patience = lease_duration if record.duration is None else record.duration
+    patience = 0.0 if fit else lease_duration
+    if record.holder:
+        patience += lease_duration if record.duration is None else record.duration
     return Action.TAKE if now - observed_at >= patience else Action.STAND_BY
 
 
-def claimed(lease: Json, me: str, lease_duration: float, wall: datetime) -> Json:
-    """Return the Lease as `me` writes it to take or renew it; everything else in the object stays as it is.
+def claimed(lease: Json, me: str, lease_duration: float, wall: datetime, *, fit: bool = True) -> Json:
+    """Return the Lease as `me` writes it to take or renew it, and whether it is fit to do the work.
 
-    The renewal time always differs from the one before, even under a clock that stands still, since to the others only
-    a change is a sign of life. A fraction of a second in `lease_duration` is rounded up: the field takes whole ones.
+    Everything else in the object stays as it is. The renewal time always differs from the one before, even under a
+    clock that stands still, since to the others only a change is a sign of life. A fraction of a second in
+    `lease_duration` is rounded up: the field takes whole ones.
     """
     record = LeaseRecord.of(lease)
     renewed = _micro_time(wall)
@@ -99,7 +111,13 @@ def claimed(lease: Json, me: str, lease_duration: float, wall: datetime) -> Json
     if record.holder != me:
         spec["acquireTime"] = renewed
         spec["leaseTransitions"] = record.transitions + 1 if "spec" in lease else 0
-    return {**lease, "spec": {**_mapping(lease.get("spec")), **spec}}
+    annotations = {name: value for name, value in _annotations(lease).items() if name != UNFIT_ANNOTATION}
+    if not fit:
+        annotations[UNFIT_ANNOTATION] = "true"
+    metadata = {name: value for name, value in _mapping(lease.get("metadata")).items() if name != "annotations"}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {**lease, "metadata": metadata, "spec": {**_mapping(lease.get("spec")), **spec}}
 
 
 def released(lease: Json, wall: datetime) -> Json:
@@ -165,6 +183,10 @@ class LeaseStore:
 
 def _micro_time(wall: datetime) -> str:
     return wall.astimezone(UTC).strftime(_TIME_FORMAT)
+
+
+def _annotations(lease: Json) -> dict[str, Any]:
+    return _mapping(_mapping(lease.get("metadata")).get("annotations"))
 
 
 def _mapping(value: object) -> dict[str, Any]:

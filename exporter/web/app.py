@@ -26,13 +26,18 @@ def build_app(
     history: History,
     *,
     access: Middleware,
+    out_of_service: Callable[[], str | None],
     wall_clock: Callable[[], float],
     answer_timeout: float = ANSWER_TIMEOUT,
 ) -> web.Application:
-    """Return the application. `metrics` answers `/metrics`; `access` refuses who may not ask."""
+    """Return the application.
+
+    `metrics` answers `/metrics`; `access` refuses who may not ask; `out_of_service` says why other replicas should
+    answer instead of this one, None where it may.
+    """
     app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, access])
     app.on_response_prepare.append(_common_headers)
-    health = _Health(view)
+    health = _Health(view, out_of_service)
     app.router.add_routes(
         [
             web.get("/", health.front_page),
@@ -49,16 +54,17 @@ def build_app(
 class _Health:
     """The answers that need nothing but the view's state."""
 
-    def __init__(self, view: FleetView) -> None:
+    def __init__(self, view: FleetView, out_of_service: Callable[[], str | None]) -> None:
         self._view = view
+        self._out_of_service = out_of_service
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """Answer at all: that is what shows that the event loop runs."""
         return web.Response(text="ok\n")
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        """Answer 200 once the figures mean something, before that 503 with what is missing."""
-        reason = self._view.not_ready_reason()
+        """Answer 200 once the figures mean something, while no other replica had better answer; else 503 and why."""
+        reason = self._view.not_ready_reason() or self._out_of_service()
         if reason is not None:
             return web.Response(text=f"{reason}\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
         return web.Response(text="ready\n")

@@ -21,7 +21,8 @@ from exporter.web.view import FleetView
 class WebServer:
     """Serves the pages of `build_app` as the `web` settings say.
 
-    `metrics` answers `/metrics`. The other arguments are for tests: how often changed files are looked for and how long
+    `metrics` answers `/metrics`; `out_of_service` says why other replicas should answer instead of this one, None where
+    it may. The other arguments are for tests: how often changed files are looked for and how long
     an answer may take, in seconds, the limits on connections, and the clock that people's times are read from.
     """
 
@@ -31,6 +32,7 @@ class WebServer:
         view: FleetView,
         metrics: Handler,
         *,
+        out_of_service: Callable[[], str | None] = lambda: None,
         reload_interval: float = RELOAD_INTERVAL,
         answer_timeout: float = ANSWER_TIMEOUT,
         limits: ConnectionLimits | None = None,
@@ -53,6 +55,7 @@ class WebServer:
             metrics,
             self.history,
             access=access.middleware,
+            out_of_service=out_of_service,
             wall_clock=wall_clock,
             answer_timeout=answer_timeout,
         )

@@ -21,5 +21,5 @@ class FleetView(Protocol):
     def not_ready_reason(self) -> str | None:
         """Return what is still to be done before the figures mean anything, in words; None once it is done.
 
-        Ready is a state that is reached once: the first sync of every source and the first scrape round are over.
+        That is a state that is reached once: the first sync of every source and the first scrape round are over.
         """

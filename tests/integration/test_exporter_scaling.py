@@ -2,23 +2,29 @@
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from exporter.kube.lease import UNFIT_ANNOTATION
 from exporter.publish.deletion_cost import ANNOTATION
-from exporter.simulator.vitals import Behaviour
+from exporter.scrape.sight import BLIND_AFTER
+from exporter.simulator.agent import AgentServer, Place
+from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.vitals import CURRENT, Behaviour
 from tests.fakes.aggregation_layer import READ_PODS, bind_cluster_role
 from tests.fakes.certificates import Authority
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.kubelet import FakeKubelet
 from tests.fakes.ports import free_port
+from tests.fakes.relay import Relay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -28,11 +34,8 @@ LEASE = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs":
 QUICK = {"scrape": {"interval": "200ms", "timeout": "150ms"}, "capacity": {"stale_after": "1s", "forget_after": "60s"}}
 
 
-@asynccontextmanager
-async def running(
-    control_plane: ControlPlane, admin: Admin, namespace: str, folder: Path, settings: dict[str, Any]
-) -> AsyncIterator[Exporter]:
-    """Run the exporter as a service account with the rights of docs/scaling.md."""
+async def installed(control_plane: ControlPlane, admin: Admin, namespace: str) -> dict[str, str]:
+    """Make a service account with the rights of docs/scaling.md; return the environment of who acts as it."""
     token = await admin.service_account_token(namespace, "exporter")
     await admin.grant(namespace, "exporter", "exporter", [READ_PODS, PATCH_PODS])
     account = {"kind": "ServiceAccount", "namespace": namespace, "name": "exporter"}
@@ -53,9 +56,17 @@ async def running(
         f"{rbac}/rolebindings",
         {"metadata": {"name": lease["name"]}, "roleRef": lease, "subjects": [account]},
     )
-    kubeconfig = control_plane.kubeconfig_for_token(f"{namespace}-exporter", token)
+    return {"KUBECONFIG": str(control_plane.kubeconfig_for_token(f"{namespace}-exporter", token))}
+
+
+@asynccontextmanager
+async def running(
+    control_plane: ControlPlane, admin: Admin, namespace: str, folder: Path, settings: dict[str, Any]
+) -> AsyncIterator[Exporter]:
+    """Run the exporter alone."""
+    environment = await installed(control_plane, admin, namespace)
     given = {"discovery": {"kubernetes": {"namespaces": [namespace]}}, **QUICK, **settings}
-    async with exporter(folder, given, {"KUBECONFIG": str(kubeconfig)}) as process:
+    async with exporter(folder, given, environment) as process:
         await process.ready()
         yield process
 
@@ -144,3 +155,71 @@ async def test_marks_pods_as_the_leader(
         process.process.terminate()
         code, _ = await process.end()
         assert code == 0
+
+
+@asynccontextmanager
+async def one_agent() -> AsyncIterator[Place]:
+    """Run an agent with 12 tasks."""
+    agent = SimulatedAgent(1, "prod", "agent-1", CURRENT, started_at=0.0, phase=Phase.RUNNING)
+    agent.behaviour, agent.limited = Behaviour.ANSWERING, 12
+    place = Place(f"127.43.{os.getpid() % 256}.1")
+    server = AgentServer(agent, place, clock=lambda: 100.0)
+    await server.follow()
+    try:
+        yield place
+    finally:
+        await server.close()
+
+
+async def test_a_leader_that_sees_nothing_makes_room_and_is_sent_no_clients(
+    control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
+) -> None:
+    """Cut off from all agents, it gives the lease to the replica that sees them; alone, it is there again."""
+    environment = await installed(control_plane, admin, namespace)
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(one_agent())
+
+        async def started(name: str) -> tuple[Exporter, Relay]:
+            network = await stack.enter_async_context(Relay(lambda _address: (place.host, 9464)).serving())
+            target = {"address": f"127.0.0.1:{network.port}", "fleet": "prod", "namespace": namespace, "pod": "agent-1"}
+            settings = {
+                "discovery": {"kubernetes": {"namespaces": [namespace]}, "static": {"targets": [target]}},
+                "deletion_cost": {"enabled": True},
+                "leader_election": {"lease_name": f"{namespace}-exporter", "retry_period": "500ms"},
+            }
+            (tmp_path / name).mkdir()
+            process = await stack.enter_async_context(exporter(tmp_path / name, QUICK | settings, environment))
+            await process.ready()
+            return process, network
+
+        async def leads(process: Exporter) -> bool:
+            return "matillion_fleet_exporter_leader 1.0" in (await process.get("/metrics"))[1]
+
+        async def until(process: Exporter, seconds: float) -> None:
+            async with asyncio.timeout(seconds):
+                while not await leads(process):  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+
+        first, network = await started("first")
+        await until(first, 20)
+        second, _ = await started("second")
+        assert not await leads(second)
+
+        network.cut()
+        await until(second, BLIND_AFTER + 40)
+        assert not await leads(first)
+        async with asyncio.timeout(20):
+            while (await first.get("/readyz"))[0] != 503:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        said = (await first.get("/readyz"))[1]
+        assert said.startswith("no agent is seen from here, and ")
+        assert said.endswith(", which leads, sees them\n")
+        assert (await second.get("/readyz"))[0] == (await first.get("/healthz"))[0] == 200
+
+        second.process.terminate()
+        assert (await second.end())[0] == 0
+        await until(first, 60)
+        await first.ready()
+        lease = await admin.call("GET", f"/apis/coordination.k8s.io/v1/namespaces/default/leases/{namespace}-exporter")
+        assert lease["metadata"]["annotations"] == {UNFIT_ANNOTATION: "true"}
+        assert lease["spec"]["leaseTransitions"] == 2

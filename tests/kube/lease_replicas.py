@@ -33,6 +33,8 @@ class Replica:
         self.fails: Exception | None = None
         self.stopping = 0.0
         """Seconds the work takes to end once it was cancelled."""
+        self.fit = True
+        """Whether its work can be done."""
         self.clock = clock or now
         self.election = LeaderElection(
             Times(),
@@ -40,6 +42,7 @@ class Replica:
             "m",
             name,
             on_change=self._heard,
+            fit=lambda: self.fit,
             clock=self.clock,
             rng=random.Random(name),  # noqa: S311 — jitter
         )

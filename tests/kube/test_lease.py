@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exporter.kube.api import AccessDeniedError, ApiError, Json
 from exporter.kube.client import KubeClient
-from exporter.kube.lease import Action, LeaseError, LeaseRecord, LeaseStore, claimed, decide, released
+from exporter.kube.lease import UNFIT_ANNOTATION, Action, LeaseError, LeaseRecord, LeaseStore, claimed, decide, released
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
 
 ME = "pod-a_1"
@@ -77,6 +77,39 @@ def test_two_candidates_never_both_own_a_record(record: LeaseRecord, observed_at
     """The same record tells at most one candidate to renew."""
     actions = [decide(record, observed_at, now, me, 15) for me in (ME, "pod-b_1")]
     assert actions.count(Action.RENEW) <= 1
+
+
+@given(record=records, observed_at=seconds, waited=seconds, duration=st.floats(1, 3600))
+def test_who_is_not_fit_leaves_a_free_lease_to_others_for_a_while(
+    record: LeaseRecord, observed_at: float, waited: float, duration: float
+) -> None:
+    """It takes one only after it has been free for a lease's duration, and renews its own at any time."""
+    now, before = observed_at + waited, observed_at + waited - duration
+    unfit = decide(record, observed_at, now, ME, duration, fit=False)
+    if record.holder == ME:
+        assert unfit is Action.RENEW
+    elif waited < duration:
+        assert unfit is Action.STAND_BY
+    elif unfit is Action.TAKE and record.holder:
+        assert now - observed_at >= duration, "the holder's own time comes first"
+        assert decide(record, observed_at, before + 1e-3 * (1 + before), ME, duration) is Action.TAKE
+    assert decide(record, observed_at, now + 2 * 3600 + duration + 1e-3 * (1 + now), ME, duration, fit=False) in {
+        Action.TAKE,
+        Action.RENEW,
+    }
+
+
+@given(annotations=st.none() | st.dictionaries(texts, texts), fit=st.booleans(), before=st.booleans())
+def test_the_holder_says_whether_it_is_fit(annotations: dict[str, str] | None, *, fit: bool, before: bool) -> None:
+    """Each claim says it anew, and touches nobody else's annotations; a lease of another program says that it is."""
+    held = lease()
+    if annotations is not None:
+        held["metadata"]["annotations"] = annotations
+    assert LeaseRecord.of(held).fit
+    after = claimed(claimed(held, ME, 15.0, NOW, fit=before), ME, 15.0, NOW, fit=fit)
+    assert LeaseRecord.of(after).fit is fit
+    left = {name: text for name, text in after["metadata"].get("annotations", {}).items() if name != UNFIT_ANNOTATION}
+    assert left == (annotations or {})
 
 
 def test_lease_never_seen_is_free() -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.factories import make_fleet, make_snapshot
-from tests.web.serving import StaticView, serve
+from tests.web.serving import StaticView, make_server, running, serve
 
 PATHS = ["/", "/metrics", "/healthz", "/readyz", "/api/v1/fleets", "/api/v1/agents", "/api/v1/history"]
 
@@ -36,6 +36,21 @@ async def test_readyz_says_what_is_missing() -> None:
         view.reason = None
         async with client.get("/readyz") as response:
             assert (response.status, await response.text()) == (200, "ready\n")
+
+
+async def test_readyz_sends_clients_to_a_replica_that_sees_more() -> None:
+    """A replica that had better answer nobody is not ready, and says why; everything else is answered as before."""
+    said: list[str | None] = ["no agent is seen from here"]
+    server = make_server(StaticView([make_fleet()]), out_of_service=lambda: said[-1])
+    async with running(server) as address, aiohttp.ClientSession(f"http://{address}") as client:
+        async with client.get("/readyz") as response:
+            assert (response.status, await response.text()) == (503, "no agent is seen from here\n")
+        for path in ("/", "/metrics", "/healthz", "/api/v1/fleets/matillion/etl/demand"):
+            async with client.get(path) as response:
+                assert response.status == 200
+        said.append(None)
+        async with client.get("/readyz") as response:
+            assert response.status == 200
 
 
 async def test_the_page_without_a_script() -> None:

@@ -1,0 +1,43 @@
+"""Whether this process sees any of the agents that it should see.
+
+One fleet of which nobody answers may well be down. A process that hears nothing from any agent of any fleet, where some
+should answer, is more likely to be cut off itself: by a policy, its node's network, or want of CPU.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+
+from exporter.fleet.model import Fleet
+
+_log = structlog.get_logger(__name__)
+
+BLIND_AFTER = 60.0
+"""Seconds without any reading that counts, so after `stale_after`: longer than agents take that all restart at once."""
+
+
+class Sight:
+    """Since when no agent has been seen."""
+
+    __slots__ = ("_lost", "_unseen_since")
+
+    def __init__(self) -> None:
+        self._unseen_since: float | None = None
+        self._lost = False
+
+    def lost(self, fleets: Sequence[Fleet], now: float) -> bool:
+        """Take the fleets as they are just now; return whether no agent has been seen for `BLIND_AFTER`.
+
+        Without agents that should answer there is nothing to see. An agent that drains counts as one that is seen.
+        """
+        if all(fleet.coverage for fleet in fleets) or any(fleet.read_age is not None for fleet in fleets):
+            self._unseen_since = None
+        elif self._unseen_since is None:
+            self._unseen_since = now
+        lost = self._unseen_since is not None and now - self._unseen_since >= BLIND_AFTER
+        if lost and not self._lost:
+            _log.warning("no agent is seen of all that should answer", seconds=BLIND_AFTER)
+        elif self._lost and not lost:
+            _log.info("agents are seen again, or none should answer any more")
+        self._lost = lost
+        return lost
