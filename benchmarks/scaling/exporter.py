@@ -49,9 +49,12 @@ class SimulatedExporter:
         *,
         policy: Policy | None = None,
         scrape: ScrapeSettings | None = None,
+        connected_reported: bool = True,
     ) -> None:
+        """Without `connected_reported` its agents are old images, which do not say whether they are connected."""
         self.policy = policy or Policy()
         self._scrape = scrape or ScrapeSettings()
+        self._connected_reported = connected_reported
         self._timeline = timeline
         self._cluster = cluster
         self._chance = chance
@@ -161,7 +164,7 @@ class SimulatedExporter:
             tasks_active=float(pod.tasks),
             tasks_queued=None if queued is None else float(queued),
             status=status,
-            connected=pod.connected,
+            connected=pod.connected if self._connected_reported else None,
         )
 
     def _target(self, pod: Pod) -> Target:

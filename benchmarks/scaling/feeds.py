@@ -155,16 +155,17 @@ class KedaCloudWatch(Direct):
 class PrometheusAdapter:
     """The vendor's rule: each agent's running tasks, averaged over a minute, as a metric of `type: Pods`.
 
-    `zero_on_failure` is the vendor's former sidecar, which answered with a count of 0 where it had none.
+    `sidecar` is the vendor's former one: it answered with a count of 0 where it had none. It ran in the agent's own
+    pod, so that what keeps others from the agent's port did not keep it.
     """
 
     def __init__(
-        self, timeline: Timeline, cluster: Cluster, chance: random.Random, target: float, *, zero_on_failure: bool
+        self, timeline: Timeline, cluster: Cluster, chance: random.Random, target: float, *, sidecar: bool
     ) -> None:
         self._timeline = timeline
         self._cluster = cluster
         self._target = target
-        self._zero_on_failure = zero_on_failure
+        self._sidecar = sidecar
         self._up = True
         self._samples: dict[int, deque[tuple[float, float]]] = {}
         timeline.every(PROMETHEUS_SCRAPE, chance.uniform(0, PROMETHEUS_SCRAPE), self._scrape)
@@ -180,9 +181,9 @@ class PrometheusAdapter:
             if pod.ready_since is None:
                 continue
             samples = self._samples.setdefault(pod.number, deque())
-            if pod.answers:
+            if pod.answers or (self._sidecar and pod.answers_within):
                 samples.append((self._timeline.now, float(pod.tasks)))
-            elif self._zero_on_failure:
+            elif self._sidecar:
                 samples.append((self._timeline.now, 0.0))
 
     def propose(self, replicas: int) -> int:
@@ -200,7 +201,11 @@ class PrometheusAdapter:
 
 
 class Cpu:
-    """CPU utilization from metrics-server; a task takes `cpu_per_task` of what its agent requests."""
+    """CPU utilization from metrics-server; a task takes `cpu_per_task` of what its agent requests.
+
+    The kubelet measures it, whoever reaches the agent's port. An agent that hangs goes on taking what it took: in
+    favour of this way, since one that only waits for a lock takes none.
+    """
 
     def __init__(self, timeline: Timeline, cluster: Cluster, chance: random.Random, *, cpu_per_task: float) -> None:
         self._timeline = timeline
@@ -220,7 +225,7 @@ class Cpu:
         self._usage = {
             pod.number: CPU_IDLE + self._cpu_per_task * pod.tasks
             for pod in self._cluster.pods
-            if pod.visible and pod.ready_since is not None and now - pod.ready_since >= 2 * RESOLUTION_SECONDS
+            if pod.ready_since is not None and now - pod.ready_since >= 2 * RESOLUTION_SECONDS
         }
 
     def propose(self, replicas: int) -> int:

@@ -60,7 +60,12 @@ class Pod:
     @property
     def answers(self) -> bool:
         """Whether a scrape succeeds."""
-        return self.up and self.visible and not self.hung
+        return self.answers_within and self.visible
+
+    @property
+    def answers_within(self) -> bool:
+        """Whether a program in the same pod gets an answer, whatever a network policy says to others."""
+        return self.up and not self.hung
 
     @property
     def serving(self) -> bool:

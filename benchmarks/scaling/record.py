@@ -7,13 +7,13 @@ Whether it is still true is decided by a sample: some trials are run anew, and m
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, is_dataclass
+from dataclasses import astuple, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.scaling.growth import cost
 from benchmarks.scaling.rollouts import rollout
-from benchmarks.scaling.trials import Kind, burst, missing_data, outage
+from benchmarks.scaling.trials import Kind, burst, hanging, missing_data, outage
 from benchmarks.scaling.ways import OURS, WAYS, Way, ours
 from exporter.fleet.policy import Policy
 
@@ -31,12 +31,24 @@ KINDS = {
     "no queue, Fargate": Kind(otel=False, fargate=True),
     "queue, Fargate": Kind(otel=True, fargate=True),
 }
+SLOW_NODES = (90.0, 180.0)
+"""Seconds until there is a node for a new pod."""
+REPORTS = ("no queue", "queue")
+"""Kinds that every trial is made with."""
+SLOW = {
+    f"{kind}, nodes in {seconds:.0f} s": replace(KINDS[kind], node_seconds=seconds)
+    for kind in REPORTS
+    for seconds in SLOW_NODES
+}
 GROWTHS = (1.0, 2.0)
 FLEETS = (4, 12)
 LOADS = {"at the target": 0.0, "full": 4.0}
 """Tasks that come for each agent besides those that fill it to the target, in the trials of `saturation_growth`."""
 ROLLOUTS = tuple((minutes, nodes) for minutes in (10.0, 60.0) for nodes in (0.0, 180.0))
 """Minutes of a task, and seconds until there is a node for a new pod."""
+
+WRONG = {"missing data": missing_data, "hanging": hanging, "outage": outage}
+"""Trials that count agents taken away wrongly."""
 
 
 def growing(growth: float) -> Way:
@@ -52,11 +64,14 @@ def name_of(trial: str, *of: object) -> str:
 def _trials() -> dict[str, Trial]:
     found: dict[str, Trial] = {}
     for way in WAYS:
-        for kind_name, kind in KINDS.items():
+        for kind_name, kind in (KINDS | SLOW).items():
             found[name_of("burst", kind_name, way.name)] = partial(burst, way, kind=kind)
-            if not kind.fargate:
-                found[name_of("missing data", kind_name, way.name)] = partial(missing_data, way, kind=kind)
-                found[name_of("outage", kind_name, way.name)] = partial(outage, way, kind=kind)
+        for kind_name in REPORTS:
+            kind = KINDS[kind_name]
+            found[name_of("burst of arrivals", kind_name, way.name)] = partial(burst, way, kind=kind, arrivals=True)
+            found[name_of("unseen burst", kind_name, way.name)] = partial(burst, way, kind=kind, unseen=True)
+            for name, trial in WRONG.items():
+                found[name_of(name, kind_name, way.name)] = partial(trial, way, kind=kind)
     for growth in GROWTHS:
         found[name_of("growth burst", growth)] = partial(burst, growing(growth), kind=KINDS["no queue"])
         for agents in FLEETS:
@@ -73,7 +88,7 @@ def _trials() -> dict[str, Trial]:
 TRIALS: Mapping[str, Trial] = _trials()
 SAMPLE = [
     *(name for name in TRIALS if name.startswith("burst /")),
-    *(name_of(trial, kind, OURS.name) for trial in ("missing data", "outage") for kind in ("no queue", "queue")),
+    *(name_of(trial, kind, OURS.name) for trial in ("unseen burst", *WRONG) for kind in REPORTS),
     name_of("growth burst", 2.0),
     name_of("growth", "full", 4, 2.0),
     name_of("rollout", 10.0, 0.0, True),

@@ -1,17 +1,19 @@
 """The record as tables, for docs/scaling.md and the README."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from statistics import median
 
 from benchmarks.scaling import trials
-from benchmarks.scaling.record import FLEETS, GROWTHS, ROLLOUTS, SEEDS, Record, name_of
-from benchmarks.scaling.ways import WAYS, Way
+from benchmarks.scaling.record import FLEETS, GROWTHS, REPORTS, ROLLOUTS, SEEDS, SLOW_NODES, WRONG, Record, name_of
+from benchmarks.scaling.ways import QUICKNESS, TROUBLE, WAYS, Way
 
 END = "<!-- simulated: end -->"
 _FED = "the HPA is fed by"
 _SLOT = "a slot for every task after"
 _WAITED = "tasks waited, together"
-_MISSING, _OUTAGE = "agents taken away wrongly: missing data", "outage"
+_TAKEN = ("agents taken away wrongly: out of sight", "hanging", "outage")
+_UNSEEN = "a burst that nobody sees for 10 min"
 
 Row = Sequence[str]
 
@@ -22,17 +24,13 @@ def begin(table: str) -> str:
 
 
 def short(record: Record) -> Mapping[str, str]:
-    """Return the table of the README."""
-    head = (_FED, f"queue not reported: {_SLOT}", "on Fargate", f"queue reported: {_SLOT}", _MISSING, _OUTAGE)
-    rows = [
-        (
-            way.name,
-            *(_seconds(record, kind, way) for kind in ("no queue", "no queue, Fargate", "queue")),
-            *_wrong(record, "no queue", way),
-        )
-        for way in WAYS
-    ]
-    return {"compared": _table(head, rows)}
+    """Return the tables of the README."""
+    kinds = ("no queue", "no queue, Fargate", "queue")
+    head = (_FED, f"queue not reported: {_SLOT}", "on Fargate", f"queue reported: {_SLOT}")
+    quick = [(way.name, *(_seconds(record, kind, way) for kind in kinds)) for way in QUICKNESS]
+    unseen = f"{_UNSEEN}: {_SLOT}"
+    trouble = [(way.name, *_wrong(record, way), _seconds(record, "no queue", way, "unseen burst")) for way in TROUBLE]
+    return {"compared": _table(head, quick), "trouble": _table((_FED, *_TAKEN, unseen), trouble)}
 
 
 def full(record: Record) -> Mapping[str, str]:
@@ -40,36 +38,48 @@ def full(record: Record) -> Mapping[str, str]:
     return {
         "queue not reported": _ways(record, "no queue"),
         "queue reported": _ways(record, "queue"),
+        "trouble": _trouble(record),
+        "leanings": _table((_FED, "in its favour, or against it"), [(way.name, way.leans) for way in WAYS]),
         "growth": _growth(record),
         "rollouts": _rollouts(record),
     }
 
 
 def _ways(record: Record, kind: str) -> str:
-    head = (_FED, _SLOT, _WAITED, f"on Fargate: {_SLOT}", _WAITED, _MISSING, _OUTAGE)
+    slow = [f"nodes in {seconds:.0f} s" for seconds in SLOW_NODES]
     rows = [
-        (way.name, *_burst(record, kind, way), *_burst(record, f"{kind}, Fargate", way), *_wrong(record, kind, way))
+        (
+            way.name,
+            _seconds(record, kind, way),
+            _spread([seconds / 60 for seconds in _column(record, 1, "burst", kind, way.name)], " min"),
+            *(_seconds(record, f"{kind}, {nodes}", way) for nodes in ("Fargate", *slow)),
+            _seconds(record, kind, way, "burst of arrivals"),
+        )
         for way in WAYS
     ]
-    return _table(head, rows)
+    return _table((_FED, _SLOT, _WAITED, f"on Fargate: {_SLOT}", *slow, "arrivals instead of a level"), rows)
 
 
-def _burst(record: Record, kind: str, way: Way) -> Iterator[str]:
-    yield _seconds(record, kind, way)
-    yield _spread([seconds / 60 for seconds in _column(record, 1, "burst", kind, way.name)], " min")
+def _trouble(record: Record) -> str:
+    heads = (f"{_UNSEEN}, queue not reported: {_SLOT}", "queue reported")
+    rows = [
+        (way.name, *_wrong(record, way), *(_seconds(record, kind, way, "unseen burst") for kind in REPORTS))
+        for way in WAYS
+    ]
+    return _table((_FED, *_TAKEN, *heads), rows)
 
 
-def _seconds(record: Record, kind: str, way: Way) -> str:
-    known = _column(record, 0, "burst", kind, way.name)
+def _seconds(record: Record, kind: str, way: Way, trial: str = "burst") -> str:
+    known = _column(record, 0, trial, kind, way.name)
     if len(known) == len(SEEDS):
         return _spread(known, " s")
     never = f"not within {trials.BURST_SECONDS / 60:.0f} min"
     return f"{never} ({len(SEEDS) - len(known)} of {len(SEEDS)})" if known else never
 
 
-def _wrong(record: Record, kind: str, way: Way) -> Iterator[str]:
-    for trial in ("missing data", "outage"):
-        yield _count(_column(record, 0, trial, kind, way.name))
+def _wrong(record: Record, way: Way) -> Iterator[str]:
+    for trial in WRONG:
+        yield _count([*chain.from_iterable(_column(record, 0, trial, kind, way.name) for kind in REPORTS)])
 
 
 def _growth(record: Record) -> str:

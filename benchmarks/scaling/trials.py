@@ -1,12 +1,12 @@
-"""The three trials that every way goes through, and what counts in each. Loads and sizes are the same for all."""
+"""The trials that ways go through, and what counts in each. Loads and sizes are the same for all."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.hpa import TOLERANCE
-from benchmarks.scaling.pod import FARGATE_SECONDS, PULL_SECONDS
+from benchmarks.scaling.pod import FARGATE_SECONDS, PULL_SECONDS, Pod
 from benchmarks.scaling.ways import TARGET, Way
 from benchmarks.scaling.world import Decision, Fleet, World
 
@@ -18,6 +18,8 @@ STEADY = (12, 180)
 """Agents and tasks of the other trials."""
 CALM_SECONDS = 620.0
 """Before anything happens: longer than any scale-down's window, and no multiple of anybody's interval."""
+TROUBLE_SECONDS = 600.0
+"""How long agents are out of sight, or hang."""
 _FINELY = 1.0
 
 
@@ -28,11 +30,13 @@ class Kind:
     otel: bool
     """Whether agents report their queue."""
     fargate: bool = False
+    node_seconds: float = 0.0
+    """How long a new pod waits for a node before it starts."""
 
     def fleet(self, replicas: int) -> Fleet:
         """Return what makes such a fleet."""
         start = FARGATE_SECONDS if self.fargate else PULL_SECONDS
-        return partial(Cluster, replicas=replicas, otel=self.otel, start_seconds=start)
+        return partial(Cluster, replicas=replicas, otel=self.otel, start_seconds=start, node_seconds=self.node_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,23 @@ class Burst:
     """Waited by all tasks together."""
 
 
-def burst(way: Way, seed: int, kind: Kind) -> Burst:
-    """Let the work of a calm fleet multiply, at a moment that depends on the seed."""
-    world = _calm(way, seed, kind, BEFORE)
+def burst(way: Way, seed: int, kind: Kind, *, arrivals: bool = False, unseen: bool = False) -> Burst:
+    """Let the work of a calm fleet multiply, at a moment that depends on the seed.
+
+    It is a level, or with `arrivals` a stream: tasks that come however many wait already. `unseen` keeps everybody from
+    the ports of all agents, new ones too, for the first ten minutes of it.
+    """
+    world = _calm(way, seed, kind, BEFORE, arrivals=arrivals)
     cluster, begun, waited = world.cluster, world.timeline.now, world.cluster.waited()
-    cluster.set_level(BURST)
-    while cluster.queue and world.timeline.now < begun + BURST_SECONDS:
+    if arrivals:
+        cluster.stream(BURST - BEFORE[1], even=True)
+    else:
+        cluster.set_level(BURST)
+    while cluster.queue and (passed := world.timeline.now - begun) < BURST_SECONDS:
+        if unseen and passed < TROUBLE_SECONDS:
+            cluster.hide(cluster.pods)
+        elif unseen and passed == TROUBLE_SECONDS:
+            cluster.recover()
         world.run(_FINELY)
     seconds = None if cluster.queue else world.timeline.now - begun
     return Burst(seconds, cluster.waited() - waited)
@@ -71,16 +86,18 @@ def missing_data(way: Way, seed: int, kind: Kind) -> int:
     Ten minutes each, with as much after it; at the end whatever watches the agents is down for five minutes.
     """
     world = _calm(way, seed, kind, STEADY)
-    for share in (1 / 3, 1.0):
-        pods = list(world.cluster.members)
-        world.cluster.hide(pods[: round(share * len(pods))])
-        world.run(600.0)
-        world.cluster.recover()
-        world.run(600.0)
+    _troubled(world, world.cluster.hide)
     world.feed.set_up(up=False)
     world.run(300.0)
     world.feed.set_up(up=True)
     world.run(400.0)
+    return wrong(world.decisions)
+
+
+def hanging(way: Way, seed: int, kind: Kind) -> int:
+    """Return the same while a third of the agents, then all, hang: then not even their own pods get an answer."""
+    world = _calm(way, seed, kind, STEADY)
+    _troubled(world, world.cluster.hang)
     return wrong(world.decisions)
 
 
@@ -92,9 +109,22 @@ def outage(way: Way, seed: int, kind: Kind) -> int:
     return wrong(world.decisions)
 
 
-def _calm(way: Way, seed: int, kind: Kind, size: tuple[int, int]) -> World:
+def _troubled(world: World, trouble: Callable[[Iterable[Pod]], None]) -> None:
+    """Let trouble come over a third of the agents, then over all, with as much time after each."""
+    for share in (1 / 3, 1.0):
+        pods = list(world.cluster.members)
+        trouble(pods[: round(share * len(pods))])
+        world.run(TROUBLE_SECONDS)
+        world.cluster.recover()
+        world.run(TROUBLE_SECONDS)
+
+
+def _calm(way: Way, seed: int, kind: Kind, size: tuple[int, int], *, arrivals: bool = False) -> World:
     agents, tasks = size
     world = World(way, seed, kind.fleet(agents))
-    world.cluster.set_level(tasks)
+    if arrivals:
+        world.cluster.stream(tasks, even=True)
+    else:
+        world.cluster.set_level(tasks)
     world.run(CALM_SECONDS + 37.0 * seed)
     return world

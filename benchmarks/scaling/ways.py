@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.exporter import SimulatedExporter
@@ -36,15 +36,27 @@ class Way:
     name: str
     build: Build
     spec: Spec = FAST
+    leans: str = ""
+    """What in the comparison is in favour of this line, and what against it; for the reader."""
+    beside: Build | None = None
+    """A second metric of the same HPA, which takes the higher proposal."""
 
 
-def ours(name: str, spec: Spec = FAST, policy: Policy | None = None) -> Way:
+def ours(
+    name: str,
+    spec: Spec = FAST,
+    policy: Policy | None = None,
+    *,
+    connected_reported: bool = True,
+    leans: str = "",
+) -> Way:
     """Return the external metrics API as a way, with the default settings of `capacity` or with others."""
 
     def build(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
-        return Direct(SimulatedExporter(timeline, cluster, chance, policy=policy))
+        exporter = SimulatedExporter(timeline, cluster, chance, policy=policy, connected_reported=connected_reported)
+        return Direct(exporter)
 
-    return Way(name, build, spec)
+    return Way(name, build, spec, leans)
 
 
 def _keda_metrics_api(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
@@ -70,9 +82,9 @@ def _cloudwatch(*, period: float, collection: float, average: bool, ignores_null
     return build
 
 
-def _adapter(*, zero_on_failure: bool) -> Build:
+def _adapter(*, sidecar: bool) -> Build:
     def build(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
-        return PrometheusAdapter(timeline, cluster, chance, float(TARGET), zero_on_failure=zero_on_failure)
+        return PrometheusAdapter(timeline, cluster, chance, float(TARGET), sidecar=sidecar)
 
     return build
 
@@ -84,31 +96,88 @@ def _cpu(per_task: float) -> Build:
     return build
 
 
-OURS = ours("the external metrics API, as the chart installs it")
-WAYS = (
-    OURS,
-    ours("the same, `autoscaling.pace: vendor`", VENDOR),
-    Way("KEDA, `metrics-api`", _keda_metrics_api),
-    Way(
-        "KEDA ≥ 2.16, CloudWatch, 60 s, as we advise",
-        _cloudwatch(period=60.0, collection=180.0, average=False, ignores_null=False),
-    ),
-    Way(
-        "KEDA, CloudWatch, 300 s, KEDA's defaults",
-        _cloudwatch(period=300.0, collection=300.0, average=True, ignores_null=True),
-    ),
-    Way("the vendor's adapter rule", _adapter(zero_on_failure=False)),
-    Way("the vendor's rule at the vendor's pace", _adapter(zero_on_failure=False), VENDOR),
-    Way("the same with the former sidecar, 0 on failure", _adapter(zero_on_failure=True), VENDOR),
-    Way("CPU 70 %, best case", _cpu(CPU_PER_TASK)),
-    Way("CPU 70 %, tasks half as heavy", _cpu(CPU_PER_TASK / 2)),
+OURS = ours(
+    "the external metrics API, as the chart installs it",
+    leans="For: one exporter that always runs, agents that always answer at once, and a pace that the vendor's chart "
+    "does not have. Against: whatever is not known is waited for, which costs time where work comes meanwhile.",
+)
+OURS_AT_VENDORS_PACE = ours(
+    "the same, `autoscaling.pace: vendor`", VENDOR, leans="As in the first line, without its pace."
+)
+OLD_IMAGES = ours(
+    "the external metrics API, agents do not say `connected`",
+    connected_reported=False,
+    leans="Against: no agent says that it has lost the control plane, so that idle ones look as if nothing were to do.",
+)
+CLOUDWATCH = Way(
+    "KEDA ≥ 2.16, CloudWatch, 60 s, as we advise",
+    _cloudwatch(period=60.0, collection=180.0, average=False, ignores_null=False),
+    leans="For: a datum can be read after 2 to 20 s, CloudWatch itself never fails.",
 )
 OLD_KEDA = (
     Way(
         "KEDA ≤ 2.15, CloudWatch, 60 s, as we advise",
         _cloudwatch(period=60.0, collection=180.0, average=False, ignores_null=True),
+        leans="As above. Against: our own advice is what it does not understand.",
     ),
     Way("KEDA ≤ 2.16, `metrics-api` with a fallback", _static_fallback),
 )
 """What becomes of our ScaledObjects where KEDA is too old: `ignoreNullValues` is not known and missing data is
 `minMetricValue`; `fallback.behavior` is dropped by the CRD, and `replicas` applies to a fleet of any size."""
+RULE = Way(
+    "the vendor's adapter rule",
+    _adapter(sidecar=False),
+    leans="For: our pace, not the vendor's. Against: the chart's second metric, `app_active_request_count`, is left "
+    "out; it could only ask for more agents.",
+)
+SIDECAR = Way(
+    "the former sidecar, 0 on failure, the vendor's pace",
+    _adapter(sidecar=True),
+    VENDOR,
+    leans="For: a network policy never hides the sidecar's own port, only the agent's. Against: the vendor's chart no "
+    "longer has it, and the last one published kept its last page for a while before it said 0.",
+)
+CPU = Way(
+    "CPU 70 %, best case",
+    _cpu(CPU_PER_TASK),
+    leans="For: 16 tasks take exactly the target, every task the same, a start none; an agent that hangs goes on "
+    "taking its CPU, which one that waits for a lock does not; nothing keeps the kubelet from measuring.",
+)
+LIGHT = Way(
+    "CPU 70 %, tasks half as heavy",
+    _cpu(CPU_PER_TASK / 2),
+    leans="Against: whoever knows that tasks are so light would choose a lower target.",
+)
+WITH_CPU = replace(
+    OURS,
+    name="the external metrics API and CPU 70 % in one HPA",
+    beside=CPU.build,
+    leans="As in both lines. For: when whatever watches the agents is down, metrics-server is not.",
+)
+WAYS = (
+    OURS,
+    OURS_AT_VENDORS_PACE,
+    OLD_IMAGES,
+    Way("KEDA, `metrics-api`", _keda_metrics_api, leans="As in the first line."),
+    CLOUDWATCH,
+    OLD_KEDA[0],
+    Way(
+        "KEDA, CloudWatch, 300 s, KEDA's defaults",
+        _cloudwatch(period=300.0, collection=300.0, average=True, ignores_null=True),
+        leans="As in the lines above. Against: whoever reads our advice does not leave the defaults.",
+    ),
+    RULE,
+    Way(
+        "the vendor's rule at the vendor's pace",
+        _adapter(sidecar=False),
+        VENDOR,
+        leans="Against: the second metric, as above; a target of 16, while it is for the customer to choose.",
+    ),
+    SIDECAR,
+    CPU,
+    LIGHT,
+    WITH_CPU,
+)
+QUICKNESS = (OURS, OURS_AT_VENDORS_PACE, CLOUDWATCH, RULE, SIDECAR, CPU, LIGHT)
+TROUBLE = (OURS, OLD_IMAGES, CLOUDWATCH, OLD_KEDA[0], RULE, SIDECAR, CPU, LIGHT, WITH_CPU)
+"""The lines of the README's two tables: without those that differ from none of these."""

@@ -38,7 +38,8 @@ class World:
         self.feed = way.build(self.timeline, self.cluster, phases)
         self.decisions: list[Decision] = []
         self._demands: deque[int] = deque(maxlen=LATENESS_LOOKS)
-        self._autoscaler = Autoscaler(way.spec, [self.feed.propose])
+        beside = [way.beside(self.timeline, self.cluster, phases)] if way.beside else []
+        self._autoscaler = Autoscaler(way.spec, [feed.propose for feed in (self.feed, *beside)])
         self.timeline.every(SYNC_SECONDS, phases.uniform(0, SYNC_SECONDS), self._look)
 
     def run(self, seconds: float) -> None:

@@ -117,7 +117,7 @@ def test_missing_data_in_cloudwatch_is_an_error_or_by_default_nothing_to_do(
 
 def test_the_adapter_averages_over_a_minute(timeline: Timeline, cluster: Cluster) -> None:
     """Half a minute after all agents filled up it sees half of that."""
-    feed = PrometheusAdapter(timeline, cluster, chance(), 16.0, zero_on_failure=False)
+    feed = PrometheusAdapter(timeline, cluster, chance(), 16.0, sidecar=False)
     timeline.run(100.0)
     cluster.set_level(206)
     timeline.run(105.0)
@@ -126,13 +126,27 @@ def test_the_adapter_averages_over_a_minute(timeline: Timeline, cluster: Cluster
     assert feed.propose(4) == 5
 
 
-def test_the_former_sidecar_makes_idle_agents_of_those_out_of_sight(timeline: Timeline, cluster: Cluster) -> None:
-    """Without it they have no value, which changes nothing."""
-    now, former = (PrometheusAdapter(timeline, cluster, chance(), 16.0, zero_on_failure=zero) for zero in (False, True))
+@pytest.mark.parametrize(("trouble", "of_sidecar"), [("hide", 4), ("hang", 2)])
+def test_the_former_sidecar_makes_idle_agents_of_those_that_hang(
+    timeline: Timeline, cluster: Cluster, trouble: str, of_sidecar: int
+) -> None:
+    """Not of those whose port is shut to others: it is in their pods. Without it they have no value."""
+    now, former = (PrometheusAdapter(timeline, cluster, chance(), 16.0, sidecar=sidecar) for sidecar in (False, True))
     timeline.run(100.0)
-    cluster.hide(cluster.pods[:2])
+    getattr(cluster, trouble)(cluster.pods[:2])
     timeline.run(200.0)
-    assert (now.propose(4), former.propose(4)) == (4, 2)
+    assert (now.propose(4), former.propose(4)) == (4, of_sidecar)
+
+
+def test_cpu_is_known_of_agents_that_nobody_reaches(timeline: Timeline, cluster: Cluster) -> None:
+    """The kubelet measures it: a burst shows as if their ports were open."""
+    feed = Cpu(timeline, cluster, chance(), cpu_per_task=0.66 / 16)
+    cluster.hide(cluster.pods)
+    timeline.run(60.0)
+    assert feed.propose(4) == 4
+    cluster.set_level(206)
+    timeline.run(120.0)
+    assert feed.propose(4) == 5
 
 
 def test_cpu_stops_at_full_agents(timeline: Timeline, cluster: Cluster) -> None:
