@@ -1,9 +1,9 @@
 """TCP from one loopback port to others: what a Service is to its clients, and what a network is until it is cut."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import cycle
+from itertools import count
 
 Place = tuple[str, int]
 
@@ -70,10 +70,10 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
     sink.write_eof()
 
 
-def in_turn(*ports: int) -> Relay:
-    """Return what a Service is: each new connection goes to the next of these ports, and stays there."""
-    turn = cycle(ports)
-    return Relay(lambda _address: ("127.0.0.1", next(turn)))
+def in_turn(ports: Sequence[int]) -> Relay:
+    """Return what a Service is: each new connection goes to the next of the ports there are, and stays there."""
+    turn = count()
+    return Relay(lambda _address: ("127.0.0.1", ports[next(turn) % len(ports)]))
 
 
 def network(port: int) -> Relay:
