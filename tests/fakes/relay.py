@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import count
+from random import Random
 
 Place = tuple[str, int]
 
@@ -70,10 +70,14 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
     sink.write_eof()
 
 
-def in_turn(ports: Sequence[int]) -> Relay:
-    """Return what a Service is: each new connection goes to the next of the ports there are, and stays there."""
-    turn = count()
-    return Relay(lambda _address: ("127.0.0.1", ports[next(turn) % len(ports)]))
+def service(ports: Sequence[int]) -> Relay:
+    """Return what a Service is: each new connection goes to any of the ports there are, and stays there.
+
+    By chance, as kube-proxy does it: were they taken in turn, whoever else connects in between could leave the same one
+    to each of the API server's.
+    """
+    chance = Random(1)  # noqa: S311 - the same choices every time
+    return Relay(lambda _address: ("127.0.0.1", chance.choice(ports)))
 
 
 def network(port: int) -> Relay:

@@ -36,8 +36,8 @@ from tests.scaling.histories import (
 )
 
 SCRAPE = ScrapeSettings().interval
-EXAMPLES = settings(max_examples=50)
-FEW = settings(max_examples=25)
+EXAMPLES = settings(max_examples=25)
+FEW = settings(max_examples=12)
 pytestmark = pytest.mark.slow
 
 
@@ -73,7 +73,7 @@ def test_missing_data_changes_nothing(start: Start, history: list[Event]) -> Non
     assert sizes(world) == []
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @example(Start(0, 3, 38, otel=False), [Event("disconnect", 0.7, 400.0)])
 @example(Start(0, 4, 54, otel=False), [Event("nodes lost", 1.0, 1000.0)])
 @example(Start(0, 4, 54, otel=False), [Event("control plane down", 1.0, 1000.0)])
