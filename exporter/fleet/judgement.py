@@ -83,7 +83,7 @@ def never_heard(agent: Agent, policy: Policy, now: float) -> bool:
     if agent.state is not AgentState.UNREACHABLE or agent.snapshot.reading is not None or known is None:
         return False
     ready = facts.ready_since if facts is not None else None
-    return now - max(known, known if ready is None else ready) > policy.never_heard_after
+    return now - (known if ready is None else max(known, ready)) > policy.never_heard_after
 
 
 def crash_looping(agent: Agent) -> bool:
