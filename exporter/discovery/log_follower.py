@@ -7,7 +7,6 @@ again. It must not know of other agents, nor who leads.
 
 import asyncio
 import math
-import random
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -19,7 +18,7 @@ import structlog
 from exporter.discovery.log_lines import LONGEST_LOOK, LONGEST_STAMP, NANOSECONDS, LineBudget, LineParser, LinesSeen
 from exporter.fleet.model import PodFacts, Target
 from exporter.kube.api import AccessDeniedError, ApiError, InactiveError, KubeError, KubeReader, Resource
-from exporter.kube.watch import Backoff
+from exporter.retry import Backoff
 
 _log = structlog.get_logger(__name__)
 
@@ -108,7 +107,6 @@ class AgentLog:
         search: Search,
         refusals: Refusals,
         pace: FollowingPace,
-        rng: random.Random,
     ) -> None:
         """Take whose log it is, and the Unix time from which on failures count."""
         self._client = client
@@ -118,7 +116,7 @@ class AgentLog:
         self._resource = PODS.within(target.namespace).named(target.pod, "log")
         self._refusals = refusals
         self._pace = pace
-        self._backoff = Backoff(pace.backoff_first, pace.backoff_longest, rng)
+        self._backoff = Backoff(pace.backoff_first, pace.backoff_longest)
         most = search.lines_per_second * SECONDS_REMEMBERED
         self._counter = _Counter(search, LinesSeen(int(began * NANOSECONDS), most), target.pod)
         self._failed = 0

@@ -9,7 +9,6 @@ and those of a container that restarted twice meanwhile.
 """
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -63,7 +62,6 @@ class PodLogs:
         on_skipped: Callable[[int], None] = lambda lines: None,
         pace: FollowingPace | None = None,
         wall: Callable[[], float] = time.time,
-        rng: random.Random | None = None,
     ) -> None:
         """Take what to look for, and who takes the counts.
 
@@ -80,7 +78,6 @@ class PodLogs:
         self._refusals = Refusals()
         self._pace = pace or FollowingPace()
         self._wall = wall
-        self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._began: float | None = None
         self._left_out = False
@@ -113,7 +110,6 @@ class PodLogs:
                 search=self._search,
                 refusals=self._refusals,
                 pace=self._pace,
-                rng=self._rng,
             )
             self._streams[target.uid] = group.create_task(log.follow(), name=f"log of {target.pod}")
 

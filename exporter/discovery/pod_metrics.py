@@ -6,7 +6,6 @@ samples are for; whether one still counts is decided by those who read it.
 """
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from exporter.discovery.fields import mapping, mappings
 from exporter.discovery.pod_facts import parse_quantity, unix_time
 from exporter.fleet.model import Target, UsageSample
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
-from exporter.kube.watch import Backoff
+from exporter.retry import Backoff
 
 _log = structlog.get_logger(__name__)
 
@@ -78,7 +77,6 @@ class PodMemory:
         pace: SamplingPace = SamplingPace(),
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        rng: random.Random | None = None,
     ) -> None:
         """Take where the agents are, and who takes the samples.
 
@@ -91,7 +89,6 @@ class PodMemory:
         self._pace = pace
         self._monotonic = monotonic
         self._wall = wall
-        self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
 
     async def run(self) -> None:
         """Sample until cancelled. No answer of the API server ends it."""
@@ -101,7 +98,7 @@ class PodMemory:
 
     async def _follow(self, namespace: str | None) -> NoReturn:
         resource = POD_METRICS.within(namespace)
-        backoff = Backoff(self._pace.interval * 2, self._pace.longest_pause, self._rng)
+        backoff = Backoff(self._pace.interval * 2, self._pace.longest_pause)
         health = _Health(resource)
         while True:
             try:

@@ -5,7 +5,6 @@ tried again from time to time. What an HPA says is read in `scaler_facts`; whose
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -17,7 +16,8 @@ from exporter.config import KubernetesSettings
 from exporter.discovery.scaler_facts import read_scaler
 from exporter.fleet.model import Scaler
 from exporter.kube.api import REQUEST_SECONDS, ApiError, Json, KubeReader, Query, Resource
-from exporter.kube.watch import Backoff, Reflector, RestartReason, WatchTiming
+from exporter.kube.watch import Reflector, RestartReason, WatchTiming
+from exporter.retry import Backoff
 
 _log = structlog.get_logger(__name__)
 
@@ -120,8 +120,7 @@ class _PatientReader:
 
     async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
         """Return the list as soon as the server gives it. Raises KubeError for what waiting long does not mend."""
-        rng = random.Random()  # noqa: S311 — it spreads load, it keeps no secret
-        backoff = Backoff(self._longest_pause / 10, self._longest_pause, rng)
+        backoff = Backoff(self._longest_pause / 10, self._longest_pause)
         while True:
             try:
                 answer = await self._client.get(resource, query, timeout=timeout)

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import structlog
 
 from exporter.kube.api import AccessDeniedError, Json, KubeError, KubeGetter, Resource
+from exporter.retry import Backoff
 
 _log = structlog.get_logger(__name__)
 
@@ -25,7 +26,7 @@ AUTHENTICATION = Resource("", "v1", "configmaps", "kube-system", "extension-apis
 READ_AGAIN = 30.0
 """Seconds between two looks. A rotation keeps the old authority beside the new one for far longer."""
 RETRY_FIRST = 1.0
-"""Seconds to the second attempt as long as there never was a good one; doubled up to `READ_AGAIN`."""
+"""Seconds to the second attempt at most, as long as there never was a good one; doubled up to `READ_AGAIN`."""
 
 _READER = "extension-apiserver-authentication-reader"
 """The Role that Kubernetes itself provides for reading the ConfigMap."""
@@ -144,23 +145,18 @@ class FrontProxySource:
         self._api = api
         self._use = use
         self._read_again = read_again
-        self._retry_first = retry_first
+        self._backoff = Backoff(retry_first, read_again)
         self._in_use: FrontProxy | None = None
         self._trouble: type[Exception] | None = None
 
     async def run(self) -> None:
         """Read again and again until cancelled. No answer of the API server ends it."""
-        retry = self._retry_first
         while True:
             try:
                 await self._read()
             except KubeError as error:
                 self._bad(error)
-            if self._in_use is not None:
-                await asyncio.sleep(self._read_again)
-            else:
-                await asyncio.sleep(retry)
-                retry = min(2 * retry, self._read_again)
+            await asyncio.sleep(self._backoff.next() if self._in_use is None else self._read_again)
 
     async def _read(self) -> None:
         found = FrontProxy.of(await self._api.get(AUTHENTICATION))

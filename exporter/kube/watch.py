@@ -27,6 +27,7 @@ from exporter.kube.api import (
     Resource,
     api_error,
 )
+from exporter.retry import Backoff
 
 _log = structlog.get_logger(__name__)
 
@@ -97,26 +98,6 @@ class WatchTiming:
     """A list at least this often heals what no error betrays, such as an event that a proxy dropped."""
 
 
-class Backoff:
-    """Delays that double from `first` to `longest` and stay there, each shortened at random by up to a half."""
-
-    def __init__(self, first: float, longest: float, rng: random.Random) -> None:
-        self._first = first
-        self._longest = longest
-        self._rng = rng
-        self._ceiling = first
-
-    def next(self) -> float:
-        """Return how many seconds to wait now."""
-        delay = self._ceiling * self._rng.uniform(0.5, 1.0)
-        self._ceiling = min(self._longest, self._ceiling * 2)
-        return delay
-
-    def reset(self) -> None:
-        """Begin again with the shortest delay."""
-        self._ceiling = self._first
-
-
 class OutOfStepError(KubeError):
     """What the server sent cannot be followed; only a list can tell what is true."""
 
@@ -149,7 +130,7 @@ class Reflector(Generic[T]):
         self._on_restart = on_restart
         self._timing = timing or WatchTiming()
         self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
-        self._backoff = Backoff(self._timing.backoff_first, self._timing.backoff_longest, self._rng)
+        self._backoff = Backoff(self._timing.backoff_first, self._timing.backoff_longest, rng=self._rng)
         self._version: str | None = None
         """Where a watch goes on; None when only a list will do."""
         self._known: dict[str, str] = {}

@@ -13,7 +13,6 @@ Knows nothing of where fleets come from or of how a leader is found.
 """
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from exporter.publish.periods import period_of, wait
 from exporter.publish.put_metric_data import MetricDataClient, Outcome
 from exporter.publish.spool import Spool
 from exporter.publish.spool_file import Row
+from exporter.retry import Backoff
 
 # Seconds. CloudWatch's clock is not ours, and a request takes its time.
 _TIME_MARGIN = 300.0
@@ -270,7 +270,7 @@ class CloudWatchPublisher:
             self._release(rows)
 
     async def _send_backlog(self, client: MetricDataClient) -> None:
-        retry = self._pace.first_retry
+        backoff = Backoff(self._pace.first_retry, self._pace.longest_retry)
         while True:
             self._backlog_ready.clear()
             async with self._picking:
@@ -284,11 +284,10 @@ class CloudWatchPublisher:
             if not rows:
                 await self._backlog_ready.wait()
             elif await self._deliver(client, rows, pause=self._pace.backlog_pause):
-                retry = self._pace.first_retry
+                backoff.reset()
                 await asyncio.sleep(self._pace.backlog_pause)
             else:
-                await asyncio.sleep(retry * random.uniform(0.5, 1))  # noqa: S311 - it spreads requests, it keeps no secret
-                retry = min(2 * retry, self._pace.longest_retry)
+                await asyncio.sleep(backoff.next())
 
     async def _deliver(
         self, client: MetricDataClient, rows: Sequence[Row], *, pause: float, most_requests: int | None = None

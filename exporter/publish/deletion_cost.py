@@ -21,6 +21,7 @@ import structlog
 from exporter.config.settings import DeletionCostSettings
 from exporter.fleet.model import AgentState, Fleet, Target
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeWriter, Resource
+from exporter.retry import Backoff
 
 _log = structlog.get_logger(__name__)
 
@@ -114,7 +115,7 @@ class DeletionCost:
         self._leadership = leadership
         self._pace = pace
         self._written: dict[str, _Written] = {}
-        self._retry = pace.first_retry
+        self._backoff = Backoff(pace.first_retry, pace.longest_retry, jitter=0.0)
         self._trouble: tuple[type[KubeError], int] | None = None
 
     async def run(self) -> None:
@@ -187,11 +188,10 @@ class DeletionCost:
             fix = {"fix": pod.grant("patch")} if isinstance(error, AccessDeniedError) else {}
             _log.warning("deletion costs cannot be written; trying on", error=str(error), **fix)
         self._trouble = kind
-        wait, self._retry = self._retry, min(2 * self._retry, self._pace.longest_retry)
-        return wait
+        return self._backoff.next()
 
     def _good(self) -> None:
         if self._trouble is not None:
             _log.info("deletion costs can be written again")
         self._trouble = None
-        self._retry = self._pace.first_retry
+        self._backoff.reset()

@@ -1,7 +1,6 @@
 """An API server with logs, and what follows them."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +44,6 @@ async def follow(api: LogApi, agents: FollowedAgents) -> AsyncIterator[Callable[
                 on_skipped=skipped.append,
                 pace=pace,
                 wall=lambda: WALL_NOW,
-                rng=random.Random(1),  # noqa: S311 - it spreads load
             )
             tasks.append(asyncio.create_task(logs.run(), name="pod logs"))
             return skipped

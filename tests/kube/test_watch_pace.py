@@ -8,11 +8,9 @@ from itertools import pairwise
 
 import pytest
 import structlog
-from hypothesis import given
-from hypothesis import strategies as st
 
 from exporter.kube.api import Json, KubeError, Query, Resource, UnreachableError, api_error
-from exporter.kube.watch import EVENTS_A_TURN, Backoff, Reflector, RestartReason
+from exporter.kube.watch import EVENTS_A_TURN, Reflector, RestartReason
 from tests.fakes.kube_api import bookmark
 from tests.fakes.kube_recorders import RecordingHandler
 
@@ -73,17 +71,6 @@ async def follow(reader: ScriptedReader, seconds: float) -> RecordingHandler:
 
 def pauses(moments: list[float]) -> list[float]:
     return [later - earlier for earlier, later in pairwise(moments)]
-
-
-@given(seed=st.integers(), first=st.floats(0.1, 5), growth=st.floats(1, 100), tries=st.integers(1, 40))
-def test_backoff_stays_within_its_bounds(seed: int, first: float, growth: float, tries: int) -> None:
-    """Each delay lies between half of the doubled ceiling and the ceiling; the longest is never exceeded."""
-    backoff = Backoff(first, first * growth, random.Random(seed))  # noqa: S311 — jitter
-    for attempt in range(tries):
-        ceiling = min(first * 2**attempt, first * growth)
-        assert ceiling / 2 <= backoff.next() <= ceiling
-    backoff.reset()
-    assert backoff.next() <= first
 
 
 @pytest.mark.looptime
