@@ -39,7 +39,7 @@ lint: $(READY)  ## style, types, the layers, and whether generated files are in 
 	$(BIN)/lint-imports
 	$(BIN)/python -m alerts.build --check
 	$(BIN)/python -m dashboards.build --check
-	$(BIN)/python -m docs.build --check
+	$(BIN)/python -m tools.build --check
 	$(BIN)/python -m benchmarks.scaling --check
 
 format: $(READY)  ## put the style right
@@ -53,7 +53,7 @@ dashboards: $(READY)  ## write the Grafana dashboards anew
 	$(BIN)/python -m dashboards.build
 
 docs: $(READY) alerts dashboards  ## write every generated file anew, the chart's copies too
-	$(BIN)/python -m docs.build
+	$(BIN)/python -m tools.build
 	$(BIN)/python -m benchmarks.scaling
 
 bench: $(READY)  ## measure against Prometheus on the same targets
@@ -64,7 +64,7 @@ bench: $(READY)  ## measure against Prometheus on the same targets
 
 tools: $(READY)  ## programs some tests use (Debian's, helm, kubectl); without them those tests are left out and say so
 	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager
-	@$(BIN)/python -m tests.fakes.helm
+	@$(BIN)/python -m tools.programs
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache

@@ -12,7 +12,7 @@ from pathlib import Path
 from alerts.prometheus import agent_alerts, exporter_alerts, fleet_alerts, recording
 from alerts.prometheus.rules import Clock, Group, written
 from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
-from docs.generated import bring_in_step
+from tools.generated import bring_in_step
 
 FOLDER = Path(__file__).parent / "prometheus"
 _HEADER = "# Generated (make alerts) from alerts/prometheus/*.py, thresholds from settings.py. Do not edit.\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import agents_board, capacity_board, cloudwatch_board, exporter_board, fleet_board
-from docs.generated import bring_in_step
+from tools.generated import bring_in_step
 
 FOLDER = Path(__file__).parent
 BOARDS = (fleet_board, agents_board, capacity_board, exporter_board, cloudwatch_board)

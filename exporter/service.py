@@ -19,8 +19,6 @@ import structlog
 
 from exporter import __version__
 from exporter.config import LeaderElectionSettings, ScrapeSettings, Settings
-from exporter.discovery.pod_logs import PodLogs
-from exporter.discovery.pod_metrics import PodMemory
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
 from exporter.discovery.static import StaticDiscovery
@@ -30,17 +28,19 @@ from exporter.kube.client import KubeClient
 from exporter.kube.credentials import own_namespace
 from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity
 from exporter.kube.watch import RestartReason
+from exporter.loop_lag import LoopLag
+from exporter.podhealth.pod_logs import PodLogs
+from exporter.podhealth.pod_metrics import PodMemory
 from exporter.publish.deletion_cost import DeletionCost
 from exporter.publish.external_metrics import ExternalMetricsServer
 from exporter.publish.fleet_datums import Selection
-from exporter.publish.loop_lag import LoopLag
 from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, ExternalMetricsMetrics, MetricsPage
 from exporter.publish.state_log import StateLog
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import Outcome
 from exporter.scrape.poller import Poller
-from exporter.scrape.sight import Sight
-from exporter.scrape.store import SnapshotStore
+from exporter.store.sight import Sight
+from exporter.store.snapshots import SnapshotStore
 from exporter.web.server import WebServer
 
 if TYPE_CHECKING:

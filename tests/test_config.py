@@ -10,7 +10,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docs import build, build_configuration
 from exporter.config import (
     DEFAULT_ENDPOINTS,
     CapacitySettings,
@@ -30,6 +29,7 @@ from exporter.config import (
 from exporter.config.shape import keys
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.kube.selector import parse_selector
+from tools import build, build_configuration
 
 ADDRESS = "the address of an agent: host, host:port, an IPv6 address, or [IPv6]:port"
 FILES = Path(__file__).parent / "testdata" / "config"

@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.scaling import record
 from benchmarks.scaling.record import Record
 from benchmarks.scaling.table import END, begin, full, short
-from docs.build import rendered
-from docs.generated import bring_in_step
+from tools.build import rendered
+from tools.generated import bring_in_step
 
 _ROOT = Path(__file__).parents[2]
 _COMMAND = "python -m benchmarks.scaling"

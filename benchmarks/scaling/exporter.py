@@ -13,13 +13,13 @@ from benchmarks.scaling.hpa import MetricError
 from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.timeline import Timeline
 from exporter.config.settings import ScrapeSettings
-from exporter.discovery.pod_facts import parse_quantity
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.model import AgentStatus, Dialect, Fleet, PodFacts, Reading, Target, UsageSample
 from exporter.fleet.policy import Policy
+from exporter.kube.quantity import parse_quantity
 from exporter.publish.external_metrics_values import Knowledge, Question, RefusalError, items
 from exporter.publish.fleet_datums import Selection
-from exporter.scrape.store import SnapshotStore
+from exporter.store.snapshots import SnapshotStore
 from exporter.web.documents import demand_document
 
 NAMESPACE, FLEET, CLUSTER = "matillion", "etl", "prod"

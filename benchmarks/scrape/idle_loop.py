@@ -6,7 +6,7 @@ of the last minute each second, in seconds.
 
 import uvloop
 
-from exporter.publish.loop_lag import LoopLag
+from exporter.loop_lag import LoopLag
 
 
 def _say(seconds: float) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.config.settings import DEFAULT_ENDPOINTS
-from exporter.discovery.fields import Json, mapping, mappings, named, port, port_in_text, text
 from exporter.fleet.model import Endpoint
+from exporter.kube.fields import Json, mapping, mappings, named, port, port_in_text, text
 
 AGENT_ID = "AGENT_ID"
 """The variable without which the vendor's image does not start (the vendor's charts)."""

@@ -9,7 +9,6 @@ container is an agent's.
 from collections.abc import Iterator, Sequence
 
 from exporter.config.settings import DEFAULT_ENDPOINTS
-from exporter.discovery.fields import Json, port_in_text
 from exporter.discovery.likeness import (
     LEGACY_PATH,
     LEGACY_PORT_NAME,
@@ -21,6 +20,7 @@ from exporter.discovery.likeness import (
     otel_port,
 )
 from exporter.fleet.model import Dialect, Endpoint
+from exporter.kube.fields import Json, port_in_text
 
 MOST = 4
 """Endpoints of a pod: what it declares beyond is passed over, since each may cost a timeout."""

@@ -5,30 +5,18 @@ nor which clock `ready_since` is on. What makes a pod an agent is in `likeness`,
 `pod_endpoints`, why it waits in `pod_waiting`.
 """
 
-import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 
-from exporter.discovery.fields import Json, condition, count, mapping, mappings, named, text
 from exporter.discovery.likeness import agent_container, passed_over_reason
 from exporter.discovery.pod_endpoints import declared_endpoints
 from exporter.discovery.pod_waiting import waiting
 from exporter.fleet.model import Endpoint, PassedOver, PodFacts, Target
+from exporter.kube.fields import Json, condition, count, mapping, mappings, named, text
+from exporter.kube.quantity import parse_quantity
+from exporter.kube.times import unix_time
 
 _FINISHED = frozenset({"Succeeded", "Failed"})
-_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([KMGTPE]i|[numkMGTPE])?)", re.ASCII)
-_QUANTITY_LENGTH = 64
-"""Longer than any quantity Kubernetes writes; keeps a hostile one from costing time."""
-_FACTORS = {
-    **{prefix + "i": Decimal(1024**power) for power, prefix in enumerate("KMGTPE", start=1)},
-    **{
-        suffix: Decimal(10) ** power
-        for suffix, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,35 +101,6 @@ def workload(pod: Json) -> str | None:
 def owner_name(pod: Json) -> str:
     """Return what is the fleet of a pod without the fleet label: its workload, or itself where nothing controls it."""
     return workload(pod) or text(mapping(pod.get("metadata")).get("name")) or ""
-
-
-def parse_quantity(text: object) -> float | None:
-    """Read a Kubernetes quantity (`4Gi`, `129M`, `4e9`, `1500m`, `128974848`); None where it is not one.
-
-    Grammar: kubernetes.io, "Quantity" in the API reference.
-    """
-    if not isinstance(text, str) or len(text) > _QUANTITY_LENGTH:
-        return None
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        return None
-    number, exponent, suffix = match.groups()
-    try:
-        value = float(Decimal(number + (exponent or "")) * _FACTORS.get(suffix, Decimal(1)))
-    except ArithmeticError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def unix_time(text: object) -> float | None:
-    """Read an RFC 3339 time as Unix seconds; None where it is not one."""
-    if not isinstance(text, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment.timestamp() if moment.tzinfo is not None else None
 
 
 def _asked_to_end(metadata: Json) -> float | None:

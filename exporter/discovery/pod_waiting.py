@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from exporter.discovery.fields import Json, condition, line, mapping, mappings, text
+from exporter.kube.fields import Json, condition, line, mapping, mappings, text
 
 LONGEST_REASON = 100
 """Characters. It becomes a label of a series; Kubernetes' own are a quarter of that."""

@@ -13,10 +13,10 @@ import structlog
 from exporter.config import DEFAULT_ENDPOINTS, KubernetesSettings
 from exporter.discovery.passed_over import Found, PassedOverPods
 from exporter.discovery.pod_facts import PodReader
-from exporter.discovery.sink import PodSink
 from exporter.fleet.model import Endpoint, Target
 from exporter.kube.api import Json, KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
+from exporter.store.snapshots import SnapshotStore
 
 _log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ PODS = Resource(group="", version="v1", plural="pods")
 
 
 class PodDiscovery:
-    """Delivers the agents among the pods to a sink, for ever.
+    """Delivers the agents among the pods to a store, for ever.
 
     Each namespace is a source of its own: what fails in one leaves the others as they are.
     """
@@ -33,7 +33,7 @@ class PodDiscovery:
         self,
         settings: KubernetesSettings,
         client: KubeReader,
-        sink: PodSink,
+        store: SnapshotStore,
         *,
         on_restart: Callable[[RestartReason], None],
         endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS,
@@ -53,8 +53,8 @@ class PodDiscovery:
             source = "kubernetes" if namespace is None else f"kubernetes/{namespace}"
             ready_instants = ReadyInstants(monotonic, wall)
             reader = PodReader(settings.fleet_label, endpoints, ready_instants)
-            others = PassedOverPods(source, settings.label_selector, sink.passed_over)
-            pods = _NamespacePods(source, sink, reader, ready_instants, others)
+            others = PassedOverPods(source, settings.label_selector, store.passed_over)
+            pods = _NamespacePods(source, store, reader, ready_instants, others)
             self._reflectors[source] = Reflector(
                 client,
                 PODS.within(namespace),
@@ -67,7 +67,7 @@ class PodDiscovery:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources that deliver to the sink: each `kubernetes/<namespace>`, or `kubernetes` for a whole cluster."""
+        """The sources that deliver to the store: each `kubernetes/<namespace>`, or `kubernetes` for a whole cluster."""
         return tuple(self._reflectors)
 
     async def run(self) -> None:
@@ -150,10 +150,15 @@ class _NamespacePods:
     """The handler of one source: raw pods in, targets out."""
 
     def __init__(
-        self, source: str, sink: PodSink, reader: PodReader, ready_instants: ReadyInstants, others: PassedOverPods
+        self,
+        source: str,
+        store: SnapshotStore,
+        reader: PodReader,
+        ready_instants: ReadyInstants,
+        others: PassedOverPods,
     ) -> None:
         self._source = source
-        self._sink = sink
+        self._store = store
         self._reader = reader
         self._ready_instants = ready_instants
         self._unlabelled: set[tuple[str, str]] = set()
@@ -169,26 +174,26 @@ class _NamespacePods:
         self._ready_instants.keep_only(items.keys())
         self._ready_instants.current()
         targets = [item for item in items.values() if isinstance(item, Target)]
-        self._sink.replace(self._source, targets)
+        self._store.replace(self._source, targets)
         self._others.replace(items)
 
     def upserted(self, uid: str, item: Found) -> None:
         self._ready_instants.current()
         if isinstance(item, Target):
-            self._sink.upsert(self._source, item)
+            self._store.upsert(self._source, item)
         else:
-            self._sink.remove(self._source, uid)
+            self._store.remove(self._source, uid)
         self._others.put(uid, item)
 
     def deleted(self, uid: str) -> None:
         self._ready_instants.current()
         self._ready_instants.forget(uid)
-        self._sink.remove(self._source, uid)
+        self._store.remove(self._source, uid)
         self._others.put(uid, None)
 
     def alive(self) -> None:
         self._ready_instants.current()
-        self._sink.synced(self._source)
+        self._store.synced(self._source)
 
     def _say_unlabelled(self, target: Target) -> None:
         """Say once for each fleet that its name is a guess."""

@@ -6,9 +6,9 @@ read here alike, but for v1: that has no conditions, and one metric.
 
 from collections.abc import Iterator
 
-from exporter.discovery.fields import Json, condition, line, mapping, mappings
-from exporter.discovery.pod_facts import parse_quantity
 from exporter.fleet.model import Condition, Scaler
+from exporter.kube.fields import Json, condition, line, mapping, mappings
+from exporter.kube.quantity import parse_quantity
 
 KEDA_LABEL = "scaledobject.keda.sh/name"
 """KEDA marks the HPAs it makes with it (keda.sh, "Scaling Deployments")."""

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 
@@ -18,6 +17,7 @@ from exporter.fleet.model import Scaler
 from exporter.kube.api import REQUEST_SECONDS, ApiError, Json, KubeReader, Query, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from exporter.retry import Backoff
+from exporter.store.snapshots import SnapshotStore
 
 _log = structlog.get_logger(__name__)
 
@@ -30,21 +30,14 @@ LONGEST_PAUSE = 300.0
 _FORBIDDEN, _NOT_FOUND = 403, 404
 
 
-class ScalerSink(Protocol):
-    """Takes the scalers."""
-
-    def scalers_seen(self, namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
-        """Take all scalers of a namespace (None: of the cluster) as they are just now."""
-
-
 class ScalerDiscovery:
-    """Delivers the scalers to a sink, for ever."""
+    """Delivers the scalers to a store, for ever."""
 
     def __init__(
         self,
         settings: KubernetesSettings,
         client: KubeReader,
-        sink: ScalerSink,
+        store: SnapshotStore,
         *,
         on_restart: Callable[[RestartReason], None],
         longest_pause: float = LONGEST_PAUSE,
@@ -56,7 +49,7 @@ class ScalerDiscovery:
             namespace: Reflector(
                 _PatientReader(AnyVersion(client), longest_pause),
                 HPAS.within(namespace),
-                _NamespaceScalers(namespace, sink),
+                _NamespaceScalers(namespace, store),
                 read=read_scaler,
                 on_restart=on_restart,
                 timing=timing,
@@ -159,9 +152,9 @@ def _where(resource: Resource) -> str:
 class _NamespaceScalers:
     """The handler of one namespace: what each HPA said in, all of them out."""
 
-    def __init__(self, namespace: str | None, sink: ScalerSink) -> None:
+    def __init__(self, namespace: str | None, store: SnapshotStore) -> None:
         self._namespace = namespace
-        self._sink = sink
+        self._store = store
         self._by_uid: dict[str, Scaler | None] = {}
         self._scalers: tuple[Scaler, ...] = ()
 
@@ -182,7 +175,7 @@ class _NamespaceScalers:
         self._changed()
 
     def alive(self) -> None:
-        self._sink.scalers_seen(self._namespace, self._scalers)
+        self._store.scalers_seen(self._namespace, self._scalers)
 
     def _changed(self) -> None:
         self._scalers = tuple(scaler for scaler in self._by_uid.values() if scaler is not None)

@@ -11,8 +11,8 @@ import structlog
 
 from exporter.config import DEFAULT_ENDPOINTS, ConfigError, StaticSettings, StaticTarget, load_targets
 from exporter.config.problems import Problem
-from exporter.discovery.sink import TargetSink
 from exporter.fleet.model import Dialect, Endpoint, Target
+from exporter.store.snapshots import SnapshotStore
 
 INLINE = "static"
 FILE = "static-file"
@@ -30,12 +30,14 @@ _log = structlog.get_logger(__name__)
 
 
 class StaticDiscovery:
-    """Delivers static targets to a sink and keeps saying that they are current, for as long as they are."""
+    """Delivers static targets to a store and keeps saying that they are current, for as long as they are."""
 
-    def __init__(self, settings: StaticSettings, sink: TargetSink, *, check_interval: float = CHECK_INTERVAL) -> None:
+    def __init__(
+        self, settings: StaticSettings, store: SnapshotStore, *, check_interval: float = CHECK_INTERVAL
+    ) -> None:
         self._inline = tuple(map(to_target, settings.targets))
         self._file = settings.file
-        self._sink = sink
+        self._store = store
         self._check_interval = check_interval
 
     @property
@@ -49,23 +51,23 @@ class StaticDiscovery:
             if self._inline:
                 group.create_task(self._confirm_inline(), name="inline static targets")
             if self._file is not None:
-                watch = _FileWatch(self._file, self._inline, self._sink, self._check_interval)
+                watch = _FileWatch(self._file, self._inline, self._store, self._check_interval)
                 group.create_task(watch.run(), name="file of static targets")
 
     async def _confirm_inline(self) -> None:
-        self._sink.replace(INLINE, self._inline)
+        self._store.replace(INLINE, self._inline)
         while True:
             await asyncio.sleep(self._check_interval)
-            self._sink.synced(INLINE)
+            self._store.synced(INLINE)
 
 
 class _FileWatch:
     """Follows one file. A file that cannot be used leaves the last good targets in place, and says so once."""
 
-    def __init__(self, file: Path, inline: tuple[Target, ...], sink: TargetSink, check_interval: float) -> None:
+    def __init__(self, file: Path, inline: tuple[Target, ...], store: SnapshotStore, check_interval: float) -> None:
         self._file = file
         self._taken = {target.uid for target in inline}
-        self._sink = sink
+        self._store = store
         self._check_interval = check_interval
         self._problems: tuple[str, ...] = ()
         self._delivered: tuple[Target, ...] | None = None
@@ -87,7 +89,7 @@ class _FileWatch:
                 await self._read()
                 retry_at = loop.time() + RETRY_INTERVAL
             elif seen == read and not self._problems:
-                self._sink.synced(FILE)
+                self._store.synced(FILE)
 
     async def _read(self) -> None:
         try:
@@ -110,7 +112,7 @@ class _FileWatch:
         elif targets != self._delivered:
             _log.info("file of static targets was read", file=str(self._file), targets=len(targets))
         self._problems, self._delivered = (), targets
-        self._sink.replace(FILE, targets)
+        self._store.replace(FILE, targets)
 
     def _keep(self, error: ConfigError) -> None:
         problems = tuple(map(str, error.problems))

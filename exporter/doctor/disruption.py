@@ -5,11 +5,11 @@ Then no node can be drained, and no Fargate pod patched in time.
 
 from collections.abc import Sequence
 
-from exporter.discovery.fields import Json, mapping, mappings, text
 from exporter.doctor.check import Check, CheckFailedError, Finding, failed, not_checked, ok
 from exporter.doctor.network_policies import selects
 from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
+from exporter.kube.fields import Json, mapping, mappings, text
 
 SUBJECT = "agents"
 NAME = "disruption budgets"

@@ -9,12 +9,12 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 
-from exporter.discovery.fields import condition, line, mapping, text
-from exporter.discovery.pod_facts import unix_time
 from exporter.doctor.check import Check, CheckFailedError, Finding, Once, failed, not_checked, ok, warning
 from exporter.doctor.scan import SCAN_SECONDS, Pod, Scan
 from exporter.doctor.surroundings import Surroundings, said
 from exporter.kube.api import KubeError
+from exporter.kube.fields import condition, line, mapping, text
+from exporter.kube.times import unix_time
 
 SUBJECT = "Kubernetes"
 NAME = "nodes for the pods"

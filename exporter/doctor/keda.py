@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from exporter.discovery.fields import Json, count, line, mapping, mappings
 from exporter.discovery.pod_facts import owner_name
 from exporter.discovery.scaler_facts import read_scaler
 from exporter.discovery.scalers import HPAS, AnyVersion
@@ -16,6 +15,7 @@ from exporter.doctor.check import Check, CheckFailedError, Finding, Once, failed
 from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
 from exporter.kube.client import KubeClient
+from exporter.kube.fields import Json, count, line, mapping, mappings
 
 NAME = "KEDA"
 SCALED_OBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects")

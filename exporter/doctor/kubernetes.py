@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.config import Settings
-from exporter.discovery.pod_metrics import POD_METRICS
 from exporter.discovery.pods import PODS
 from exporter.discovery.scalers import HPAS
 from exporter.doctor.check import (
@@ -29,6 +28,7 @@ from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, Reso
 from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import AUTHENTICATION
 from exporter.kube.lease import LEASES, LeaseRecord, LeaseStore
+from exporter.podhealth.pod_metrics import POD_METRICS
 
 SUBJECT = "Kubernetes"
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.discovery.fields import Json, count, mapping, mappings, text
 from exporter.doctor.autoscaling import SUBJECT
 from exporter.doctor.check import Check, CheckFailedError, Finding, not_checked, ok, warning
 from exporter.doctor.keda import DEPLOYMENTS
@@ -16,6 +15,7 @@ from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
 from exporter.doctor.workloads import Fleets, fleets_in, scalers_in
 from exporter.fleet.model import Scaler
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError
+from exporter.kube.fields import Json, count, mapping, mappings, text
 
 NAME = "replicas"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

@@ -6,10 +6,10 @@ The exporter itself may look in the watched namespaces only; a person often ever
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.discovery.fields import mapping, mappings, text
 from exporter.discovery.likeness import agent_marks
 from exporter.doctor.surroundings import Surroundings, lean
 from exporter.kube.api import AccessDeniedError, Json
+from exporter.kube.fields import mapping, mappings, text
 from exporter.kube.selector import parse_selector
 
 SCAN_SECONDS = 60.0

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.config import Settings
-from exporter.discovery.fields import mapping, mappings
 from exporter.discovery.likeness import AGENT_ID, OTEL_PORT
 from exporter.discovery.pods import PODS
 from exporter.doctor.check import NotPossibleError, Once
 from exporter.kube.api import ApiError, CredentialsError, Json, KubeError, Resource
 from exporter.kube.client import KubeClient
 from exporter.kube.credentials import own_namespace
+from exporter.kube.fields import mapping, mappings
 
 REQUEST_SECONDS = 8.0
 """For one answer of the API server. A busy one takes a second; a check may ask twice."""

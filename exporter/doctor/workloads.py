@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from exporter.discovery.fields import Json, mapping, mappings, text
 from exporter.discovery.pod_facts import workload
 from exporter.discovery.scaler_facts import read_scaler
 from exporter.discovery.scalers import HPAS, AnyVersion
@@ -19,6 +18,7 @@ from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
 from exporter.fleet.model import Scaler, Target
 from exporter.fleet.scaler_remarks import is_vendors
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError
+from exporter.kube.fields import Json, mapping, mappings, text
 
 NAME = "Deployments"
 CHART_LABEL, RELEASE_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/instance"

@@ -9,12 +9,13 @@ a clock: whether a holder is alive is judged by the record's changes alone, time
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from exporter.kube.api import ApiError, Json, KubeError, KubeObjects, Resource
+from exporter.kube.fields import mapping
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 RELEASED_SECONDS = 1
@@ -52,7 +53,7 @@ class LeaseRecord:
     @classmethod
     def of(cls, lease: Json) -> "LeaseRecord":
         """Read the record of a Lease object; what it leaves out, or has in another type, is unknown."""
-        spec = _mapping(lease.get("spec"))
+        spec = mapping(lease.get("spec"))
         duration = spec.get("leaseDurationSeconds")
         transitions = spec.get("leaseTransitions")
         return cls(
@@ -114,17 +115,17 @@ def claimed(lease: Json, me: str, lease_duration: float, wall: datetime, *, fit:
     annotations = {name: value for name, value in _annotations(lease).items() if name != UNFIT_ANNOTATION}
     if not fit:
         annotations[UNFIT_ANNOTATION] = "true"
-    metadata = {name: value for name, value in _mapping(lease.get("metadata")).items() if name != "annotations"}
+    metadata = {name: value for name, value in mapping(lease.get("metadata")).items() if name != "annotations"}
     if annotations:
         metadata["annotations"] = annotations
-    return {**lease, "metadata": metadata, "spec": {**_mapping(lease.get("spec")), **spec}}
+    return {**lease, "metadata": metadata, "spec": {**mapping(lease.get("spec")), **spec}}
 
 
 def released(lease: Json, wall: datetime) -> Json:
     """Return the Lease as its holder writes it to give it up."""
     now = _micro_time(wall)
     spec = {"holderIdentity": "", "leaseDurationSeconds": RELEASED_SECONDS, "renewTime": now, "acquireTime": now}
-    return {**lease, "spec": {**_mapping(lease.get("spec")), **spec}}
+    return {**lease, "spec": {**mapping(lease.get("spec")), **spec}}
 
 
 class LeaseStore:
@@ -175,7 +176,7 @@ class LeaseStore:
         return answer
 
     def _checked(self, verb: str, answer: Json) -> Json:
-        version = _mapping(answer.get("metadata")).get("resourceVersion")
+        version = mapping(answer.get("metadata")).get("resourceVersion")
         if answer.get("kind") != "Lease" or not isinstance(version, str) or not version:
             raise LeaseError(f"Cannot {verb} {self._lease}: the answer is not a Lease. Check that no proxy answers.")
         return answer
@@ -185,12 +186,8 @@ def _micro_time(wall: datetime) -> str:
     return wall.astimezone(UTC).strftime(_TIME_FORMAT)
 
 
-def _annotations(lease: Json) -> dict[str, Any]:
-    return _mapping(_mapping(lease.get("metadata")).get("annotations"))
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _annotations(lease: Json) -> Mapping[str, object]:
+    return mapping(mapping(lease.get("metadata")).get("annotations"))
 
 
 def _text(value: object) -> str:

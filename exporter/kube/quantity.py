@@ -5,12 +5,24 @@ and the largest suffix with which none is needed. So 16.5 is `16500m`, 42 is `42
 """
 
 import math
+import re
+from decimal import Decimal
 
 MOST = (2**63 - 1) // 1000
 """Largest number written. The HPA counts in thousandths of a unit and in 64 bits: anything larger overflows there."""
 
 _SUFFIXES = ("m", "", "k", "M", "G", "T", "P")
 _STEP = 1000
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([KMGTPE]i|[numkMGTPE])?)", re.ASCII)
+_QUANTITY_LENGTH = 64
+"""Longer than any quantity Kubernetes writes; keeps a hostile one from costing time."""
+_FACTORS = {
+    **{prefix + "i": Decimal(1024**power) for power, prefix in enumerate("KMGTPE", start=1)},
+    **{
+        suffix: Decimal(10) ** power
+        for suffix, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
+    },
+}
 
 
 def format_quantity(value: float) -> str:
@@ -28,3 +40,21 @@ def format_quantity(value: float) -> str:
         number //= _STEP
         power += 1
     return f"{number}{_SUFFIXES[power]}"
+
+
+def parse_quantity(text: object) -> float | None:
+    """Read a Kubernetes quantity (`4Gi`, `129M`, `4e9`, `1500m`, `128974848`); None where it is not one.
+
+    Grammar: kubernetes.io, "Quantity" in the API reference.
+    """
+    if not isinstance(text, str) or len(text) > _QUANTITY_LENGTH:
+        return None
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        return None
+    number, exponent, suffix = match.groups()
+    try:
+        value = float(Decimal(number + (exponent or "")) * _FACTORS.get(suffix, Decimal(1)))
+    except ArithmeticError:
+        return None
+    return value if math.isfinite(value) else None

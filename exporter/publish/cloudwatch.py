@@ -22,6 +22,7 @@ from typing import Protocol, Self
 
 from exporter.config import CloudWatchSettings
 from exporter.fleet.model import Agent, Fleet
+from exporter.kube.election import Leadership
 from exporter.publish.cloudwatch_log import PublishingLog
 from exporter.publish.datum import FARTHEST_AHEAD, MOST_DATUMS, OLDEST, Datum, batches
 from exporter.publish.fleet_datums import Baseline, Selection, count, monthly_dollars, with_own_series
@@ -30,6 +31,7 @@ from exporter.publish.put_metric_data import MetricDataClient, Outcome
 from exporter.publish.spool import Spool
 from exporter.publish.spool_file import Row
 from exporter.retry import Backoff
+from exporter.store.snapshots import SnapshotStore
 
 # Seconds. CloudWatch's clock is not ours, and a request takes its time.
 _TIME_MARGIN = 300.0
@@ -38,23 +40,6 @@ _BASELINE_KEPT = 3600.0
 # Requests the current period may take to find a datum that CloudWatch rejects; the rest goes with the backlog.
 _MOST_CURRENT_REQUESTS = 64
 _LAST_PERIOD, _BASELINE = "last_period", "baseline"
-
-
-class FleetSource(Protocol):
-    """Where the fleets come from."""
-
-    def fleets(self) -> Sequence[Fleet]:
-        """Return every fleet as of now."""
-
-    def not_ready_reason(self) -> str | None:
-        """Return what is still missing before figures can be complete."""
-
-
-class Leadership(Protocol):
-    """Who of several replicas publishes."""
-
-    def is_leader(self) -> bool:
-        """Return whether this process does, at this instant."""
 
 
 class Observer(Protocol):
@@ -99,7 +84,7 @@ class CloudWatchPublisher:
         self,
         settings: CloudWatchSettings,
         selection: Selection,
-        source: FleetSource,
+        source: SnapshotStore,
         leadership: Leadership,
         observer: Observer,
         *,

@@ -12,16 +12,17 @@ what it has. Nothing that goes wrong here concerns any other part.
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
 from exporter.config.settings import DeletionCostSettings
-from exporter.fleet.model import AgentState, Fleet, Target
+from exporter.fleet.model import AgentState, Target
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeWriter, Resource
+from exporter.kube.election import Leadership
 from exporter.retry import Backoff
+from exporter.store.snapshots import SnapshotStore
 
 _log = structlog.get_logger(__name__)
 
@@ -32,26 +33,6 @@ _HIGHEST = 2**31 - 1
 """The annotation is a 32-bit number; one that is not makes Kubernetes refuse the pod's update."""
 _OF_THIS_POD_ALONE = (404, 409, 422)
 """The pod is gone, or another one has its name by now."""
-
-
-class FleetSource(Protocol):
-    """Where the fleets come from, and the clock of their instants."""
-
-    def fleets(self) -> Sequence[Fleet]:
-        """Return every fleet as of now."""
-
-    def now(self) -> float:
-        """Return the instant in seconds on a clock that never goes back."""
-
-    def not_ready_reason(self) -> str | None:
-        """Return what is still missing before figures can be complete."""
-
-
-class Leadership(Protocol):
-    """Who of several replicas writes."""
-
-    def is_leader(self) -> bool:
-        """Return whether this process does, at this instant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +84,7 @@ class DeletionCost:
     def __init__(
         self,
         settings: DeletionCostSettings,
-        source: FleetSource,
+        source: SnapshotStore,
         pods: KubeWriter,
         leadership: Leadership,
         *,

@@ -8,7 +8,6 @@ It must not know where fleets come from. What is answered is decided in `externa
 """
 
 import asyncio
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Protocol
 
@@ -19,7 +18,6 @@ from aiohttp.typedefs import Handler
 from exporter import __version__
 from exporter.config.addresses import HostPort
 from exporter.config.settings import ExternalMetricsSettings
-from exporter.fleet.model import Fleet
 from exporter.kube.access_review import Access, AccessReview, PathAccess, ResourceAccess
 from exporter.kube.api import KubeError, KubeObjects
 from exporter.kube.front_proxy import (
@@ -40,6 +38,7 @@ from exporter.serve.errors import ServeError
 from exporter.serve.listener import Listener
 from exporter.serve.reload import INTERVAL as RELOAD_INTERVAL
 from exporter.serve.tls import ServerTls
+from exporter.store.snapshots import SnapshotStore
 
 log = structlog.get_logger(__name__)
 
@@ -49,19 +48,6 @@ PROBES = frozenset({"system:kube-aggregator", "system:aggregator"})
 """The names under which kube-apiserver looks whether an aggregated API is there, and reads its description."""
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 """Open to everybody: the kubelet has no certificate."""
-
-
-class FleetSource(Protocol):
-    """Where the fleets come from, and the clock for people."""
-
-    def fleets(self) -> Sequence[Fleet]:
-        """Return every fleet as of now."""
-
-    def wall_now(self) -> float:
-        """Return the present in Unix time."""
-
-    def not_ready_reason(self) -> str | None:
-        """Return what is still missing before figures can be complete."""
 
 
 class Observer(Protocol):
@@ -82,7 +68,7 @@ class ExternalMetricsServer:
         self,
         settings: ExternalMetricsSettings,
         cluster: str | None,
-        source: FleetSource,
+        source: SnapshotStore,
         kube: KubeObjects,
         observer: Observer,
         *,

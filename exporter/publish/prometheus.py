@@ -24,6 +24,7 @@ from exporter.fleet.catalogue import Metric
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.publish import instruments
 from exporter.publish.instruments import Instrument
+from exporter.store.snapshots import SnapshotStore
 
 # Series rendered between two turns of the event loop: about 1 ms of work.
 _SLICE = 1000
@@ -34,19 +35,6 @@ _GZIP_CONTAINER = zlib.MAX_WBITS | 16
 _Of = TypeVar("_Of")
 
 
-class FleetSource(Protocol):
-    """Where the fleets come from, and how discovery stands."""
-
-    def fleets(self) -> Sequence[Fleet]:
-        """Return every fleet as of now."""
-
-    def targets(self) -> int:
-        """Return how many agents are known."""
-
-    def sync_age(self) -> float | None:
-        """Return the age in seconds of the oldest source's view; None before its first."""
-
-
 class ExporterMetrics:
     """The exporter's own instruments, in a registry of their own.
 
@@ -54,7 +42,7 @@ class ExporterMetrics:
     is an increase a query can see.
     """
 
-    def __init__(self, source: FleetSource, *, outcomes: Iterable[str], restart_reasons: Iterable[str]) -> None:
+    def __init__(self, source: SnapshotStore, *, outcomes: Iterable[str], restart_reasons: Iterable[str]) -> None:
         # A start time per series doubles the page and says no more than process start does. The switch is the process'.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
         self.registry = CollectorRegistry()
@@ -170,7 +158,7 @@ class ExternalMetricsMetrics:
 class _Discovery(Collector):
     """Reads how discovery stands at the moment of the scrape; an age that is not known yet has no series."""
 
-    def __init__(self, source: FleetSource) -> None:
+    def __init__(self, source: SnapshotStore) -> None:
         self._source = source
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -197,7 +185,7 @@ def _gauge(instrument: Instrument, registry: CollectorRegistry) -> Gauge:
 class MetricsPage:
     """The handler of `/metrics`."""
 
-    def __init__(self, source: FleetSource, registry: CollectorRegistry) -> None:
+    def __init__(self, source: SnapshotStore, registry: CollectorRegistry) -> None:
         self._source = source
         self._registry = registry
 

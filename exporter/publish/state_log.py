@@ -1,13 +1,12 @@
 """Tells the log what changed: one line when an agent or a fleet changes its state, none while it stays the same."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.store.snapshots import SnapshotStore
 
 _log = structlog.get_logger(__name__)
 
@@ -18,26 +17,10 @@ _LOOK_EVERY = 2.0
 _TROUBLE = (AgentState.UNREACHABLE, AgentState.STOPPED, AgentState.DISCONNECTED)
 
 
-class FleetSource(Protocol):
-    """Where the fleets come from, and the clocks of their instants."""
-
-    def fleets(self) -> Sequence[Fleet]:
-        """Return every fleet as of now."""
-
-    def now(self) -> float:
-        """Return the instant on the clock of every age in a fleet."""
-
-    def wall_now(self) -> float:
-        """Return the present in Unix time."""
-
-    def not_ready_reason(self) -> str | None:
-        """Return what is still missing before figures can be complete."""
-
-
 class StateLog:
     """Compares the fleets with what they were a moment ago."""
 
-    def __init__(self, source: FleetSource) -> None:
+    def __init__(self, source: SnapshotStore) -> None:
         self._source = source
         self._agents: dict[str, Agent] = {}
         self._fleets: dict[tuple[str, str], Fleet] = {}

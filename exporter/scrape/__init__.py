@@ -1,1 +1,1 @@
-"""Polls each `Target` and keeps the latest `AgentSnapshot` of each."""
+"""Polls each `Target` and puts what it reads in the store."""

@@ -15,7 +15,7 @@ from exporter.config import ScrapeSettings
 from exporter.fleet.model import Target
 from exporter.scrape.outcome import Outcome, ScrapeError
 from exporter.scrape.reader import AgentReader, PageSource
-from exporter.scrape.store import Clock, SnapshotStore
+from exporter.store.snapshots import Clock, SnapshotStore
 
 # Agents whose last scrape failed share this part of the places, so that a hundred that hang cannot keep those that
 # answer waiting.

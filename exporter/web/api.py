@@ -9,10 +9,10 @@ from math import isfinite
 from aiohttp import web
 
 from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.store.snapshots import SnapshotStore
 from exporter.web.answers import json_answer, json_list
 from exporter.web.documents import Document, agent_document, demand_document, fleet_document, passed_over_document
 from exporter.web.history import History
-from exporter.web.view import FleetView
 
 PREFIX = "/api/v1"
 _STATES = tuple(state.value for state in AgentState)
@@ -21,7 +21,7 @@ _STATES = tuple(state.value for state in AgentState)
 class Api:
     """The JSON routes over a view of the fleets."""
 
-    def __init__(self, view: FleetView, history: History, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, view: SnapshotStore, history: History, wall_clock: Callable[[], float]) -> None:
         self._view = view
         self._history = history
         self._wall_clock = wall_clock

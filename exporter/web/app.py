@@ -9,10 +9,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from exporter.fleet.remarks import passed_over_remarks
 from exporter.serve.delivery import broken_off, deliver_in
+from exporter.store.snapshots import SnapshotStore
 from exporter.web import api, page
 from exporter.web.answers import JSON_POLICY, json_answer
 from exporter.web.history import History
-from exporter.web.view import FleetView
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ ANSWER_TIMEOUT = 30.0
 
 
 def build_app(
-    view: FleetView,
+    view: SnapshotStore,
     metrics: Handler,
     history: History,
     *,
@@ -54,7 +54,7 @@ def build_app(
 class _Health:
     """The answers that need nothing but the view's state."""
 
-    def __init__(self, view: FleetView, out_of_service: Callable[[], str | None]) -> None:
+    def __init__(self, view: SnapshotStore, out_of_service: Callable[[], str | None]) -> None:
         self._view = view
         self._out_of_service = out_of_service
 

@@ -15,8 +15,8 @@ from time import time
 import structlog
 
 from exporter.fleet.model import AgentState, Fleet
+from exporter.store.snapshots import SnapshotStore
 from exporter.web.documents import Document, Json, known
-from exporter.web.view import FleetView
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class History:
 
     def __init__(
         self,
-        view: FleetView,
+        view: SnapshotStore,
         *,
         interval: float = INTERVAL,
         retention: float = RETENTION,

@@ -12,10 +12,10 @@ from exporter.serve.connections import ConnectionLimits
 from exporter.serve.listener import Listener
 from exporter.serve.reload import INTERVAL as RELOAD_INTERVAL
 from exporter.serve.tls import ServerTls
+from exporter.store.snapshots import SnapshotStore
 from exporter.web.app import ANSWER_TIMEOUT, build_app
 from exporter.web.auth import Access
 from exporter.web.history import History
-from exporter.web.view import FleetView
 
 
 class WebServer:
@@ -29,7 +29,7 @@ class WebServer:
     def __init__(
         self,
         settings: WebSettings,
-        view: FleetView,
+        view: SnapshotStore,
         metrics: Handler,
         *,
         out_of_service: Callable[[], str | None] = lambda: None,

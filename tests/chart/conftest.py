@@ -8,9 +8,10 @@ import pytest
 from tests.chart import audit
 from tests.chart.rendering import Chart
 from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder
-from tests.fakes.helm import MissingError, Tool, programs
+from tests.fakes.helm import Tool
 from tests.fakes.image import Image
 from tests.fakes.image_fixtures import image
+from tools.programs import MissingError, programs
 
 __all__ = ["admin", "control_plane", "control_plane_folder", "image"]
 

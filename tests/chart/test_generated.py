@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.build import main
-from docs.generated import bring_in_step
+from tools.build import main
+from tools.generated import bring_in_step
 
 
 def test_pages_and_copies_are_in_step(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.chart.rendering import Chart
-from tests.fakes.helm import ROOT
+from tools.programs import ROOT
 
 DEPLOYMENT = "etl-prod-matillion-runner-app"
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from tests.chart.rendering import Chart, Json
-from tests.fakes.helm import ROOT
+from tools.programs import ROOT
 
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 BLOCKS: list[str] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -8,10 +8,11 @@ import jsonschema
 import pytest
 import yaml
 
-from docs import build_chart
 from exporter.config import ConfigError, Settings, load
 from tests.chart.rendering import Chart
-from tests.fakes.helm import CHART, ROOT
+from tests.fakes.helm import CHART
+from tools import build_chart
+from tools.programs import ROOT
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

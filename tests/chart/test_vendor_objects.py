@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from exporter.kube.selector import parse_selector
-from tests.fakes.helm import ROOT
 from tests.fakes.vendor import SETS, is_agent, vendor_objects
+from tools.programs import ROOT
 
 Json = dict[str, Any]
 

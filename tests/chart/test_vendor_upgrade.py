@@ -10,7 +10,8 @@ import pytest
 
 from tests.chart.rendering import Json
 from tests.fakes.control_plane import ControlPlane
-from tests.fakes.helm import ROOT, RUN_SECONDS, MissingError, programs
+from tests.fakes.helm import RUN_SECONDS
+from tools.programs import ROOT, MissingError, programs
 
 pytestmark = [
     pytest.mark.slow,

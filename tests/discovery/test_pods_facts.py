@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import DEFAULT_ENDPOINTS
-from exporter.discovery.pod_facts import PodReader, unix_time
+from exporter.discovery.pod_facts import PodReader
 from exporter.fleet.model import PassedOver, PodFacts, Target
+from exporter.kube.times import unix_time
 from tests.fakes.kube_pods import LABEL, raw_pod
 
 READER = PodReader(LABEL, DEFAULT_ENDPOINTS, lambda _uid, ready, transition: (transition or 0.0) if ready else None)

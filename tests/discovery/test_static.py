@@ -21,7 +21,7 @@ LOOK = 0.02
 
 
 class RecordingSink:
-    """A TargetSink that keeps the membership of each source and counts its confirmations."""
+    """A store that keeps the membership of each source and counts its confirmations."""
 
     def __init__(self) -> None:
         self.members: dict[str, tuple[Target, ...]] = {}

@@ -23,7 +23,7 @@ from exporter.kube.client import KubeClient
 from exporter.publish.external_metrics import ExternalMetricsServer
 from exporter.scrape.client import PageClient
 from exporter.scrape.poller import Poller
-from exporter.scrape.store import SnapshotStore
+from exporter.store.snapshots import SnapshotStore
 from tests.fakes.aggregation import Counter
 from tests.fakes.certificates import Authority
 from tests.fakes.control_plane import Admin, ControlPlane

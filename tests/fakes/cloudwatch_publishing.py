@@ -62,7 +62,7 @@ class HandClock:
 
 
 class Fleets:
-    """A FleetSource with what it is told; `asked` is how often it was asked, which is once for each minute."""
+    """A store with what it is told; `asked` is how often it was asked, which is once for each minute."""
 
     def __init__(self, *fleets: Fleet) -> None:
         self.current: Sequence[Fleet] = fleets or (make_fleet(),)
@@ -78,7 +78,7 @@ class Fleets:
 
 
 class MinutesOfWork(Fleets):
-    """A FleetSource whose one agent has as many tasks as `of` says for the minute, so that a late value shows."""
+    """A store whose one agent has as many tasks as `of` says for the minute, so that a late value shows."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         super().__init__()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.fakes.helm import ROOT
 from tests.fakes.image import Image, NoContainersError, built
+from tools.programs import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """What tests of followed logs share: lines by their time, a quicker pace, and a replica that leads or not."""
 
-from exporter.discovery.log_follower import FollowingPace
+from exporter.podhealth.log_follower import FollowingPace
 from tests.factories import WALL_NOW
 from tests.fakes.container_logs import NANOSECONDS
 

@@ -8,8 +8,8 @@ import pytest
 
 from exporter import __version__
 from exporter.config import Settings
-from tests.fakes.helm import ROOT
 from tests.fakes.image import Builder, instructions
+from tools.programs import ROOT
 
 STEPS = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 LAST = STEPS[max(index for index, (word, _) in enumerate(STEPS) if word == "FROM") :]

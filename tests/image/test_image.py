@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from exporter import __version__
-from tests.fakes.helm import ROOT
 from tests.fakes.image import Image, Mount
+from tools.programs import ROOT
 
 pytestmark = [
     pytest.mark.slow,

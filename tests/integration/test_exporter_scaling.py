@@ -14,10 +14,10 @@ import pytest
 
 from exporter.kube.lease import UNFIT_ANNOTATION
 from exporter.publish.deletion_cost import ANNOTATION
-from exporter.scrape.sight import BLIND_AFTER
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
+from exporter.store.sight import BLIND_AFTER
 from tests.fakes.aggregation_layer import READ_PODS, bind_cluster_role
 from tests.fakes.certificates import Authority
 from tests.fakes.control_plane import Admin, ControlPlane

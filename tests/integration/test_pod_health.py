@@ -18,20 +18,20 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.config import KubernetesSettings, PodLogsSettings, ScrapeSettings
-from exporter.discovery.log_follower import FollowingPace
-from exporter.discovery.pod_logs import PodLogs
-from exporter.discovery.pod_metrics import PodMemory, SamplingPace
 from exporter.discovery.pods import PodDiscovery
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentState, PodFacts
 from exporter.fleet.policy import Policy
 from exporter.kube.client import KubeClient
+from exporter.podhealth.log_follower import FollowingPace
+from exporter.podhealth.pod_logs import PodLogs
+from exporter.podhealth.pod_metrics import PodMemory, SamplingPace
 from exporter.scrape.client import PageClient
 from exporter.scrape.poller import Poller
-from exporter.scrape.store import SnapshotStore
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
+from exporter.store.snapshots import SnapshotStore
 from tests.fakes import kube_recorders
 from tests.fakes.container_logs import ContainerLogs
 from tests.fakes.control_plane import Admin, ControlPlane

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from docs import build_cloudwatch
-from docs.build import rendered
 from exporter.config import CloudWatchSettings
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.publish.fleet_datums import monthly_dollars
+from tools import build_cloudwatch
+from tools.build import rendered
 
 ROOT = Path(__file__).parents[2]
 PAGE = build_cloudwatch.PAGE.read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from exporter.config import DEFAULT_ENDPOINTS, ScrapeSettings
 from exporter.fleet.model import AgentSnapshot, Target
 from exporter.fleet.policy import Policy
 from exporter.scrape.poller import Poller
-from exporter.scrape.store import SnapshotStore
+from exporter.store.snapshots import SnapshotStore
 from tests.factories import make_target
 from tests.scrape.scripted_agents import FOR_EVER, Page, ScriptedAgents, legacy_page, otel_page
 

@@ -19,10 +19,10 @@ from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeError
 from exporter.scrape.poller import Poller
 from exporter.scrape.reader import AgentReader
-from exporter.scrape.store import SnapshotStore
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour, Image
+from exporter.store.snapshots import SnapshotStore
 from tests.factories import make_target
 from tests.fakes import hostile
 from tests.fakes.hostile import MIB, OTEL_PAGE, HostileServer, chunk, head, response

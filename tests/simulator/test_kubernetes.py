@@ -11,11 +11,11 @@ import pytest
 
 from exporter.config import KubernetesSettings
 from exporter.discovery.pod_facts import owner_name
-from exporter.discovery.pod_metrics import PodMemory, SamplingPace
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
 from exporter.fleet.model import Condition, PodFacts, Scaler, Target
 from exporter.kube.client import KubeClient
+from exporter.podhealth.pod_metrics import PodMemory, SamplingPace
 from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.collection import KEPT_EVENTS
 from exporter.simulator.fleet import NAMESPACE, PodAddresses

@@ -18,7 +18,7 @@ from tests.factories import NOW, WALL_NOW
 
 @dataclass(slots=True)
 class StaticView:
-    """A `FleetView` that says what it was told."""
+    """A store that says what it was told."""
 
     shown: Sequence[Fleet] = ()
     reason: str | None = None

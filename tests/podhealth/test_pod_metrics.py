@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from exporter.config import KubernetesSettings
-from exporter.discovery.pod_facts import unix_time
-from exporter.discovery.pod_metrics import ContainerUsage, PodMemory, PodUsage, SamplingPace, go_duration, usages
+from exporter.kube.times import go_duration, unix_time
+from exporter.podhealth.pod_metrics import ContainerUsage, PodMemory, PodUsage, SamplingPace, usages
 from tests.factories import NOW
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_api import Answer, ScriptedKubeApi, reply, status

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.discovery.log_follower import FollowingPace
+from exporter.podhealth.log_follower import FollowingPace
 from tests.factories import WALL_NOW
 from tests.fakes.container_logs import LogApi
 from tests.fakes.followed_agents import FollowedAgents

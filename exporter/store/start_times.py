@@ -7,7 +7,7 @@ from collections import deque
 from math import ceil
 
 from exporter.fleet.model import Target
-from exporter.scrape.restarts import FleetKey
+from exporter.store.restarts import FleetKey
 
 _KEPT = 100
 """Starts remembered of each fleet, the latest: a new image starts in another time."""

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from exporter.config.durations import format_duration
 from exporter.config.shape import Key, keys
 from exporter.config.values import Duration
 from exporter.fleet.model import Endpoint
+from tools.generated import DOCS
 
-PAGE = Path(__file__).parent / "configuration.md"
+PAGE = DOCS / "configuration.md"
 BEGIN = "<!-- The tables from here on are generated (make docs) from exporter/config/settings.py. -->"
 END = "<!-- End of the generated tables. -->"
 

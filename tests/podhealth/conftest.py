@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from exporter.config import PodLogsSettings
-from exporter.discovery.log_follower import FollowingPace
-from exporter.discovery.pod_logs import PodLogs
+from exporter.podhealth.log_follower import FollowingPace
+from exporter.podhealth.pod_logs import PodLogs
 from tests.factories import WALL_NOW
 from tests.fakes.container_logs import LogApi
 from tests.fakes.followed_agents import FollowedAgents

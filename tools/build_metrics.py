@@ -1,15 +1,15 @@
 """Writes the tables of docs/metrics.md from the catalogue."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from exporter.fleet import catalogue
 from exporter.fleet.catalogue import Metric
 from exporter.publish import instruments
 from exporter.publish.instruments import Instrument
+from tools.generated import DOCS
 
-PAGE = Path(__file__).parent / "metrics.md"
+PAGE = DOCS / "metrics.md"
 BEGIN = "<!-- The tables from here on are generated (make docs) from exporter/fleet/catalogue.py. -->"
 END = "<!-- End of the generated tables. -->"
 

@@ -1,11 +1,11 @@
 """Writes the table of docs/cloudwatch.md from the catalogue of CloudWatch metrics."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from exporter.fleet.cloudwatch_catalogue import CLOUDWATCH_METRICS, MetricSet
+from tools.generated import DOCS
 
-PAGE = Path(__file__).parent / "cloudwatch.md"
+PAGE = DOCS / "cloudwatch.md"
 BEGIN = "<!-- This table is generated (make docs) from exporter/fleet/cloudwatch_catalogue.py. -->"
 END = "<!-- End of the generated table. -->"
 

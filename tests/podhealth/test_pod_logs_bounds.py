@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.config import PodLogsSettings
-from exporter.discovery.pod_logs import PodLogs
+from exporter.podhealth.pod_logs import PodLogs
 from tests.fakes.container_logs import LogApi
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_recorders import eventually

@@ -11,14 +11,14 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
-from exporter.discovery.log_lines import LONGEST_LOOK, LONGEST_STAMP, NANOSECONDS, LineBudget, LineParser, LinesSeen
 from exporter.fleet.model import PodFacts, Target
 from exporter.kube.api import AccessDeniedError, ApiError, InactiveError, KubeError, KubeReader, Resource
+from exporter.podhealth.log_lines import LONGEST_LOOK, LONGEST_STAMP, NANOSECONDS, LineBudget, LineParser, LinesSeen
 from exporter.retry import Backoff
+from exporter.store.snapshots import SnapshotStore
 
 _log = structlog.get_logger(__name__)
 
@@ -34,16 +34,6 @@ CALM_SECONDS = 60
 
 _REFUSED = (400, 404)
 """What the API answers when there is no earlier container, or none whose log is kept."""
-
-
-class Agents(Protocol):
-    """Knows the agent as it is now, and takes its count."""
-
-    def target(self, uid: str) -> Target | None:
-        """Return an agent; None when it is gone."""
-
-    def task_failures_counted(self, uid: str, failures: int | None) -> None:
-        """Take how many failed tasks its log told of so far; None when that is not known any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +90,7 @@ class AgentLog:
     def __init__(
         self,
         client: KubeReader,
-        agents: Agents,
+        store: SnapshotStore,
         target: Target,
         *,
         began: float,
@@ -110,7 +100,7 @@ class AgentLog:
     ) -> None:
         """Take whose log it is, and the Unix time from which on failures count."""
         self._client = client
-        self._agents = agents
+        self._store = store
         self._uid = target.uid
         self._namespace = target.namespace
         self._resource = PODS.within(target.namespace).named(target.pod, "log")
@@ -126,10 +116,10 @@ class AgentLog:
     async def follow(self) -> None:
         """Follow the log until the agent is gone, or until cancelled; then nobody knows its count any more."""
         try:
-            while (target := self._agents.target(self._uid)) is not None and target.facts is not None:
+            while (target := self._store.target(self._uid)) is not None and target.facts is not None:
                 await self._pause(target.facts, await self._read(target.facts))
         finally:
-            self._agents.task_failures_counted(self._uid, None)
+            self._store.task_failures_counted(self._uid, None)
 
     async def _read(self, facts: PodFacts) -> KubeError | None:
         """Read from where the last stream ended to the end of the next; return why it ended, None for politely.
@@ -183,7 +173,7 @@ class AgentLog:
         taken = 0
         async for line in lines:
             if self._counter.take(line) and not self._withheld:
-                self._agents.task_failures_counted(self._uid, self._counter.failures)
+                self._store.task_failures_counted(self._uid, self._counter.failures)
             taken += 1
             if taken % LINES_A_TURN == 0:
                 await asyncio.sleep(FLOOD_PAUSE_SECONDS if self._counter.flooded else 0)
@@ -198,7 +188,7 @@ class AgentLog:
         while left > 0:
             await asyncio.sleep(min(self._pace.look, left))
             left -= self._pace.look
-            target = self._agents.target(self._uid)
+            target = self._store.target(self._uid)
             if target is None or target.facts is None or _life(target.facts) != _life(seen):
                 return
 
@@ -208,7 +198,7 @@ class AgentLog:
         self._failed = 0
         self._withheld = False
         self._refusals.good(self._namespace)
-        self._agents.task_failures_counted(self._uid, self._counter.failures)
+        self._store.task_failures_counted(self._uid, self._counter.failures)
 
     def _is_bad(self, error: KubeError) -> None:
         """Withhold the count from the second failure on. One alone is none: what is missing then is read soon."""
@@ -221,7 +211,7 @@ class AgentLog:
             )
         if self._failed > 1 and not self._withheld:
             self._withheld = True
-            self._agents.task_failures_counted(self._uid, None)
+            self._store.task_failures_counted(self._uid, None)
 
 
 def _life(facts: PodFacts) -> tuple[int | None, float | None]:

@@ -11,15 +11,17 @@ and those of a container that restarted twice meanwhile.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import structlog
 
 from exporter.config import PodLogsSettings
-from exporter.discovery.log_follower import AgentLog, FollowingPace, Refusals, Search
 from exporter.fleet.model import Target
 from exporter.kube.api import KubeReader
+from exporter.kube.election import Leadership
+from exporter.podhealth.log_follower import AgentLog, FollowingPace, Refusals, Search
+from exporter.store.snapshots import SnapshotStore
 
 _log = structlog.get_logger(__name__)
 
@@ -29,26 +31,6 @@ STARTS_A_LOOK = 10
 """Streams opened at one look, so that a new leader does not ask for a hundred logs at once."""
 
 
-class Agents(Protocol):
-    """The agents there are, and where the counts go."""
-
-    def uids(self) -> Iterable[str]:
-        """Return the agents."""
-
-    def target(self, uid: str) -> Target | None:
-        """Return one agent; None when it is gone."""
-
-    def task_failures_counted(self, uid: str, failures: int | None) -> None:
-        """Take how many failed tasks an agent's log told of so far; None when that is not known any more."""
-
-
-class Leadership(Protocol):
-    """Which of several replicas works."""
-
-    def is_leader(self) -> bool:
-        """Return whether this process does, at this instant."""
-
-
 class PodLogs:
     """Follows the logs of all agents, as far as `max_streams` goes, while this process leads."""
 
@@ -56,7 +38,7 @@ class PodLogs:
         self,
         settings: PodLogsSettings,
         client: KubeReader,
-        agents: Agents,
+        store: SnapshotStore,
         leadership: Leadership,
         *,
         on_skipped: Callable[[int], None] = lambda lines: None,
@@ -72,7 +54,7 @@ class PodLogs:
             raise ValueError("pod_logs.failure_pattern is not set")
         self._settings = settings
         self._client = client
-        self._agents = agents
+        self._store = store
         self._leadership = leadership
         self._search = Search(re.compile(settings.failure_pattern), settings.max_lines_per_second, on_skipped)
         self._refusals = Refusals()
@@ -104,7 +86,7 @@ class PodLogs:
         for target in targets[: min(places, STARTS_A_LOOK)]:
             log = AgentLog(
                 self._client,
-                self._agents,
+                self._store,
                 target,
                 began=began,
                 search=self._search,
@@ -124,7 +106,7 @@ class PodLogs:
 
     def _with_logs(self) -> dict[str, Target]:
         """Return the agents with a log; one that is followed is followed on, whatever becomes of its status."""
-        known = (self._agents.target(uid) for uid in self._agents.uids())
+        known = (self._store.target(uid) for uid in self._store.uids())
         return {
             target.uid: target
             for target in known

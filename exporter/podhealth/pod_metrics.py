@@ -6,20 +6,21 @@ samples are for; whether one still counts is decided by those who read it.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import structlog
 
 from exporter.config import KubernetesSettings
-from exporter.discovery.fields import mapping, mappings
-from exporter.discovery.pod_facts import parse_quantity, unix_time
-from exporter.fleet.model import Target, UsageSample
+from exporter.fleet.model import UsageSample
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
+from exporter.kube.fields import mapping, mappings
+from exporter.kube.quantity import parse_quantity
+from exporter.kube.times import go_duration, unix_time
 from exporter.retry import Backoff
+from exporter.store.snapshots import SnapshotStore
 
 _log = structlog.get_logger(__name__)
 
@@ -35,22 +36,6 @@ LONGEST_WINDOW = 600.0
 """Longer windows, in seconds, count as this long. prometheus-adapter, which may stand in, has 300."""
 
 _NOT_INSTALLED = 404
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:h|ms|m|s|us|µs|ns))+", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)", re.ASCII)
-_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-
-
-class Agents(Protocol):
-    """The agents there are, and where what is found out about their use goes."""
-
-    def uids(self) -> Iterable[str]:
-        """Return the agents."""
-
-    def target(self, uid: str) -> Target | None:
-        """Return one agent; None when it is gone."""
-
-    def usage_sampled(self, uid: str, sample: UsageSample) -> None:
-        """Take the latest measurement of an agent's memory and CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +57,7 @@ class PodMemory:
         self,
         settings: KubernetesSettings,
         client: KubeReader,
-        agents: Agents,
+        store: SnapshotStore,
         *,
         pace: SamplingPace = SamplingPace(),
         monotonic: Callable[[], float] = time.monotonic,
@@ -85,7 +70,7 @@ class PodMemory:
         self._namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
         self._query = [("labelSelector", settings.label_selector)]
         self._client = client
-        self._agents = agents
+        self._store = store
         self._pace = pace
         self._monotonic = monotonic
         self._wall = wall
@@ -125,10 +110,10 @@ class PodMemory:
 
     async def _deliver(self, by_pod: "Mapping[tuple[str, str], PodUsage]") -> None:
         monotonic, wall = self._monotonic(), self._wall()
-        for number, uid in enumerate(tuple(self._agents.uids())):
+        for number, uid in enumerate(tuple(self._store.uids())):
             if number % PODS_A_TURN == 0:
                 await asyncio.sleep(0)
-            target = self._agents.target(uid)
+            target = self._store.target(uid)
             if target is None or target.facts is None or target.facts.container is None:
                 continue
             usage = by_pod.get((target.namespace, target.pod))
@@ -141,7 +126,7 @@ class PodMemory:
                     taken_time=usage.taken_time,
                     good_until=monotonic - age + usage.good_seconds,
                 )
-                self._agents.usage_sampled(uid, sample)
+                self._store.usage_sampled(uid, sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +182,6 @@ def _usage(containers: object) -> Iterator[tuple[str, ContainerUsage]]:
         # Nothing runs in no memory: a 0 is a container that was not measured. To use no CPU is possible.
         if isinstance(name, str) and memory is not None and memory > 0:
             yield name, ContainerUsage(memory, cpu if cpu is not None and cpu >= 0 else None)
-
-
-def go_duration(text: object) -> float | None:
-    """Read a duration as Go writes it (`15.262s`, `1m0s`) in seconds; None where it is not one."""
-    if not isinstance(text, str) or _DURATION.fullmatch(text) is None:
-        return None
-    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 class _Health:

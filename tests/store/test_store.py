@@ -3,7 +3,7 @@
 import pytest
 
 from exporter.fleet.model import AgentState, Dialect, PassedOver, Since, Target, UsageSample
-from exporter.scrape.store import SnapshotStore
+from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_memory, make_reading, make_target
 
 KUBE, STATIC = "pods in matillion", "static targets"

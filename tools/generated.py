@@ -4,6 +4,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
 
 def bring_in_step(wanted: Mapping[Path, str], *, check: bool, command: str, surplus: Iterable[Path] = ()) -> int:
     """Write what is not as wanted, and delete what is no longer; return 0.

@@ -11,11 +11,11 @@ from exporter.fleet.capacity import aggregate
 from exporter.fleet.model import AgentSnapshot, Fleet, PassedOver, PodFacts, Reading, Scaler, Since, Target, UsageSample
 from exporter.fleet.policy import Policy
 from exporter.fleet.since import after_reading, after_sample
-from exporter.scrape.addresses import AddressBook
-from exporter.scrape.queue_scope import QueueScope
-from exporter.scrape.restarts import FleetKey, RestartCounter
-from exporter.scrape.scalers import KnownScalers
-from exporter.scrape.start_times import StartTimes
+from exporter.store.addresses import AddressBook
+from exporter.store.queue_scope import QueueScope
+from exporter.store.restarts import FleetKey, RestartCounter
+from exporter.store.scalers import KnownScalers
+from exporter.store.start_times import StartTimes
 
 Clock = Callable[[], float]
 
@@ -39,7 +39,10 @@ class _Group:
 
 
 class SnapshotStore:
-    """Latest `AgentSnapshot` per agent; a `TargetSink` for discovery and the source of `Fleet`s for readers."""
+    """Latest `AgentSnapshot` per agent; takes targets from discovery, and makes the `Fleet`s that readers ask for.
+
+    A source owns the targets it delivered and no others. Each of its calls that changes them also counts as `synced`.
+    """
 
     def __init__(self, policy: Policy, *, monotonic: Clock, wall: Clock) -> None:
         self._policy = policy
@@ -59,7 +62,7 @@ class SnapshotStore:
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
 
-    # -- discovery's side: a TargetSink -------------------------------------------------------------------------------
+    # -- discovery's side --------------------------------------------------------------------------------------------
 
     def expect(self, sources: Iterable[str]) -> None:
         """Announce sources before they deliver: nothing is complete until each has."""

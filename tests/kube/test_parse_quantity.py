@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.discovery.pod_facts import parse_quantity
+from exporter.kube.quantity import parse_quantity
 
 FACTORS = {
     "n": Fraction(1, 10**9),

@@ -3,7 +3,7 @@
 from structlog.testing import capture_logs
 
 from exporter.fleet.model import Fleet
-from exporter.scrape.sight import BLIND_AFTER, Sight
+from exporter.store.sight import BLIND_AFTER, Sight
 from tests.factories import NOW, make_facts, make_fleet, make_snapshot
 
 SEEN = make_fleet([make_snapshot("etl-1"), make_snapshot("etl-2", age=99)], name="etl")

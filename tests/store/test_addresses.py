@@ -1,7 +1,7 @@
 """One address, one agent: of several live targets with one address and port the youngest is who answers there."""
 
 from exporter.fleet.model import AgentState, Dialect, Endpoint, Fleet, Target
-from exporter.scrape.store import SnapshotStore
+from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading, make_target
 
 PODS, OTHER, STATIC = "kubernetes/matillion", "kubernetes/other", "static targets"

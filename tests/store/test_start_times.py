@@ -1,6 +1,6 @@
 """How long agents take to start."""
 
-from exporter.scrape.start_times import StartTimes
+from exporter.store.start_times import StartTimes
 from tests.factories import NOW, make_facts, make_target
 
 FLEET = ("matillion", "etl")

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.model import AgentSnapshot, Since, Target, UsageSample
 from exporter.fleet.since import after_reading, after_sample
-from exporter.scrape.store import SnapshotStore
+from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading
 
 SOURCES = ("pods in a", "pods in b", "static targets")

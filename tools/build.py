@@ -1,4 +1,4 @@
-"""Writes every generated file of the documentation and the chart: `python -m docs.build`; with `--check` only compares.
+"""Writes every generated file of docs and chart: `python -m tools.build`; with `--check` only compares.
 
 The prose around generated tables is written by hand and left alone. Exit 1 when a file is out of step and `--check` is
 given.
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from docs import build_chart, build_cloudwatch, build_configuration, build_metrics
-from docs.generated import bring_in_step
+from tools import build_chart, build_cloudwatch, build_configuration, build_metrics
+from tools.generated import bring_in_step
 
 PAGES = (build_cloudwatch, build_configuration, build_metrics, build_chart)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from exporter.scrape.queue_scope import QueueScope
+from exporter.store.queue_scope import QueueScope
 
 
 def looks(queues: Iterable[tuple[float, ...]], *, every: float = 5.0) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.discovery.log_lines import NANOSECONDS, LineBudget, LineParser, LinesSeen, LogLine
+from exporter.podhealth.log_lines import NANOSECONDS, LineBudget, LineParser, LinesSeen, LogLine
 
 BEGIN = int(datetime.fromisoformat("2024-03-01T10:00:00Z").timestamp()) * NANOSECONDS
 

@@ -16,8 +16,8 @@ from exporter import __version__
 from exporter.config.settings import Settings
 from exporter.config.shape import Shape, field_shape
 from exporter.config.values import Duration, Matching, Number, OneOrSeveral, Read, ValueKind, WholeNumber
+from tools.generated import ROOT
 
-ROOT = Path(__file__).parents[1]
 CHART = ROOT / "chart"
 PAGE = CHART / "README.md"
 BEGIN = "<!-- The table from here on is generated (make docs) from chart/values.yaml. -->"

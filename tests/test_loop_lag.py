@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from exporter.publish.loop_lag import LoopLag
+from exporter.loop_lag import LoopLag
 
 
 @pytest.mark.slow

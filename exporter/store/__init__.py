@@ -1,0 +1,1 @@
+"""The latest `AgentSnapshot` of each agent, the `Fleet`s made of them, and what takes memory to know."""
