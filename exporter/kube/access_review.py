@@ -12,8 +12,9 @@ from typing import Any
 
 import structlog
 
-from exporter.kube.api import AccessDeniedError, Json, KubeError, KubeWriter, Resource
+from exporter.kube.api import Json, KubeError, KubeWriter, Resource
 from exporter.kube.front_proxy import User
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +29,8 @@ MOST_REMEMBERED = 1024
 """Answers kept; the ones not asked for longest go first. An HPA asks one question, a cluster has dozens of them."""
 MOST_AT_ONCE = 16
 """Questions under way at one time; what is beyond is refused without being asked."""
+
+_GRANT = "bind the ClusterRole system:auth-delegator to the exporter's service account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,9 @@ class AccessReview:
         self._timeout = timeout
         self._verdicts: OrderedDict[tuple[User, Access], _Remembered] = OrderedDict()
         self._asking: dict[tuple[User, Access], asyncio.Lock] = {}
-        self._trouble: type[Exception] | None = None
+        self._trouble = Trouble(
+            _log, "permissions cannot be asked for, whoever asks is refused", "permissions can be asked for again"
+        )
 
     async def judge(self, user: User, access: Access) -> Verdict:
         """Return whether `user` may do it. Never raises for want of an answer: that is a refusal with its reason."""
@@ -134,30 +139,17 @@ class AccessReview:
         try:
             answer = await self._api.send("POST", REVIEWS, _review(user, access), timeout=self._timeout)
         except KubeError as error:
-            self._bad(error)
+            self._trouble.report(type(error), **error.fields(_GRANT))
             verdict, counts = Verdict(False, "the API server could not be asked for the permission"), False
         else:
             verdict, counts = _verdict(answer), True
-            self._good()
+            self._trouble.resolve()
         until = self._monotonic() + (self._remembered if counts else self._failure_remembered)
         self._verdicts[key] = _Remembered(verdict, until)
         self._verdicts.move_to_end(key)
         while len(self._verdicts) > MOST_REMEMBERED:
             self._verdicts.popitem(last=False)
         return verdict
-
-    def _bad(self, error: KubeError) -> None:
-        if self._trouble is not type(error):
-            fix = {}
-            if isinstance(error, AccessDeniedError):
-                fix = {"fix": "bind the ClusterRole system:auth-delegator to the exporter's service account"}
-            _log.warning("permissions cannot be asked for, whoever asks is refused", error=str(error), **fix)
-        self._trouble = type(error)
-
-    def _good(self) -> None:
-        if self._trouble is not None:
-            _log.info("permissions can be asked for again")
-        self._trouble = None
 
 
 def _review(user: User, access: Access) -> Json:

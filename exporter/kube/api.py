@@ -86,6 +86,18 @@ class Resource:
 class KubeError(Exception):
     """Something between this process and the Kubernetes API went wrong; the text says what, where and what to do."""
 
+    status = 0
+    """The HTTP status; 0 where there was no answer."""
+
+    @property
+    def kind(self) -> tuple[type["KubeError"], int]:
+        """What tells one way of going wrong from another, whatever the details."""
+        return type(self), self.status
+
+    def fields(self, grant: str) -> dict[str, str]:
+        """Return what a log event says of it; `grant` is the fix where a permission is missing."""
+        return {"error": str(self), **({"fix": grant} if isinstance(self, AccessDeniedError) else {})}
+
 
 class CredentialsError(KubeError):
     """There is no way to log in to a cluster, or the way there was no longer works."""

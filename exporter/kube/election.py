@@ -23,8 +23,9 @@ from typing import Any, Protocol
 
 import structlog
 
-from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, KubeObjects
+from exporter.kube.api import ApiError, Json, KubeError, KubeObjects
 from exporter.kube.lease import Action, LeaseRecord, LeaseStore, claimed, decide, released
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -164,7 +165,9 @@ class LeaderElection:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
         self._log = _log.bind(lease=str(self._store), identity=identity)
-        self._trouble = _Trouble(self._log, self._store.grant)
+        self._trouble = Trouble(
+            self._log, "the lease cannot be read or written; will retry", "the lease can be read and written again"
+        )
         self._leading = False
         self._valid_until = _NEVER
         self._unfinished = False
@@ -284,9 +287,9 @@ class LeaderElection:
         try:
             held = await self._try()
         except KubeError as error:
-            self._trouble.bad(error)
+            self._trouble.report(error.kind, **error.fields(self._store.grant))
             return _Round.FAILED
-        self._trouble.good()
+        self._trouble.resolve()
         return _Round.HELD if held else _Round.OTHERS
 
     async def _try(self) -> bool:
@@ -350,10 +353,10 @@ class LeaderElection:
             try:
                 await self._free()
             except KubeError as error:
-                self._trouble.bad(error)
+                self._trouble.report(error.kind, **error.fields(self._store.grant))
                 await asyncio.sleep(self._pause())
             else:
-                self._trouble.good()
+                self._trouble.resolve()
 
     async def _free(self) -> None:
         """Write the Lease without a holder, if it is there and ours. Raises KubeError."""
@@ -369,27 +372,6 @@ class LeaderElection:
 
     def _pause(self) -> float:
         return self._settings.retry_period * self._rng.uniform(1.0, 1.0 + JITTER)
-
-
-class _Trouble:
-    """Logs once that the Lease is out of reach, once more when it is so in another way, and once that it is not."""
-
-    def __init__(self, log: structlog.stdlib.BoundLogger, grant: str) -> None:
-        self._log = log
-        self._grant = grant
-        self._kind: tuple[type[KubeError], int] | None = None
-
-    def bad(self, error: KubeError) -> None:
-        kind = (type(error), error.status if isinstance(error, ApiError) else 0)
-        if kind != self._kind:
-            fix = {"fix": self._grant} if isinstance(error, AccessDeniedError) else {}
-            self._log.warning("the lease cannot be read or written; trying on", error=str(error), **fix)
-        self._kind = kind
-
-    def good(self) -> None:
-        if self._kind is not None:
-            self._log.info("the lease can be read and written again")
-        self._kind = None
 
 
 def _log_failure(log: structlog.stdlib.BoundLogger, working: asyncio.Task[None]) -> None:

@@ -16,8 +16,9 @@ from urllib.parse import unquote
 
 import structlog
 
-from exporter.kube.api import AccessDeniedError, Json, KubeError, KubeGetter, Resource
+from exporter.kube.api import Json, KubeError, KubeGetter, Resource
 from exporter.retry import Backoff
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -28,8 +29,10 @@ READ_AGAIN = 30.0
 RETRY_FIRST = 1.0
 """Seconds to the second attempt at most, as long as there never was a good one; doubled up to `READ_AGAIN`."""
 
-_READER = "extension-apiserver-authentication-reader"
-"""The Role that Kubernetes itself provides for reading the ConfigMap."""
+_GRANT = (
+    "bind the Role extension-apiserver-authentication-reader of namespace kube-system to the exporter's service account"
+)
+"""The Role is one that Kubernetes itself provides for reading the ConfigMap."""
 
 
 class FrontProxyError(KubeError):
@@ -147,7 +150,11 @@ class FrontProxySource:
         self._read_again = read_again
         self._backoff = Backoff(retry_first, read_again)
         self._in_use: FrontProxy | None = None
-        self._trouble: type[Exception] | None = None
+        self._trouble = Trouble(
+            _log,
+            "front proxy cannot be looked up, the last good settings stay in use",
+            "front proxy can be looked up again",
+        )
 
     async def run(self) -> None:
         """Read again and again until cancelled. No answer of the API server ends it."""
@@ -155,7 +162,8 @@ class FrontProxySource:
             try:
                 await self._read()
             except KubeError as error:
-                self._bad(error)
+                unknown = "front proxy cannot be looked up, nobody is let in" if self._in_use is None else ""
+                self._trouble.report(type(error), unknown, **error.fields(_GRANT))
             await asyncio.sleep(self._backoff.next() if self._in_use is None else self._read_again)
 
     async def _read(self) -> None:
@@ -167,20 +175,7 @@ class FrontProxySource:
                 allowed_names=sorted(found.allowed_names),
             )
             self._in_use = found
-        elif self._trouble is not None:
-            _log.info("front proxy can be looked up again")
-        self._trouble = None
-
-    def _bad(self, error: KubeError) -> None:
-        if self._trouble is not type(error):
-            fix = {}
-            if isinstance(error, AccessDeniedError):
-                fix = {"fix": f"bind the Role {_READER} of namespace kube-system to the exporter's service account"}
-            event = "front proxy cannot be looked up, " + (
-                "nobody is let in" if self._in_use is None else "the last good settings stay in use"
-            )
-            _log.warning(event, error=str(error), **fix)
-        self._trouble = type(error)
+        self._trouble.resolve()
 
 
 def _names(data: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from exporter.kube.api import (
     api_error,
 )
 from exporter.retry import Backoff
+from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -139,12 +140,20 @@ class Reflector(Generic[T]):
         self._watch_began: float | None = None
         self._failed_watches = 0
         self._expired_before = False
-        self._unknown_types: set[str] = set()
-        self._list_health = _Health(
-            resource, "Kubernetes cannot be listed; what was known is kept", "Kubernetes can be listed again"
+        self._list_trouble = Trouble(
+            _log,
+            "Kubernetes cannot be listed; what was known is kept",
+            "Kubernetes can be listed again",
+            resource=str(resource),
         )
-        self._watch_health = _Health(
-            resource, "Kubernetes cannot be watched; it is listed again and again", "Kubernetes can be watched again"
+        self._watch_trouble = Trouble(
+            _log,
+            "Kubernetes cannot be watched; it is listed again and again",
+            "Kubernetes can be watched again",
+            resource=str(resource),
+        )
+        self._unknown_types = Trouble(
+            _log, "Watch event of unknown type passed over", remembered=ONCE_EACH, resource=str(resource)
         )
 
     async def run(self) -> NoReturn:
@@ -162,7 +171,7 @@ class Reflector(Generic[T]):
             try:
                 await self._list()
             except KubeError as error:
-                self._list_health.bad(error)
+                self._report(self._list_trouble, error)
                 return error
         try:
             await self._watch()
@@ -216,7 +225,7 @@ class Reflector(Generic[T]):
         self._known = known
         self._version = version
         self._listed_at = asyncio.get_running_loop().time()
-        self._list_health.good()
+        self._list_trouble.resolve()
         self._handler.replaced(items)
 
     async def _watch(self) -> None:
@@ -253,9 +262,8 @@ class Reflector(Generic[T]):
             self._handler.alive()
         elif kind in {"ADDED", "MODIFIED", "DELETED"}:
             self._apply(kind, obj)
-        elif kind not in self._unknown_types:
-            self._unknown_types.add(kind)
-            _log.warning("Watch event of unknown type passed over", resource=str(self._resource), type=kind)
+        else:
+            self._unknown_types.report(kind, type=kind)
         if self._watch_began is not None and (
             asyncio.get_running_loop().time() - self._watch_began >= self._timing.settled
         ):
@@ -286,33 +294,15 @@ class Reflector(Generic[T]):
         """Log it if it is a change of state. One failure alone is none, since the list after it makes it good."""
         self._failed_watches += 1
         if self._failed_watches > 1 or isinstance(error, AccessDeniedError):
-            self._watch_health.bad(error)
+            self._report(self._watch_trouble, error)
 
     def _watch_is_well(self) -> None:
         self._failed_watches = 0
-        self._watch_health.good()
+        self._watch_trouble.resolve()
 
-
-class _Health:
-    """Logs once that something is wrong (and once more when it goes wrong in another way), and once that it is well."""
-
-    def __init__(self, resource: Resource, trouble: str, relief: str) -> None:
-        self._resource = resource
-        self._trouble = trouble
-        self._relief = relief
-        self._reason: RestartReason | None = None
-
-    def bad(self, error: KubeError) -> None:
+    def _report(self, trouble: Trouble, error: KubeError) -> None:
         reason = _reason(error)
-        if reason is not self._reason:
-            fix = {"fix": self._resource.grant("list", "watch")} if isinstance(error, AccessDeniedError) else {}
-            _log.warning(self._trouble, resource=str(self._resource), reason=reason, error=str(error), **fix)
-        self._reason = reason
-
-    def good(self) -> None:
-        if self._reason is not None:
-            _log.info(self._relief, resource=str(self._resource))
-        self._reason = None
+        trouble.report(reason, reason=reason, **error.fields(self._resource.grant("list", "watch")))
 
 
 def _reason(error: KubeError | None) -> RestartReason:

@@ -19,10 +19,11 @@ import structlog
 
 from exporter.config.settings import DeletionCostSettings
 from exporter.fleet.model import AgentState, Target
-from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeWriter, Resource
+from exporter.kube.api import KubeError, KubeWriter, Resource
 from exporter.kube.election import Leadership
 from exporter.retry import Backoff
 from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -97,7 +98,9 @@ class DeletionCost:
         self._pace = pace
         self._written: dict[str, _Written] = {}
         self._backoff = Backoff(pace.first_retry, pace.longest_retry, jitter=0.0)
-        self._trouble: tuple[type[KubeError], int] | None = None
+        self._trouble = Trouble(
+            _log, "deletion costs cannot be written; will retry", "deletion costs can be written again"
+        )
 
     async def run(self) -> None:
         """Write what has changed until cancelled. No answer of the API server ends it. May be run anew after that."""
@@ -155,24 +158,12 @@ class DeletionCost:
                 timeout=self._pace.timeout,
             )
         except KubeError as error:
-            if isinstance(error, ApiError) and error.status in _OF_THIS_POD_ALONE:
+            if error.status in _OF_THIS_POD_ALONE:
                 return self._pace.between_writes
             # The other pods come first now: it may be the fault of this one's namespace alone.
-            return self._bad(error, pod)
+            self._trouble.report(error.kind, **error.fields(pod.grant("patch")))
+            return self._backoff.next()
         tried.cost = change.cost
-        self._good()
-        return self._pace.between_writes
-
-    def _bad(self, error: KubeError, pod: Resource) -> float:
-        kind = (type(error), error.status if isinstance(error, ApiError) else 0)
-        if kind != self._trouble:
-            fix = {"fix": pod.grant("patch")} if isinstance(error, AccessDeniedError) else {}
-            _log.warning("deletion costs cannot be written; trying on", error=str(error), **fix)
-        self._trouble = kind
-        return self._backoff.next()
-
-    def _good(self) -> None:
-        if self._trouble is not None:
-            _log.info("deletion costs can be written again")
-        self._trouble = None
+        self._trouble.resolve()
         self._backoff.reset()
+        return self._pace.between_writes

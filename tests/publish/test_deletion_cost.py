@@ -262,7 +262,7 @@ async def test_a_missing_permission_is_named_once_and_tried_ever_more_rarely() -
             await asyncio.sleep(180)
     assert len(world.costs()) == 10
     assert [entry["event"] for entry in logs] == [
-        "deletion costs cannot be written; trying on",
+        "deletion costs cannot be written; will retry",
         "deletion costs can be written again",
     ]
     assert logs[0]["fix"] == (
