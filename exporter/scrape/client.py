@@ -18,7 +18,7 @@ from exporter import __version__
 from exporter.config import ScrapeSettings
 from exporter.fleet.dialect import NAMES
 from exporter.fleet.model import Dialect, Endpoint
-from exporter.scrape.http import Connection, Head, Response
+from exporter.scrape.http import Head, HttpConnection, Response
 from exporter.scrape.outcome import Outcome, ScrapeError
 
 _TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
@@ -75,7 +75,7 @@ class PageClient:
         self._max_bytes = settings.max_body_bytes
         # Longer than two intervals, or each scrape would open a connection of its own.
         self._keepalive = settings.interval * 2 + settings.timeout
-        self._idle: dict[_Place, Connection] = {}
+        self._idle: dict[_Place, HttpConnection] = {}
         self._closing: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
@@ -132,7 +132,7 @@ class PageClient:
     async def _ask(
         self,
         place: _Place,
-        connection: Connection,
+        connection: HttpConnection,
         request: bytes,
         take: Callable[[Response], _T],
         deadline: float,
@@ -153,13 +153,13 @@ class PageClient:
         _check_end(_content_type(response.head), body)
         return body
 
-    async def _connect(self, place: _Place, deadline: float) -> Connection:
+    async def _connect(self, place: _Place, deadline: float) -> HttpConnection:
         """Return a new connection. Raises ScrapeError, and TimeoutError at the deadline."""
         loop = asyncio.get_running_loop()
         soon = loop.time() + self._connect_timeout
         try:
             async with asyncio.timeout_at(min(soon, deadline)):
-                _, connection = await loop.create_connection(lambda: Connection(self._max_bytes), *place)
+                _, connection = await loop.create_connection(lambda: HttpConnection(self._max_bytes), *place)
         except TimeoutError:
             if deadline <= soon:
                 raise

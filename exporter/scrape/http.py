@@ -4,31 +4,32 @@ Why not a library's client: at a thousand agents every five seconds the process 
 its caches cold, so what counts is how much code a scrape runs through. With aiohttp's client it takes half as much CPU
 again (docs/benchmarks.md). What is not needed here is what that is made of: redirects, cookies, proxies, TLS, uploads.
 
-Trusts the server with nothing. Where RFC 9112 lets a recipient choose between repairing and refusing, it refuses.
+llhttp, the parser of Node.js, finds where a response begins and ends. Where RFC 9112 lets a recipient choose between
+repairing and refusing, it refuses; what it has no limit for has one here. Trusts the server with nothing.
 Knows nothing of metrics pages: the caller says in `accept` which responses it wants.
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from exporter.scrape.outcome import Outcome, ScrapeError
 
 # A server that needs more than this to say how its page is framed is no agent.
-_MOST_HEAD_BYTES = 16 * 1024
-_MOST_CHUNK_LINE_BYTES = 256
-_MOST_PROVISIONAL = 10
+_MAX_FIELD_BYTES = 16 * 1024
+"""All fields, trailers among them; and whatever else is not body, but for the lines of chunks."""
+_FIELD_OVERHEAD = len(": \r\n")
+_MAX_CHUNK_LINE_BYTES = 256
+"""On average: size, extensions and line ends of a chunk."""
+_MAX_PROVISIONAL = 10
 # Each chunk costs about a microsecond whatever it holds; the bound keeps a page of tiny ones from holding up the loop.
-_MOST_CHUNKS = 20_000
-_NAME = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*+)?(?:\r\n" + _NAME + rb":[^\r\n]*+)*+")
-# Only the fields somebody asks for: a scrape has little else to do.
-_FIELD = re.compile(rb"(?i)\r\n(connection|content-(?:encoding|length|type)|transfer-encoding):[ \t]*+([^\r\n]*+)")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
+_MAX_CHUNKS = 20_000
+_START = b"HTTP/1."
 _SWITCHING_PROTOCOLS = 101
-_WITHOUT_BODY = (_SWITCHING_PROTOCOLS, 204, 304)
+_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding"})
+_USED_FIELDS = _FRAMING_FIELDS | {b"content-encoding", b"content-type"}
 
 
 class Head(NamedTuple):
@@ -36,12 +37,11 @@ class Head(NamedTuple):
 
     status: int
     fields: dict[bytes, bytes]
-    """By name in lower case; a field that came several times is joined with commas (RFC 9110, section 5.3)."""
-    persistent: bool
-    """Whether the server keeps the connection for another request."""
+    """Those that anything here asks for, by name in lower case; one that came several times is joined with commas
+    (RFC 9110, section 5.3)."""
 
     def text(self, name: bytes, default: str) -> str:
-        """Return a field as text; bytes that are no UTF-8 stay recognisable."""
+        """Return a field as text; bytes that are no UTF-8 stay recognizable."""
         value = self.fields.get(name)
         return default if value is None else value.decode("utf-8", "surrogateescape")
 
@@ -58,26 +58,32 @@ Accept = Callable[[Head], None]
 _T = TypeVar("_T")
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """Takes one request at a time. Any failure ends it."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Any] | None = None
         self._accept: Accept = lambda head: None
         self._take: Callable[[Response], object] = lambda response: response
+        self._parser = HttpResponseParser(self)
+        # Some servers write the size of a chunk in a field of fixed width; Prometheus reads them too.
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self.idle_since = 0.0
         self._reset()
 
     def _reset(self) -> None:
-        self._unread = b""
+        self._received = 0
+        self._field_bytes = 0
+        self._fields: dict[bytes, bytes] = {}
         self._head: Head | None = None
         self._body: list[bytes] = []
         self._size = 0
-        self._length: int | None = None
-        self._chunks: _Chunks | None = None
+        self._chunks = 0
         self._provisional = 0
+        self._complete = False
+        self._persistent = False
 
     @property
     def usable(self) -> bool:
@@ -92,7 +98,7 @@ class Connection(asyncio.Protocol):
     @property
     def silent(self) -> bool:
         """Whether nothing at all has come in answer to the request."""
-        return self._head is None and not self._unread and not self._provisional
+        return not self._received
 
     async def ask(self, request: bytes, accept: Accept, take: Callable[[Response], _T], deadline: float) -> _T:
         """Send a request and return what `take` makes of the response. A cancelled wait ends the connection.
@@ -141,20 +147,33 @@ class Connection(asyncio.Protocol):
         if self._waiter is None:
             self.abort()
             return
-        try:
-            complete = self._read(data)
-        except ScrapeError as error:
-            self._fail(error)
+        if not self._received and data[: len(_START)] != _START[: len(data)]:
+            self._fail(not_http())
             return
-        if complete:
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserCallbackError as error:
+            # Raised by one of the callbacks below; behind a complete response it costs the connection only.
+            if not self._complete:
+                self._fail(error.__context__ or error)
+                return
+        except (HttpParserError, HttpParserUpgrade):
+            self._fail(not_http())
+            return
+        if self._complete:
             self._finish()
+        elif self._received - self._size > _MAX_FIELD_BYTES + self._chunks * _MAX_CHUNK_LINE_BYTES:
+            self._fail(not_http())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Complete a body that has no other end (RFC 9112, section 6.3), or fail the request."""
         self._transport = None
+        # It refers back to here; without the circle both are freed at once.
+        del self._parser
         if self._waiter is None:
             return
-        open_ended = self._head is not None and self._length is None and self._chunks is None
+        open_ended = self._head is not None and self._fields.keys().isdisjoint(_FRAMING_FIELDS)
         if open_ended and exc is None:
             self._finish()
         else:
@@ -165,7 +184,7 @@ class Connection(asyncio.Protocol):
         self._waiter = None
         # A page of each agent would be more than all the rest of the exporter's memory.
         self._body = []
-        if (head is None or not head.persistent) and self._transport is not None:
+        if not self._persistent and self._transport is not None:
             self.abort()
         if waiter is None or head is None or waiter.done():
             return
@@ -174,7 +193,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - raised again where the answer is waited for
             waiter.set_exception(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         waiter = self._waiter
         self.abort()
         if waiter is not None and not waiter.done():
@@ -184,165 +203,64 @@ class Connection(asyncio.Protocol):
         where = "in the middle of the page" if self.answering else "while waiting for an answer"
         return ScrapeError(Outcome.CUT, f"connection lost {where}")
 
-    # -- the response -------------------------------------------------------------------------------------------------
+    # -- the parser's side --------------------------------------------------------------------------------------------
 
-    def _read(self, data: bytes) -> bool:
-        """Take in some bytes; return whether the response is complete. Raises ScrapeError."""
-        if self._head is None:
-            rest = self._read_heads(self._unread + data if self._unread else data)
-            if rest is None:
-                return False
-            data = rest
-        if self._chunks is not None:
-            complete = self._chunks.read(data, self._add)
-            return complete and self._nothing_but_http_follows(self._chunks.rest)
-        if self._length is None:
-            self._add(data)
-            return False
-        missing = self._length - self._size
-        if len(data) <= missing:
-            self._add(data)
-            return self._size == self._length
-        self._add(data[:missing])
-        return self._nothing_but_http_follows(data[missing:])
+    def on_message_begin(self) -> None:
+        """Give the connection up for another response that nobody asked for."""
+        if self._complete:
+            self._persistent = False
 
-    def _add(self, piece: bytes) -> None:
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field of the head if it is of use; a trailer only counts. Raises ScrapeError."""
+        self._field_bytes += len(name) + len(value) + _FIELD_OVERHEAD
+        if self._field_bytes > _MAX_FIELD_BYTES:
+            raise not_http()
+        name = name.lower()
+        if name in _USED_FIELDS and self._head is None:
+            before = self._fields.get(name)
+            self._fields[name] = value if before is None else before + b", " + value
+
+    def on_headers_complete(self) -> None:
+        """Take in a head. Raises ScrapeError."""
+        status = self._parser.get_status_code()
+        if self._complete or status < 100:  # noqa: PLR2004 - the class of a status is its own name
+            raise not_http()
+        if status < 200 and status != _SWITCHING_PROTOCOLS:  # noqa: PLR2004 - as above
+            self._provisional += 1
+            if self._provisional > _MAX_PROVISIONAL:
+                raise not_http()
+            self._fields = {}
+            return
+        head = Head(status, self._fields)
+        self._accept(head)
+        # llhttp would read any other coding up to the end of the connection.
+        if head.fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+            raise not_http()
+        if int(head.fields.get(b"content-length", 0)) > self._max_bytes:
+            raise self._too_large()
+        self._head = head
+
+    def on_chunk_header(self) -> None:
+        """Count a chunk. Raises ScrapeError."""
+        self._chunks += 1
+        if self._chunks > _MAX_CHUNKS:
+            raise not_http()
+
+    def on_body(self, piece: bytes) -> None:
+        """Keep a piece of the body. Raises ScrapeError."""
         self._size += len(piece)
-        if self._size > self._most_bytes:
+        if self._size > self._max_bytes:
             raise self._too_large()
         self._body.append(piece)
 
-    def _nothing_but_http_follows(self, rest: bytes) -> bool:
-        """Return True; another response nobody asked for costs the connection, anything else the page."""
-        if rest:
-            if not rest.startswith(b"HTTP/"):
-                raise not_http()
-            if self._head is not None:
-                self._head = self._head._replace(persistent=False)
-        return True
-
-    def _read_heads(self, data: bytes) -> bytes | None:
-        """Read a head, and provisional ones before it; return what follows, None if it is not complete yet."""
-        while (end := data.find(b"\r\n\r\n")) >= 0:
-            if end > _MOST_HEAD_BYTES:
-                raise not_http()
-            head = _parsed(data[:end])
-            data = data[end + 4 :]
-            if head.status >= 200 or head.status == _SWITCHING_PROTOCOLS:  # noqa: PLR2004 - the class is its own name
-                self._accept(head)
-                self._frame(head)
-                self._head = head
-                self._unread = b""
-                return data
-            self._provisional += 1
-            if self._provisional > _MOST_PROVISIONAL:
-                raise not_http()
-        if len(data) > _MOST_HEAD_BYTES or not (data.startswith(b"HTTP/1.") or b"HTTP/1.".startswith(data)):
-            raise not_http()
-        self._unread = data
-        return None
-
-    def _frame(self, head: Head) -> None:
-        """Tell from the head where the body ends."""
-        length, coding = head.fields.get(b"content-length"), head.fields.get(b"transfer-encoding")
-        if coding is not None:
-            # Both at once is how requests are smuggled (RFC 9112, section 6.1); other codings nobody asked for.
-            if length is not None or coding.lower() != b"chunked":
-                raise not_http()
-            self._chunks = _Chunks()
-        elif head.status in _WITHOUT_BODY:
-            self._length = 0
-        elif length is not None:
-            if not _LENGTH.fullmatch(length):
-                raise not_http()
-            self._length = int(length)
-            if self._length > self._most_bytes:
-                raise self._too_large()
+    def on_message_complete(self) -> None:
+        """Take note of the end of a response, unless it is provisional."""
+        if self._head is not None:
+            self._complete = True
+            self._persistent = self._parser.should_keep_alive()
 
     def _too_large(self) -> ScrapeError:
-        return ScrapeError(Outcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._most_bytes}")
-
-
-class _Chunks:
-    """The chunked transfer coding (RFC 9112, section 7.1)."""
-
-    __slots__ = ("_at_line_end", "_count", "_in_trailers", "_missing", "_trailer_bytes", "rest")
-
-    def __init__(self) -> None:
-        self.rest = b""
-        """What has come in and is not read yet; once the body is complete, what follows it."""
-        self._missing = 0
-        """Bytes still to come of the current chunk."""
-        self._at_line_end = False
-        self._count = 0
-        self._in_trailers = False
-        self._trailer_bytes = 0
-
-    def read(self, data: bytes, add: Callable[[bytes], None]) -> bool:
-        """Hand the bytes of the chunks to `add`; return whether the body is complete. Raises ScrapeError."""
-        if self.rest:
-            data = self.rest + data
-        position = 0
-        while True:
-            position = self._take(data, position, add)
-            end = -1 if self._missing else data.find(b"\r\n", position)
-            if end < 0:
-                self.rest = data[position:]
-                if len(self.rest) > _MOST_CHUNK_LINE_BYTES:
-                    raise not_http()
-                return False
-            complete = self._read_line(data[position:end])
-            position = end + 2
-            if complete:
-                self.rest = data[position:]
-                return True
-
-    def _take(self, data: bytes, position: int, add: Callable[[bytes], None]) -> int:
-        """Hand over what there is of the current chunk; return where that ends."""
-        if not self._missing:
-            return position
-        piece = data[position : position + self._missing]
-        add(piece)
-        self._missing -= len(piece)
-        self._at_line_end = True
-        return position + len(piece)
-
-    def _read_line(self, line: bytes) -> bool:
-        """Take in the line end of a chunk, the size of the next, or a trailer; return whether it was the last."""
-        if self._at_line_end:
-            if line:
-                raise not_http()
-            self._at_line_end = False
-        elif not self._in_trailers:
-            self._begin(line)
-        else:
-            self._trailer_bytes += len(line)
-            if self._trailer_bytes > _MOST_HEAD_BYTES:
-                raise not_http()
-            return not line
-        return False
-
-    def _begin(self, line: bytes) -> None:
-        found = _CHUNK_SIZE.fullmatch(line)
-        self._count += 1
-        if found is None or self._count > _MOST_CHUNKS or len(line) > _MOST_CHUNK_LINE_BYTES:
-            raise not_http()
-        self._missing = int(found[1], 16)
-        self._in_trailers = not self._missing
-
-
-def _parsed(text: bytes) -> Head:
-    """Read a head. Raises ScrapeError."""
-    found = _HEAD.fullmatch(text)
-    if found is None:
-        raise not_http()
-    fields: dict[bytes, bytes] = {}
-    for written, padded in _FIELD.findall(text, found.end(2)):
-        name, value = written.lower(), padded.rstrip(b" \t")
-        fields[name] = fields[name] + b", " + value if name in fields else value
-    connection = fields.get(b"connection", b"").lower()
-    persistent = b"close" not in connection if found[1] == b"1" else b"keep-alive" in connection
-    return Head(int(found[2]), fields, persistent)
+        return ScrapeError(Outcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
 
 
 def not_http() -> ScrapeError:

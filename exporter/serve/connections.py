@@ -19,7 +19,7 @@ HEADER_TIMEOUT = 10.0
 """Seconds from connecting to the end of the first request's header."""
 
 
-class Connection(asyncio.Protocol):
+class TimedConnection(asyncio.Protocol):
     """One client's connection: passes everything on to aiohttp's handler, and times the arrival of a request."""
 
     def __init__(self, handler: asyncio.Protocol, limits: "ConnectionLimits") -> None:
@@ -93,16 +93,16 @@ class ConnectionLimits:
     def __init__(self, max_connections: int = MAX_CONNECTIONS, header_timeout: float = HEADER_TIMEOUT) -> None:
         self.header_timeout = header_timeout
         self._max_connections = max_connections
-        self._busy: set[Connection] = set()
+        self._busy: set[TimedConnection] = set()
         # The one idle longest comes first.
-        self._idle: dict[Connection, None] = {}
-        self._retiring: set[Connection] = set()
+        self._idle: dict[TimedConnection, None] = {}
+        self._retiring: set[TimedConnection] = set()
 
-    def protocol_factory(self, server: Callable[[], asyncio.Protocol]) -> Callable[[], Connection]:
+    def protocol_factory(self, server: Callable[[], asyncio.Protocol]) -> Callable[[], TimedConnection]:
         """Return what makes the protocol of a new connection; `server` makes aiohttp's part of it."""
-        return lambda: Connection(server(), self)
+        return lambda: TimedConnection(server(), self)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: TimedConnection) -> None:
         """Count a new connection. If it is one too many, close the one idle longest: itself where all others work."""
         self._idle[connection] = None
         if len(self._busy) + len(self._idle) > self._max_connections:
@@ -110,18 +110,18 @@ class ConnectionLimits:
             del self._idle[longest]
             longest.abort()
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: TimedConnection) -> None:
         """Forget a connection that is closed."""
         self._busy.discard(connection)
         self._idle.pop(connection, None)
         self._retiring.discard(connection)
 
-    def busy(self, connection: Connection) -> None:
+    def busy(self, connection: TimedConnection) -> None:
         """Take note that a request is being answered."""
         self._idle.pop(connection, None)
         self._busy.add(connection)
 
-    def idle(self, connection: Connection) -> None:
+    def idle(self, connection: TimedConnection) -> None:
         """Take note that nothing is being answered any more."""
         if connection in self._busy:
             self._busy.remove(connection)
@@ -129,14 +129,14 @@ class ConnectionLimits:
         if connection in self._retiring:
             connection.close()
 
-    def retire(self, chosen: Callable[[Connection], bool]) -> None:
+    def retire(self, chosen: Callable[[TimedConnection], bool]) -> None:
         """Close the chosen connections: those that are idle now, the others after the answer they are waiting for."""
         for connection in filter(chosen, [*self._idle]):
             connection.close()
         self._retiring.update(filter(chosen, self._busy))
 
 
-def connection_of(request: web.Request) -> Connection | None:
+def connection_of(request: web.Request) -> TimedConnection | None:
     """Return the connection a request came on; None where it is gone already."""
     protocol = request.transport.get_protocol() if request.transport is not None else None
-    return protocol if isinstance(protocol, Connection) else None
+    return protocol if isinstance(protocol, TimedConnection) else None

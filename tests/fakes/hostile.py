@@ -186,6 +186,17 @@ def hang(data: bytes = b"") -> Behaviour:
     return behave
 
 
+def in_pieces(*pieces: bytes, pause: float = 0.02) -> Behaviour:
+    """Send the pieces one by one, so that the network cuts the answer there."""
+
+    async def behave(exchange: Exchange) -> None:
+        for piece in pieces:
+            await exchange.send(piece)
+            await asyncio.sleep(pause)
+
+    return behave
+
+
 def drip(start: bytes, drop: bytes, every: float) -> Behaviour:
     """Begin well, then add a few bytes now and then, for ever."""
 
