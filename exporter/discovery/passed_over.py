@@ -1,10 +1,12 @@
 """The pods that the selector finds and that are no agents: delivered for people to see, and said once in the log."""
 
+import logging
 from collections.abc import Callable, Mapping
 
 import structlog
 
 from exporter.fleet.model import PassedOver, Target
+from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -20,12 +22,18 @@ class PassedOverPods:
     ) -> None:
         """Take who is told, at once, of all there are whenever that changes."""
         self._source = source
-        self._selector = label_selector
         self._deliver = deliver
         self._pods: dict[str, PassedOver] = {}
         self._agents: set[str] = set()
-        self._said: set[tuple[str, str]] = set()
-        self._alone = False
+        # A CronJob makes a new pod with each run, so each namespace and reason is logged once.
+        self._passed_over = Trouble(_log, "pod is passed over", level=logging.INFO, remembered=ONCE_EACH)
+        self._alone = Trouble(
+            _log,
+            "every pod that the selector finds is passed over",
+            source=source,
+            label_selector=label_selector,
+            fix="let discovery.kubernetes.label_selector find the agents, or let them declare their port",
+        )
 
     def replace(self, items: Mapping[str, Found]) -> None:
         """Take all pods by UID."""
@@ -48,22 +56,9 @@ class PassedOverPods:
         if changed:
             self._deliver(self._source, tuple(self._pods.values()))
             for pod in self._pods.values():
-                self._say(pod)
-        alone = bool(self._pods) and not self._agents
-        if alone and not self._alone:
-            _log.warning(
-                "every pod that the selector finds is passed over",
-                source=self._source,
-                label_selector=self._selector,
-                pods=len(self._pods),
-                reason=next(iter(self._pods.values())).reason,
-                fix="let discovery.kubernetes.label_selector find the agents, or let them declare their port",
-            )
-        self._alone = alone
-
-    def _say(self, pod: PassedOver) -> None:
-        """Say once for each namespace and reason: a CronJob makes a new pod with each run."""
-        kind = (pod.namespace, pod.reason)
-        if kind not in self._said:
-            self._said.add(kind)
-            _log.info("pod is passed over", namespace=pod.namespace, pod=pod.pod, reason=pod.reason)
+                kind = (pod.namespace, pod.reason)
+                self._passed_over.report(kind, namespace=pod.namespace, pod=pod.pod, reason=pod.reason)
+        if self._pods and not self._agents:
+            self._alone.report(pods=len(self._pods), reason=next(iter(self._pods.values())).reason)
+        else:
+            self._alone.resolve()

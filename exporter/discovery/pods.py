@@ -17,6 +17,7 @@ from exporter.fleet.model import Endpoint, Target
 from exporter.kube.api import Json, KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -161,13 +162,19 @@ class _NamespacePods:
         self._store = store
         self._reader = reader
         self._ready_instants = ready_instants
-        self._unlabelled: set[tuple[str, str]] = set()
+        self._unlabelled = Trouble(
+            _log,
+            "Pod without the fleet label; its workload's name is taken for the fleet",
+            remembered=ONCE_EACH,
+            fleet_label=reader.fleet_label,
+        )
         self._others = others
 
     def read(self, pod: Json) -> Found:
         found = self._reader.read(pod)
         if isinstance(found, Target) and self._reader.fleet_label_of(pod) is None:
-            self._say_unlabelled(found)
+            fleet = (found.namespace, found.fleet)
+            self._unlabelled.report(fleet, namespace=found.namespace, pod=found.pod, fleet=found.fleet)
         return found
 
     def replaced(self, items: Mapping[str, Found]) -> None:
@@ -194,16 +201,3 @@ class _NamespacePods:
     def alive(self) -> None:
         self._ready_instants.current()
         self._store.synced(self._source)
-
-    def _say_unlabelled(self, target: Target) -> None:
-        """Say once for each fleet that its name is a guess."""
-        fleet = (target.namespace, target.fleet)
-        if fleet not in self._unlabelled:
-            self._unlabelled.add(fleet)
-            _log.warning(
-                "Pod without the fleet label; its workload's name is taken for the fleet",
-                namespace=target.namespace,
-                pod=target.pod,
-                fleet=target.fleet,
-                fleet_label=self._reader.fleet_label,
-            )

@@ -5,6 +5,7 @@ tried again from time to time. What an HPA says is read in `scaler_facts`; whose
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from exporter.kube.api import REQUEST_SECONDS, ApiError, Json, KubeReader, Query
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from exporter.retry import Backoff
 from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -108,7 +110,11 @@ class _PatientReader:
     def __init__(self, client: AnyVersion, longest_pause: float) -> None:
         self._client = client
         self._longest_pause = longest_pause
-        self._off = False
+        self._trouble = Trouble(
+            _log,
+            "what scales the fleets is not known: HorizontalPodAutoscalers cannot be read",
+            "HorizontalPodAutoscalers can be read again",
+        )
         self.stream = client.stream
 
     async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
@@ -120,29 +126,18 @@ class _PatientReader:
             except ApiError as error:
                 if error.status not in {_FORBIDDEN, _NOT_FOUND}:
                     raise
-                self._say_off(resource, error)
+                self._report(resource, error)
                 await asyncio.sleep(backoff.next())
             else:
-                self._say_on(resource)
+                self._trouble.resolve(namespace=_where(resource))
                 return answer
 
-    def _say_off(self, resource: Resource, error: ApiError) -> None:
-        if not self._off:
-            log, fix = _log.info, "none is needed where nothing scales the agents"
-            if error.status == _FORBIDDEN:
-                log, fix = _log.warning, resource.grant("list", "watch")
-            log(
-                "what scales the fleets is not known: HorizontalPodAutoscalers cannot be read",
-                namespace=_where(resource),
-                error=str(error),
-                fix=f"{fix}; or set scalers.enabled to false",
-            )
-        self._off = True
-
-    def _say_on(self, resource: Resource) -> None:
-        if self._off:
-            _log.info("HorizontalPodAutoscalers can be read again", namespace=_where(resource))
-        self._off = False
+    def _report(self, resource: Resource, error: ApiError) -> None:
+        level, fix = logging.INFO, "none is needed where nothing scales the agents"
+        if error.status == _FORBIDDEN:
+            level, fix = logging.WARNING, resource.grant("list", "watch")
+        fix = f"{fix}; or set scalers.enabled to false"
+        self._trouble.report(True, "", level, namespace=_where(resource), error=str(error), fix=fix)
 
 
 def _where(resource: Resource) -> str:

@@ -5,6 +5,7 @@ of the inline ones. Knows nothing of Kubernetes: these targets have no pod facts
 """
 
 import asyncio
+import logging
 from pathlib import Path
 
 import structlog
@@ -13,6 +14,7 @@ from exporter.config import DEFAULT_ENDPOINTS, ConfigError, StaticSettings, Stat
 from exporter.config.problems import Problem
 from exporter.fleet.model import Dialect, Endpoint, Target
 from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import Trouble
 
 INLINE = "static"
 FILE = "static-file"
@@ -69,7 +71,13 @@ class _FileWatch:
         self._taken = {target.uid for target in inline}
         self._store = store
         self._check_interval = check_interval
-        self._problems: tuple[str, ...] = ()
+        self._trouble = Trouble(
+            _log,
+            "file of static targets cannot be used, the last good targets are kept",
+            "file of static targets is good again",
+            level=logging.ERROR,
+            file=str(file),
+        )
         self._delivered: tuple[Target, ...] | None = None
 
     async def run(self) -> None:
@@ -84,11 +92,11 @@ class _FileWatch:
         while True:
             await asyncio.sleep(self._check_interval)
             before, seen = seen, await asyncio.to_thread(signature, self._file)
-            if (seen != read and seen == before) or (self._problems and loop.time() >= retry_at):
+            if (seen != read and seen == before) or (self._trouble.active and loop.time() >= retry_at):
                 read = seen
                 await self._read()
                 retry_at = loop.time() + RETRY_INTERVAL
-            elif seen == read and not self._problems:
+            elif seen == read and not self._trouble.active:
                 self._store.synced(FILE)
 
     async def _read(self) -> None:
@@ -107,24 +115,20 @@ class _FileWatch:
             raise ConfigError(str(self._file), [Problem((index,), message) for index, _ in twice])
 
     def _deliver(self, targets: tuple[Target, ...]) -> None:
-        if self._problems:
-            _log.info("file of static targets is good again", file=str(self._file), targets=len(targets))
-        elif targets != self._delivered:
+        if not self._trouble.active and targets != self._delivered:
             _log.info("file of static targets was read", file=str(self._file), targets=len(targets))
-        self._problems, self._delivered = (), targets
+        self._trouble.resolve(targets=len(targets))
+        self._delivered = targets
         self._store.replace(FILE, targets)
 
     def _keep(self, error: ConfigError) -> None:
         problems = tuple(map(str, error.problems))
-        if problems != self._problems:
-            _log.error(
-                "file of static targets cannot be used, the last good targets are kept",
-                file=str(self._file),
-                kept_targets=len(self._delivered or ()),
-                problems=problems[:_SHOWN_PROBLEMS],
-                more_problems=max(0, len(problems) - _SHOWN_PROBLEMS),
-            )
-        self._problems = problems
+        self._trouble.report(
+            problems,
+            kept_targets=len(self._delivered or ()),
+            problems=problems[:_SHOWN_PROBLEMS],
+            more_problems=max(0, len(problems) - _SHOWN_PROBLEMS),
+        )
 
 
 def signature(file: Path) -> tuple[int, ...] | None:

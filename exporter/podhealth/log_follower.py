@@ -19,6 +19,7 @@ from exporter.kube.api import AccessDeniedError, ApiError, InactiveError, KubeEr
 from exporter.podhealth.log_lines import LONGEST_LOOK, LONGEST_STAMP, NANOSECONDS, LineBudget, LineParser, LinesSeen
 from exporter.retry import Backoff
 from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -64,26 +65,6 @@ class FollowingPace:
     """How often a new container is looked for while there is nothing to read."""
 
 
-class Refusals:
-    """Says once a namespace that its logs may not be read: a hundred pods have one and the same reason."""
-
-    def __init__(self) -> None:
-        self._namespaces: set[str] = set()
-
-    def bad(self, namespace: str, error: AccessDeniedError) -> None:
-        """Take note of a refusal."""
-        if namespace not in self._namespaces:
-            self._namespaces.add(namespace)
-            fix = error.resource.grant("get")
-            _log.warning("agents' logs may not be read", namespace=namespace, error=str(error), fix=fix)
-
-    def good(self, namespace: str) -> None:
-        """Take note of a log that may be read."""
-        if namespace in self._namespaces:
-            self._namespaces.remove(namespace)
-            _log.info("agents' logs may be read now", namespace=namespace)
-
-
 class AgentLog:
     """The log of one agent, and the failed tasks counted in it so far."""
 
@@ -95,16 +76,22 @@ class AgentLog:
         *,
         began: float,
         search: Search,
-        refusals: Refusals,
+        refusal: Trouble,
         pace: FollowingPace,
     ) -> None:
         """Take whose log it is, and the Unix time from which on failures count."""
         self._client = client
         self._store = store
         self._uid = target.uid
-        self._namespace = target.namespace
         self._resource = PODS.within(target.namespace).named(target.pod, "log")
-        self._refusals = refusals
+        self._refusal = refusal
+        self._trouble = Trouble(
+            _log,
+            "an agent's log cannot be followed",
+            "an agent's log can be followed again",
+            namespace=target.namespace,
+            pod=target.pod,
+        )
         self._pace = pace
         self._backoff = Backoff(pace.backoff_first, pace.backoff_longest)
         most = search.lines_per_second * SECONDS_REMEMBERED
@@ -193,22 +180,19 @@ class AgentLog:
                 return
 
     def _is_well(self) -> None:
-        if self._failed > 1:
-            _log.info("an agent's log can be followed again", namespace=self._namespace, pod=self._counter.pod)
+        self._trouble.resolve()
         self._failed = 0
         self._withheld = False
-        self._refusals.good(self._namespace)
+        self._refusal.resolve()
         self._store.task_failures_counted(self._uid, self._counter.failures)
 
     def _is_bad(self, error: KubeError) -> None:
         """Withhold the count from the second failure on. One alone is none: what is missing then is read soon."""
         self._failed += 1
         if isinstance(error, AccessDeniedError):
-            self._refusals.bad(self._namespace, error)
-        elif self._failed == 2:  # noqa: PLR2004 — the second
-            _log.warning(
-                "an agent's log cannot be followed", namespace=self._namespace, pod=self._counter.pod, error=str(error)
-            )
+            self._refusal.report(**error.fields(error.resource.grant("get")))
+        elif self._failed > 1:
+            self._trouble.report(error=str(error))
         if self._failed > 1 and not self._withheld:
             self._withheld = True
             self._store.task_failures_counted(self._uid, None)
@@ -226,11 +210,16 @@ class _Counter:
         self.failures = 0
         self.flooded = False
         """Whether the last line was one too many."""
-        self.pod = pod
         self._search = search
         self._seen = seen
         self._parser = LineParser()
         self._budget = LineBudget(search.lines_per_second)
+        self._flood = Trouble(
+            _log,
+            "an agent logs more lines than are looked at; some of its failed tasks may not be counted",
+            "all lines of an agent's log are looked at again",
+            pod=pod,
+        )
         self._skipped = 0
         self._skipped_at = 0
 
@@ -255,17 +244,12 @@ class _Counter:
         return True
 
     def _skip(self, nanoseconds: int) -> None:
-        if not self._skipped:
-            _log.warning(
-                "an agent logs more lines than are looked at; some of its failed tasks may not be counted",
-                pod=self.pod,
-                most_per_second=self._search.lines_per_second,
-            )
+        self._flood.report(most_per_second=self._search.lines_per_second)
         self._skipped += 1
         self._skipped_at = nanoseconds
         self._search.on_skipped(1)
 
     def _say_calm(self, nanoseconds: int) -> None:
         if self._skipped and nanoseconds - self._skipped_at >= CALM_SECONDS * NANOSECONDS:
-            _log.info("all lines of an agent's log are looked at again", pod=self.pod, skipped=self._skipped)
+            self._flood.resolve(skipped=self._skipped)
             self._skipped = 0

@@ -20,8 +20,9 @@ from exporter.config import PodLogsSettings
 from exporter.fleet.model import Target
 from exporter.kube.api import KubeReader
 from exporter.kube.election import Leadership
-from exporter.podhealth.log_follower import AgentLog, FollowingPace, Refusals, Search
+from exporter.podhealth.log_follower import AgentLog, FollowingPace, Search
 from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -57,12 +58,16 @@ class PodLogs:
         self._store = store
         self._leadership = leadership
         self._search = Search(re.compile(settings.failure_pattern), settings.max_lines_per_second, on_skipped)
-        self._refusals = Refusals()
+        self._refusals: dict[str, Trouble] = {}
         self._pace = pace or FollowingPace()
         self._wall = wall
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._began: float | None = None
-        self._left_out = False
+        self._left_out = Trouble(
+            _log,
+            "more agents than logs that may be followed; the others' failed tasks are not counted",
+            "the logs of all agents are followed again",
+        )
 
     async def run(self) -> NoReturn:
         """Follow until cancelled. No answer of the API server ends it."""
@@ -82,7 +87,11 @@ class PodLogs:
 
     def _open_streams(self, group: asyncio.TaskGroup, targets: Sequence[Target], began: float) -> None:
         places = self._settings.max_streams - len(self._streams)
-        self._say_left_out(len(targets) - places)
+        if len(targets) > places:
+            fix = "raise pod_logs.max_streams, or count them where the logs are kept"
+            self._left_out.report(left_out=len(targets) - places, most=self._settings.max_streams, fix=fix)
+        else:
+            self._left_out.resolve()
         for target in targets[: min(places, STARTS_A_LOOK)]:
             log = AgentLog(
                 self._client,
@@ -90,10 +99,15 @@ class PodLogs:
                 target,
                 began=began,
                 search=self._search,
-                refusals=self._refusals,
+                refusal=self._refusal(target.namespace),
                 pace=self._pace,
             )
             self._streams[target.uid] = group.create_task(log.follow(), name=f"log of {target.pod}")
+
+    def _refusal(self, namespace: str) -> Trouble:
+        """Return what the logs of a namespace share: a hundred pods are refused for one and the same reason."""
+        refusal = Trouble(_log, "agents' logs may not be read", "agents' logs may be read now", namespace=namespace)
+        return self._refusals.setdefault(namespace, refusal)
 
     def _leading_since(self) -> float | None:
         """Return when this process began to follow (Unix time), from which on failures count; None if it does not."""
@@ -112,19 +126,6 @@ class PodLogs:
             for target in known
             if target is not None and (_has_log(target) or target.uid in self._streams)
         }
-
-    def _say_left_out(self, agents: int) -> None:
-        """Say once that there are more agents than streams, and once that there are not."""
-        if agents > 0 and not self._left_out:
-            _log.warning(
-                "more agents than logs that may be followed; the others' failed tasks are not counted",
-                left_out=agents,
-                most=self._settings.max_streams,
-                fix="raise pod_logs.max_streams, or count them where the logs are kept",
-            )
-        elif agents <= 0 and self._left_out:
-            _log.info("the logs of all agents are followed again")
-        self._left_out = agents > 0
 
 
 def _has_log(target: Target) -> bool:

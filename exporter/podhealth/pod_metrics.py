@@ -6,6 +6,7 @@ samples are for; whether one still counts is decided by those who read it.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ import structlog
 
 from exporter.config import KubernetesSettings
 from exporter.fleet.model import UsageSample
-from exporter.kube.api import AccessDeniedError, ApiError, KubeError, KubeReader, Resource
+from exporter.kube.api import KubeError, KubeReader, Resource
 from exporter.kube.fields import mapping, mappings
 from exporter.kube.quantity import parse_quantity
 from exporter.kube.times import go_duration, unix_time
 from exporter.retry import Backoff
 from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -84,15 +86,16 @@ class PodMemory:
     async def _follow(self, namespace: str | None) -> NoReturn:
         resource = POD_METRICS.within(namespace)
         backoff = Backoff(self._pace.interval * 2, self._pace.longest_pause)
-        health = _Health(resource)
+        where = namespace or "every namespace"
+        trouble = Trouble(_log, "memory in use cannot be asked for", "memory in use is known again", namespace=where)
         while True:
             try:
                 await self._deliver(await self._list(resource))
             except KubeError as error:
-                health.bad(error)
+                _report(trouble, error, resource)
                 pause = max(self._pace.interval, backoff.next())
             else:
-                health.good()
+                trouble.resolve()
                 backoff.reset()
                 pause = self._pace.interval
             await asyncio.sleep(pause)
@@ -184,27 +187,10 @@ def _usage(containers: object) -> Iterator[tuple[str, ContainerUsage]]:
             yield name, ContainerUsage(memory, cpu if cpu is not None and cpu >= 0 else None)
 
 
-class _Health:
-    """Logs once that memory is not known (and once more when for another reason), and once that it is again."""
-
-    def __init__(self, resource: Resource) -> None:
-        self._resource = resource
-        self._trouble: tuple[type[KubeError], int] | None = None
-
-    def bad(self, error: KubeError) -> None:
-        status = error.status if isinstance(error, ApiError) else 0
-        if (type(error), status) == self._trouble:
-            return
-        self._trouble = (type(error), status)
-        where = self._resource.namespace or "every namespace"
-        if status == _NOT_INSTALLED:
-            fix = "install metrics-server; until then heap, which agents report themselves, is what there is"
-            _log.info("memory in use is not known: the cluster has no metrics API", namespace=where, fix=fix)
-            return
-        fix = self._resource.grant("list") if isinstance(error, AccessDeniedError) else "check metrics-server"
-        _log.warning("memory in use cannot be asked for", namespace=where, error=str(error), fix=fix)
-
-    def good(self) -> None:
-        if self._trouble is not None:
-            _log.info("memory in use is known again", namespace=self._resource.namespace or "every namespace")
-        self._trouble = None
+def _report(trouble: Trouble, error: KubeError, resource: Resource) -> None:
+    if error.status == _NOT_INSTALLED:
+        fix = "install metrics-server; until then heap, which agents report themselves, is what there is"
+        event = "memory in use is not known: the cluster has no metrics API"
+        trouble.report(error.kind, event, logging.INFO, fix=fix)
+    else:
+        trouble.report(error.kind, **{"fix": "check metrics-server", **error.fields(resource.grant("list"))})

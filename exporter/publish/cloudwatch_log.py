@@ -1,15 +1,15 @@
 """What the log says of publishing to CloudWatch: one line when something changes, none while it stays as it is."""
 
+import logging
+
 import structlog
 
 from exporter.config import CloudWatchSettings
 from exporter.publish.datum import Datum
 from exporter.publish.put_metric_data import Answer, Outcome
+from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
-
-# Series whose rejection was logged; with more of them the log begins anew.
-_MOST_COMPLAINTS = 1000
 
 
 class PublishingLog:
@@ -17,24 +17,30 @@ class PublishingLog:
 
     def __init__(self, settings: CloudWatchSettings) -> None:
         self._settings = settings
-        self._troubles: set[Outcome] = set()
-        self._complaints: set[str] = set()
-        self._dropping = False
-        self._cost = False
-        self._left_out = False
+        self._not_taken = Trouble(
+            _log,
+            "CloudWatch does not take data; it is kept and sent later",
+            "CloudWatch takes data again",
+            remembered=len(Outcome),
+        )
+        self._rejected = Trouble(
+            _log,
+            "CloudWatch does not take this datum; it is dropped",
+            level=logging.ERROR,
+            remembered=ONCE_EACH,
+        )
+        self._dropped = Trouble(_log, "data that CloudWatch never took is dropped", level=logging.ERROR)
+        self._left_out = Trouble(_log, "some agents have no series of their own in CloudWatch")
+        self._cost_logged = False
 
     def answered(self, answer: Answer, waiting: int) -> None:
         """Say when CloudWatch stops and when it begins to take data; each kind of trouble once an outage."""
         if answer.outcome in {Outcome.ACCEPTED, Outcome.REJECTED}:
-            if self._troubles:
-                _log.info("CloudWatch takes data again", datums_waiting=waiting)
-            self._troubles.clear()
-        elif answer.outcome not in self._troubles:
-            self._troubles.add(answer.outcome)
-            _log.warning(
-                "CloudWatch does not take data; it is kept and sent later",
-                outcome=answer.outcome.value, reason=answer.reason, fix=self._fix(answer.outcome),
-            )  # fmt: skip
+            self._not_taken.resolve(datums_waiting=waiting)
+        else:
+            self._not_taken.report(
+                answer.outcome, outcome=answer.outcome.value, reason=answer.reason, fix=self._fix(answer.outcome)
+            )
 
     def _fix(self, outcome: Outcome) -> str:
         if outcome is Outcome.DENIED:
@@ -49,28 +55,20 @@ class PublishingLog:
     def rejected(self, datum: Datum, reason: str) -> None:
         """Say, once a series, that CloudWatch will never take its datum."""
         series = str(datum.series)
-        if series in self._complaints:
-            return
-        if len(self._complaints) >= _MOST_COMPLAINTS:
-            self._complaints.clear()
-        self._complaints.add(series)
-        _log.error("CloudWatch does not take this datum; it is dropped", series=series, time=datum.time, reason=reason)
+        self._rejected.report(series, series=series, time=datum.time, reason=reason)
 
     def dropped(self, expired: int, overflowed: int) -> None:
         """Say when data that was never sent begins to be lost."""
-        dropping = bool(expired or overflowed)
-        if dropping and not self._dropping:
-            _log.error(
-                "data that CloudWatch never took is dropped",
-                too_old=expired, too_many=overflowed,
-                fix="see why CloudWatch does not take data; cloudwatch.spool has the bounds of what is kept",
-            )  # fmt: skip
-        self._dropping = dropping
+        if expired or overflowed:
+            fix = "see why CloudWatch does not take data; cloudwatch.spool has the bounds of what is kept"
+            self._dropped.report(too_old=expired, too_many=overflowed, fix=fix)
+        else:
+            self._dropped.resolve()
 
     def cost(self, fleets: int, series: int, dollars: float) -> None:
         """Say once, when there is something to publish, what that will cost."""
-        if series and not self._cost:
-            self._cost = True
+        if series and not self._cost_logged:
+            self._cost_logged = True
             _log.info(
                 "publishing to CloudWatch",
                 namespace=self._settings.namespace, fleets=fleets, metric_months=series,
@@ -79,9 +77,7 @@ class PublishingLog:
 
     def left_out(self, agents: int) -> None:
         """Say when agents get no series of their own because there are too many."""
-        if agents and not self._left_out:
-            _log.warning(
-                "some agents have no series of their own in CloudWatch",
-                agents=agents, fix="raise cloudwatch.max_per_agent; every series is billed",
-            )  # fmt: skip
-        self._left_out = bool(agents)
+        if agents:
+            self._left_out.report(agents=agents, fix="raise cloudwatch.max_per_agent; every series is billed")
+        else:
+            self._left_out.resolve()

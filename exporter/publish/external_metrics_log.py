@@ -5,6 +5,7 @@ from collections import OrderedDict
 import structlog
 
 from exporter.publish.external_metrics_values import Question, RefusalError
+from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -17,7 +18,9 @@ class ExternalMetricsLog:
 
     def __init__(self) -> None:
         self._refusals: OrderedDict[tuple[Question, str], str | None] = OrderedDict()
-        self._strangers: OrderedDict[str, None] = OrderedDict()
+        self._strangers = Trouble(
+            _log, "request without the front proxy's certificate is refused", remembered=ONCE_EACH
+        )
 
     def served(self, question: Question, user: str) -> None:
         """Take note of an answer with values."""
@@ -37,11 +40,7 @@ class ExternalMetricsLog:
 
     def stranger(self, message: str, address: str | None) -> None:
         """Take note of a request by nobody the front proxy vouches for; told once for each reason."""
-        if message not in self._strangers:
-            _log.warning("request without the front proxy's certificate is refused", client=address, reason=message)
-            self._strangers[message] = None
-            while len(self._strangers) > _MOST_REMEMBERED:
-                self._strangers.popitem(last=False)
+        self._strangers.report(message, client=address, reason=message)
 
     def _changed(self, key: tuple[Question, str], outcome: str | None) -> bool:
         changed = key not in self._refusals or self._refusals[key] != outcome

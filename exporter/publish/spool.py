@@ -9,6 +9,7 @@ Knows nothing of CloudWatch but the shape of a datum.
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ import structlog
 
 from exporter.publish.datum import Datum
 from exporter.publish.spool_file import MEMORY, Added, NotASpoolError, Row, SpoolFile
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +44,13 @@ class Spool:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._disk: SpoolFile | None = None
         self._memory: SpoolFile | None = None
-        self._problem: str | None = None
+        self._trouble = Trouble(
+            _log,
+            "the spool cannot be kept on disk; what CloudWatch does not take at once is kept in memory only",
+            "the spool is on disk again",
+            level=logging.ERROR,
+            path=str(path),
+        )
         # Accepted by CloudWatch, but the disk failed before it could forget them.
         self._owed: set[int] = set()
 
@@ -157,9 +165,7 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
             return
-        if self._problem is not None:
-            _log.info("the spool is on disk again", path=str(self._path), was=self._problem)
-            self._problem = None
+        self._trouble.resolve()
 
     def _begin_anew(self, error: Exception) -> SpoolFile:
         aside = self._path.with_name(self._path.name + ".damaged")
@@ -180,14 +186,9 @@ class Spool:
         if self._disk is not None:
             self._close_quietly(self._disk)
             self._disk = None
-        problem = str(error)
-        if self._problem is None:
-            _log.error(
-                "the spool cannot be kept on disk; what CloudWatch does not take at once is kept in memory only",
-                path=str(self._path), reason=problem,
-                fix="make cloudwatch.spool.path a file on a writable volume with room for it",
-            )  # fmt: skip
-        self._problem = problem
+        self._trouble.report(
+            reason=str(error), fix="make cloudwatch.spool.path a file on a writable volume with room for it"
+        )
 
     def _close(self) -> None:
         for store in self._stores():

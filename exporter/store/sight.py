@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from exporter.fleet.model import Fleet
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
@@ -19,11 +20,15 @@ BLIND_AFTER = 60.0
 class Sight:
     """Since when no agent has been seen."""
 
-    __slots__ = ("_lost", "_unseen_since")
+    __slots__ = ("_trouble", "_unseen_since")
 
     def __init__(self) -> None:
         self._unseen_since: float | None = None
-        self._lost = False
+        self._trouble = Trouble(
+            _log,
+            "no agent is seen of all that should answer",
+            "agents are seen again, or none should answer any more",
+        )
 
     def lost(self, fleets: Sequence[Fleet], now: float) -> bool:
         """Take the fleets as they are just now; return whether no agent has been seen for `BLIND_AFTER`.
@@ -35,9 +40,8 @@ class Sight:
         elif self._unseen_since is None:
             self._unseen_since = now
         lost = self._unseen_since is not None and now - self._unseen_since >= BLIND_AFTER
-        if lost and not self._lost:
-            _log.warning("no agent is seen of all that should answer", seconds=BLIND_AFTER)
-        elif self._lost and not lost:
-            _log.info("agents are seen again, or none should answer any more")
-        self._lost = lost
+        if lost:
+            self._trouble.report(seconds=BLIND_AFTER)
+        else:
+            self._trouble.resolve()
         return lost

@@ -16,6 +16,7 @@ import structlog
 
 from exporter.fleet.model import AgentState, Fleet
 from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import Trouble
 from exporter.web.documents import Document, Json, known
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,7 @@ class History:
         self._max_fleets = max_fleets
         self._wall_clock = wall_clock
         self._tracks: dict[_Key, _Track] = {}
-        self._full = False
+        self._full = Trouble(log, "some fleets get no history: there are too many", limit=max_fleets)
 
     async def run(self) -> None:
         """Take points until cancelled."""
@@ -133,10 +134,10 @@ class History:
                 del self._tracks[key]
         admitted = new[: max(0, self._max_fleets - len(self._tracks))]
         self._tracks |= {key: _Track() for key in admitted}
-        full = len(admitted) < len(new)
-        if full and not self._full:
-            log.warning("some fleets get no history: there are too many", fleets=len(present), limit=self._max_fleets)
-        self._full = full
+        if len(admitted) < len(new):
+            self._full.report(fleets=len(present))
+        else:
+            self._full.resolve()
 
 
 def _packed(value: float | None) -> float:
