@@ -228,6 +228,10 @@ class SnapshotStore:
     def _attempted(self, uid: str) -> None:
         if self._first_round:
             self._first_round.discard(uid)
+            if not self._first_round:
+                # Ready promises the whole round, so what was added up in the midst of it is not shown any more.
+                for group in self._groups.values():
+                    group.fleet = None
 
     def _snapshot(self, uid: str) -> AgentSnapshot | None:
         key = self._keys.get(uid)

@@ -221,6 +221,7 @@ def test_new_readings_show_five_times_a_second_at_most(store: SnapshotStore, clo
     """Adding up a thousand agents for each of two hundred readings a second would be all the exporter does."""
     target = make_target()
     store.replace(KUBE, [target])
+    read(store, target, tasks=11.0)
     first = store.fleets()[0]
     read(store, target)
     clock.now += 0.1
@@ -304,6 +305,23 @@ def test_ready_stays_ready_when_agents_are_added(store: SnapshotStore) -> None:
     assert store.not_ready_reason() is None
     store.upsert(KUBE, make_target())
     assert store.not_ready_reason() is None
+
+
+@pytest.mark.parametrize("last", ["is read", "fails"])
+def test_the_first_look_once_ready_shows_the_whole_first_round(store: SnapshotStore, last: str) -> None:
+    """However lately the fleets were added up: the election and the history look at them before that."""
+    first, second = make_target("a"), make_target("b", fleet="demo", address="10.0.3.8")
+    store.replace(KUBE, [first, second])
+    assert active(store) == [None, None]
+    read(store, first)
+    if last == "is read":
+        read(store, second)
+    else:
+        store.failed(second, "connection refused", seconds=0.1)
+    assert store.not_ready_reason() is None
+    assert active(store) == [12.0 if last == "is read" else None, 12.0]
+    read(store, first, tasks=13.0)
+    assert active(store)[1] == 12.0, "from then on at most five times a second"
 
 
 @pytest.mark.parametrize("how", ["gone", "without an address", "tried before"])
