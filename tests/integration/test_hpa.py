@@ -33,6 +33,8 @@ pytestmark = [
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 SYNCS = 5.0
 """Seconds in which the autoscaler, looking every second, would long have acted if it were going to."""
+ENOUGH = 5
+"""Good answers after which the autoscaler has surely heard the next one, too."""
 
 
 @pytest.fixture
@@ -69,9 +71,9 @@ class Scaled:
 
         await until(there, seconds)
 
-    async def stays(self, count: int) -> None:
+    async def stays(self, count: int, *, seconds: float = SYNCS) -> None:
         """Check that nothing changes for a number of looks."""
-        deadline = asyncio.get_running_loop().time() + SYNCS
+        deadline = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < deadline:
             assert await self.replicas() == count
             await asyncio.sleep(0.2)
@@ -90,7 +92,7 @@ class Scaled:
             found = await self.condition(kind)
             return (found.get("status"), found.get("reason")) == (status, reason)
 
-        await until(said, 30)
+        await until(said, 60)
         return await self.condition(kind)
 
 
@@ -136,10 +138,15 @@ async def two_agents(admin: Admin, namespace: str, ports: Sequence[int] = (8080,
     async with FakeKubelet(admin, namespace, tasks=12) as kubelet:
         path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
         await admin.call("POST", path, autoscaler(2, 8))
-        deployment = Scaled(admin, namespace, kubelet)
-        await deployment.reaches(2)
-        await deployment.says("ScalingActive", "True", "ValidMetricFound")
-        yield deployment
+        try:
+            deployment = Scaled(admin, namespace, kubelet)
+            await deployment.reaches(2)
+            await deployment.says("ScalingActive", "True", "ValidMetricFound")
+            yield deployment
+        finally:
+            # The control plane is every test's: an autoscaler that stayed would go on asking, be refused, and with each
+            # refusal end the connection that the next test's questions take.
+            await admin.call("DELETE", path)
 
 
 async def test_the_fleet_follows_the_work_and_nothing_else(scaled: Scaled) -> None:
@@ -276,15 +283,18 @@ async def test_one_replica_that_sees_nothing_does_not_freeze_the_fleet(
         refusals = blind.counter.codes
         earlier = refusals.get(503, 0)
         ways[0].cut()
-        await eventually(lambda: refusals.get(503, 0) > earlier, 20)
+        await eventually(lambda: refusals.get(503, 0) > earlier, 60)
         endpoints.append(seeing.port)
         scaled.kubelet.tasks = 0
         for pod in scaled.kubelet.serving:
             pod.agent.limited, pod.agent.queued = 20, 14
-        await scaled.reaches(5, 20)
+        await scaled.reaches(5)
         await scaled.says("ScalingActive", "True", "ValidMetricFound")
         assert [fleet.trusted for fleet in blind.store.fleets()] == [False]
-        # A good answer keeps its connection, so that no other question meets the replica that cannot see.
-        found = refusals[503]
-        await scaled.stays(5)
-        assert refusals[503] == found
+        # The API server may make a new connection whenever it likes, and meet the one that cannot see again. That costs
+        # a question: the next one has a new connection, so that good answers go on, and nothing moves.
+        answers = seeing.counter.codes
+        enough = answers[200] + ENOUGH
+        while answers[200] < enough:
+            await scaled.stays(5, seconds=1)
+        await scaled.says("ScalingActive", "True", "ValidMetricFound")
