@@ -6,8 +6,6 @@ a family at a time, and the event loop gets its turn after each slice: a page ne
 milliseconds. What is rendered is frozen, so a page is of one instant however long it takes to send.
 """
 
-import asyncio
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -15,7 +13,7 @@ from typing import Protocol, TypeVar
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from exporter import __version__
@@ -24,13 +22,11 @@ from exporter.fleet.catalogue import Metric
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.publish import instruments
 from exporter.publish.instruments import Instrument
+from exporter.serve.compression import stream
 from exporter.store.snapshots import SnapshotStore
 
 # Series rendered between two turns of the event loop: about 1 ms of work.
 _SLICE = 1000
-# zlib's fastest level already makes a page of a thousand agents forty times smaller; more is not worth the CPU.
-_GZIP_LEVEL = 1
-_GZIP_CONTAINER = zlib.MAX_WBITS | 16
 
 _Of = TypeVar("_Of")
 
@@ -192,24 +188,14 @@ class MetricsPage:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer with the page in the format and compression the client asks for."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        response = web.StreamResponse(headers={"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"})
-        compress = None
-        if gzip_accepted(request.headers.get("Accept-Encoding", "")):
-            response.headers["Content-Encoding"] = "gzip"
-            compress = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_CONTAINER)
         openmetrics = content_type.startswith("application/openmetrics-text")
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
-        for text in render(self._source.fleets(), openmetrics=openmetrics):
-            chunk = text.encode()
-            await response.write(compress.compress(chunk) if compress else chunk)
-            await asyncio.sleep(0)
-        # Last, because in OpenMetrics it brings the mark of the page's end with it.
-        own = encode(self._registry)
-        await response.write(compress.compress(own) + compress.flush() if compress else own)
-        await response.write_eof()
-        return response
+
+        def pieces() -> Iterator[bytes]:
+            yield from map(str.encode, render(self._source.fleets(), openmetrics=openmetrics))
+            # Last, because in OpenMetrics it brings the mark of the page's end with it.
+            yield encode(self._registry)
+
+        return await stream(request, pieces(), {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"})
 
 
 def render(fleets: Sequence[Fleet], *, openmetrics: bool) -> Iterator[str]:
