@@ -16,9 +16,9 @@ from exporter.discovery.pod_facts import PodReader
 from exporter.discovery.pods import ReadyInstants
 from exporter.discovery.static import to_target
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
+from exporter.doctor.environment import Environment, described
 from exporter.doctor.network_policies import hint
 from exporter.doctor.readings import doubts
-from exporter.doctor.surroundings import Surroundings, said
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, PassedOver, Reading, Target
@@ -38,13 +38,13 @@ _OUT_OF_REACH = (Outcome.CONNECT, Outcome.TIMEOUT)
 _SILENT = (AgentState.STOPPED, AgentState.DISCONNECTED)
 
 
-def checks(around: Surroundings) -> list[Check]:
+def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
-    discovery = around.settings.discovery
+    discovery = env.settings.discovery
     found: list[Check] = []
     if discovery.kubernetes.enabled:
-        found += [Check(SUBJECT, _pods_name(one), partial(_pods, around, one)) for one in around.namespaces]
-    found.append(Check(SUBJECT, "answers", lambda: _answers(around), SCRAPE_SECONDS))
+        found += [Check(SUBJECT, _pods_name(one), partial(_pods, env, one)) for one in env.namespaces]
+    found.append(Check(SUBJECT, "answers", lambda: _answers(env), SCRAPE_SECONDS))
     return found
 
 
@@ -55,19 +55,19 @@ def _pods_name(namespace: str | None) -> str:
 # -- found -------------------------------------------------------------------------------------------------------------
 
 
-async def _pods(around: Surroundings, namespace: str | None) -> Sequence[Finding]:
-    name, settings = _pods_name(namespace), around.settings.discovery.kubernetes
+async def _pods(env: Environment, namespace: str | None) -> Sequence[Finding]:
+    name, settings = _pods_name(namespace), env.settings.discovery.kubernetes
     try:
-        pods = await around.pods(namespace)
+        pods = await env.pods(namespace)
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
-    reader = pod_reader(around.settings)
+        raise CheckFailedError(described(error)) from None
+    reader = pod_reader(env.settings)
     targets = [target for pod in pods if isinstance(target := reader.read(pod), Target)]
     if not targets:
         where = "" if namespace is None else f" -n {namespace}"
         raise CheckFailedError(
-            f"no pod is found by {settings.label_selector}",
-            f"see which labels the agents have (kubectl get pods{where or ' -A'} --show-labels) and set "
+            f"no pod matches {settings.label_selector}",
+            f"check which labels the agents have (kubectl get pods{where or ' -A'} --show-labels) and set "
             "discovery.kubernetes.label_selector and namespaces accordingly",
         )
     fleets = Counter(target.fleet for target in targets)
@@ -82,7 +82,7 @@ def _unlabelled(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
     names = [_name(pod) for pod in pods if reader.fleet_label_of(pod) is None]
     if not names:
         return ()
-    found = f"{_some(names)} without the label {reader.fleet_label}: the workload's name is taken for the fleet"
+    found = f"{_some(names)} without the label {reader.fleet_label}: the workload's name is used as the fleet"
     return [
         warning("fleet label", found, "label the pods, or set discovery.kubernetes.fleet_label to a label they have")
     ]
@@ -96,8 +96,8 @@ def _passed_over(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
     return [
         warning(
             "passed over",
-            f"{_some([other.pod for other in others])} found by the selector and not counted: {reasons}",
-            "let discovery.kubernetes.label_selector find agents only; an agent declares its port or has AGENT_ID",
+            f"{_some([other.pod for other in others])} matched by the selector but not counted: {reasons}",
+            "make discovery.kubernetes.label_selector match agents only; an agent declares its port or sets AGENT_ID",
         )
     ]
 
@@ -116,31 +116,29 @@ def _name(pod: Json) -> str:
 # -- answering ---------------------------------------------------------------------------------------------------------
 
 
-async def _answers(around: Surroundings) -> Sequence[Finding]:
-    targets, found = await _targets(around)
+async def _answers(env: Environment) -> Sequence[Finding]:
+    targets, found = await _targets(env)
     if not targets:
-        return [*found, not_checked("answers", "no agent was found to ask")]
+        return [*found, not_checked("answers", "no agent was found")]
     by_fleet: dict[tuple[str, str], list[Target]] = {}
     for target in targets:
         by_fleet.setdefault((target.namespace, target.fleet), []).append(target)
-    scrape = around.settings.scrape
+    scrape = env.settings.scrape
     places = asyncio.Semaphore(scrape.concurrency)
     async with PageClient(scrape) as client:
         ask = partial(_ask, scrape, client, places)
-        fleets = await asyncio.gather(
-            *(_fleet(around, ask, *key, members) for key, members in sorted(by_fleet.items()))
-        )
+        fleets = await asyncio.gather(*(_fleet(env, ask, *key, members) for key, members in sorted(by_fleet.items())))
         return [*found, *(finding for findings in fleets for finding in findings)]
 
 
-async def _targets(around: Surroundings) -> tuple[list[Target], list[Finding]]:
+async def _targets(env: Environment) -> tuple[list[Target], list[Finding]]:
     """Return every agent there is, and what kept some from being found that no other check reports."""
-    discovery, targets, found = around.settings.discovery, [], []
+    discovery, targets, found = env.settings.discovery, [], []
     if discovery.kubernetes.enabled:
-        reader = pod_reader(around.settings)
-        for namespace in around.namespaces:
+        reader = pod_reader(env.settings)
+        for namespace in env.namespaces:
             try:
-                pods = await around.pods(namespace)
+                pods = await env.pods(namespace)
             except (KubeError, NotPossibleError):
                 continue  # the check of the pods says so
             targets += [target for pod in pods if isinstance(target := reader.read(pod), Target)]
@@ -179,26 +177,24 @@ async def _ask(settings: ScrapeSettings, client: PageClient, places: asyncio.Sem
     return _Attempt(snapshot, Outcome.OK)
 
 
-async def _fleet(
-    around: Surroundings, ask: Ask, namespace: str, fleet_name: str, members: list[Target]
-) -> list[Finding]:
+async def _fleet(env: Environment, ask: Ask, namespace: str, fleet_name: str, members: list[Target]) -> list[Finding]:
     async def again(target: Target) -> AgentSnapshot:
         return (await ask(target)).snapshot
 
     asked = members[:: -(-len(members) // MOST_ASKED)]
     attempts = await asyncio.gather(*map(ask, asked))
-    left_out = f"; asked were {len(asked)} of {len(members)}" if len(asked) < len(members) else ""
-    finding = await _judged(around, namespace, fleet_name, attempts, left_out)
+    left_out = f"; checked {len(asked)} of {len(members)}" if len(asked) < len(members) else ""
+    finding = await _judged(env, namespace, fleet_name, attempts, left_out)
     snapshots = [attempt.snapshot for attempt in attempts]
-    return [finding, *(await doubts(around, again, namespace, fleet_name, snapshots))]
+    return [finding, *(await doubts(env, again, namespace, fleet_name, snapshots))]
 
 
 async def _judged(
-    around: Surroundings, namespace: str, fleet_name: str, attempts: Sequence[_Attempt], left_out: str
+    env: Environment, namespace: str, fleet_name: str, attempts: Sequence[_Attempt], left_out: str
 ) -> Finding:
     """Say how a fleet is, by the rules of the exporter in service."""
     name = f"{namespace}/{fleet_name}"
-    policy = Policy(**around.settings.capacity.model_dump())
+    policy = Policy(**env.settings.capacity.model_dump())
     snapshots = [attempt.snapshot for attempt in attempts]
     # Judged as of the first reading, so that none has become old while the others were waited for.
     now = min((one.read_at for one in snapshots if one.read_at is not None), default=time.monotonic())
@@ -208,38 +204,43 @@ async def _judged(
     silent = [agent for agent in fleet.agents if agent.state in _SILENT]
     if unseen:
         outcomes = {attempt.outcome for attempt in attempts} - {Outcome.OK}
-        return await _unseen(around, fleet, summary, [*unseen, *silent], outcomes)
+        return await _unseen(env, fleet, summary, [*unseen, *silent], outcomes)
     if silent:
         found = f"{summary}; {_reasons(silent)}"
-        fix = "the agents' logs say why (alerts/runbooks/MatillionAgentDisconnected.md)"
+        fix = "check the agents' logs (alerts/runbooks/MatillionAgentDisconnected.md)"
         everyone = len(silent) == sum(fleet.states.values()) - fleet.states[AgentState.DRAINING]
         return failed(name, found, fix) if everyone else warning(name, found, fix)
     return ok(name, summary)
 
 
 async def _unseen(
-    around: Surroundings, fleet: Fleet, summary: str, lost: Sequence[Agent], outcomes: set[Outcome]
+    env: Environment, fleet: Fleet, summary: str, lost: Sequence[Agent], outcomes: set[Outcome]
 ) -> Finding:
     """Say of a fleet with agents that do not answer what may be in the way; `lost` are those and whoever is silent."""
     name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; {_reasons(lost)}"
     pods = [agent for agent in lost if agent.snapshot.target.facts is not None and not agent.fresh]
-    if pods and not around.in_pod and fleet.coverage == 0.0 and outcomes <= set(_OUT_OF_REACH):
-        why = f"no pod's address can be reached from here ({summary})"
+    if pods and not env.in_pod and fleet.coverage == 0.0 and outcomes <= set(_OUT_OF_REACH):
+        why = f"no pod address is reachable from here ({summary})"
         return not_checked(name, why, "run the doctor in the exporter's pod (docs/doctor.md)")
     fix = _fix(outcomes)
     if pods and Outcome.TIMEOUT in outcomes:
-        fix = await hint(around, fleet.namespace, [agent.snapshot.target.pod for agent in pods])
+        fix = await hint(env, fleet.namespace, [agent.snapshot.target.pod for agent in pods])
     if fleet.untrusted_reason is not None:
-        return failed(name, f"{found}; its demand would be withheld from every scaler", fix)
+        return failed(name, f"{found}; its demand would be withheld from every autoscaler", fix)
     return warning(name, found, fix)
 
 
 def _fix(outcomes: set[Outcome]) -> str:
     if Outcome.TIMEOUT in outcomes:
-        return "see that the agents run, and that no firewall is in the way"
+        return "check that the agents are running and that no firewall blocks the connection"
     if outcomes <= {Outcome.CONNECT}:
-        return "the agents still start, or scrape.endpoints does not name their ports: their logs say which they open"
-    return "see that scrape.endpoints names the ports and paths of the agents' metrics, and that these pods are agents"
+        return (
+            "the agents are still starting, or scrape.endpoints does not list their ports: their logs show "
+            "which ports they open"
+        )
+    return (
+        "check that scrape.endpoints lists the ports and paths of the agents' metrics, and that these pods are agents"
+    )
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------
@@ -262,7 +263,7 @@ def _summary(fleet: Fleet) -> str:
 def _connected(readings: Sequence[Reading]) -> str:
     connected = sum(reading.connected is True for reading in readings)
     unsaid = sum(reading.connected is None for reading in readings)
-    return f"{connected} connected" + (f" and {unsaid} that do not say" if unsaid else "")
+    return f"{connected} connected" + (f" and {unsaid} that do not report it" if unsaid else "")
 
 
 def _reasons(agents: Sequence[Agent]) -> str:

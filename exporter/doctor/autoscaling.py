@@ -10,7 +10,7 @@ from exporter.discovery.pod_facts import owner_name
 from exporter.discovery.scaler_facts import read_scaler
 from exporter.discovery.scalers import HPAS, AnyVersion
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
-from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
+from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.fleet.model import Scaler
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
 from exporter.kube.client import KubeClient
@@ -38,18 +38,18 @@ class ApiVersion(Resource):
         return f"the API {self.group}/{self.version}"
 
 
-def checks(around: Surroundings) -> list[Check]:
+def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
-    settings = around.settings
+    settings = env.settings
     if settings.external_metrics.enabled:
         found = [
-            Check(SUBJECT, "front proxy", lambda: _front_proxy(around)),
-            Check(SUBJECT, "external metrics API", lambda: _api(around)),
+            Check(SUBJECT, "front proxy", lambda: _front_proxy(env)),
+            Check(SUBJECT, "external metrics API", lambda: _api(env)),
         ]
     else:
         found = [Check(SUBJECT, "external metrics API", _off)]
     if settings.discovery.kubernetes.enabled:
-        found.append(Check(SUBJECT, "autoscalers", lambda: _autoscalers(around)))
+        found.append(Check(SUBJECT, "autoscalers", lambda: _autoscalers(env)))
     return found
 
 
@@ -60,21 +60,21 @@ async def _off() -> Sequence[Finding]:
 # -- the external metrics API ------------------------------------------------------------------------------------------
 
 
-async def _front_proxy(around: Surroundings) -> Sequence[Finding]:
-    name, kube = "front proxy", await around.kube()
+async def _front_proxy(env: Environment) -> Sequence[Finding]:
+    name, kube = "front proxy", await env.kube()
     try:
         front_proxy = FrontProxy.of(await kube.get(AUTHENTICATION, timeout=REQUEST_SECONDS))
     except AccessDeniedError as error:
         fix = "bind the Role extension-apiserver-authentication-reader of kube-system to the exporter's service account"
-        return [failed(name, said(error), fix)]
+        return [failed(name, described(error), fix)]
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
+        raise CheckFailedError(described(error)) from None
     names = ", ".join(sorted(front_proxy.allowed_names)) or "any name"
-    return [ok(name, f"the API server is recognised by a certificate for {names}")]
+    return [ok(name, f"the API server is authenticated by a client certificate for {names}")]
 
 
-async def _api(around: Surroundings) -> Sequence[Finding]:
-    name, kube = "external metrics API", await around.kube()
+async def _api(env: Environment) -> Sequence[Finding]:
+    name, kube = "external metrics API", await env.kube()
     try:
         answer = await kube.get(ApiVersion(GROUP, VERSION, ""), timeout=REQUEST_SECONDS)
     except ApiError as error:
@@ -83,26 +83,29 @@ async def _api(around: Surroundings) -> Sequence[Finding]:
             return [failed(name, f"the APIService {API_SERVICE} is not registered", fix)]
         if error.status == _UNAVAILABLE:
             return [await _unavailable(kube, name)]
-        raise CheckFailedError(said(error)) from None
+        raise CheckFailedError(described(error)) from None
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
+        raise CheckFailedError(described(error)) from None
     served = {one.get("name") for one in answer.get("resources") or [] if isinstance(one, dict)}
     if served >= EXTERNAL_METRICS.keys():
-        return [ok(name, f"{API_SERVICE} is registered, available, and this exporter's")]
+        return [ok(name, f"{API_SERVICE} is registered, available, and served by this exporter")]
     fix = (
-        "a cluster has one such API, and KEDA brings its own: scale by KEDA then (docs/scaling.md) and set "
+        "a cluster has only one such API, and KEDA installs its own: scale with KEDA (docs/scaling.md) and set "
         "external_metrics.enabled to false"
     )
     return [
-        failed(name, f"{API_SERVICE} is registered for another server: it does not serve this exporter's metrics", fix)
+        failed(
+            name, f"{API_SERVICE} is registered by another server, which does not serve this exporter's metrics", fix
+        )
     ]
 
 
 async def _unavailable(kube: KubeClient, name: str) -> Finding:
-    found = f"{API_SERVICE} is registered and not available"
+    found = f"{API_SERVICE} is registered but not available"
     fix = (
-        f"kubectl get apiservice {API_SERVICE} -o yaml says why; most often the API server does not reach the pod's "
-        "port (the nodes' security group), or caBundle is not of the certificate's authority"
+        f"kubectl get apiservice {API_SERVICE} -o yaml shows the reason; most often the API server "
+        "cannot reach the pod's "
+        "port (the nodes' security group), or caBundle does not match the certificate's CA"
     )
     try:
         service = await kube.get(API_SERVICES.named(API_SERVICE), timeout=REQUEST_SECONDS)
@@ -116,29 +119,29 @@ async def _unavailable(kube: KubeClient, name: str) -> Finding:
 # -- who scales the agents ---------------------------------------------------------------------------------------------
 
 
-async def _autoscalers(around: Surroundings) -> Sequence[Finding]:
+async def _autoscalers(env: Environment) -> Sequence[Finding]:
     findings: list[Finding] = []
-    for namespace in around.namespaces:
-        findings += await _in_namespace(around, namespace)
+    for namespace in env.namespaces:
+        findings += await _in_namespace(env, namespace)
     return findings
 
 
-async def _in_namespace(around: Surroundings, namespace: str | None) -> Sequence[Finding]:
+async def _in_namespace(env: Environment, namespace: str | None) -> Sequence[Finding]:
     name = "autoscalers" if namespace is None else f"autoscalers in {namespace}"
-    kube = await around.kube()
+    kube = await env.kube()
     try:
         hpas = await _list(kube, namespace)
-        pods = await around.pods(namespace)
+        pods = await env.pods(namespace)
     except AccessDeniedError:
-        why = "HorizontalPodAutoscalers may not be listed"
+        why = "no permission to list HorizontalPodAutoscalers"
         return [not_checked(name, why, "run the doctor with your own kubeconfig to look for two on one Deployment")]
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
+        raise CheckFailedError(described(error)) from None
     owners = sorted({(pod.get("metadata", {}).get("namespace", ""), owner_name(pod)) for pod in pods})
     if not owners:
-        return [not_checked(name, "no agents were found that something could scale")]
+        return [not_checked(name, "no agents were found to scale")]
     return [
-        _workload(around, f"{where}/{owner}", [s for s in hpas if (s.namespace, s.target) == (where, owner)])
+        _workload(env, f"{where}/{owner}", [s for s in hpas if (s.namespace, s.target) == (where, owner)])
         for where, owner in owners
     ]
 
@@ -148,17 +151,17 @@ async def _list(kube: KubeClient, namespace: str | None) -> list[Scaler]:
     return [scaler for hpa in answer.get("items") or [] if (scaler := read_scaler(hpa)) is not None]
 
 
-def _workload(around: Surroundings, workload: str, scalers: Sequence[Scaler]) -> Finding:
+def _workload(env: Environment, workload: str, scalers: Sequence[Scaler]) -> Finding:
     name = f"scaling of {workload}"
-    ours = around.settings.external_metrics.enabled
+    ours = env.settings.external_metrics.enabled
     if len(scalers) > 1:
         listed = " and ".join(f"{one.name} (by {_by(one)})" for one in scalers)
-        fix = "take all but one away; in the vendor's chart, switch its HPA off (docs/install.md, step 6)"
-        return failed(name, f"{len(scalers)} HorizontalPodAutoscalers work against each other: {listed}", fix)
+        fix = "remove all but one; in the vendor's chart, disable its HPA (docs/install.md, step 6)"
+        return failed(name, f"{len(scalers)} HorizontalPodAutoscalers conflict: {listed}", fix)
     if not scalers:
-        found = "nothing scales it"
+        found = "no autoscaler targets it"
         return (
-            warning(name, found, "make an HPA on matillion_fleet_demand_tasks (docs/scaling.md)")
+            warning(name, found, "create an HPA on matillion_fleet_demand_tasks (docs/scaling.md)")
             if ours
             else ok(name, found)
         )
@@ -167,13 +170,13 @@ def _workload(around: Surroundings, workload: str, scalers: Sequence[Scaler]) ->
     if trouble is not None:
         return warning(
             name,
-            f"{scaler.name} stands still: {trouble.why}",
-            "an autoscaler that gets no metric holds the fleet's size",
+            f"{scaler.name} is not scaling: {trouble.why}",
+            "an HPA without its metric keeps the current size; fix the metric",
         )
     if ours and not scaler.keda and not EXTERNAL_METRICS.keys() & set(scaler.metrics):
-        fix = "scale by matillion_fleet_demand_tasks (docs/scaling.md), or set external_metrics.enabled to false"
-        return warning(name, f"{scaler.name} scales it by {_by(scaler)} and not by this exporter's metrics", fix)
-    return ok(name, f"{scaler.name}{' (KEDA)' if scaler.keda else ''} scales it by {_by(scaler)}")
+        fix = "scale on matillion_fleet_demand_tasks (docs/scaling.md), or set external_metrics.enabled to false"
+        return warning(name, f"{scaler.name} scales it on {_by(scaler)}, not on this exporter's metrics", fix)
+    return ok(name, f"{scaler.name}{' (KEDA)' if scaler.keda else ''} scales it on {_by(scaler)}")
 
 
 def _by(scaler: Scaler) -> str:

@@ -39,7 +39,7 @@ def validity(cert_file: Path, key_file: Path) -> Validity:
         if error.verify_code == _EXPIRED:
             raise CertificateError("the certificate has expired") from None
         if error.verify_code == _NOT_YET_VALID:
-            raise CertificateError("the certificate is not valid yet; see the clocks") from None
+            raise CertificateError("the certificate is not valid yet; check the clocks") from None
         raise CertificateError(f"the certificate cannot be used: {error.verify_message}") from None
     names = tuple(value for _, value in shown.get("subjectAltName", ()))
     return Validity(ssl.cert_time_to_seconds(shown["notAfter"]), names)

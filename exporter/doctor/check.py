@@ -151,7 +151,7 @@ async def _examined(check: Check) -> Examined:
 
 def _broken(check: Check, error: Exception, *, timed_out: bool) -> Finding:
     if timed_out:
-        return failed(check.name, f"there was no answer within {check.seconds:g} s")
-    _log.error("a check broke off", check=check.name, exc_info=error)
+        return failed(check.name, f"no response within {check.seconds:g} s")
+    _log.error("a check crashed", check=check.name, exc_info=error)
     reason = f"{type(error).__name__}: {error}".rstrip(": ")
-    return failed(check.name, f"this check broke off ({reason})", "this is a bug of the doctor: please report it")
+    return failed(check.name, f"this check crashed ({reason})", "this is a bug in the doctor: please report it")

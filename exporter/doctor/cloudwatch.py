@@ -1,4 +1,4 @@
-"""CloudWatch: region, endpoint, clock, credentials, and the right to publish, without publishing anything.
+"""CloudWatch: region, endpoint, clock, credentials, and the permission to publish, without publishing anything.
 
 The AWS libraries take half a second to import, so this module does so only when its checks run. What is secret in
 credentials is never read here, but for the libraries' own signing of requests.
@@ -25,7 +25,7 @@ from exporter.doctor.check import (
     ok,
     warning,
 )
-from exporter.doctor.surroundings import Surroundings
+from exporter.doctor.environment import Environment
 from exporter.fleet.explain import duration
 
 if TYPE_CHECKING:
@@ -58,21 +58,21 @@ _LONGEST_REASON = 300
 _LASTING = ("env", "shared-credentials-file", "config-file")
 _POLICY = (
     "give the role cloudwatch:PutMetricData for this namespace (docs/cloudwatch.md, Permissions); its trust policy "
-    "must name this service account, and the policy's condition this cloudwatch:namespace"
+    "must allow this service account, and the policy's cloudwatch:namespace condition must match"
 )
 
 
-def checks(around: Surroundings) -> list[Check]:
+def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
-    if not around.settings.cloudwatch.enabled:
+    if not env.settings.cloudwatch.enabled:
         return [Check(SUBJECT, "publishing", _off)]
-    aws = _Aws(around)
+    aws = _Aws(env)
     return [
         Check(SUBJECT, "region", aws.region),
         Check(SUBJECT, "endpoint", aws.reachable),
         Check(SUBJECT, "credentials", aws.credentials, TOGETHER_SECONDS),
-        Check(SUBJECT, "right to publish", aws.right, TOGETHER_SECONDS),
-        Check(SUBJECT, "spool", lambda: spool.examine(around.settings.cloudwatch.spool, in_pod=around.in_pod)),
+        Check(SUBJECT, "permission to publish", aws.right, TOGETHER_SECONDS),
+        Check(SUBJECT, "spool", lambda: spool.examine(env.settings.cloudwatch.spool, in_pod=env.in_pod)),
     ]
 
 
@@ -83,9 +83,9 @@ async def _off() -> Sequence[Finding]:
 class _Aws:
     """The checks, and the session they share."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self._settings = around.settings.cloudwatch
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._settings = env.settings.cloudwatch
         self._session = Once(self._make_session)
         self._found = Once(self._find_credentials)
 
@@ -97,7 +97,7 @@ class _Aws:
             return [ok("region", f"{self._settings.region} (cloudwatch.region)")]
         region = await self._region()
         if region is None:
-            raise CheckFailedError("there is none, in the settings or in the environment", "set cloudwatch.region")
+            raise CheckFailedError("no region in the settings or the environment", "set cloudwatch.region")
         return [ok("region", f"{region} (from the environment)")]
 
     async def _region(self) -> str | None:
@@ -126,7 +126,7 @@ class _Aws:
             late = f"no answer within {ENDPOINT_SECONDS:g} s" if isinstance(error, TimeoutError) else reason
             raise CheckFailedError(
                 f"{url} cannot be reached: {late}",
-                "see that there is a way out: NAT, or a VPC endpoint for monitoring and its security group; DNS; the "
+                "check the egress path: NAT, or a VPC endpoint for monitoring and its security group; DNS; the "
                 "NetworkPolicy's awsCidrs",
             ) from None
         return [ok("endpoint", f"{url} answers in {took * 1000:.0f} ms"), _clock(date, answered)]
@@ -150,12 +150,12 @@ class _Aws:
         method = await self._found.get()
         kind = _KINDS.get(method, method)
         findings = [ok("credentials", f"found: {kind}")]
-        if self._around.in_pod and method == "iam-role":
-            fix = "give the service account a role of its own (docs/cloudwatch.md, Permissions)"
-            findings = [warning("credentials", f"found: {kind}, which every pod on the node has", fix)]
-        elif self._around.in_pod and method in _LASTING:
+        if self._env.in_pod and method == "iam-role":
+            fix = "give the service account its own IAM role (docs/cloudwatch.md, Permissions)"
+            findings = [warning("credentials", f"found: {kind}, which every pod on the node shares", fix)]
+        elif self._env.in_pod and method in _LASTING:
             fix = "use IRSA or EKS Pod Identity (docs/cloudwatch.md, Permissions)"
-            findings = [warning("credentials", f"found: {kind}; keys that last can leak", fix)]
+            findings = [warning("credentials", f"found: {kind}; long-lived keys can leak", fix)]
         return [*findings, await self._identity()]
 
     async def _find_credentials(self) -> str:
@@ -168,16 +168,18 @@ class _Aws:
                     await found.get_frozen_credentials()
         except TimeoutError:
             raise CheckFailedError(
-                f"none came within {CREDENTIALS_SECONDS:g} s",
-                "see that who gives them can be reached: with IRSA sts.REGION.amazonaws.com (NAT, or a VPC endpoint "
-                "for sts), with EKS Pod Identity its agent on the node (169.254.170.23)",
+                f"no credentials within {CREDENTIALS_SECONDS:g} s",
+                "check that the credentials endpoint is reachable: for IRSA sts.REGION.amazonaws.com (NAT, or a "
+                "VPC endpoint "
+                "for sts), for EKS Pod Identity its agent on the node (169.254.170.23)",
             ) from None
         except Exception as error:  # noqa: BLE001 - each source of credentials fails in ways of its own
-            raise CheckFailedError(f"none can be had: {_reason(error)}", _POLICY) from None
+            raise CheckFailedError(f"cannot load credentials: {_reason(error)}", _POLICY) from None
         if found is None:
             raise CheckFailedError(
-                "none were found: no role of the service account, no environment variables, no shared file",
-                "annotate the service account with eks.amazonaws.com/role-arn (chart: serviceAccount.roleArn), or make "
+                "none found: no IAM role on the service account, no environment variables, no shared file",
+                "annotate the service account with eks.amazonaws.com/role-arn (chart: serviceAccount.roleArn), "
+                "or create "
                 "an EKS Pod Identity association",
             )
         return str(found.method)
@@ -192,14 +194,14 @@ class _Aws:
             return not_checked(name, str(error))
         except Exception as error:  # noqa: BLE001 - the libraries let through whatever theirs below raise
             if _is_refusal(error):
-                return failed(name, f"AWS does not know the credentials: {_reason(error)}", _POLICY)
-            return not_checked(name, f"STS cannot be asked whose they are: {_reason(error)}")
+                return failed(name, f"AWS rejects the credentials: {_reason(error)}", _POLICY)
+            return not_checked(name, f"STS GetCallerIdentity failed: {_reason(error)}")
         return ok(name, str(answer["Arn"]))
 
-    # -- the right to publish ------------------------------------------------------------------------------------------
+    # -- the permission to publish -------------------------------------------------------------------------------------
 
     async def right(self) -> Sequence[Finding]:
-        """Check the right to publish with a request that has nothing in it to publish.
+        """Check the permission to publish with a request that has nothing in it to publish.
 
         CloudWatch has no dry run. A PutMetricData without data cannot leave anything behind: one without the right
         gets AccessDenied, one with it MissingParameter ("The parameter MetricData is required"; awslabs/
@@ -208,12 +210,12 @@ class _Aws:
         """
         from exporter.publish.put_metric_data import MetricDataClient, Outcome  # noqa: PLC0415 - imports the AWS libraries
 
-        name, settings = "right to publish", self._settings
+        name, settings = "permission to publish", self._settings
         region = await self._known_region()
         try:
             await self._found.get()
         except CheckFailedError:
-            raise NotPossibleError("there are no credentials") from None
+            raise NotPossibleError("no credentials") from None
         async with MetricDataClient(
             settings.namespace, region=region, endpoint_url=settings.endpoint_url, deadline=PUT_SECONDS
         ) as client:
@@ -226,9 +228,15 @@ class _Aws:
             case Outcome.DENIED:
                 return [failed(name, f"PutMetricData is denied: {reason}", _POLICY)]
             case Outcome.THROTTLED:
-                return [warning(name, f"CloudWatch asks to slow down: {reason}", "ask who else publishes")]
+                return [
+                    warning(
+                        name,
+                        f"CloudWatch throttles requests: {reason}",
+                        "find out what else publishes to CloudWatch from this account",
+                    )
+                ]
             case _:
-                return [failed(name, f"CloudWatch did not answer as it should: {reason}")]
+                return [failed(name, f"unexpected response from CloudWatch: {reason}")]
 
 
 def _new_session() -> "AioSession":
@@ -261,12 +269,12 @@ def _clock(date: str | None, answered: float) -> Finding:
     try:
         theirs = parsedate_to_datetime(date or "").timestamp()
     except ValueError:
-        return not_checked(name, "the endpoint's answer has no date to compare with")
+        return not_checked(name, "the endpoint's response has no Date header to compare with")
     skew = answered - theirs
     size, way = abs(skew), "ahead of" if skew > 0 else "behind"
-    fix = "see that the node's clock is synchronised (chrony; EKS images use the Amazon Time Sync Service)"
+    fix = "check that the node's clock is synchronized (chrony; EKS images use the Amazon Time Sync Service)"
     if size > SKEW_FAILURE:
-        return failed(name, f"it is {duration(size)} {way} AWS's, and signatures are refused beyond 5 min", fix)
+        return failed(name, f"it is {duration(size)} {way} AWS's, and AWS rejects signatures more than 5 min off", fix)
     if size > SKEW_WARNING:
         return warning(name, f"it is {duration(size)} {way} AWS's", fix)
     return ok(name, f"within {max(2.0, size):.0f} s of AWS's")

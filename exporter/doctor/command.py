@@ -23,9 +23,9 @@ from exporter.doctor import (
     workloads,
 )
 from exporter.doctor.check import Check, Once, run_all
+from exporter.doctor.environment import Environment, environment
 from exporter.doctor.report import Report, document, text
 from exporter.doctor.scan import scan
-from exporter.doctor.surroundings import Surroundings, surroundings
 from exporter.kube.credentials import SERVICE_ACCOUNT
 from exporter.logs import configure
 from exporter.terminal import Paper
@@ -36,7 +36,7 @@ MOUNTED = Path("/etc/fleet-exporter/config/config.yaml")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    where = f"settings (YAML); in the chart's pod {MOUNTED} if not given; the environment overrides it"
+    where = f"settings file (YAML); defaults to {MOUNTED} in the chart's pod; environment variables override it"
     parser.add_argument("--config", type=Path, metavar="FILE", help=where)
     parser.add_argument("--json", action="store_true", help="print a JSON document")
 
@@ -65,22 +65,22 @@ async def examine(
     settings: Settings, file: Path | None, environ: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT
 ) -> Report:
     """Run every check that the settings ask for; `file` is what they were read from."""
-    async with surroundings(settings, environ, service_account) as around:
-        return Report(await run_all(_checks(around, file)))
+    async with environment(settings, environ, service_account) as env:
+        return Report(await run_all(_checks(env, file)))
 
 
-def _checks(around: Surroundings, file: Path | None) -> list[Check]:
-    scanned = Once(lambda: scan(around))
+def _checks(env: Environment, file: Path | None) -> list[Check]:
+    scanned = Once(lambda: scan(env))
     return [
-        *configuration.checks(around, file),
-        *kubernetes.checks(around),
-        *fargate.checks(around, scanned),
-        *agents.checks(around),
-        *lookalikes.checks(around, scanned),
-        *disruption.checks(around),
-        *autoscaling.checks(around),
-        *workloads.checks(around),
-        *replicas.checks(around),
-        *keda.checks(around),
-        *cloudwatch.checks(around),
+        *configuration.checks(env, file),
+        *kubernetes.checks(env),
+        *fargate.checks(env, scanned),
+        *agents.checks(env),
+        *lookalikes.checks(env, scanned),
+        *disruption.checks(env),
+        *autoscaling.checks(env),
+        *workloads.checks(env),
+        *replicas.checks(env),
+        *keda.checks(env),
+        *cloudwatch.checks(env),
     ]

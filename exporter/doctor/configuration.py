@@ -12,8 +12,8 @@ import aiohttp
 from exporter.config import HostPort, Settings, WebSettings
 from exporter.doctor.certificates import CertificateError, validity
 from exporter.doctor.check import Check, Finding, NotPossibleError, failed, ok, warning
+from exporter.doctor.environment import Environment
 from exporter.doctor.kubernetes import elects
-from exporter.doctor.surroundings import Surroundings
 from exporter.fleet.explain import duration
 from exporter.serve.errors import ServeError
 from exporter.serve.reload import Reloaded
@@ -25,14 +25,14 @@ SUBJECT = "configuration"
 READY_SECONDS = 5.0
 RENEWAL_SECONDS = 7 * 24 * 3600
 """Time left below which a certificate should have been replaced: the chart's and cert-manager's are at a third."""
-_RENEW = "renew it; the exporter takes the new files up by itself"
+_RENEW = "renew it; the exporter reloads the files without a restart"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it is where this is listened on, and asked at loopback
 _READY, _NOT_READY = 200, 503
 
 
-def checks(around: Surroundings, file: Path | None) -> list[Check]:
+def checks(env: Environment, file: Path | None) -> list[Check]:
     """Return the checks of this subject; `file` is what the settings were read from."""
-    settings = around.settings
+    settings = env.settings
     found = [Check(SUBJECT, "settings", lambda: _settings(settings, file))]
     found += [Check(SUBJECT, one.files.what, partial(_files, one)) for one in _loaded(settings)]
     return [*found, Check(SUBJECT, "running exporter", lambda: _running(settings.web))]
@@ -58,16 +58,16 @@ def _switched_on(settings: Settings) -> Iterator[str]:
 def _risks(settings: Settings) -> Iterator[Finding]:
     """Yield what is allowed, and may well not be meant."""
     if settings.capacity.unknown_agents == "ignore":
-        found = "an agent that cannot be seen counts as idle, so that a scaler may shrink a busy fleet"
+        found = "unreachable agents count as idle, so an autoscaler may shrink a busy fleet"
         yield warning("capacity.unknown_agents", found, "set it to hold")
     if settings.capacity.min_coverage == 0:
-        found = "figures are trusted however few agents answer"
-        yield warning("capacity.min_coverage", found, "set it to 0.5, or to what you can do without")
+        found = "figures are trusted no matter how few agents respond"
+        yield warning("capacity.min_coverage", found, "set it to 0.5, or to the share of agents you can do without")
     led_alone = settings.model_copy(
         update={"leader_election": settings.leader_election.model_copy(update={"enabled": True})}
     )
     if not settings.leader_election.enabled and elects(led_alone):
-        found = "each replica takes itself for the leader: two of them publish everything twice"
+        found = "every replica acts as leader: two replicas publish everything twice"
         yield warning("leader_election.enabled", found, "set it to true, or run one replica only")
 
 
@@ -102,13 +102,13 @@ async def _files(served: _Served) -> Sequence[Finding]:
     except ServeError as error:
         return [failed(name, str(error))]
     if served.pair is None:
-        return [ok(name, "its files are good")]
+        return [ok(name, "its files load")]
     try:
         shown = await asyncio.to_thread(validity, *served.pair)
     except CertificateError as error:
         return [failed(name, str(error), _RENEW)]
     left = shown.until - time.time()
-    found = f"the certificate is good for {duration(left)} more, for {', '.join(shown.names) or 'no name'}"
+    found = f"the certificate is valid for {duration(left)} more, for {', '.join(shown.names) or 'no name'}"
     return [warning(name, found, _RENEW) if left < RENEWAL_SECONDS else ok(name, found)]
 
 
@@ -129,13 +129,15 @@ async def _running(settings: WebSettings) -> Sequence[Finding]:
         ):
             status, text = answer.status, (await answer.content.read(300)).decode(errors="replace").strip()
     except TimeoutError:
-        return [failed(name, f"{url} does not answer within {READY_SECONDS:g} s", "look at its log and its CPU")]
+        return [failed(name, f"{url} does not answer within {READY_SECONDS:g} s", "check its log and its CPU usage")]
     except aiohttp.ClientConnectorError:
         raise NotPossibleError(f"nothing listens at {place} here") from None
     except (aiohttp.ClientError, OSError) as error:
-        return [failed(name, f"{url} does not answer as it should: {error}", "see what listens there")]
+        return [failed(name, f"{url} returned an unexpected response: {error}", "check what listens on that address")]
     if status == _READY:
-        return [ok(name, f"{url} says that it is ready")]
+        return [ok(name, f"{url} is ready")]
     if status == _NOT_READY:
-        return [warning(name, f"it is not ready: {text}", "give it a minute; its log says what is missing")]
-    return [failed(name, f"{url} answers with HTTP {status}: is that the exporter?", "see what listens there")]
+        return [warning(name, f"it is not ready: {text}", "wait a minute; its log shows what is missing")]
+    return [
+        failed(name, f"{url} answers with HTTP {status}: is this the exporter?", "check what listens on that address")
+    ]

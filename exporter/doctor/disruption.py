@@ -6,8 +6,8 @@ Then no node can be drained, and no Fargate pod patched in time.
 from collections.abc import Sequence
 
 from exporter.doctor.check import Check, CheckFailedError, Finding, failed, not_checked, ok
+from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.doctor.network_policies import selects
-from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
 from exporter.kube.fields import Json, mapping, mappings, text
 
@@ -17,39 +17,40 @@ BUDGETS = Resource("policy", "v1", "poddisruptionbudgets")
 _NOT_FOUND = 404
 
 
-def checks(around: Surroundings) -> list[Check]:
+def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
-    return [Check(SUBJECT, NAME, lambda: _budgets(around))] if around.settings.discovery.kubernetes.enabled else []
+    return [Check(SUBJECT, NAME, lambda: _budgets(env))] if env.settings.discovery.kubernetes.enabled else []
 
 
-async def _budgets(around: Surroundings) -> Sequence[Finding]:
-    return [await _in_namespace(around, namespace) for namespace in around.namespaces]
+async def _budgets(env: Environment) -> Sequence[Finding]:
+    return [await _in_namespace(env, namespace) for namespace in env.namespaces]
 
 
-async def _in_namespace(around: Surroundings, namespace: str | None) -> Finding:
+async def _in_namespace(env: Environment, namespace: str | None) -> Finding:
     title = NAME if namespace is None else f"{NAME} in {namespace}"
-    kube = await around.kube()
+    kube = await env.kube()
     try:
         answer = await kube.get(BUDGETS.within(namespace), timeout=REQUEST_SECONDS)
-        pods = await around.pods(namespace)
+        pods = await env.pods(namespace)
     except AccessDeniedError:
         fix = f"run the doctor with your own kubeconfig, or {BUDGETS.within(namespace).grant('list')}"
-        return not_checked(title, "they may not be listed, and the exporter needs no right to", fix)
+        return not_checked(title, "no permission to list them; the exporter does not need it", fix)
     except ApiError as error:
         if error.status == _NOT_FOUND:
-            return not_checked(title, "the API server has no policy/v1, which is there since Kubernetes 1.21")
-        raise CheckFailedError(said(error)) from None
+            return not_checked(title, "the API server does not serve policy/v1 (Kubernetes 1.21 or later)")
+        raise CheckFailedError(described(error)) from None
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
+        raise CheckFailedError(described(error)) from None
     budgets = list(mappings(answer.get("items")))
     doubled = dict.fromkeys(names for pod in pods if len(names := _over(pod, budgets)) > 1)
     if not doubled:
-        return ok(title, "no pod of an agent has more than one")
+        return ok(title, "no agent pod is selected by more than one")
     listed = "; ".join(" and ".join(names) for names in doubled)
     return failed(
         title,
-        f"pods of agents have more than one ({listed}): every eviction of theirs fails, so no node can be drained",
-        "delete all but one, such as your own where the vendor's chart makes one (podDisruptionBudget.enabled)",
+        f"agent pods are selected by more than one ({listed}): every eviction of these pods fails, so "
+        "their nodes cannot be drained",
+        "delete all but one; for example your own, if the vendor's chart creates one (podDisruptionBudget.enabled)",
     )
 
 

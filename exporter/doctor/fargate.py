@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from exporter.doctor.check import Check, CheckFailedError, Finding, Once, failed, not_checked, ok, warning
+from exporter.doctor.environment import Environment, described
 from exporter.doctor.scan import SCAN_SECONDS, Pod, Scan
-from exporter.doctor.surroundings import Surroundings, said
 from exporter.kube.api import KubeError
 from exporter.kube.fields import condition, line, mapping, text
 from exporter.kube.times import unix_time
@@ -36,18 +36,18 @@ _NODE = "fargate-"
 _NO_NODES = "no nodes available to schedule pods"
 
 
-def checks(around: Surroundings, scanned: Once[Scan]) -> list[Check]:
+def checks(env: Environment, scanned: Once[Scan]) -> list[Check]:
     """Return the checks of this subject; `scanned` is made once for all."""
-    if not around.settings.discovery.kubernetes.enabled:
+    if not env.settings.discovery.kubernetes.enabled:
         return []
-    return [Check(SUBJECT, NAME, lambda: _pending(around, scanned), SCAN_SECONDS)]
+    return [Check(SUBJECT, NAME, lambda: _pending(env, scanned), SCAN_SECONDS)]
 
 
-async def _pending(around: Surroundings, scanned: Once[Scan]) -> Sequence[Finding]:
+async def _pending(env: Environment, scanned: Once[Scan]) -> Sequence[Finding]:
     try:
         seen = await scanned.get()
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
+        raise CheckFailedError(described(error)) from None
     by_kind: dict[tuple[str, bool], list[Pod]] = {}
     for pod in seen.pods:
         by_kind.setdefault((pod.namespace, pod.exporters), []).append(pod)
@@ -59,10 +59,10 @@ async def _pending(around: Surroundings, scanned: Once[Scan]) -> Sequence[Findin
     ]
     if not findings:
         count = sum(bool(_node(pod)) for pod in seen.pods)
-        findings = [ok(NAME, f"no agent and no exporter waits for one; {count} have one")]
-    ours_seen = around.in_pod or seen.namespaces is None or around.namespace in seen.namespaces
+        findings = [ok(NAME, f"no agent or exporter pod is waiting for a node; {count} are scheduled")]
+    ours_seen = env.in_pod or seen.namespaces is None or env.namespace in seen.namespaces
     if not ours_seen:
-        why = "whether the exporter's own pods have nodes: those of its namespace may not be listed"
+        why = "whether the exporter's own pods have nodes: no permission to list pods in its namespace"
         findings.append(not_checked("nodes for the exporter", why))
     return findings
 
@@ -74,11 +74,12 @@ def _of(namespace: str, pods: Sequence[Pod], *, ours: bool, fargate_alone: bool)
     if without_profile:
         yield failed(
             name,
-            f"{what} wait for ever: no Fargate profile selects them in namespace {namespace}, and the cluster has no "
+            f"{what} wait forever: no Fargate profile selects them in namespace {namespace}, and the cluster has no "
             f"other nodes: {_some(without_profile)}",
             f"add a selector for the namespace {namespace} to a Fargate profile (aws eks create-fargate-profile "
-            f"--selectors namespace={namespace}) and delete the pods, since EKS looks when a pod is made; or install "
-            "where a profile selects already, such as the agents' namespace (docs/install.md)",
+            f"--selectors namespace={namespace}) and delete the pods, since EKS matches profiles when a pod "
+            "is created; or install "
+            "in a namespace that a profile already selects, such as the agents' (docs/install.md)",
         )
     no_node = [pod.name for pod in pods if _message(pod).startswith(_NO_NODES)]
     if no_node:
@@ -90,11 +91,11 @@ def _of(namespace: str, pods: Sequence[Pod], *, ours: bool, fargate_alone: bool)
         )
     others = [pod for pod in pods if _waits_long(pod) and pod.name not in {*without_profile, *no_node}]
     if others:
-        message = _message(others[0]) or "the scheduler does not say why"
+        message = _message(others[0]) or "the scheduler gives no reason"
         yield warning(
             name,
-            f"{what} get no node: {_some([pod.name for pod in others])}: {message}",
-            "see that the node groups may grow, or that subnets and quota leave room for Fargate: "
+            f"{what} are not scheduled: {_some([pod.name for pod in others])}: {message}",
+            "check that the node groups can grow, or that subnets and quota leave room for Fargate: "
             f"kubectl -n {namespace} describe pod {others[0].name}",
         )
 

@@ -12,7 +12,7 @@ from exporter.discovery.scaler_facts import read_scaler
 from exporter.discovery.scalers import HPAS, AnyVersion
 from exporter.doctor.autoscaling import SUBJECT, ApiVersion
 from exporter.doctor.check import Check, CheckFailedError, Finding, Once, failed, not_checked, ok
-from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
+from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
 from exporter.kube.client import KubeClient
 from exporter.kube.fields import Json, count, line, mapping, mappings
@@ -41,22 +41,22 @@ Workloads = frozenset[tuple[str, str]]
 """Namespace and name of what the agents' pods belong to."""
 
 
-def checks(around: Surroundings) -> list[Check]:
+def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
-    return [Check(SUBJECT, NAME, lambda: _keda(around))] if around.settings.discovery.kubernetes.enabled else []
+    return [Check(SUBJECT, NAME, lambda: _keda(env))] if env.settings.discovery.kubernetes.enabled else []
 
 
-async def _keda(around: Surroundings) -> Sequence[Finding]:
-    kube = await around.kube()
+async def _keda(env: Environment) -> Sequence[Finding]:
+    kube = await env.kube()
     try:
         if not await installed(kube):
             return [ok(NAME, "it is not installed")]
         version = Once(lambda: keda_version(kube))
         findings: list[Finding] = []
-        for namespace in around.namespaces:
-            findings += await _in_namespace(around, kube, namespace, version)
+        for namespace in env.namespaces:
+            findings += await _in_namespace(env, kube, namespace, version)
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
+        raise CheckFailedError(described(error)) from None
     return findings
 
 
@@ -72,10 +72,10 @@ async def installed(kube: KubeClient) -> bool:
 
 
 async def _in_namespace(
-    around: Surroundings, kube: KubeClient, namespace: str | None, version: Once[Version | None]
+    env: Environment, kube: KubeClient, namespace: str | None, version: Once[Version | None]
 ) -> Sequence[Finding]:
     name = NAME if namespace is None else f"{NAME} in {namespace}"
-    pods = await around.pods(namespace)
+    pods = await env.pods(namespace)
     agents = frozenset((str(mapping(pod.get("metadata")).get("namespace", "")), owner_name(pod)) for pod in pods)
     try:
         answer = await kube.get(SCALED_OBJECTS.within(namespace), timeout=REQUEST_SECONDS)
@@ -93,12 +93,14 @@ async def _unread(kube: KubeClient, name: str, namespace: str | None, agents: Wo
     try:
         answer = await AnyVersion(kube).get(HPAS.within(namespace), timeout=REQUEST_SECONDS)
     except AccessDeniedError:
-        return not_checked(name, "ScaledObjects may not be listed", fix)
+        return not_checked(name, "no permission to list ScaledObjects", fix)
     scalers = [one for hpa in mappings(answer.get("items")) if (one := read_scaler(hpa)) is not None and one.keda]
     theirs = sorted(one.target for one in scalers if (one.namespace, one.target) in agents)
     if not theirs:
-        return ok(name, "no HPA of its scales the agents")
-    return not_checked(name, f"it scales {', '.join(theirs)}, and its ScaledObjects may not be listed", fix)
+        return ok(name, "none of its HPAs scales the agents")
+    return not_checked(
+        name, f"it scales {', '.join(theirs)}, and there is no permission to list its ScaledObjects", fix
+    )
 
 
 # -- what a ScaledObject says ------------------------------------------------------------------------------------------
@@ -148,15 +150,15 @@ def _finding(scaled: _Scaled, version: Version | None) -> Finding:
     if scaled.takes and version is None:
         needed = " and ".join(f"{what} (KEDA {_text(since)})" for what, since in scaled.takes.items())
         fix = f"{CRD.grant('get')}, or run the doctor with your own kubeconfig"
-        return not_checked(scaled.name, f"it goes by {needed}, and KEDA's version cannot be seen", fix)
+        return not_checked(scaled.name, f"it relies on {needed}, but KEDA's version is unknown", fix)
     seen = "" if version is None else f" (KEDA {_text(version)})"
-    return ok(scaled.name, f"without figures it holds the size of {scaled.workload[1]}{seen}")
+    return ok(scaled.name, f"without data it keeps the size of {scaled.workload[1]}{seen}")
 
 
 def _faults(scaled: _Scaled) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with it in any KEDA, each with its fix."""
     if any(line(trigger.get("ignoreNullValues"), _LONGEST) not in _FALSE for trigger in scaled.cloudwatch):
-        found = "it takes missing data in CloudWatch for minMetricValue, and so shrinks a fleet that nobody can see"
+        found = "it treats missing CloudWatch data as minMetricValue, so it shrinks a fleet the exporter cannot see"
         yield (
             found,
             f'set ignoreNullValues: "false" in the trigger (KEDA {_text(NULLS_SINCE)} or later; docs/scaling.md)',
@@ -165,9 +167,9 @@ def _faults(scaled: _Scaled) -> Iterator[tuple[str, str]]:
         replicas = count(scaled.fallback.get("replicas"))
         size = "its replicas" if replicas is None else f"{replicas} agents"
         yield (
-            f"its fallback sets a fleet of any size to {size} when nobody can see it",
+            f"its fallback sets a fleet of any size to {size} when the exporter cannot see it",
             (
-                "take the fallback out: without it the fleet stands still; or set its behavior to "
+                "remove the fallback: without it the fleet keeps its size; or set its behavior to "
                 f"currentReplicasIfHigher (KEDA {_text(BEHAVIOR_SINCE)} or later; docs/scaling.md)"
             ),
         )
@@ -177,8 +179,8 @@ def _too_old(scaled: _Scaled, version: Version) -> Iterator[tuple[str, str]]:
     """Yield what a KEDA of this version does not know."""
     for what, since in scaled.takes.items():
         if version < since:
-            found = f"KEDA {_text(version)} does not know {what}, and shrinks a fleet that nobody can see"
-            fix = f"upgrade KEDA to {_text(since)} or later, its CRDs too; or scale by metrics-api without a fallback"
+            found = f"KEDA {_text(version)} does not support {what}: it shrinks a fleet the exporter cannot see"
+            fix = f"upgrade KEDA to {_text(since)} or later, its CRDs too; or scale on metrics-api without a fallback"
             yield found, f"{fix} (docs/scaling.md)"
 
 

@@ -22,7 +22,7 @@ from exporter.doctor.check import (
     ok,
     warning,
 )
-from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said, uses_kubernetes
+from exporter.doctor.environment import REQUEST_SECONDS, Environment, described, uses_kubernetes
 from exporter.kube.access_review import REVIEWS
 from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, Resource
 from exporter.kube.client import KubeClient
@@ -77,26 +77,26 @@ def needs(settings: Settings, own_namespace: str) -> list[Need]:
     if elects(settings):
         leases = LEASES.within(own_namespace)
         found.append(Need("renew the Lease", leases.named(settings.leader_election.lease_name), ("get", "update")))
-        found.append(Need("make the Lease", leases, ("create",)))
+        found.append(Need("create the Lease", leases, ("create",)))
     if settings.external_metrics.enabled:
-        found.append(Need("ask what a user may", REVIEWS, ("create",)))
-        found.append(Need("recognise the API server", AUTHENTICATION, ("get",)))
+        found.append(Need("check a user's permissions", REVIEWS, ("create",)))
+        found.append(Need("authenticate the API server", AUTHENTICATION, ("get",)))
     return found
 
 
-def checks(around: Surroundings) -> list[Check]:
+def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
-    settings = around.settings
+    settings = env.settings
     if not uses_kubernetes(settings):
         return [Check(SUBJECT, "API server", lambda: _unused("discovery.kubernetes and external_metrics are off"))]
     found = [
-        Check(SUBJECT, "API server", lambda: _api_server(around)),
-        Check(SUBJECT, "rights", lambda: _rights(around)),
+        Check(SUBJECT, "API server", lambda: _api_server(env)),
+        Check(SUBJECT, "permissions", lambda: _rights(env)),
     ]
     if elects(settings):
-        found.append(Check(SUBJECT, "Lease", lambda: _lease(around), CHECK_SECONDS + _LONGEST_LOOK))
+        found.append(Check(SUBJECT, "Lease", lambda: _lease(env), CHECK_SECONDS + _LONGEST_LOOK))
     if settings.discovery.kubernetes.enabled:
-        found.append(Check(SUBJECT, "memory in use", lambda: _memory(around)))
+        found.append(Check(SUBJECT, "memory in use", lambda: _memory(env)))
     return found
 
 
@@ -104,24 +104,24 @@ async def _unused(why: str) -> Sequence[Finding]:
     raise NotPossibleError(why)
 
 
-async def _api_server(around: Surroundings) -> Sequence[Finding]:
+async def _api_server(env: Environment) -> Sequence[Finding]:
     started = time.monotonic()
     try:
-        user = await around.user()
+        user = await env.user()
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
-    took = f"it answers in {(time.monotonic() - started) * 1000:.0f} ms"
-    return [ok("API server", f"{took}; it is asked as {user}" if user else took), *_not_the_exporter(around)]
+        raise CheckFailedError(described(error)) from None
+    took = f"it responds in {(time.monotonic() - started) * 1000:.0f} ms"
+    return [ok("API server", f"{took}; authenticated as {user}" if user else took), *_not_the_exporter(env)]
 
 
-def _not_the_exporter(around: Surroundings) -> Sequence[Finding]:
-    if around.in_pod:
+def _not_the_exporter(env: Environment) -> Sequence[Finding]:
+    if env.in_pod:
         return ()
     return [
         not_checked(
             "the exporter's service account",
-            "this is not a pod: the rights below are those of the kubeconfig's user",
-            "to check the exporter's own, run it in its pod (docs/doctor.md)",
+            "not running in a pod: the permissions below are those of the kubeconfig's user",
+            "to check the exporter's own permissions, run the doctor in its pod (docs/doctor.md)",
         )
     ]
 
@@ -129,9 +129,9 @@ def _not_the_exporter(around: Surroundings) -> Sequence[Finding]:
 # -- rights ------------------------------------------------------------------------------------------------------------
 
 
-async def _rights(around: Surroundings) -> Sequence[Finding]:
-    kube = await around.kube()
-    return await asyncio.gather(*(_right(kube, need) for need in needs(around.settings, around.namespace)))
+async def _rights(env: Environment) -> Sequence[Finding]:
+    kube = await env.kube()
+    return await asyncio.gather(*(_right(kube, need) for need in needs(env.settings, env.namespace)))
 
 
 async def _right(kube: KubeClient, need: Need) -> Finding:
@@ -139,14 +139,14 @@ async def _right(kube: KubeClient, need: Need) -> Finding:
     try:
         allowed = await asyncio.gather(*(_allowed(kube, need.resource, verb) for verb in need.verbs))
     except KubeError as error:
-        return failed(name, said(error))
+        return failed(name, described(error))
     missing = [verb for verb, may in zip(need.verbs, allowed, strict=True) if not may]
     group = f" ({need.resource.group})" if need.resource.group else ""
     if not missing:
         return ok(name, f"{' and '.join(need.verbs)} {need.resource}{group}: allowed")
     found = f"{' and '.join(missing)} {need.resource}{group}: not allowed"
     if not need.essential:
-        return warning(name, f"{found}, so it is not known", need.resource.grant(*missing))
+        return warning(name, f"{found}, so it is unknown", need.resource.grant(*missing))
     return failed(name, found, need.resource.grant(*missing))
 
 
@@ -175,23 +175,35 @@ async def _allowed(kube: KubeClient, resource: Resource, verb: str) -> bool:
 # -- the Lease ---------------------------------------------------------------------------------------------------------
 
 
-async def _lease(around: Surroundings) -> Sequence[Finding]:
+async def _lease(env: Environment) -> Sequence[Finding]:
     name = "Lease"
-    settings = around.settings.leader_election
-    store = LeaseStore(await around.kube(), around.namespace, settings.lease_name, REQUEST_SECONDS)
+    settings = env.settings.leader_election
+    store = LeaseStore(await env.kube(), env.namespace, settings.lease_name, REQUEST_SECONDS)
     first = await _read(store)
     if first is None:
-        why = f"there is no {store}: no exporter with these settings has led yet"
-        fix = "if one runs, its log says what keeps it from leading"
-        return [warning(name, why, fix) if around.in_pod else not_checked(name, why)]
+        why = f"{store} does not exist: no exporter with these settings has been leader yet"
+        fix = "if one is running, its log shows why it is not the leader"
+        return [warning(name, why, fix) if env.in_pod else not_checked(name, why)]
     record = LeaseRecord.of(first)
     if not record.holder:
-        return [warning(name, f"nobody holds {store}", "see that the exporter runs; its log says why it does not lead")]
+        return [
+            warning(
+                name,
+                f"{store} has no holder",
+                "check that the exporter is running; its log shows why it is not the leader",
+            )
+        ]
     patience = min(record.duration or settings.lease_duration, _LONGEST_LOOK)
     if await _changes(store, first, patience):
         return [ok(name, f"{record.holder} holds it and renews it")]
     found = f"{record.holder} holds it and has not renewed it for {patience:g} s"
-    return [warning(name, found, "its holder is gone or cut off; see that the exporter's pods run, and their log")]
+    return [
+        warning(
+            name,
+            found,
+            "its holder is gone or disconnected; check that the exporter's pods are running, and their logs",
+        )
+    ]
 
 
 async def _changes(store: LeaseStore, first: Json, seconds: float) -> bool:
@@ -209,25 +221,25 @@ async def _read(store: LeaseStore) -> Json | None:
     try:
         return await store.read()
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
+        raise CheckFailedError(described(error)) from None
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-async def _memory(around: Surroundings) -> Sequence[Finding]:
-    name, kube = "memory in use", await around.kube()
-    for namespace in around.namespaces:
+async def _memory(env: Environment) -> Sequence[Finding]:
+    name, kube = "memory in use", await env.kube()
+    for namespace in env.namespaces:
         try:
             await kube.get(POD_METRICS.within(namespace), [("limit", "1")], timeout=REQUEST_SECONDS)
         except AccessDeniedError:
-            raise NotPossibleError("it may not be asked for, see above") from None
+            raise NotPossibleError("no permission, see above") from None
         except ApiError as error:
             if error.status != _NOT_FOUND:
-                fix = "see that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"
-                return [warning(name, f"it is not known: {said(error)}", fix)]
-            found = "it is not known: the cluster has no metrics API (metrics.k8s.io)"
-            return [warning(name, found, "install metrics-server; without it the memory alerts have nothing to go by")]
+                fix = "check that metrics-server is running: kubectl get apiservice v1beta1.metrics.k8s.io"
+                return [warning(name, f"unknown: {described(error)}", fix)]
+            found = "unknown: the cluster has no metrics API (metrics.k8s.io)"
+            return [warning(name, found, "install metrics-server; the memory alerts depend on it")]
         except KubeError as error:
-            raise CheckFailedError(said(error)) from None
-    return [ok(name, "the metrics API (metrics.k8s.io) answers")]
+            raise CheckFailedError(described(error)) from None
+    return [ok(name, "the metrics API (metrics.k8s.io) responds")]

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from exporter.discovery.likeness import agent_marks
 from exporter.discovery.pods import PODS
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, Once, not_checked, ok, warning
+from exporter.doctor.environment import Environment, described
 from exporter.doctor.scan import SCAN_SECONDS, Labels, Pod, Scan
-from exporter.doctor.surroundings import Surroundings, said
 from exporter.kube.api import KubeError
 from exporter.kube.selector import parse_selector
 
@@ -34,32 +34,32 @@ _MOST_VALUES = 20
 _SHOWN = 3
 
 
-def checks(around: Surroundings, scanned: Once[Scan]) -> list[Check]:
+def checks(env: Environment, scanned: Once[Scan]) -> list[Check]:
     """Return the checks of this subject; `scanned` is made once for all."""
-    if not around.settings.discovery.kubernetes.enabled:
+    if not env.settings.discovery.kubernetes.enabled:
         return []
-    return [Check(SUBJECT, NAME, lambda: _not_matched(around, scanned), SCAN_SECONDS)]
+    return [Check(SUBJECT, NAME, lambda: _not_matched(env, scanned), SCAN_SECONDS)]
 
 
-async def _not_matched(around: Surroundings, scanned: Once[Scan]) -> Sequence[Finding]:
+async def _not_matched(env: Environment, scanned: Once[Scan]) -> Sequence[Finding]:
     try:
         seen = await scanned.get()
     except KubeError as error:
-        raise CheckFailedError(said(error)) from None
-    return list(_findings(around, seen))
+        raise CheckFailedError(described(error)) from None
+    return list(_findings(env, seen))
 
 
-def _findings(around: Surroundings, seen: Scan) -> Iterator[Finding]:
+def _findings(env: Environment, seen: Scan) -> Iterator[Finding]:
     if seen.namespaces is not None and not seen.namespaces:
-        raise NotPossibleError("no pods may be listed, see above")
+        raise NotPossibleError("no permission to list pods, see above")
     strays = [pod for pod in seen.pods if pod.alike and not pod.matched]
     where = "in the cluster" if seen.namespaces is None else f"in {' and '.join(seen.namespaces)}"
     if strays:
-        yield warning(NAME, _in_words(strays), _fix(around, seen, strays))
+        yield warning(NAME, _in_words(strays), _fix(env, seen, strays))
     else:
-        yield ok(NAME, f"no pod {where} looks like an agent that the settings do not find")
+        yield ok(NAME, f"no pod {where} looks like an agent that the settings miss")
     if seen.namespaces is not None:
-        why = f"whether there are agents elsewhere than {where}: pods may not be listed cluster-wide"
+        why = f"whether there are agents elsewhere than {where}: no permission to list pods cluster-wide"
         yield not_checked("agents elsewhere", why, f"run the doctor with your own kubeconfig, or {PODS.grant('list')}")
 
 
@@ -70,24 +70,24 @@ def _in_words(strays: Sequence[Pod]) -> str:
     return f"{len(strays)} {look} not found by the settings: {', '.join(shown)}{more}"
 
 
-def _fix(around: Surroundings, seen: Scan, strays: Sequence[Pod]) -> str:
+def _fix(env: Environment, seen: Scan, strays: Sequence[Pod]) -> str:
     """Say which settings would find them as well as those that are found now."""
-    settings = around.settings.discovery.kubernetes
+    settings = env.settings.discovery.kubernetes
     parts: list[str] = []
     selector = parse_selector(settings.label_selector)
     if not all(selector.matches(pod.labels) for pod in strays):
         wanted = [pod.labels for pod in seen.pods if pod.alike or pod.matched]
         proposed = selector_for(wanted, seen.bystanders)
         if proposed is None:
-            return f"no label tells them from other pods: {_LABEL_THEM}"
+            return f"no label distinguishes them from other pods: {_LABEL_THEM}"
         parts.append(f'discovery.kubernetes.label_selector: "{proposed}"')
     missing = {pod.namespace for pod in strays} - set(settings.namespaces) if settings.namespaces else set()
     if missing:
         parts.append(f"discovery.kubernetes.namespaces: [{', '.join([*settings.namespaces, *sorted(missing)])}]")
-    fix = f"if they are to be counted, set {' and '.join(parts)} (in the chart's values below config)"
+    fix = f"to include them, set {' and '.join(parts)} (in the chart's values below config)"
     # Any other label is likely to have one value for each release, so that the next one is missed again.
     by_name = not parts[0].startswith("discovery.kubernetes.label_selector") or _LIKELY[0] in parts[0]
-    return fix if by_name else f"{fix}; or {_LABEL_THEM}, so that releases to come are found as well"
+    return fix if by_name else f"{fix}; or {_LABEL_THEM}, so that future releases are found as well"
 
 
 def selector_for(agents: Sequence[Labels], others: Sequence[Labels]) -> str | None:

@@ -3,38 +3,39 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings
+from exporter.doctor.environment import REQUEST_SECONDS, Environment
 from exporter.kube.api import Json, KubeError, Resource
 from exporter.kube.selector import SelectorError, parse_selector
 
 POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
 
 _OPEN = (
-    "let the exporter in with the chart's networkPolicy.agents.enabled (docs/install.md, step 3), or label its "
-    "namespace as the policy asks"
+    "allow the exporter with the chart's networkPolicy.agents.enabled (docs/install.md, step 3), or label its "
+    "namespace as the policy requires"
 )
 
 
-async def hint(around: Surroundings, namespace: str, pods: Collection[str]) -> str:
+async def hint(env: Environment, namespace: str, pods: Collection[str]) -> str:
     """Return what may keep the exporter from pods of a namespace, and what to do."""
-    if around.client is None:
-        return "see whether a NetworkPolicy or a firewall is in the way"
+    if env.client is None:
+        return "check whether a NetworkPolicy or a firewall blocks the connection"
     try:
-        answer = await around.client.get(POLICIES.within(namespace), timeout=REQUEST_SECONDS)
-        found = await around.pods(namespace if namespace in around.namespaces else None)
+        answer = await env.client.get(POLICIES.within(namespace), timeout=REQUEST_SECONDS)
+        found = await env.pods(namespace if namespace in env.namespaces else None)
     except KubeError:
         # The exporter has no right to look, and needs none.
         return (
-            "packets seem to be dropped: see whether a NetworkPolicy selects the agents "
+            "packets seem to be dropped: check whether a NetworkPolicy selects the agents "
             f"(kubectl -n {namespace} get networkpolicy); if so, {_OPEN}"
         )
     labels = [_labels(pod) for pod in found if pod.get("metadata", {}).get("name") in pods]
     names = closing(answer.get("items"), labels)
     if names:
         listed = f"a NetworkPolicy of namespace {namespace} ({', '.join(names)})"
-        return f"{listed} says who may reach these pods, and the exporter seems not to be meant: {_OPEN}"
+        return f"{listed} restricts ingress to these pods and does not seem to allow the exporter: {_OPEN}"
     return (
-        "packets seem to be dropped, and no NetworkPolicy selects these pods: see the policies for the exporter's own "
+        "packets seem to be dropped, but no NetworkPolicy selects these pods: check the policies for the "
+        "exporter's own "
         "egress, the nodes' security groups, and whether the agents hang"
     )
 

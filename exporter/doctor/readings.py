@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from exporter.doctor.check import Finding, warning
+from exporter.doctor.environment import Environment
 from exporter.doctor.network_policies import hint
-from exporter.doctor.surroundings import Surroundings
 from exporter.fleet.model import AgentSnapshot, Dialect, Endpoint, Target
 
 LOOKS = 3
@@ -21,12 +21,12 @@ Ask = Callable[[Target], Awaitable[AgentSnapshot]]
 
 
 async def doubts(
-    around: Surroundings, ask: Ask, namespace: str, fleet: str, snapshots: Sequence[AgentSnapshot]
+    env: Environment, ask: Ask, namespace: str, fleet: str, snapshots: Sequence[AgentSnapshot]
 ) -> list[Finding]:
     """Return a finding for each doubt about a fleet; none where there is none."""
     name = f"{namespace}/{fleet}"
-    found = [await _legacy(around, namespace, f"OpenTelemetry of {name}", snapshots)]
-    if around.settings.capacity.queue == "per_agent":
+    found = [await _legacy(env, namespace, f"OpenTelemetry of {name}", snapshots)]
+    if env.settings.capacity.queue == "per_agent":
         found.append(await _queue(ask, f"queue of {name}", snapshots))
     return [one for one in found if one is not None]
 
@@ -34,18 +34,16 @@ async def doubts(
 # -- the legacy page of agents that declare a better one ---------------------------------------------------------------
 
 
-async def _legacy(
-    around: Surroundings, namespace: str, name: str, snapshots: Sequence[AgentSnapshot]
-) -> Finding | None:
+async def _legacy(env: Environment, namespace: str, name: str, snapshots: Sequence[AgentSnapshot]) -> Finding | None:
     behind = [(one, otel) for one in snapshots if (otel := _unread_otel(one)) is not None]
     if not behind:
         return None
     first, endpoint = behind[0]
     pods = [one.target.pod for one, _ in behind]
     shown = ", ".join(pods[:_SHOWN]) + (f" and {len(pods) - _SHOWN} more" if len(pods) > _SHOWN else "")
-    met, fix = await _try(around, namespace, first.target, endpoint, pods)
+    met, fix = await _try(env, namespace, first.target, endpoint, pods)
     found = (
-        f"{len(behind)} of {len(snapshots)} agents declare OpenTelemetry (port {endpoint.port}) and are read on their "
+        f"{len(behind)} of {len(snapshots)} agents declare OpenTelemetry (port {endpoint.port}) but are read on their "
         f"legacy page, which has no queue: {shown}; {met}"
     )
     return warning(name, found, fix)
@@ -59,23 +57,23 @@ def _unread_otel(snapshot: AgentSnapshot) -> Endpoint | None:
 
 
 async def _try(
-    around: Surroundings, namespace: str, target: Target, endpoint: Endpoint, pods: Sequence[str]
+    env: Environment, namespace: str, target: Target, endpoint: Endpoint, pods: Sequence[str]
 ) -> tuple[str, str]:
     """Connect to the port; return what happened, and what to do about it."""
     place = f"{target.pod}:{endpoint.port}"
     try:
-        async with asyncio.timeout(around.settings.scrape.timeout):
+        async with asyncio.timeout(env.settings.scrape.timeout):
             _, writer = await asyncio.open_connection(target.address, endpoint.port)
         writer.close()
     except TimeoutError:
-        below = "the vendor's NetworkPolicy opens 8080 alone before chart 0.6"
-        return f"no connection to {place}", f"{await hint(around, namespace, pods)}; {below}"
+        below = "the vendor's NetworkPolicy opens only 8080 before chart 0.6"
+        return f"no connection to {place}", f"{await hint(env, namespace, pods)}; {below}"
     except OSError as error:
-        fix = "the image is older than its chart, or its OpenTelemetry exporter is off: update it, and see its log"
+        fix = "the image is older than its chart, or its OpenTelemetry exporter is off: update it, and check its log"
         return f"{place} is closed ({error.strerror or error})", fix
     return (
-        f"{place} takes connections and shows no agent's page in time",
-        f"see what answers there: curl http://{target.address}:{endpoint.port}{endpoint.path} from the exporter's pod",
+        f"{place} accepts connections but serves no agent metrics in time",
+        f"check what responds: curl http://{target.address}:{endpoint.port}{endpoint.path} in the exporter's pod",
     )
 
 
@@ -95,8 +93,10 @@ async def _queue(ask: Ask, name: str, snapshots: Sequence[AgentSnapshot]) -> Fin
     count = sum(1 for _ in _queues(snapshots))
     return warning(
         name,
-        f"all {count} agents that report a queue reported the same one each time ({listed}, {PAUSE_SECONDS:g} s apart)",
-        "compare with what waits in Matillion: if that is the fleet's queue and not each agent's, set capacity.queue "
+        f"all {count} agents that report a queue reported the same value each time ({listed}, "
+        f"{PAUSE_SECONDS:g} s apart)",
+        "compare with the queue in Matillion: if the value is the fleet's queue and not each agent's, "
+        "set capacity.queue "
         "to shared, or it is counted once per agent",
     )
 

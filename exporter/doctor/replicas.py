@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from exporter.doctor.autoscaling import SUBJECT
 from exporter.doctor.check import Check, CheckFailedError, Finding, not_checked, ok, warning
+from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.doctor.keda import DEPLOYMENTS
-from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
 from exporter.doctor.workloads import Fleets, fleets_in, scalers_in
 from exporter.fleet.model import Scaler
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError
@@ -38,44 +38,44 @@ class _Program:
 
 _HELM = _Program(
     "the next helm upgrade",
-    "give the present number in the same command: --set dpcAgent.replicas={now} (docs/install.md, step 6)",
+    "pass the current number in the same command: --set dpcAgent.replicas={now} (docs/install.md, step 6)",
 )
 _PROGRAMS: Mapping[str, _Program] = {
     "helm-controller": _Program(
         "Flux's helm-controller",
-        f"let its drift detection ignore /spec/replicas, and set dpcAgent.replicas in its values ({_GITOPS})",
+        f"make its drift detection ignore /spec/replicas, and set dpcAgent.replicas in its values ({_GITOPS})",
     ),
     "kustomize-controller": _Program(
         "Flux's kustomize-controller",
-        f"put the present number, {{now}}, into what it applies with each change ({_GITOPS})",
+        f"put the current number, {{now}}, into what it applies with each change ({_GITOPS})",
     ),
     "argocd": _Program(
         "Argo CD",
         "add ignoreDifferences for /spec/replicas of the Deployment {name} to its Application, with the sync option "
         f"RespectIgnoreDifferences=true ({_GITOPS})",
     ),
-    "terraform": _Program("Terraform", f"let it read dpcAgent.replicas with the same apply ({_GITOPS})"),
-    "hashicorp": _Program("Terraform", f"let it read dpcAgent.replicas with the same apply ({_GITOPS})"),
+    "terraform": _Program("Terraform", f"make it read dpcAgent.replicas in the same apply ({_GITOPS})"),
+    "hashicorp": _Program("Terraform", f"make it read dpcAgent.replicas in the same apply ({_GITOPS})"),
     "helm": _HELM,
     "kubectl": _Program("kubectl", "do not apply or scale the Deployment {name} by hand while an HPA scales it"),
 }
 """By how the names of their field managers begin, the longer first: each is called as its program is."""
 
 
-def checks(around: Surroundings) -> list[Check]:
+def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
-    return [Check(SUBJECT, NAME, lambda: _replicas(around))] if around.settings.discovery.kubernetes.enabled else []
+    return [Check(SUBJECT, NAME, lambda: _replicas(env))] if env.settings.discovery.kubernetes.enabled else []
 
 
-async def _replicas(around: Surroundings) -> Sequence[Finding]:
+async def _replicas(env: Environment) -> Sequence[Finding]:
     findings: list[Finding] = []
-    for namespace in around.namespaces:
+    for namespace in env.namespaces:
         try:
-            fleets = await fleets_in(around, namespace)
-            scalers = await scalers_in(around, namespace)
-            findings += [await _of(around, where, workload, scalers) for where, workload in _deployments(fleets)]
+            fleets = await fleets_in(env, namespace)
+            scalers = await scalers_in(env, namespace)
+            findings += [await _of(env, where, workload, scalers) for where, workload in _deployments(fleets)]
         except KubeError as error:
-            raise CheckFailedError(said(error)) from None
+            raise CheckFailedError(described(error)) from None
     return findings or [not_checked(NAME, "no Deployment of agents was found")]
 
 
@@ -83,30 +83,30 @@ def _deployments(fleets: Fleets) -> Sequence[tuple[str, str]]:
     return sorted({(where, workload) for (where, _), names in fleets.items() for workload in names})
 
 
-async def _of(around: Surroundings, namespace: str, name: str, scalers: Sequence[Scaler] | None) -> Finding:
-    title, kube = f"replicas of {namespace}/{name}", await around.kube()
+async def _of(env: Environment, namespace: str, name: str, scalers: Sequence[Scaler] | None) -> Finding:
+    title, kube = f"replicas of {namespace}/{name}", await env.kube()
     try:
         deployment = await kube.get(DEPLOYMENTS.within(namespace).named(name), timeout=REQUEST_SECONDS)
     except AccessDeniedError:
         grant = DEPLOYMENTS.within(namespace).grant("get")
-        why = "who would set them back: the Deployment may not be read, and the exporter needs no right to"
+        why = "what would reset them: no permission to read the Deployment; the exporter does not need it"
         return not_checked(title, why, f"run the doctor with your own kubeconfig, or {grant}")
     except ApiError as error:
         if error.status == _NOT_FOUND:
-            return not_checked(title, "what owns the agents' pods is no Deployment")
+            return not_checked(title, "the agents' pods are not owned by a Deployment")
         raise
     now = count(mapping(deployment.get("spec")).get("replicas"))
     shown = f"{now} replicas" if now != 1 else "1 replica"
     scaling = [one.name for one in scalers or () if (one.namespace, one.target) == (namespace, name)]
     found = list(dict.fromkeys(resetters(deployment)))
     if not scaling:
-        unknown = "whether something scales it is not known" if scalers is None else "no autoscaler"
+        unknown = "whether an autoscaler targets it is unknown" if scalers is None else "no autoscaler"
         return ok(title, f"{shown}; {unknown}")
     if not found:
-        return ok(title, f"{shown}, set by {' and '.join(scaling)}; nothing else that is known sets them")
+        return ok(title, f"{shown}, set by {' and '.join(scaling)}; nothing else is known to set them")
     names = " and ".join(program.name for program in found)
     fix = "; ".join(program.fix.format(name=name, now=now) for program in found)
-    return warning(title, f"{shown}, scaled by {' and '.join(scaling)}; {names} would set them back", fix)
+    return warning(title, f"{shown}, scaled by {' and '.join(scaling)}; {names} would reset them", fix)
 
 
 def resetters(deployment: Json) -> Iterator[_Program]:
@@ -134,7 +134,9 @@ def resetters(deployment: Json) -> Iterator[_Program]:
 
 def _program(manager: str) -> _Program:
     known = (program for start, program in _PROGRAMS.items() if manager.lower().startswith(start))
-    return next(known, _Program(manager or "somebody unnamed", "see that it leaves spec.replicas of {name} alone"))
+    return next(
+        known, _Program(manager or "an unnamed field manager", "make sure that it leaves spec.replicas of {name} alone")
+    )
 
 
 def _applied_replicas(annotations: Json) -> bool:

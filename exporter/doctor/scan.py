@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.discovery.likeness import agent_marks
-from exporter.doctor.surroundings import Surroundings, lean
+from exporter.doctor.environment import Environment, lean
 from exporter.kube.api import AccessDeniedError, Json
 from exporter.kube.fields import mapping, mappings, text
 from exporter.kube.selector import parse_selector
@@ -52,25 +52,25 @@ class Scan:
     """Where it was looked; None for the whole cluster."""
 
 
-async def scan(around: Surroundings) -> Scan:
+async def scan(env: Environment) -> Scan:
     """Look in the whole cluster, or else wherever the API server lets us. Raises KubeError and NotPossibleError."""
-    found = _Found(around)
+    found = _Found(env)
     try:
-        await around.look_at_pods(None, found.take)
+        await env.look_at_pods(None, found.take)
     except AccessDeniedError:
-        found = _Found(around)
-        return found.scan([one for one in _places(around) if await _looked(around, one, found)])
+        found = _Found(env)
+        return found.scan([one for one in _places(env) if await _looked(env, one, found)])
     return found.scan(None)
 
 
-def _places(around: Surroundings) -> Sequence[str]:
-    watched = [one for one in around.namespaces if one is not None]
-    return tuple(dict.fromkeys([*watched, *([around.namespace] if around.namespace else [])]))
+def _places(env: Environment) -> Sequence[str]:
+    watched = [one for one in env.namespaces if one is not None]
+    return tuple(dict.fromkeys([*watched, *([env.namespace] if env.namespace else [])]))
 
 
-async def _looked(around: Surroundings, namespace: str, found: "_Found") -> bool:
+async def _looked(env: Environment, namespace: str, found: "_Found") -> bool:
     try:
-        await around.look_at_pods(namespace, found.take)
+        await env.look_at_pods(namespace, found.take)
     except AccessDeniedError:
         return False
     return True
@@ -79,8 +79,8 @@ async def _looked(around: Surroundings, namespace: str, found: "_Found") -> bool
 class _Found:
     """Takes pod after pod, and keeps little of most."""
 
-    def __init__(self, around: Surroundings) -> None:
-        settings = around.settings
+    def __init__(self, env: Environment) -> None:
+        settings = env.settings
         self._watched = settings.discovery.kubernetes.namespaces
         self._selector = parse_selector(settings.discovery.kubernetes.label_selector)
         self._endpoints = settings.scrape.endpoints

@@ -18,7 +18,7 @@ DATUM_BYTES = 140
 MOUNTS = Path("/proc/self/mountinfo")
 _MOUNT_FIELDS = 6
 _GIGABYTE = 1e9
-_FIX = "make cloudwatch.spool.path a file on a writable volume with room for it"
+_FIX = "point cloudwatch.spool.path to a file on a writable volume with enough space"
 
 
 async def examine(settings: SpoolSettings, *, in_pod: bool) -> Sequence[Finding]:
@@ -30,8 +30,8 @@ def _examine(settings: SpoolSettings, in_pod: bool) -> Sequence[Finding]:
     folder = settings.path.parent
     if not folder.exists():
         if not in_pod:
-            raise NotPossibleError(f"there is no {folder} here: to look at the exporter's, run the doctor beside it")
-        raise CheckFailedError(f"there is no {folder}", f"{_FIX}; the chart mounts one there")
+            raise NotPossibleError(f"{folder} does not exist here: to check the exporter's, run the doctor in its pod")
+        raise CheckFailedError(f"{folder} does not exist", f"{_FIX}; the chart mounts a volume there")
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-"):
             pass
@@ -42,8 +42,8 @@ def _examine(settings: SpoolSettings, in_pod: bool) -> Sequence[Finding]:
     room = max(0, settings.max_datums * DATUM_BYTES - size)
     found = f"{folder} is writable and has {_size(free)} free"
     if free < room:
-        need = f"cloudwatch.spool.max_datums may take {_size(room)} more"
-        return [warning(NAME, f"{found}; {need}", "give the volume more room, or lower cloudwatch.spool.max_datums")]
+        need = f"cloudwatch.spool.max_datums may need {_size(room)} more"
+        return [warning(NAME, f"{found}; {need}", "enlarge the volume, or lower cloudwatch.spool.max_datums")]
     kind, lasts = volume(MOUNTS.read_text(encoding="utf-8"), folder.resolve()) if MOUNTS.exists() else ("", True)
     if in_pod and not lasts:
         return [warning(NAME, f"{found}; it is {kind}", _FIX)]
@@ -73,10 +73,10 @@ def _kind(filesystem: str, root: str) -> tuple[str, bool]:
     if filesystem == "tmpfs":
         return "memory (tmpfs): it counts against the memory limit and is lost with the pod", False
     if "kubernetes.io~empty-dir" in root:
-        return "an emptyDir: it outlives the container and not the pod", True
+        return "an emptyDir: it outlives the container but not the pod", True
     if filesystem == "overlay":
-        return "the container's own layer: it is lost with the container", False
-    return f"a volume of its own ({filesystem}): it outlives the pod", True
+        return "the container's writable layer: it is lost with the container", False
+    return f"a separate volume ({filesystem}): it outlives the pod", True
 
 
 def _size(size: float) -> str:

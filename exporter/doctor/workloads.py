@@ -13,8 +13,8 @@ from exporter.discovery.scalers import HPAS, AnyVersion
 from exporter.doctor.agents import pod_reader
 from exporter.doctor.autoscaling import SUBJECT
 from exporter.doctor.check import Check, CheckFailedError, Finding, failed, not_checked, ok, warning
+from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.doctor.keda import DEPLOYMENTS, SCALED_OBJECTS, installed
-from exporter.doctor.surroundings import REQUEST_SECONDS, Surroundings, said
 from exporter.fleet.model import Scaler, Target
 from exporter.fleet.scaler_remarks import is_vendors
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError
@@ -36,16 +36,16 @@ Fleets = Mapping[tuple[str, str], Mapping[str, Mapping[str, str]]]
 """By namespace and fleet: the workloads of its pods, each with the labels of one of them."""
 
 
-def checks(around: Surroundings) -> list[Check]:
+def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
-    return [Check(SUBJECT, NAME, lambda: _deployments(around))] if around.settings.discovery.kubernetes.enabled else []
+    return [Check(SUBJECT, NAME, lambda: _deployments(env))] if env.settings.discovery.kubernetes.enabled else []
 
 
-async def fleets_in(around: Surroundings, namespace: str | None) -> Fleets:
+async def fleets_in(env: Environment, namespace: str | None) -> Fleets:
     """Return the fleets of a namespace with what owns their pods. Raises KubeError and NotPossibleError."""
-    read = pod_reader(around.settings).read
+    read = pod_reader(env.settings).read
     found: dict[tuple[str, str], dict[str, Mapping[str, str]]] = {}
-    for pod in await around.pods(namespace):
+    for pod in await env.pods(namespace):
         target, owner = read(pod), workload(pod)
         if isinstance(target, Target) and owner is not None:
             labels = mapping(mapping(pod.get("metadata")).get("labels"))
@@ -53,9 +53,9 @@ async def fleets_in(around: Surroundings, namespace: str | None) -> Fleets:
     return found
 
 
-async def scalers_in(around: Surroundings, namespace: str | None) -> Sequence[Scaler] | None:
+async def scalers_in(env: Environment, namespace: str | None) -> Sequence[Scaler] | None:
     """Return the HPAs of a namespace; None where they may not be listed. Raises KubeError and NotPossibleError."""
-    kube = await around.kube()
+    kube = await env.kube()
     try:
         answer = await AnyVersion(kube).get(HPAS.within(namespace), timeout=REQUEST_SECONDS)
     except AccessDeniedError:
@@ -69,15 +69,15 @@ def vendor_deployment(release: str, chart: str) -> str:
     return f"{full[:_LONGEST_NAME].removesuffix('-')}-app"
 
 
-async def _deployments(around: Surroundings) -> Sequence[Finding]:
+async def _deployments(env: Environment) -> Sequence[Finding]:
     findings: list[Finding] = []
-    for namespace in around.namespaces:
+    for namespace in env.namespaces:
         try:
-            fleets = await fleets_in(around, namespace)
+            fleets = await fleets_in(env, namespace)
             findings += [_named(*fleet, workloads) for fleet, workloads in sorted(fleets.items())]
-            findings += await _targets(around, namespace, fleets)
+            findings += await _targets(env, namespace, fleets)
         except KubeError as error:
-            raise CheckFailedError(said(error)) from None
+            raise CheckFailedError(described(error)) from None
     return findings or [not_checked(NAME, "no agents were found")]
 
 
@@ -86,8 +86,8 @@ def _named(namespace: str, fleet: str, workloads: Mapping[str, Mapping[str, str]
     if len(workloads) > 1:
         return warning(
             title,
-            f"its pods belong to {len(workloads)}: {', '.join(sorted(workloads))}; an autoscaler scales one",
-            "set discovery.kubernetes.fleet_label to a label that tells them apart, or release them under other names",
+            f"its pods belong to {len(workloads)}: {', '.join(sorted(workloads))}; an autoscaler scales only one",
+            "set discovery.kubernetes.fleet_label to a label that distinguishes them, or use different release names",
         )
     [(name, labels)] = workloads.items()
     chart, release = labels.get(CHART_LABEL, ""), labels.get(RELEASE_LABEL, "")
@@ -95,26 +95,26 @@ def _named(namespace: str, fleet: str, workloads: Mapping[str, Mapping[str, str]
     if release != fleet or name != expected:
         return ok(title, f"it is {name}: set autoscaling.fleets[].deployment to that in the chart's values")
     given = "" if chart == CHARTS[0] else f" with chart: {chart}"
-    return ok(title, f"it is {name}, as the vendor's chart calls it: autoscaling.fleets[] finds it by the name{given}")
+    return ok(title, f"it is {name}, as named by the vendor's chart: autoscaling.fleets[] finds it by that name{given}")
 
 
 # -- whether autoscalers scale what is there ---------------------------------------------------------------------------
 
 
-async def _targets(around: Surroundings, namespace: str | None, fleets: Fleets) -> Sequence[Finding]:
+async def _targets(env: Environment, namespace: str | None, fleets: Fleets) -> Sequence[Finding]:
     owners = {(where, name) for (where, _), workloads in fleets.items() for name in workloads}
     findings: list[Finding] = []
-    for scaler in await scalers_in(around, namespace) or ():
+    for scaler in await scalers_in(env, namespace) or ():
         if (scaler.namespace, scaler.target) in owners or not _of_agents(scaler):
             continue
         unable = scaler.able is not None and scaler.able.holds is False and scaler.able.reason == _NO_TARGET
-        there = False if unable else await _is_there(around, scaler.namespace, scaler.target)
+        there = False if unable else await _is_there(env, scaler.namespace, scaler.target)
         findings += _missing(f"HPA {scaler.name}", scaler.namespace, scaler.target, fleets, there)
-    for scaled in await _scaled_objects(around, namespace):
+    for scaled in await _scaled_objects(env, namespace):
         where, name = (text(mapping(scaled.get("metadata")).get(key)) or "" for key in ("namespace", "name"))
         target = text(mapping(mapping(scaled.get("spec")).get("scaleTargetRef")).get("name")) or ""
         if (where, target) not in owners:
-            there = await _is_there(around, where, target)
+            there = await _is_there(env, where, target)
             findings += _missing(f"ScaledObject {name}", where, target, fleets, there)
     return findings
 
@@ -123,9 +123,9 @@ def _of_agents(scaler: Scaler) -> bool:
     return is_vendors(scaler) or any(metric.startswith(_OURS) for metric in scaler.metrics)
 
 
-async def _scaled_objects(around: Surroundings, namespace: str | None) -> Sequence[Json]:
+async def _scaled_objects(env: Environment, namespace: str | None) -> Sequence[Json]:
     """Return the ScaledObjects on Deployments that go by this exporter; none where they may not be seen."""
-    kube = await around.kube()
+    kube = await env.kube()
     if not await installed(kube):
         return ()
     try:
@@ -140,9 +140,9 @@ async def _scaled_objects(around: Surroundings, namespace: str | None) -> Sequen
     ]
 
 
-async def _is_there(around: Surroundings, namespace: str, name: str) -> bool | None:
+async def _is_there(env: Environment, namespace: str, name: str) -> bool | None:
     """Return whether there is such a Deployment; None where nobody may say."""
-    kube = await around.kube()
+    kube = await env.kube()
     try:
         await kube.get(DEPLOYMENTS.within(namespace).named(name), timeout=REQUEST_SECONDS)
     except AccessDeniedError:
@@ -158,18 +158,18 @@ def _missing(scaler: str, namespace: str, target: str, fleets: Fleets, there: bo
     """Say of an autoscaler for agents that its Deployment is none of theirs, if it is not there at all."""
     title = f"target of {namespace}/{scaler.rsplit(maxsplit=1)[-1]}"
     names = sorted({name for (where, _), workloads in fleets.items() if where == namespace for name in workloads})
-    listed = f"the agents' are {', '.join(names)}" if names else "no agents were found beside it"
+    listed = f"the agents' are {', '.join(names)}" if names else "no agents were found in that namespace"
     if there is None:
-        why = f"whether the Deployment {target} that the {scaler} scales is there; {listed}"
+        why = f"whether the Deployment {target} targeted by the {scaler} exists; {listed}"
         grant = DEPLOYMENTS.within(namespace).grant("get")
         return [not_checked(title, why, f"run the doctor with your own kubeconfig, or {grant}")]
     if there:
         return ()
     nearest = get_close_matches(target, names, n=1, cutoff=0.0)
     fix = (
-        f"let it scale {nearest[0]}: in this chart's values set autoscaling.fleets[].deployment to that or leave it "
+        f"point it to {nearest[0]}: in this chart's values set autoscaling.fleets[].deployment to that or leave it "
         "out, elsewhere set scaleTargetRef.name"
         if nearest
-        else "kubectl get deployments --all-namespaces says what is there"
+        else "kubectl get deployments --all-namespaces lists what exists"
     )
-    return [failed(title, f"the {scaler} scales the Deployment {target}, which does not exist; {listed}", fix)]
+    return [failed(title, f"the {scaler} targets the Deployment {target}, which does not exist; {listed}", fix)]

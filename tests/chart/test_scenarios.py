@@ -12,7 +12,8 @@ import pytest
 from exporter.config import load
 from exporter.kube.selector import parse_selector
 from tests.chart.rendering import NAMESPACE, RELEASE, RELEASE_NAME, SCENARIOS, Chart, Objects, reviewed
-from tests.fakes.helm import CHART, ROOT, MissingError, Tool
+from tests.fakes.helm import CHART, Tool
+from tools.programs import ROOT, MissingError
 
 GOLDEN = ROOT / "tests" / "golden" / "chart"
 REVIEWED = ("default", "everything", "network-policies")

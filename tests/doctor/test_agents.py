@@ -69,7 +69,7 @@ async def test_an_agent_that_does_not_answer(kube: Cluster, agent: Agents) -> No
     kube.said[PODS] = (200, {"items": [*items[1:], pod("prod-9", "127.97.0.252")]})
     found = (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"]
     assert found.outcome is Outcome.FAILED
-    assert "withheld from every scaler" in found.found
+    assert "withheld from every autoscaler" in found.found
 
 
 async def test_connections_that_are_dropped(kube: Cluster) -> None:
@@ -82,7 +82,7 @@ async def test_connections_that_are_dropped(kube: Cluster) -> None:
         found = (await examined(at_port(port), kube, in_pod=True))[SUBJECT, "matillion/prod"]
     assert found.outcome is Outcome.FAILED
     assert "no connection within" in found.found
-    assert "a NetworkPolicy of namespace matillion (runner) says who may reach these pods" in found.fix
+    assert "a NetworkPolicy of namespace matillion (runner) restricts ingress to these pods" in found.fix
 
 
 async def test_policies_that_may_not_be_read(kube: Cluster) -> None:
@@ -130,7 +130,7 @@ async def test_pods_that_look_odd(kube: Cluster, agent: Agents) -> None:
     assert seen[SUBJECT, "fleet label"].outcome is Outcome.WARNING
     assert "prod-0 without the label app.kubernetes.io/instance" in seen[SUBJECT, "fleet label"].found
     assert seen[SUBJECT, "passed over"].outcome is Outcome.WARNING
-    assert "ssh-0 found by the selector and not counted: it has no AGENT_ID" in seen[SUBJECT, "passed over"].found
+    assert "ssh-0 matched by the selector but not counted: it has no AGENT_ID" in seen[SUBJECT, "passed over"].found
     assert seen[SUBJECT, "pods in matillion"].found == "1 pod in 1 fleet: prod-abc (1)"
     assert seen[SUBJECT, "matillion/prod-abc"].outcome is Outcome.OK
 
@@ -168,7 +168,7 @@ async def test_listed_agents(agent: Agents, tmp_path: Path) -> None:
     static = {"targets": [{"address": await agent(image=OLDEST), "fleet": "listed"}], "file": str(file)}
     seen = await examined(settings(discovery={"static": static}, **QUICK))
     assert seen[SUBJECT, "default/filed"].outcome is Outcome.OK
-    assert "0 connected and 1 that do not say" in seen[SUBJECT, "default/listed"].found
+    assert "0 connected and 1 that do not report it" in seen[SUBJECT, "default/listed"].found
     file.write_text("not: a list")
     seen = await examined(settings(discovery={"static": static}, **QUICK))
     assert seen[SUBJECT, "file of static targets"].outcome is Outcome.FAILED
@@ -195,5 +195,5 @@ async def test_many_agents_with_the_same_trouble(kube: Cluster) -> None:
     patient = settings(scrape={"interval": "10s", "timeout": "10s"})
     found = (await examined(patient, kube, in_pod=True))[SUBJECT, "matillion/prod"]
     assert "and 497 more: never scraped" in found.found
-    assert "asked were 500 of 1000" in found.found
+    assert "checked 500 of 1000" in found.found
     assert len(found.found) < 600

@@ -59,21 +59,21 @@ async def test_two_on_one_deployment(kube_with_agents: Cluster) -> None:
         kube_with_agents, hpa("runner-hpa", PER_POD), hpa("prod-fleet", external()), hpa("db", CPU, target="db")
     )
     assert found.outcome is Outcome.FAILED
-    assert "2 HorizontalPodAutoscalers work against each other" in found.found
+    assert "2 HorizontalPodAutoscalers conflict" in found.found
     assert "runner-hpa (by app_active_task_count) and prod-fleet (by matillion_fleet_demand_tasks)" in found.found
 
 
 async def test_one_that_follows_this_exporter(kube_with_agents: Cluster) -> None:
     """One HPA on the demand is as it should be."""
     found = await scaling(kube_with_agents, hpa("prod-fleet", external()), **ON)
-    assert (found.outcome, found.found) == (Outcome.OK, "prod-fleet scales it by matillion_fleet_demand_tasks")
+    assert (found.outcome, found.found) == (Outcome.OK, "prod-fleet scales it on matillion_fleet_demand_tasks")
 
 
 async def test_one_that_follows_something_else(kube_with_agents: Cluster) -> None:
     """The API is served and nobody asks it: CPU says nothing of an agent's work."""
     found = await scaling(kube_with_agents, hpa("prod", CPU), **ON)
     assert found.outcome is Outcome.WARNING
-    assert "by cpu and not by this exporter's metrics" in found.found
+    assert "on cpu, not on this exporter's metrics" in found.found
     assert (await scaling(kube_with_agents, hpa("prod", CPU))).outcome is Outcome.OK
 
 

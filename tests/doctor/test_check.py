@@ -54,7 +54,7 @@ async def test_they_run_side_by_side_and_not_for_ever() -> None:
     slow, hanging = await run_all([check("slow", lasts=4.0), check("hanging", lasts=1e9, seconds=5.0)])
     assert asyncio.get_running_loop().time() - started == 5.0
     assert slow.took == 4.0
-    assert hanging.findings == [Finding("hanging", Outcome.FAILED, "there was no answer within 5 s")]
+    assert hanging.findings == [Finding("hanging", Outcome.FAILED, "no response within 5 s")]
 
 
 async def test_one_that_breaks_is_a_bug_and_said_so() -> None:

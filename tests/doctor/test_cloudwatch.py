@@ -1,4 +1,4 @@
-"""AWS, without publishing anything: region, endpoint, clock, credentials, and the right to publish."""
+"""AWS, without publishing anything: region, endpoint, clock, credentials, and the permission to publish."""
 
 import time
 from collections.abc import AsyncIterator
@@ -81,8 +81,8 @@ async def test_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert seen[SUBJECT, "credentials"].found == "found: environment variables"
     assert seen[SUBJECT, "identity"].outcome is Outcome.OK
     assert seen[SUBJECT, "identity"].found.startswith("arn:aws:")
-    assert seen[SUBJECT, "right to publish"].outcome is Outcome.OK
-    assert "nothing was published" in seen[SUBJECT, "right to publish"].found
+    assert seen[SUBJECT, "permission to publish"].outcome is Outcome.OK
+    assert "nothing was published" in seen[SUBJECT, "permission to publish"].found
     assert seen[SUBJECT, "spool"].outcome is Outcome.OK
     assert published == []
 
@@ -104,7 +104,7 @@ async def test_what_aws_quotes_does_not_show(tmp_path: Path, monkeypatch: pytest
     async with refusing(403, "SignatureDoesNotMatch", message) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
         seen = await look(url, tmp_path)
-    for name in ("identity", "right to publish"):
+    for name in ("identity", "permission to publish"):
         assert "The request signature does not match." in seen[SUBJECT, name].found
     assert "T0KEN" not in repr(document(seen.report))
 
@@ -112,7 +112,7 @@ async def test_what_aws_quotes_does_not_show(tmp_path: Path, monkeypatch: pytest
 async def test_an_empty_request_is_refused_for_being_empty(tmp_path: Path) -> None:
     """The real CloudWatch's answer to who has the right: the one thing wrong is that there are no data."""
     async with refusing(400, "MissingParameter", "The parameter MetricData is required.") as url:
-        found = (await look(url, tmp_path))[SUBJECT, "right to publish"]
+        found = (await look(url, tmp_path))[SUBJECT, "permission to publish"]
     assert found.outcome is Outcome.OK
 
 
@@ -121,7 +121,7 @@ async def test_no_right(fake: FakeCloudWatch, tmp_path: Path, fault: Fault) -> N
     """What AWS denies is a failure, in AWS's words, with what to grant; the rest is looked at all the same."""
     fake.fail(fault)
     seen = await look(fake.url, tmp_path)
-    found = seen[SUBJECT, "right to publish"]
+    found = seen[SUBJECT, "permission to publish"]
     assert found.outcome is Outcome.FAILED
     assert "HTTP 403" in found.found
     assert "cloudwatch:PutMetricData" in found.fix
@@ -133,14 +133,14 @@ async def test_no_right(fake: FakeCloudWatch, tmp_path: Path, fault: Fault) -> N
 async def test_throttled(fake: FakeCloudWatch, tmp_path: Path) -> None:
     """Too many requests are no want of a right."""
     fake.fail(Fault.THROTTLE)
-    assert (await look(fake.url, tmp_path))[SUBJECT, "right to publish"].outcome is Outcome.WARNING
+    assert (await look(fake.url, tmp_path))[SUBJECT, "permission to publish"].outcome is Outcome.WARNING
 
 
 async def test_sts_is_not_needed(fake: FakeCloudWatch, tmp_path: Path) -> None:
     """With EKS Pod Identity nobody needs a way to STS: whose the credentials are is not known then, and that is all."""
     seen = await look(fake.url, tmp_path)
     assert seen[SUBJECT, "identity"].outcome is Outcome.NOT_CHECKED
-    assert seen[SUBJECT, "right to publish"].outcome is Outcome.OK
+    assert seen[SUBJECT, "permission to publish"].outcome is Outcome.OK
 
 
 async def test_credentials_that_aws_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ async def test_credentials_that_aws_does_not_know(tmp_path: Path, monkeypatch: p
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
         seen = await look(url, tmp_path)
     assert seen[SUBJECT, "identity"].outcome is Outcome.FAILED
-    assert seen[SUBJECT, "right to publish"].outcome is Outcome.FAILED
+    assert seen[SUBJECT, "permission to publish"].outcome is Outcome.FAILED
 
 
 async def test_no_credentials(fake: FakeCloudWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ async def test_no_credentials(fake: FakeCloudWatch, tmp_path: Path, monkeypatch:
     seen = await look(fake.url, tmp_path)
     assert seen[SUBJECT, "credentials"].outcome is Outcome.FAILED
     assert "eks.amazonaws.com/role-arn" in seen[SUBJECT, "credentials"].fix
-    assert seen[SUBJECT, "right to publish"].outcome is Outcome.NOT_CHECKED
+    assert seen[SUBJECT, "permission to publish"].outcome is Outcome.NOT_CHECKED
     assert fake.requests == 0
 
 
@@ -195,7 +195,7 @@ async def test_a_role_nobody_gives(fake: FakeCloudWatch, tmp_path: Path, monkeyp
         seen = await look(fake.url, tmp_path)
     assert seen[SUBJECT, "credentials"].outcome is Outcome.FAILED
     assert "a VPC endpoint for sts" in seen[SUBJECT, "credentials"].fix
-    assert seen[SUBJECT, "right to publish"].outcome is Outcome.NOT_CHECKED
+    assert seen[SUBJECT, "permission to publish"].outcome is Outcome.NOT_CHECKED
     assert seen[SUBJECT, "endpoint"].outcome is Outcome.OK
 
 
@@ -224,11 +224,11 @@ async def test_no_region(fake: FakeCloudWatch, tmp_path: Path, monkeypatch: pyte
     """Without a region nothing can be asked; one of the environment will do."""
     seen = await look(fake.url, tmp_path, region=None)
     assert seen[SUBJECT, "region"].outcome is Outcome.FAILED
-    assert seen[SUBJECT, "right to publish"].outcome is Outcome.NOT_CHECKED
+    assert seen[SUBJECT, "permission to publish"].outcome is Outcome.NOT_CHECKED
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     seen = await look(fake.url, tmp_path, region=None)
     assert seen[SUBJECT, "region"].found == "eu-central-1 (from the environment)"
-    assert seen[SUBJECT, "right to publish"].outcome is Outcome.OK
+    assert seen[SUBJECT, "permission to publish"].outcome is Outcome.OK
 
 
 async def test_an_endpoint_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ async def test_an_endpoint_out_of_reach(tmp_path: Path, monkeypatch: pytest.Monk
     seen = await look("http://127.0.0.1:1", tmp_path)
     assert seen[SUBJECT, "endpoint"].outcome is Outcome.FAILED
     assert "VPC endpoint" in seen[SUBJECT, "endpoint"].fix
-    assert seen[SUBJECT, "right to publish"].outcome is Outcome.FAILED
+    assert seen[SUBJECT, "permission to publish"].outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ async def test_an_endpoint_out_of_reach(tmp_path: Path, monkeypatch: pytest.Monk
         (0, Outcome.OK, "within 2 s"),
         (120, Outcome.WARNING, "behind AWS's"),
         (-400, Outcome.FAILED, "ahead of AWS's"),
-        (None, Outcome.NOT_CHECKED, "no date"),
+        (None, Outcome.NOT_CHECKED, "no Date header"),
     ],
 )
 async def test_the_clock(

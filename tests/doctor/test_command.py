@@ -47,7 +47,7 @@ async def test_nothing_failed(tmp_path: Path) -> None:
             settings |= {"web": {"listen": running.url.removeprefix("http://")}}
             code, out, err = await doctor(tmp_path, settings)
     assert (code, err) == (0, "")
-    assert "says that it is ready" in out
+    assert "is ready" in out
     assert "1 of 1 agent answers" in out
     assert out.endswith("Nothing failed: 3 ok, 3 not checked.\n")
     assert "\x1b" not in out

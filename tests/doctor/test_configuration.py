@@ -68,8 +68,8 @@ async def test_files_of_the_servers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("until", "outcome", "part"),
     [
-        (timedelta(days=90), Outcome.OK, "good for 90 days more, for 127.0.0.1, localhost, exporter.monitoring.svc"),
-        (timedelta(days=3, minutes=1), Outcome.WARNING, "good for 3 days more"),
+        (timedelta(days=90), Outcome.OK, "valid for 90 days more, for 127.0.0.1, localhost, exporter.monitoring.svc"),
+        (timedelta(days=3, minutes=1), Outcome.WARNING, "valid for 3 days more"),
         (timedelta(seconds=-60), Outcome.FAILED, "has expired"),
     ],
 )
@@ -92,7 +92,7 @@ async def test_no_exporter_here() -> None:
 @pytest.mark.parametrize(
     ("status", "text", "outcome", "part"),
     [
-        (200, "ready\n", Outcome.OK, "says that it is ready"),
+        (200, "ready\n", Outcome.OK, "is ready"),
         (503, "no list of pods yet\n", Outcome.WARNING, "not ready: no list of pods yet"),
         (404, "", Outcome.FAILED, "HTTP 404"),
     ],

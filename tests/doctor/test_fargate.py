@@ -1,4 +1,4 @@
-"""Pods that get no node: for want of a Fargate profile, of any node, or of room."""
+"""Pods that are not scheduled: for want of a Fargate profile, of any node, or of room."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -50,7 +50,7 @@ async def test_no_profile_for_the_exporter(kube: Cluster, message: str) -> None:
     kube.said[ALL_PODS] = (200, {"items": [running("fargate-ip-10-0-1-7"), waiting(message)]})
     found = (await examined(settings(), kube))["Kubernetes", "nodes for the exporter in monitoring"]
     assert found.outcome is Outcome.FAILED
-    assert "the exporter's pods wait for ever: no Fargate profile selects them in namespace monitoring" in found.found
+    assert "the exporter's pods wait forever: no Fargate profile selects them in namespace monitoring" in found.found
     assert "waiting-0" in found.found
     assert "--selectors namespace=monitoring" in found.fix
 
@@ -63,7 +63,7 @@ async def test_no_profile_for_agents(kube: Cluster) -> None:
     seen = await examined(settings(), kube)
     found = seen["Kubernetes", "nodes for agents in matillion"]
     assert found.outcome is Outcome.FAILED
-    assert "agents wait for ever" in found.found
+    assert "agents wait forever" in found.found
     assert seen["Kubernetes", "nodes for the exporter"].outcome is Outcome.NOT_CHECKED
     in_pod = await examined(settings(), kube, in_pod=True)
     assert ("Kubernetes", "nodes for the exporter") not in in_pod, "who asks in its pod has a node"
@@ -90,7 +90,7 @@ async def test_no_nodes_at_all(kube: Cluster) -> None:
     [
         (waiting(MIXED), "3 Insufficient memory"),
         (waiting(FARGATE, labels=EXPORTER | {"eks.amazonaws.com/fargate-profile": "apps"}), "fargate"),
-        (waiting("", schedulerName="fargate-scheduler"), "the scheduler does not say why"),
+        (waiting("", schedulerName="fargate-scheduler"), "the scheduler gives no reason"),
         (waiting(FARGATE, schedulerName="fargate-scheduler"), "fargate"),
     ],
 )
@@ -109,4 +109,7 @@ async def test_a_pod_that_was_just_made(kube: Cluster) -> None:
     young["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat()
     kube.said[ALL_PODS] = (200, {"items": [young, running("ip-10")]})
     found = (await examined(settings(), kube))["Kubernetes", NAME]
-    assert (found.outcome, found.found) == (Outcome.OK, "no agent and no exporter waits for one; 1 have one")
+    assert (found.outcome, found.found) == (
+        Outcome.OK,
+        "no agent or exporter pod is waiting for a node; 1 are scheduled",
+    )

@@ -101,7 +101,7 @@ def keda(kube: Cluster) -> Keda:
 async def test_the_charts_own(keda: Keda) -> None:
     """To ask the exporter takes no version, so nobody has to see one."""
     found = await keda.look(scaled_object(METRICS_API))
-    assert (found.outcome, found.found) == (Outcome.OK, "without figures it holds the size of prod")
+    assert (found.outcome, found.found) == (Outcome.OK, "without data it keeps the size of prod")
 
 
 @pytest.mark.parametrize("written", ["false", "False", "f", "0"])
@@ -109,7 +109,7 @@ async def test_missing_data_that_is_an_error(keda: Keda, written: str) -> None:
     """KEDA reads false as Go does."""
     keda.runs(operator("ghcr.io/kedacore/keda:2.16.1"))
     found = await keda.look(scaled_object(cloudwatch(ignoreNullValues=written)))
-    assert (found.outcome, found.found) == (Outcome.OK, "without figures it holds the size of prod (KEDA 2.16)")
+    assert (found.outcome, found.found) == (Outcome.OK, "without data it keeps the size of prod (KEDA 2.16)")
 
 
 @pytest.mark.parametrize("metadata", [{}, {"ignoreNullValues": "true"}, {"ignoreNullValues": "no"}], ids=str)
@@ -118,7 +118,7 @@ async def test_missing_data_that_is_no_work(keda: Keda, metadata: Json) -> None:
     keda.runs(operator("ghcr.io/kedacore/keda:2.19.0"))
     found = await keda.look(scaled_object(cloudwatch(**WITHHELD), cloudwatch(**metadata)))
     assert found.outcome is Outcome.FAILED
-    assert "takes missing data in CloudWatch for minMetricValue" in found.found
+    assert "treats missing CloudWatch data as minMetricValue" in found.found
     assert found.fix == 'set ignoreNullValues: "false" in the trigger (KEDA 2.16 or later; docs/scaling.md)'
 
 
@@ -128,8 +128,8 @@ async def test_a_fallback_that_shrinks(keda: Keda, behavior: Json) -> None:
     fallback = {"failureThreshold": 20, "replicas": 2, **behavior}
     found = await keda.look(scaled_object(METRICS_API, fallback=fallback))
     assert found.outcome is Outcome.FAILED
-    assert found.found == "its fallback sets a fleet of any size to 2 agents when nobody can see it"
-    assert "take the fallback out" in found.fix
+    assert found.found == "its fallback sets a fleet of any size to 2 agents when the exporter cannot see it"
+    assert "remove the fallback" in found.fix
     assert "set its behavior to currentReplicasIfHigher" in found.fix
 
 
@@ -142,8 +142,8 @@ async def test_a_fallback_that_holds(keda: Keda, behavior: str) -> None:
     keda.runs(operator("ghcr.io/kedacore/keda:2.16.1"))
     found = await keda.look(one)
     assert found.outcome is Outcome.FAILED
-    assert "KEDA 2.16 does not know a fallback's behavior" in found.found
-    assert "upgrade KEDA to 2.17 or later, its CRDs too; or scale by metrics-api without a fallback" in found.fix
+    assert "KEDA 2.16 does not support a fallback's behavior" in found.found
+    assert "upgrade KEDA to 2.17 or later, its CRDs too; or scale on metrics-api without a fallback" in found.fix
 
 
 async def test_everything_at_once(keda: Keda) -> None:
@@ -152,9 +152,9 @@ async def test_everything_at_once(keda: Keda) -> None:
     found = await keda.look(scaled_object(cloudwatch(), fallback={"failureThreshold": 3, "replicas": "many"}))
     assert found.outcome is Outcome.FAILED
     for part in (
-        "for minMetricValue",
+        "as minMetricValue",
         "sets a fleet of any size to its replicas",
-        "KEDA 2.15 does not know ignoreNull",
+        "KEDA 2.15 does not support ignoreNull",
     ):
         assert part in found.found
     assert "upgrade KEDA to 2.16 or later" in found.fix
@@ -199,7 +199,7 @@ async def test_an_image_without_a_version(keda: Keda) -> None:
     pinned = operator("ghcr.io/kedacore/keda@sha256:0123", **{"app.kubernetes.io/version": "2.15.0"})
     keda.runs(operator("ghcr.io/kedacore/keda:2.18.0"), pinned)
     found = await keda.look(scaled_object(cloudwatch(**WITHHELD)))
-    assert "KEDA 2.15 does not know ignoreNullValues" in found.found
+    assert "KEDA 2.15 does not support ignoreNullValues" in found.found
 
 
 @pytest.mark.parametrize(
@@ -245,10 +245,10 @@ async def test_scaled_objects_that_may_not_be_read(keda: Keda) -> None:
     keda.cluster.said[HPAS] = (200, {"items": [hpa_of_kedas("prod")]})
     found = await keda.find(IN_NAMESPACE)
     assert found.outcome is Outcome.NOT_CHECKED
-    assert "it scales prod, and its ScaledObjects may not be listed" in found.found
+    assert "it scales prod, and there is no permission to list its ScaledObjects" in found.found
     assert 'resources: ["scaledobjects"], verbs: ["list"]} to a Role in namespace \'matillion\'' in found.fix
     keda.cluster.said[HPAS] = (200, {"items": [hpa_of_kedas("database")]})
-    assert (await keda.find(IN_NAMESPACE)).found == "no HPA of its scales the agents"
+    assert (await keda.find(IN_NAMESPACE)).found == "none of its HPAs scales the agents"
     keda.cluster.refuse(HPAS, 403, "Forbidden")
     assert (await keda.find(IN_NAMESPACE)).outcome is Outcome.NOT_CHECKED
 

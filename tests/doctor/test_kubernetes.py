@@ -88,7 +88,7 @@ async def test_a_missing_right(kube: Cluster) -> None:
     assert 'resources: ["pods"], verbs: ["watch"]' in found.fix
     assert seen[SUBJECT, "may read logs in matillion"].outcome is Outcome.FAILED
     assert 'resources: ["pods/log"], verbs: ["get"]' in seen[SUBJECT, "may read logs in matillion"].fix
-    assert seen[SUBJECT, "may make the Lease"].outcome is Outcome.OK
+    assert seen[SUBJECT, "may create the Lease"].outcome is Outcome.OK
 
 
 async def test_a_right_that_can_be_done_without(kube: Cluster) -> None:
@@ -172,7 +172,7 @@ async def test_a_lease_nobody_holds(kube: Cluster) -> None:
     kube.said[LEASE] = (200, lease(holder=""))
     seen = await examined(settings(**PUBLISHING), kube)
     assert seen[SUBJECT, "Lease"].outcome is Outcome.WARNING
-    assert "nobody holds leases 'matillion-fleet-exporter'" in seen[SUBJECT, "Lease"].found
+    assert "leases 'matillion-fleet-exporter' in namespace 'default' has no holder" in seen[SUBJECT, "Lease"].found
 
 
 @pytest.mark.parametrize(("in_pod", "outcome"), [(True, Outcome.WARNING), (False, Outcome.NOT_CHECKED)])

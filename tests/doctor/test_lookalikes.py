@@ -53,7 +53,7 @@ async def test_every_agent_is_found(kube: Cluster) -> None:
     put(kube, agent("prod-0"), raw_pod("web", namespace="web", labels={"app": "web"}))
     seen = await examined(settings(), kube)
     assert seen[NOT_MATCHED].outcome is Outcome.OK
-    assert "no pod in the cluster looks like an agent that the settings do not find" in seen[NOT_MATCHED].found
+    assert "no pod in the cluster looks like an agent that the settings miss" in seen[NOT_MATCHED].found
     assert ELSEWHERE not in seen
 
 
@@ -115,7 +115,7 @@ async def test_with_the_exporters_rights(kube: Cluster) -> None:
     seen = await examined(settings(), kube, in_pod=True)
     assert "matillion/own-0" in seen[NOT_MATCHED].found
     assert seen[ELSEWHERE].outcome is Outcome.NOT_CHECKED
-    assert "elsewhere than in matillion: pods may not be listed cluster-wide" in seen[ELSEWHERE].found
+    assert "elsewhere than in matillion: no permission to list pods cluster-wide" in seen[ELSEWHERE].found
     assert 'resources: ["pods"], verbs: ["list"]} to a ClusterRole' in seen[ELSEWHERE].fix
 
 

@@ -44,12 +44,12 @@ async def test_a_port_that_drops_packets(kube: Cluster, agent: Agents) -> None:
         found = (await seen(kube, pod("prod-0", host, port)))[OTEL]
     assert found.outcome is Outcome.WARNING
     assert found.found == (
-        f"1 of 1 agents declare OpenTelemetry (port {port}) and are read on their legacy page, which has no queue: "
+        f"1 of 1 agents declare OpenTelemetry (port {port}) but are read on their legacy page, which has no queue: "
         f"prod-0; no connection to prod-0:{port}"
     )
     assert "a NetworkPolicy of namespace matillion (etl-netpol)" in found.fix
     assert "networkPolicy.agents.enabled" in found.fix
-    assert "opens 8080 alone before chart 0.6" in found.fix
+    assert "opens only 8080 before chart 0.6" in found.fix
 
 
 async def test_a_port_that_is_closed(kube: Cluster, agent: Agents) -> None:
@@ -69,7 +69,7 @@ async def test_a_port_with_something_else(kube: Cluster, agent: Agents) -> None:
     with socket.create_server((host, 0)) as server:
         port = server.getsockname()[1]
         found = (await seen(kube, pod("prod-0", host, port)))[OTEL]
-    assert "takes connections and shows no agent's page in time" in found.found
+    assert "accepts connections but serves no agent metrics in time" in found.found
     assert f"curl http://{host}:{port}/metrics" in found.fix
 
 
@@ -90,7 +90,9 @@ async def test_one_queue_for_all(kube: Cluster, agent: Agents) -> None:
     pods = [pod(f"prod-{number}", host) for number, host in enumerate(hosts)]
     found = (await seen(kube, *pods))[QUEUE]
     assert found.outcome is Outcome.WARNING
-    assert found.found == ("all 3 agents that report a queue reported the same one each time (12, 12, 12, 1.5 s apart)")
+    assert found.found == (
+        "all 3 agents that report a queue reported the same value each time (12, 12, 12, 1.5 s apart)"
+    )
     assert "set capacity.queue to shared" in found.fix
     assert QUEUE not in await seen(kube, *pods, capacity={"queue": "shared"})
 

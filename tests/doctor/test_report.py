@@ -20,7 +20,10 @@ def report(**subjects: list[Finding]) -> Report:
 
 
 SOME = report(
-    Kubernetes=[ok("API server", "it answers in 3 ms"), failed("pods", LONG, "see which labels the agents have, " * 4)],
+    Kubernetes=[
+        ok("API server", "it responds in 3 ms"),
+        failed("pods", LONG, "see which labels the agents have, " * 4),
+    ],
     CloudWatch=[warning("clock", "it is 2 min behind AWS's", "see chrony"), not_checked("spool", "it is off")],
 )
 
@@ -29,7 +32,7 @@ def test_for_a_person() -> None:
     """Aligned, wrapped to the width, what to do below what was found, and a last line that says how it went."""
     assert text(SOME, Paper(80, colours=False)) == (
         "Kubernetes\n"
-        "  ok           API server  it answers in 3 ms\n"
+        "  ok           API server  it responds in 3 ms\n"
         "  failed       pods        the selector finds no pod, which may be because the\n"
         "                           agents have other labels than those of the vendor's\n"
         "                           chart\n"
@@ -68,7 +71,7 @@ def test_a_name_longer_than_its_column() -> None:
 def test_a_narrow_terminal() -> None:
     """Where beside the names there is no room, what was found stands below them."""
     text_lines = text(SOME, Paper(50, colours=False)).splitlines()
-    assert text_lines[1:3] == ["  ok           API server", "      it answers in 3 ms"]
+    assert text_lines[1:3] == ["  ok           API server", "      it responds in 3 ms"]
     assert max(map(len, text_lines[:-1])) <= 50
 
 
@@ -91,7 +94,7 @@ def test_as_json() -> None:
         "checks": [
             {
                 "subject": "Kubernetes", "name": "API server", "outcome": "ok",
-                "found": "it answers in 3 ms", "fix": None, "seconds": 0.012,
+                "found": "it responds in 3 ms", "fix": None, "seconds": 0.012,
             },
             {
                 "subject": "Kubernetes", "name": "pods", "outcome": "failed",

@@ -23,9 +23,9 @@ IN_MEMORY = "822 812 0:77 / /var/lib/fleet-exporter rw - tmpfs tmpfs rw,size=102
 @pytest.mark.parametrize(
     ("mounts", "part", "lasts"),
     [
-        ([OVERLAY, SYS], "container's own layer", False),
+        ([OVERLAY, SYS], "container's writable layer", False),
         ([OVERLAY, SYS, EMPTY_DIR], "an emptyDir", True),
-        ([OVERLAY, CLAIM], "a volume of its own (ext4)", True),
+        ([OVERLAY, CLAIM], "a separate volume (ext4)", True),
         ([OVERLAY, IN_MEMORY], "tmpfs", False),
         ([OVERLAY, EMPTY_DIR, CLAIM], "ext4", True),
         (["", "nonsense", "1 2 3 - "], "", True),
@@ -62,9 +62,9 @@ async def test_a_folder_that_cannot_be_written_to() -> None:
 async def test_no_folder(tmp_path: Path) -> None:
     """In the exporter's pod it must be there; elsewhere there is nothing to look at."""
     settings = SpoolSettings(path=tmp_path / "none" / "spool.db")
-    with pytest.raises(NotPossibleError, match="run the doctor beside it"):
+    with pytest.raises(NotPossibleError, match="run the doctor in its pod"):
         await examine(settings, in_pod=False)
-    with pytest.raises(CheckFailedError, match="there is no"):
+    with pytest.raises(CheckFailedError, match="does not exist"):
         await examine(settings, in_pod=True)
 
 

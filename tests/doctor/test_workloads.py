@@ -66,7 +66,7 @@ async def test_the_name_that_the_chart_finds_by_itself(agents: Cluster) -> None:
     found = (await examined(settings(), agents))[NAMED]
     assert found.outcome is Outcome.OK
     assert found.found == (
-        f"it is {VENDORS}, as the vendor's chart calls it: autoscaling.fleets[] finds it by the name"
+        f"it is {VENDORS}, as named by the vendor's chart: autoscaling.fleets[] finds it by that name"
     )
 
 
@@ -74,7 +74,7 @@ async def test_the_older_charts_name(kube: Cluster) -> None:
     """It takes the chart's name."""
     one = agent(deployment="etl-matillion-agent-app", **{"app.kubernetes.io/name": "matillion-agent"})
     kube.said[PODS] = (200, {"items": [one]})
-    assert (await examined(settings(), kube))[NAMED].found.endswith("by the name with chart: matillion-agent")
+    assert (await examined(settings(), kube))[NAMED].found.endswith("by that name with chart: matillion-agent")
 
 
 async def test_any_other_name(kube: Cluster) -> None:
@@ -107,10 +107,10 @@ async def test_an_hpa_on_a_deployment_that_is_not_there(agents: Cluster, *, unab
     found = seen["autoscaling", "target of matillion/etl-fleet"]
     assert found.outcome is Outcome.FAILED
     assert found.found == (
-        "the HPA etl-fleet scales the Deployment etl-matillion-runner, which does not exist; the agents' are "
+        "the HPA etl-fleet targets the Deployment etl-matillion-runner, which does not exist; the agents' are "
         "etl-matillion-runner-app"
     )
-    assert f"let it scale {VENDORS}" in found.fix
+    assert f"point it to {VENDORS}" in found.fix
     assert ("autoscaling", "target of matillion/db") not in seen
 
 
@@ -139,7 +139,7 @@ async def test_a_scaled_object_on_nothing(agents: Cluster) -> None:
     seen = await examined(settings(), agents)
     found = seen["autoscaling", "target of matillion/etl-fleet"]
     assert found.outcome is Outcome.FAILED
-    assert "the ScaledObject etl-fleet scales the Deployment etl, which does not exist" in found.found
+    assert "the ScaledObject etl-fleet targets the Deployment etl, which does not exist" in found.found
     assert ("autoscaling", "target of matillion/db") not in seen
     agents.refuse(SCALED, 403, "Forbidden")
     assert ("autoscaling", "target of matillion/etl-fleet") not in await examined(settings(), agents)
@@ -149,7 +149,7 @@ async def test_no_agents_beside_a_lost_hpa(kube: Cluster) -> None:
     """Then there is no right name to give."""
     kube.said[HPAS] = (200, {"items": [raw_hpa("etl-fleet", target="etl")]})
     found = (await examined(settings(), kube))["autoscaling", "target of matillion/etl-fleet"]
-    assert "no agents were found beside it" in found.found
+    assert "no agents were found in that namespace" in found.found
 
 
 # -- replicas ----------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ async def test_who_would_set_them_back(agents: Cluster, raw: Json, who: str, fix
     agents.said[DEPLOYMENT.format(VENDORS)] = (200, raw)
     found = (await examined(settings(), agents))[REPLICAS]
     assert found.outcome is Outcome.WARNING
-    assert found.found == f"8 replicas, scaled by etl-fleet; {who} would set them back"
+    assert found.found == f"8 replicas, scaled by etl-fleet; {who} would reset them"
     assert fix in found.fix
 
 
@@ -201,17 +201,17 @@ async def test_without_an_autoscaler(agents: Cluster) -> None:
     assert (await examined(settings(), agents))[REPLICAS].found == "8 replicas; no autoscaler"
     agents.refuse(HPAS, 403, "Forbidden")
     found = (await examined(settings(), agents))[REPLICAS]
-    assert (found.outcome, found.found) == (Outcome.OK, "8 replicas; whether something scales it is not known")
+    assert (found.outcome, found.found) == (Outcome.OK, "8 replicas; whether an autoscaler targets it is unknown")
 
 
 async def test_a_deployment_that_may_not_be_read(agents: Cluster) -> None:
-    """The exporter has no right to it: what to grant is said. What is no Deployment is not looked at."""
+    """The exporter has no right to it: what to grant is said. What not owned by a Deployment is not looked at."""
     agents.refuse(DEPLOYMENT.format(VENDORS), 403, "Forbidden")
     found = (await examined(settings(), agents))[REPLICAS]
     assert found.outcome is Outcome.NOT_CHECKED
     assert 'resources: ["deployments"], verbs: ["get"]' in found.fix
     agents.refuse(DEPLOYMENT.format(VENDORS), 404, "NotFound")
-    assert "is no Deployment" in (await examined(settings(), agents))[REPLICAS].found
+    assert "not owned by a Deployment" in (await examined(settings(), agents))[REPLICAS].found
 
 
 async def test_an_error_on_the_way(agents: Cluster) -> None:
@@ -240,7 +240,7 @@ async def test_two_budgets_over_one_pod(agents: Cluster) -> None:
     agents.said[BUDGETS] = (200, {"items": [theirs, *others, budget("all", {})]})
     found = (await examined(settings(), agents))[name]
     assert found.outcome is Outcome.FAILED
-    assert "more than one (etl-pdb and all): every eviction of theirs fails" in found.found
+    assert "more than one (etl-pdb and all): every eviction of these pods fails" in found.found
 
 
 async def test_budgets_that_may_not_be_listed(agents: Cluster) -> None:
@@ -251,6 +251,6 @@ async def test_budgets_that_may_not_be_listed(agents: Cluster) -> None:
     assert 'resources: ["poddisruptionbudgets"], verbs: ["list"]' in found.fix
     agents.refuse(BUDGETS, 404, "NotFound")
     found = (await examined(settings(), agents))["agents", "disruption budgets in matillion"]
-    assert "no policy/v1" in found.found
+    assert "does not serve policy/v1" in found.found
     agents.refuse(BUDGETS, 500, "InternalError")
     assert (await examined(settings(), agents))["agents", "disruption budgets"].outcome is Outcome.FAILED

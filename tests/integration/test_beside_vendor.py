@@ -19,10 +19,11 @@ from tests.chart.rendering import RELEASE_NAME, Chart, Objects
 from tests.doctor.cluster import Seen
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.exporter_process import Exporter, exporter
-from tests.fakes.helm import MissingError, Tool
+from tests.fakes.helm import Tool
 from tests.fakes.policies import Place, lets_through
 from tests.fakes.vendor import SETS, Json, is_agent, vendor_objects
 from tests.fakes.vendor_cluster import NAMESPACE, TASKS, apply, beside_the_vendor
+from tools.programs import MissingError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -204,8 +205,8 @@ async def test_what_would_not_work(control_plane: ControlPlane, admin: Admin, ch
     (ours,) = objects.of("HorizontalPodAutoscaler")
     found = seen["autoscaling", f"target of {NAMESPACE}/{ours['metadata']['name']}"]
     assert found.outcome is Outcome.FAILED
-    assert f"scales the Deployment {prod}, which does not exist" in found.found
-    assert f"let it scale {prod}-app" in found.fix
+    assert f"targets the Deployment {prod}, which does not exist" in found.found
+    assert f"point it to {prod}-app" in found.fix
     named = with_our_rights["autoscaling", f"Deployment of {NAMESPACE}/etl-prod"].found
     assert named.startswith(f"it is {prod}-app, as the vendor's chart calls it")
     found = seen["autoscaling", f"replicas of {NAMESPACE}/{prod}-app"]

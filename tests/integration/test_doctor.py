@@ -114,7 +114,7 @@ async def test_without_rights(control_plane: ControlPlane, admin: Admin, namespa
     for name, rule in {
         f"may find agents in {namespace}": 'resources: ["pods"], verbs: ["list", "watch"]',
         f"may mark busy agents in {namespace}": 'resources: ["pods"], verbs: ["patch"]',
-        "may make the Lease": 'resources: ["leases"], verbs: ["create"]',
+        "may create the Lease": 'resources: ["leases"], verbs: ["create"]',
     }.items():
         assert seen["Kubernetes", name].outcome is Outcome.FAILED
         assert rule in seen["Kubernetes", name].fix
@@ -128,7 +128,7 @@ async def test_a_token_nobody_knows(control_plane: ControlPlane, admin: Admin, n
     seen = await Pod(control_plane, tmp_path, namespace, "not.a.token").examine(watching(namespace))
     assert seen["Kubernetes", "API server"].outcome is Outcome.FAILED
     assert "belongs to this cluster" in seen["Kubernetes", "API server"].found
-    assert seen["Kubernetes", "rights"].outcome is Outcome.NOT_CHECKED
+    assert seen["Kubernetes", "permissions"].outcome is Outcome.NOT_CHECKED
 
 
 async def test_two_autoscalers(control_plane: ControlPlane, admin: Admin, namespace: str) -> None:
@@ -204,12 +204,12 @@ async def test_keda(control_plane: ControlPlane, admin: Admin, namespace: str, t
                     if name in (seen := await pod.examine(given)):
                         break
                     await asyncio.sleep(0.2)
-            assert seen[name].found == "no HPA of its scales the agents"
+            assert seen[name].found == "none of its HPAs scales the agents"
             path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
             await admin.call("POST", path, hpa)
             unread = (await pod.examine(given))[name]
             assert unread.outcome is Outcome.NOT_CHECKED
-            assert "it scales prod, and its ScaledObjects may not be listed" in unread.found
+            assert "it scales prod, and there is no permission to list its ScaledObjects" in unread.found
             assert 'apiGroups: ["keda.sh"], resources: ["scaledobjects"], verbs: ["list"]' in unread.fix
             await admin.grant(namespace, "exporter", "keda", KEDA)
             assert (await pod.examine(given))[name].found == "no ScaledObject scales the agents"
@@ -301,8 +301,8 @@ async def test_the_external_metrics_api(
             seen = await until(lambda: pod.examine(given), name, Outcome.OK)
             assert seen["autoscaling", "front proxy"].outcome is Outcome.OK
             assert "front-proxy-client" in seen["autoscaling", "front proxy"].found
-            assert seen["Kubernetes", "may ask what a user may"].outcome is Outcome.OK
-            assert seen["Kubernetes", "may recognise the API server"].outcome is Outcome.OK
+            assert seen["Kubernetes", "may check a user's permissions"].outcome is Outcome.OK
+            assert seen["Kubernetes", "may authenticate the API server"].outcome is Outcome.OK
     spec = {
         "group": GROUP, "version": "v1beta1", "insecureSkipTLSVerify": True,
         "service": {"name": "gone", "namespace": namespace, "port": free_port()},

@@ -25,7 +25,7 @@ _UNAUTHORIZED = 401
 
 
 @dataclass(slots=True)
-class Surroundings:
+class Environment:
     """Where the doctor looks from."""
 
     settings: Settings
@@ -60,7 +60,7 @@ class Surroundings:
         try:
             await self.user()
         except KubeError:
-            raise NotPossibleError("the API server does not answer us, see above") from None
+            raise NotPossibleError("the API server does not respond, see above") from None
         return self._connected()
 
     def _connected(self) -> KubeClient:
@@ -137,11 +137,11 @@ def uses_kubernetes(settings: Settings) -> bool:
 
 
 @asynccontextmanager
-async def surroundings(
+async def environment(
     settings: Settings, environ: Mapping[str, str], service_account: Path
-) -> AsyncIterator[Surroundings]:
+) -> AsyncIterator[Environment]:
     """Look where this process runs, and connect to the cluster if the settings take one; want of it is no error."""
-    client, no_client, namespace = None, "the settings use no Kubernetes", ""
+    client, no_client, namespace = None, "Kubernetes is not used by the settings", ""
     if uses_kubernetes(settings):
         try:
             client = await KubeClient.connect(environ, service_account)
@@ -149,12 +149,12 @@ async def surroundings(
         except CredentialsError as error:
             no_client = str(error)
     try:
-        yield Surroundings(settings, environ, namespace, client, no_client)
+        yield Environment(settings, environ, namespace, client, no_client)
     finally:
         if client is not None:
             await client.close()
 
 
-def said(error: KubeError) -> str:
+def described(error: KubeError) -> str:
     """Return an error as the sentence of a finding, without the full stop."""
     return str(error).rstrip(".")
