@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tests.fakes.aggregation_layer import (
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.kube_recorders import eventually
 from tests.fakes.kubelet import FakeKubelet
+from tools.programs import MissingError, programs
 
 pytestmark = [
     pytest.mark.slow,
@@ -84,9 +84,10 @@ async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 40) -> No
 
 
 async def kubectl(kubeconfig: Path, *arguments: str) -> tuple[int, str, str]:
-    program = shutil.which("kubectl")
-    if program is None:
-        pytest.skip("there is no kubectl")
+    try:
+        program = programs() / "kubectl"
+    except MissingError as error:
+        pytest.skip(str(error))
     process = await asyncio.create_subprocess_exec(
         program, "--kubeconfig", str(kubeconfig), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -16,7 +16,7 @@ from tests.web.serving import StaticView, make_server, running, serve
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(program() is None, reason="no chromium is installed here"),
+    pytest.mark.skipif(program() is None, reason="Chromium is not installed (Debian: chromium, `make tools`)"),
 ]
 
 DRAWN = "document.querySelectorAll('.fleet').length"
