@@ -37,6 +37,8 @@ lint: $(READY)  ## style, types, the layers, and whether generated files are in 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deno lint --quiet exporter tests
+	$(BIN)/deno check --quiet exporter tests
 	$(BIN)/python -m alerts.build --check
 	$(BIN)/python -m dashboards.build --check
 	$(BIN)/python -m tools.build --check

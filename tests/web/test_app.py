@@ -72,7 +72,7 @@ async def test_the_page_loads_its_own_files_only() -> None:
         async with client.get("/") as response:
             page = await response.text()
         named = re.findall(r'(?:src|href)="(static/[^"]+)"', page)
-        assert sorted(named) == ["static/icon.svg", "static/page.css", "static/page.js"]
+        assert sorted(named) == ["static/icon.svg", "static/page.css", "static/page.js", "static/view.js"]
         types = {}
         for file in named:
             async with client.get(f"/{file}") as response:
@@ -80,6 +80,7 @@ async def test_the_page_loads_its_own_files_only() -> None:
                 types[file] = response.content_type
     assert types == {
         "static/icon.svg": "image/svg+xml", "static/page.css": "text/css", "static/page.js": "text/javascript",
+        "static/view.js": "text/javascript",
     }  # fmt: skip
     assert not re.search(r"https?://|//[a-z]|style=|\son[a-z]+=", page)
 

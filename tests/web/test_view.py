@@ -1,0 +1,84 @@
+"""The part of the status page's script that needs no browser: its own tests, and the fields it reads of documents."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import aiohttp
+import pytest
+from deno import find_deno_bin
+
+from exporter.fleet.model import AgentState, AgentStatus, Condition, Dialect, Fleet, PassedOver
+from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_scaler, make_snapshot
+from tests.web.serving import StaticView, make_server, running
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+VIEW = ROOT / "exporter" / "web" / "static" / "view.js"
+SECONDS = 60
+"""For a program that takes two, on a busy machine."""
+
+CHECK = f"""
+import type {{ AgentsDocument, FleetsDocument, HistoryDocument, State }} from "{VIEW.as_uri()}";
+import agents from "./agents.json" with {{ type: "json" }};
+import fleets from "./fleets.json" with {{ type: "json" }};
+import history from "./history.json" with {{ type: "json" }};
+
+// What JSON says of a text is that it is one.
+type Loose<T> = T extends string ? string : T extends (infer U)[] ? Loose<U>[]
+  : T extends object ? {{ [K in keyof T]: Loose<T[K]> }} : T;
+export const read: [Loose<FleetsDocument>, Loose<AgentsDocument>, Loose<HistoryDocument>] = [fleets, agents, history];
+export const states: Record<State, 0> = {{ STATES }};
+"""
+
+
+def deno(*arguments: str | Path) -> str:
+    """Run a command of Deno's to its good end; returns what it wrote."""
+    command = [find_deno_bin(), *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_COLOR": "1"},
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_its_own_tests(tmp_path: Path) -> None:
+    """They pass, and leave no branch of it untried."""
+    coverage = (f"--coverage={tmp_path}", "--coverage-threshold", "100")
+    assert "view.js" in deno("test", "--no-check", *coverage, HERE / "view.test.js")
+
+
+def fleets() -> list[Fleet]:
+    """Return fleets of which each figure is known in one and unknown in another."""
+    facts = [make_facts(), make_facts(memory_limit_bytes=None, draining_time=WALL_NOW - 60)]
+    legacy = make_reading(dialect=Dialect.LEGACY, version=None, status=AgentStatus.STOPPED)
+    seen = [make_snapshot(f"a-{n}", facts=one, usage=make_memory()) for n, one in enumerate(facts)]
+    scalers = [
+        make_scaler("a", active=None),
+        make_scaler("b", active=Condition(None, "", ""), min_agents=None, max_agents=None, desired_agents=None),
+    ]
+    return [
+        make_fleet([*seen, make_snapshot("a-2", reading=legacy)], scalers=scalers),
+        make_fleet([make_snapshot("b-0", never_read=True, error="no answer within 2 s")], name="dark", scalers=[]),
+        make_fleet([], name="empty"),
+    ]
+
+
+@pytest.mark.slow  # a type check takes two seconds
+async def test_the_fields_it_reads(tmp_path: Path) -> None:
+    """Each field it declares is in the exporter's answers, and of the declared type; the states are those there are."""
+    view = StaticView(fleets(), others=[PassedOver("matillion", "job-1", "it belongs to a Job")])
+    server = make_server(view)
+    async with running(server) as address, aiohttp.ClientSession(f"http://{address}") as client:
+        for step in range(2):
+            view.shown, view.instant = view.shown[step:], view.instant + 15
+            server.history.sample()
+        view.shown = fleets()
+        for name in ("fleets", "agents", "history"):
+            async with client.get(f"/api/v1/{name}") as response:
+                assert response.status == 200
+                (tmp_path / f"{name}.json").write_bytes(await response.read())
+    check = tmp_path / "check.ts"
+    check.write_text(CHECK.replace("STATES", ", ".join(f'"{state}": 0' for state in AgentState)))
+    deno("check", "--config", ROOT / "deno.json", check)
