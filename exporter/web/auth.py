@@ -10,6 +10,7 @@ from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -21,6 +22,7 @@ from exporter.web.passwords import PasswordCheck, TooBusyError, parse_users
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _REALM = "fleet-exporter"
+_log = structlog.get_logger(__name__)
 
 
 class Access:
@@ -95,7 +97,15 @@ class Access:
     def _load_users(self) -> None:
         if self._users_file is not None:
             text = read_file(self._users_file, "web.basic_auth.users_file", str(self._users_file))
-            self._passwords = PasswordCheck(parse_users(text, str(self._users_file)))
+            users = parse_users(text, str(self._users_file))
+            self._passwords = PasswordCheck(users)
+            if outdated := [name for name, hashed in users.items() if hashed.outdated]:
+                _log.warning(
+                    "users file has scrypt hashes, which the next release does not read",
+                    file=str(self._users_file),
+                    users=outdated,
+                    fix="replace their lines by those of `python -m exporter.web.passwords NAME`",
+                )
 
     def _load_token(self) -> None:
         if self._token_file is not None:

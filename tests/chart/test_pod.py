@@ -1,11 +1,10 @@
 """The rendered Deployment and the program fit: started with exactly its arguments, environment, files and user."""
 
-import base64
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
 from tests.chart.pods import Pod, log_lines, run_test_pod, running
@@ -81,9 +80,7 @@ def secrets(folder: Path) -> dict[str, dict[str, bytes]]:
     authority = CertificateAuthority(folder, "ca")
     names = ("fleet-exporter-matillion-fleet-exporter.matillion.svc",)
     certificate, private_key = authority.issue("web", names[0], hosts=names)
-    salt = b"0123456789abcdef"
-    key = hashlib.scrypt(b"secret", salt=salt, n=1 << 14, r=8, p=5, maxmem=1 << 26, dklen=32)
-    hashed = f"$scrypt$ln=14,r=8,p=5${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(10)).decode()
     tls = {
         "tls.crt": certificate.read_bytes(),
         "tls.key": private_key.read_bytes(),

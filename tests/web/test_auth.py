@@ -126,6 +126,25 @@ async def test_a_changed_token_is_taken_and_a_broken_one_is_not(token: Path) -> 
     ]
 
 
+async def test_a_hash_of_the_old_form_opens_and_is_warned_of(users: Path) -> None:
+    """The log names the file, the users and what to do, never a hash."""
+    key = "cCO9yzr9c0hGHAbNgf046/2o+7qQT44+qbVD9lRdofLVQylVYT8Pz2LUlwUkKpr55h6F3A1lHkDfzwF7RVdYhw=="
+    write(users, f"new: {CHEAP}\nold: $scrypt$ln=14,r=8,p=1$U29kaXVtQ2hsb3JpZGU=${key}\n")
+    with capture_logs() as logs:
+        async with serve(basic_auth={"users_file": str(users)}) as url, aiohttp.ClientSession(url) as client:
+            assert await status(client, Authorization=basic("old", "pleaseletmein")) == 200
+            assert await status(client, Authorization=basic("new", PASSWORD)) == 200
+    assert [entry for entry in logs if entry["log_level"] == "warning"] == [
+        {
+            "event": "users file has scrypt hashes, which the next release does not read",
+            "file": str(users),
+            "users": ["old"],
+            "fix": "replace their lines by those of `python -m exporter.web.passwords NAME`",
+            "log_level": "warning",
+        }
+    ]
+
+
 @pytest.mark.slow
 async def test_a_removed_user_is_out(users: Path) -> None:
     """A changed users file also forgets which passwords were found right before."""
@@ -141,7 +160,7 @@ async def test_a_removed_user_is_out(users: Path) -> None:
     ("content", "message"),
     [
         ("", "{file} names no user; make a line with `python -m exporter.web.passwords NAME`"),
-        ("a: $scrypt$x\n", "{file}, line 1: the password of 'a' cannot be used: it is not a hash of the form"),
+        ("a: $apr1$x\n", "{file}, line 1: the password of 'a' cannot be used: it is not a hash of the form"),
         (f"a: {CHEAP}\na: {CHEAP}\n", "{file}, line 2: user 'a' is there twice; remove one"),
         ("just a line\n", "{file}, line 1: every line must read `name: hash`"),
         (None, "web.basic_auth.users_file: cannot read {file}: No such file or directory"),
