@@ -9,18 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools import build_chart, build_cloudwatch, build_configuration, build_metrics
-from tools.generated import bring_in_step
+from tools.generated import bring_in_step, rendered
 
 PAGES = (build_cloudwatch, build_configuration, build_metrics, build_chart)
-
-
-def rendered(text: str, begin: str, end: str, lines: Sequence[str]) -> str:
-    """Return a page with `lines` between its two marks. Raises ValueError when it lacks them."""
-    before, found_begin, rest = text.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found_begin or not found_end:
-        raise ValueError(f"the page must contain the lines {begin!r} and {end!r}")
-    return f"{before}{begin}\n\n" + "\n".join(lines).strip("\n") + f"\n\n{end}{after}"
 
 
 def wanted() -> dict[Path, str]:

@@ -1,11 +1,20 @@
 """Generated files that are kept in the repository: written where they are not as they should be, or only compared."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+
+
+def rendered(text: str, begin: str, end: str, lines: Sequence[str]) -> str:
+    """Return a page with `lines` between its two marks. Raises ValueError when it lacks them."""
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"the page must contain the lines {begin!r} and {end!r}")
+    return f"{before}{begin}\n\n" + "\n".join(lines).strip("\n") + f"\n\n{end}{after}"
 
 
 def bring_in_step(wanted: Mapping[Path, str], *, check: bool, command: str, surplus: Iterable[Path] = ()) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.scaling import record
 from benchmarks.scaling.record import Record
 from benchmarks.scaling.table import END, begin, full, short
-from tools.build import rendered
+from tools.generated import rendered
 from tools.generated import bring_in_step
 
 _ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from exporter.config import CloudWatchSettings
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.publish.fleet_datums import monthly_dollars
 from tools import build_cloudwatch
-from tools.build import rendered
+from tools.generated import rendered
 
 ROOT = Path(__file__).parents[2]
 PAGE = build_cloudwatch.PAGE.read_text(encoding="utf-8")
