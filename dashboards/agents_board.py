@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders import dashboard, table
 
 from alerts.prometheus.recording import AGENT_HEAP, AGENT_MEMORY, AGENT_RESTARTS
-from alerts.prometheus.settings import Settings
+from alerts.settings import Settings
 from dashboards.boards import AGENTS_UID, CLUSTER, FLEET, NAMESPACE, POD, board, link_to
 from dashboards.panels import (
     BLUE,

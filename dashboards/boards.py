@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from alerts.prometheus.settings import CLUSTER_LABEL
+from alerts.prometheus.labels import CLUSTER_LABEL
 from dashboards.panels import PROMETHEUS, Section, lay_out
 from exporter.fleet.catalogue import PREFIX
 

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders import dashboard
 
 from alerts.prometheus.recording import LEADERS, SYNC_AGE
-from alerts.prometheus.settings import Settings
+from alerts.settings import Settings
 from dashboards.boards import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, board
 from dashboards.panels import GREEN, GREY, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
 from dashboards.queries import OF_EXPORTER, REPLICA, of_replicas, recorded

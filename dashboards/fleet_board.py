@@ -2,6 +2,7 @@
 
 from grafana_foundation_sdk.builders import dashboard
 
+from alerts.prometheus.labels import OUT_OF_WORK
 from alerts.prometheus.recording import (
     ACTIVE,
     AGENTS,
@@ -13,7 +14,7 @@ from alerts.prometheus.recording import (
     QUEUED,
     UTILIZATION,
 )
-from alerts.prometheus.settings import OUT_OF_WORK, Settings
+from alerts.settings import Settings
 from dashboards.boards import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, board, link_to
 from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
 from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, of_fleets, recorded, total

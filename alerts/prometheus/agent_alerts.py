@@ -1,19 +1,22 @@
 """Alerts about single agents: their connection, their memory, their restarts and how long they drain."""
 
+from alerts.durations import in_words
+from alerts.prometheus.labels import AGENT, FLEET, OUT_OF_WORK
 from alerts.prometheus.recording import AGENT_MEMORY, AGENT_RESTARTS, AGENT_STATE
 from alerts.prometheus.rules import Alert, Clock, Group, latest, on
-from alerts.prometheus.settings import AGENT, FLEET, OUT_OF_WORK, Settings
+from alerts.settings import Settings
 
 _AGENT = "{{ $labels.pod }} of fleet {{ $labels.fleet }} in namespace {{ $labels.namespace }}"
 _LIMIT = 'its {{ if eq $labels.memory "heap" }}Java heap{{ else }}container{{ end }} limit'
 
 
-# As a label the reason would begin the alert anew whenever a container goes from ErrImagePull to ImagePullBackOff and
-# back. A text may ask for it at the time.
+# As a label, the reason would start a new alert whenever a container goes from ErrImagePull to ImagePullBackOff and
+# back. A text can query it when the alert fires.
 _WAITS_FOR = """{{ with printf
 "max by (reason) (matillion_fleet_agent_waiting{cluster=%q,namespace=%q,fleet=%q,pod=%q})"
-$labels.cluster $labels.namespace $labels.fleet $labels.pod | query }}Kubernetes says {{ . | first | label "reason" }}
-{{- else }}Kubernetes gives no reason{{ end }}"""
+$labels.cluster $labels.namespace $labels.fleet $labels.pod
+| query }}Kubernetes reports {{ . | first | label "reason" }}
+{{- else }}Kubernetes reports no reason{{ end }}"""
 
 
 def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
@@ -46,34 +49,38 @@ def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             name="MatillionAgentDisconnected",
             severity="warning",
             for_seconds=settings.agent_disconnected_for,
+            when="an agent is disconnected or stopped",
             expr=_with_company(f'{AGENT_STATE}{{state=~"{OUT_OF_WORK}"}}'),
             summary=f"Agent {_AGENT} is {{{{ $labels.state }}}}",
-            description=f"""Agent {_AGENT} says that it is {{{{ $labels.state }}}}: it takes no work, and its slots are
-            missing. It is one of {{{{ $value | humanize }}}} such agents of its fleet.""",
+            description=f"""Agent {_AGENT} reports that it is {{{{ $labels.state }}}}: it takes no new tasks, and its
+            slots are missing. Such agents in its fleet: {{{{ $value | humanize }}}}.""",
         ),
         Alert(
             name="MatillionAgentUnreachable",
             severity="warning",
             for_seconds=settings.agent_unreachable_for,
+            when="an agent's metrics cannot be scraped",
             expr=_with_company(f'{AGENT_STATE}{{state="unreachable"}}'),
             summary=f"Agent {_AGENT} does not answer",
-            description=f"""The metrics of agent {_AGENT} cannot be read, so its tasks are not known. It is one of
-            {{{{ $value | humanize }}}} such agents of its fleet.""",
+            description=f"""The metrics of agent {_AGENT} cannot be scraped, so its tasks are unknown. Such agents in
+            its fleet: {{{{ $value | humanize }}}}.""",
         ),
         Alert(
             name="MatillionAgentLegacyMetrics",
             severity="info",
             for_seconds=settings.legacy_for,
+            when="an agent is scraped on its legacy endpoint, without queue and heap",
             expr=_with_company(f'max by ({", ".join(AGENT)}) (matillion_fleet_agent_info{{endpoint="legacy"}})'),
-            summary=f"Agent {_AGENT} is read by its legacy page",
-            description=f"""Agent {_AGENT} is read by its legacy page, which has neither queue nor heap and which a
-            coming chart of the vendor switches off. Its other page needs chart 0.6 or later with `metrics.otel`, and a
-            way to its port. It is one of {{{{ $value | humanize }}}} such agents of its fleet.""",
+            summary=f"Agent {_AGENT} is scraped on its legacy endpoint",
+            description=f"""Agent {_AGENT} is scraped on its legacy endpoint, which reports neither queue nor heap and
+            which the vendor will switch off in a future chart. The OpenTelemetry endpoint needs chart 0.6 or later with
+            `metrics.otel`, and a network path to its port. Such agents in its fleet: {{{{ $value | humanize }}}}.""",
         ),
         Alert(
             name="MatillionAgentNotStarting",
             severity="warning",
             for_seconds=settings.agent_not_starting_for,
+            when="an agent's pod was created and does not become ready; with the reason that Kubernetes reports",
             # One that crashes has an alert of its own.
             expr=f"""
             (
@@ -82,25 +89,26 @@ def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             unless {on(AGENT)} {_crash_loop(settings, clock)}
             """,
             summary=f"Agent {_AGENT} does not start",
-            description=f"""Agent {_AGENT} has been starting for {Clock()(settings.agent_not_starting_for)} and never
-            answered: {_WAITS_FOR}. It is one of {{{{ $value | humanize }}}} such agents of its fleet, which gives no
-            slot and fills a replica.""",
+            description=f"""Agent {_AGENT} has been starting for {Clock()(settings.agent_not_starting_for)} and has
+            never answered: {_WAITS_FOR}. It fills a replica and provides no slots. Such agents in its fleet:
+            {{{{ $value | humanize }}}}.""",
         ),
         Alert(
             name="MatillionAgentDrainTooLong",
             severity="warning",
             for_seconds=settings.drain_too_long_for,
+            when="a draining agent will be killed within the hour",
             expr=_with_company(draining),
             summary=f"Agent {_AGENT} has been draining for {Clock()(settings.drain_too_long_for)}",
-            description=f"""Agent {_AGENT} was told to end {Clock()(settings.drain_too_long_for)} ago and still runs. It
-            is killed with its tasks when its grace period ends (12h in the vendor's chart). It is one of
-            {{{{ $value | humanize }}}} draining agents of its fleet.""",
+            description=f"""Agent {_AGENT} has been terminating for {Clock()(settings.drain_too_long_for)} and still
+            runs. Kubernetes kills it with its tasks when its grace period ends (12h in the vendor's chart). Draining
+            agents in its fleet: {{{{ $value | humanize }}}}.""",
         ),
     )
 
 
 def _crash_loop(settings: Settings, clock: Clock) -> str:
-    """Return the agents that Kubernetes held back just now because they keep ending."""
+    """Return the agents whose restart Kubernetes delayed within the window because they keep crashing."""
     waits = f'matillion_fleet_agent_waiting{{reason="CrashLoopBackOff"}}[{clock(settings.crash_loop_window)}]'
     return f"max by ({', '.join(AGENT)}) (max_over_time({waits})) == 1"
 
@@ -108,34 +116,37 @@ def _crash_loop(settings: Settings, clock: Clock) -> str:
 def _memory(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
     used = f"""Agent {_AGENT} uses {{{{ $value | humanizePercentage }}}} of {_LIMIT}"""
     ahead = f"{settings.leak_horizon / clock.faster:g}"
-    in_words = Clock()(settings.leak_horizon)
+    horizon = Clock()(settings.leak_horizon)
     return (
         Alert(
             name="MatillionAgentMemoryPressure",
             severity="warning",
             for_seconds=settings.memory_pressure_for,
+            when=f"an agent uses more than {settings.memory_pressure:.0%} of its container or heap limit",
             expr=f"{AGENT_MEMORY} > {settings.memory_pressure:g}",
-            summary=f"Agent {_AGENT} is short of memory",
+            summary=f"Agent {_AGENT} is low on memory",
             description=f"{used}.",
         ),
         Alert(
             name="MatillionAgentMemoryCritical",
             severity="critical",
             for_seconds=settings.memory_critical_for,
+            when=f"an agent uses more than {settings.memory_critical:.0%} of one of them",
             expr=f"{AGENT_MEMORY} > {settings.memory_critical:g}",
             summary=f"Agent {_AGENT} is about to run out of memory",
-            description=f"{used}; if it goes on, all its tasks are lost.",
+            description=f"{used}; at the limit, all its tasks are lost.",
         ),
         Alert(
             name="MatillionAgentMemoryExhaustionPredicted",
             severity="warning",
             for_seconds=settings.leak_for,
+            when=f"at its current growth an agent reaches one of them within {in_words(settings.leak_horizon)}",
             expr=f"""
             {AGENT_MEMORY} > {settings.leak_floor:g}
             and predict_linear({AGENT_MEMORY}[{clock(settings.leak_window)}], {ahead}) > 1
             """,
-            summary=f"Agent {_AGENT} will run out of memory within {in_words}",
-            description=f"{used} and grows at a rate that reaches it within {in_words}.",
+            summary=f"Agent {_AGENT} will run out of memory within {horizon}",
+            description=f"{used} and grows at a rate that reaches it within {horizon}.",
         ),
     )
 
@@ -149,19 +160,21 @@ def _restarts(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             name="MatillionAgentOOMKilled",
             severity="warning",
             for_seconds=0,
-            # The reason stays for the rest of the pod's life; a restart that was not long ago makes it news.
+            when=f"an agent's container was killed for lack of memory in the last {in_words(settings.oom_window)}",
+            # The reason stays for the rest of the pod's life; only a recent restart makes it news.
             expr=f"""
             ({recent % oom_window}) > 0
             and {on(AGENT)} {latest("agent_last_terminated", AGENT, 'reason="OOMKilled"')} == 1
             """,
             summary=f"Agent {_AGENT} was killed for lack of memory",
-            description=f"""The container of agent {_AGENT} used more memory than its limit and was killed with its
-            tasks; it restarted {{{{ $value | humanize }}}} times within {Clock()(settings.oom_window)}.""",
+            description=f"""The container of agent {_AGENT} exceeded its memory limit and was killed with its tasks.
+            Restarts within {Clock()(settings.oom_window)}: {{{{ $value | humanize }}}}.""",
         ),
         Alert(
             name="MatillionAgentCrashLooping",
             severity="warning",
             for_seconds=settings.crash_looping_for,
+            when="an agent's container keeps crashing",
             expr=f"""
             (
               {AGENT_RESTARTS}
@@ -169,17 +182,19 @@ def _restarts(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             )
             unless {on(AGENT)} {AGENT_STATE}{{state="draining"}}
             """,
-            summary=f"Agent {_AGENT} crashes again and again",
-            description=f"""The container of agent {_AGENT} does not stay up (CrashLoopBackOff): it restarted
-            {{{{ $value | humanize }}}} times in the life of its pod. Its slots are missing.""",
+            summary=f"Agent {_AGENT} is crash looping",
+            description=f"""The container of agent {_AGENT} does not stay up (CrashLoopBackOff), and its slots are
+            missing. Restarts since its pod was created: {{{{ $value | humanize }}}}.""",
         ),
         Alert(
             name="MatillionAgentRestarting",
             severity="warning",
             for_seconds=0,
+            when=f"an agent's container restarted at least {settings.restarts} times within "
+            f"{in_words(settings.restarts_window)}",
             expr=f"({recent % window}) >= {settings.restarts}",
-            summary=f"Agent {_AGENT} restarts repeatedly",
+            summary=f"Agent {_AGENT} keeps restarting",
             description=f"""The container of agent {_AGENT} restarted {{{{ $value | humanize }}}} times within
-            {Clock()(settings.restarts_window)}; each time its tasks are lost.""",
+            {Clock()(settings.restarts_window)}; each restart loses its tasks.""",
         ),
     )

@@ -1,8 +1,9 @@
-"""Alerts about the exporter: whether anybody watches, and whether what is shown and published is true."""
+"""Alerts about the exporter: whether it runs, and whether what it reports and publishes is correct."""
 
+from alerts.prometheus.labels import FLEET, INSTALLATION
 from alerts.prometheus.recording import LEADERS, SYNC_AGE
 from alerts.prometheus.rules import Alert, Clock, Group, latest, on
-from alerts.prometheus.settings import FLEET, INSTALLATION, Settings
+from alerts.settings import Settings
 
 _EXPORTER = "exporter {{ $labels.job }} in namespace {{ $labels.namespace }}"
 _BUILD_INFO = "matillion_fleet_exporter_build_info"
@@ -26,14 +27,15 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
 
 
 def _down(settings: Settings, clock: Clock) -> Alert:
-    # Sampled so that an exporter that comes and goes is seen, without reading every sample of six hours.
+    # Sampled, so that an exporter that comes and goes is noticed without reading every sample of six hours.
     remembered = f"{clock(settings.exporter_remembered)}:{clock(60)}"
     by = ", ".join(INSTALLATION)
     return Alert(
         name="MatillionExporterDown",
         severity="critical",
         for_seconds=settings.exporter_down_for,
-        # By name as long as it is remembered; after that, and where there never was one, by the absence of any.
+        when="no metrics arrive from the exporter: the fleets are not monitored",
+        # By name as long as it is remembered; after that, and where there never was one, by the absence of all.
         expr=f"""
         (
           time() - max by ({by}) (max_over_time(timestamp({_BUILD_INFO})[{remembered}]))
@@ -45,7 +47,7 @@ def _down(settings: Settings, clock: Clock) -> Alert:
           unless on () max_over_time({_BUILD_INFO}[{remembered}])
         )
         """,
-        summary="Nobody watches the Matillion fleets: the exporter is down",
+        summary="The exporter of the Matillion fleets is down",
         description=f"""{{{{ if $labels.job }}}}Prometheus has had no metrics from {_EXPORTER} for
         {{{{ $value | humanizeDuration }}}}.{{{{ else }}}}Prometheus has metrics from {{{{ $value | humanize }}}}
         exporters: none is installed, or none is scraped.{{{{ end }}}} No alert about fleets and agents can fire.""",
@@ -58,7 +60,8 @@ def _stale(settings: Settings) -> Alert:
         name="MatillionExporterStale",
         severity="critical",
         for_seconds=settings.stale_for,
-        # A replica that never found its first list of agents has no age of one: the age of its process stands for it.
+        when="the exporter has no current list of agents; demand is withheld",
+        # A replica without a first list of agents has no age of one: the age of its process stands for it.
         expr=f"""
         {SYNC_AGE} > {settings.sync_age:g}
         or
@@ -68,31 +71,32 @@ def _stale(settings: Settings) -> Alert:
           unless on ({replica}) matillion_fleet_exporter_discovery_sync_age_seconds
         ) > {settings.sync_age:g}
         """,
-        summary=f"The {_EXPORTER} does not know which agents there are",
-        description=f"""The list of agents that {_EXPORTER} works with is {{{{ $value | humanizeDuration }}}} old, or
-        was never read in that time. Every fleet's demand is withheld and autoscaling stands still.""",
+        summary=f"The {_EXPORTER} has no current list of agents",
+        description=f"""The list of agents of {_EXPORTER} is {{{{ $value | humanizeDuration }}}} old, or has not been
+        read once in that time. The demand of every fleet is withheld and autoscaling stops.""",
     )
 
 
 def _replicas_disagree(settings: Settings) -> Alert:
-    # All that is shown is the best that any replica sees; this is where the worst is. A fleet's own namespace is in the
-    # place of the exporter's, so the job alone says which replicas belong together.
+    # Everything else takes the best of all replicas; this looks at the worst. The namespace label is that of the fleet,
+    # so the job alone identifies the replicas of one installation.
     together = (*FLEET, "job")
     return Alert(
         name="MatillionReplicasDisagree",
         severity="warning",
         for_seconds=settings.replicas_disagree_for,
+        when="a replica of the exporter reaches far fewer of a fleet's agents than another",
         expr=f"""
         {latest("coverage_ratio", together)}
         - {on(together)} group_right ()
         {latest("coverage_ratio", (*together, "instance"))}
         > {settings.replicas_disagree:g}
         """,
-        summary="""A replica of the exporter does not see the agents of fleet {{ $labels.fleet }} in namespace
+        summary="""A replica of the exporter does not reach the agents of fleet {{ $labels.fleet }} in namespace
         {{ $labels.namespace }}""",
         description="""Replica {{ $labels.instance }} of exporter {{ $labels.job }} gets answers from
         {{ $value | humanizePercentage }} fewer of the agents of fleet {{ $labels.fleet }} in namespace
-        {{ $labels.namespace }} than another replica. Scalers are served by the other, without a spare.""",
+        {{ $labels.namespace }} than another replica. Scalers depend on the other replica alone.""",
     )
 
 
@@ -105,8 +109,9 @@ def _cloudwatch(settings: Settings, clock: Clock) -> Alert:
         name="MatillionExporterCloudWatchFailing",
         severity="warning",
         for_seconds=settings.cloudwatch_failing_for,
-        # While a backlog is sent its data are old but nothing is wrong, so old data count only if nothing is accepted.
-        # Only the leader publishes: another replica's nought does not hide its figure.
+        when="CloudWatch accepts nothing, or data was lost",
+        # While a backlog is sent its data is old but nothing is wrong, so old data counts only if nothing is accepted.
+        # Only the leader publishes: the zero of another replica does not hide its figure.
         expr=f"""
         label_replace(
           (
@@ -124,8 +129,8 @@ def _cloudwatch(settings: Settings, clock: Clock) -> Alert:
         summary=f"The {_EXPORTER} cannot publish to CloudWatch",
         description=f"""{{{{ if eq $labels.problem "lost" }}}}About {{{{ $value | humanize }}}} data points of
         {_EXPORTER} were rejected by CloudWatch or dropped within {Clock()(settings.cloudwatch_lost_window)}.
-        {{{{ else }}}}CloudWatch accepts nothing from {_EXPORTER}; data have been waiting for
-        {{{{ $value | humanizeDuration }}}}. {{{{ end }}}}Alarms and scalers that read CloudWatch are blind.""",
+        {{{{ else }}}}CloudWatch accepts nothing from {_EXPORTER}; data has been waiting for
+        {{{{ $value | humanizeDuration }}}}. {{{{ end }}}}Alarms and scalers that read CloudWatch lack data.""",
     )
 
 
@@ -134,8 +139,9 @@ def _no_leader(settings: Settings) -> Alert:
         name="MatillionExporterNoLeader",
         severity="warning",
         for_seconds=settings.no_leader_for,
+        when="no replica is the leader",
         expr=f"{LEADERS} == 0",
         summary=f"No replica of {_EXPORTER} is the leader",
-        description=f"""{{{{ $value | humanize }}}} replicas of {_EXPORTER} hold the lease: nothing is published to
-        CloudWatch.""",
+        description=f"""The lease of {_EXPORTER} is held by {{{{ $value | humanize }}}} replicas: nothing is published
+        to CloudWatch.""",
     )

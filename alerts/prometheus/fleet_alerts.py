@@ -1,5 +1,7 @@
-"""Alerts about a whole fleet: its connection, its slots, its queue, and whether it can be seen at all."""
+"""Alerts about a whole fleet: its connection, slots and queue, and whether its agents answer at all."""
 
+from alerts.durations import in_words
+from alerts.prometheus.labels import FLEET, OUT_OF_WORK
 from alerts.prometheus.recording import (
     ACTIVE,
     AGENTS,
@@ -14,7 +16,7 @@ from alerts.prometheus.recording import (
     VERSIONS,
 )
 from alerts.prometheus.rules import Alert, Clock, Group, latest, on
-from alerts.prometheus.settings import FLEET, OUT_OF_WORK, Settings
+from alerts.settings import Settings
 
 _FLEET = "fleet {{ $labels.fleet }} in namespace {{ $labels.namespace }}"
 
@@ -40,6 +42,7 @@ def _health(settings: Settings) -> tuple[Alert, ...]:
             name="MatillionFleetDisconnected",
             severity="critical",
             for_seconds=settings.fleet_disconnected_for,
+            when="no agent of the fleet is connected",
             expr=f"""
             (
               sum by ({", ".join(FLEET)}) ({AGENTS}{{state=~"{OUT_OF_WORK}"}}) > 0
@@ -49,16 +52,17 @@ def _health(settings: Settings) -> tuple[Alert, ...]:
             """,
             summary=f"No agent of {_FLEET} is connected",
             description=f"""All {{{{ $value | humanize }}}} agents of {_FLEET} that answer are disconnected from the
-            Matillion control plane or stopped: the fleet takes no work. What runs goes on.""",
+            Matillion control plane or stopped: the fleet takes no new tasks. Running tasks continue.""",
         ),
         Alert(
             name="MatillionFleetCoverageLow",
             severity="critical",
             for_seconds=settings.coverage_low_for,
+            when=f"less than {settings.coverage_low:.0%} of the agents that should answer do; demand is withheld",
             expr=f"{COVERAGE} < {settings.coverage_low:g}",
-            summary=f"Too few agents of {_FLEET} can be seen",
+            summary=f"Too few agents of {_FLEET} answer",
             description=f"""Only {{{{ $value | humanizePercentage }}}} of the agents of {_FLEET} that should answer do.
-            The fleet's demand is withheld and autoscaling stands still until they answer again.""",
+            The fleet's demand is withheld and autoscaling stops until they answer again.""",
         ),
     )
 
@@ -66,26 +70,28 @@ def _health(settings: Settings) -> tuple[Alert, ...]:
 def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
     window = clock(settings.exhaustion_window)
     ahead = f"{settings.exhaustion_horizon / clock.faster:g}"
-    in_words = Clock()(settings.exhaustion_horizon)
+    horizon = Clock()(settings.exhaustion_horizon)
     growing = clock(settings.queue_growing_window)
     return (
         Alert(
             name="MatillionFleetQueueGrowing",
             severity="warning",
             for_seconds=settings.queue_growing_for,
+            when="tasks are queued, and their number grows",
             expr=f"""
-            {QUEUED} > 0
+            {QUEUED} > {settings.queued_tasks}
             and {on(FLEET)} deriv({QUEUED}[{growing}]) > 0
             """,
             summary=f"The queue of {_FLEET} keeps growing",
-            description=f"""{{{{ $value | humanize }}}} tasks wait for a slot of {_FLEET}, and more come than agents
-            take on.""",
+            description=f"""{{{{ $value | humanize }}}} tasks are queued in {_FLEET}, and more arrive than its agents
+            take.""",
         ),
         Alert(
             name="MatillionFleetSaturated",
             severity="warning",
             for_seconds=settings.saturated_for,
-            # A fleet without capacity has no free slot either; that is an outage, and other alerts are about it.
+            when="no slot is free; also where agents report no queue",
+            # A fleet without capacity has no free slot either; that is an outage, which other alerts cover.
             expr=f"""
             {ACTIVE}
             and {on(FLEET)} {FREE_SLOTS} == 0
@@ -93,28 +99,31 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             unless {on(FLEET)} {REFUSING} > 0
             """,
             summary=f"No free slot in {_FLEET}",
-            description=f"""Every slot of {_FLEET} is taken: {{{{ $value | humanize }}}} tasks run and new ones wait.
-            Agents with an old image do not report a queue, so the queue shown can be too short or missing.""",
+            description=f"""Every slot of {_FLEET} is taken: {{{{ $value | humanize }}}} tasks are running and new ones
+            wait. Agents with an old image do not report a queue, so the reported queue can be too short or missing.""",
         ),
         Alert(
             name="MatillionFleetRefusing",
             severity="warning",
             for_seconds=settings.refusing_for,
+            when=f"{settings.refusing_share:.0%} of the serving agents have free slots and refuse tasks: CPU, heap or "
+            "memory at the limit",
             expr=f"""
             {REFUSING} / {on(FLEET)} sum by ({", ".join(FLEET)}) ({AGENTS}{{state="serving"}} > 0)
             >= {settings.refusing_share:g}
             """,
-            summary=f"Agents of {_FLEET} take no more work",
+            summary=f"Agents of {_FLEET} refuse tasks",
             description=f"""{{{{ $value | humanizePercentage }}}} of the serving agents of {_FLEET} have free slots and
-            take no work: their CPU, heap or memory is at its limit. Tasks wait although the count of tasks says that
-            there is room.""",
+            refuse tasks: their CPU, heap or memory is at its limit. Tasks wait although their number suggests that
+            slots are free.""",
         ),
         Alert(
             name="MatillionFleetCapacityExhaustionPredicted",
             severity="warning",
             for_seconds=settings.exhaustion_for,
-            # Work must grow beyond today's slots, and free slots must really get fewer: the first alone is true of a
-            # fleet whose autoscaler keeps pace, the second alone of one that is scaled down or rolled out.
+            when=f"at the current growth no slot will be free within {in_words(settings.exhaustion_horizon)}",
+            # The load must outgrow today's slots, and free slots must really decrease: the first alone is true of a
+            # fleet whose autoscaler keeps up, the second alone of one that is scaled down or rolled out.
             expr=f"""
             predict_linear({ACTIVE}[{window}], {ahead}) > {on(FLEET)} {CAPACITY}
             and {on(FLEET)} predict_linear({FREE_SLOTS}[{window}], {ahead}) < 0
@@ -122,9 +131,9 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             and {on(FLEET)} {UTILIZATION} > {settings.exhaustion_floor:g}
             and {on(FLEET)} {ACTIVE} offset {clock(settings.exhaustion_history)}
             """,
-            summary=f"{_FLEET[0].upper()}{_FLEET[1:]} will be full within {in_words}",
-            description=f"""If work goes on growing as it does, {_FLEET} has {{{{ $value | humanize }}}} tasks in
-            {in_words}, more than its agents have slots for, and its free slots are getting fewer.""",
+            summary=f"{_FLEET[0].upper()}{_FLEET[1:]} will be full within {horizon}",
+            description=f"""If its load keeps growing at this rate, {_FLEET} will have {{{{ $value | humanize }}}} tasks
+            in {horizon}, more than its agents have slots for. Its free slots are decreasing.""",
         ),
     )
 
@@ -136,25 +145,27 @@ def _scaling(settings: Settings) -> tuple[Alert, ...]:
             name="MatillionFleetAtMaximum",
             severity="warning",
             for_seconds=settings.at_maximum_for,
-            # Desired agents are the demand over the target, rounded up: more than the maximum exactly when the demand
-            # is more than the maximum times the target.
+            when="demand needs more agents than the HPA's maximum (needs [`scalers`](configuration.md))",
+            # Desired agents are demand divided by the target, rounded up: above the maximum exactly when demand is
+            # above the maximum times the target.
             expr=f"{DESIRED} > {on(FLEET)} {latest('scaler_max_agents', FLEET)}",
-            summary=f"The scaler of {_FLEET} stops at its maximum",
-            description=f"""The demand of {_FLEET} takes {{{{ $value | humanize }}}} agents, and its scaler (HPA) asks
-            for fewer at most: work waits although agents could be added.""",
+            summary=f"The scaler of {_FLEET} is at its maximum",
+            description=f"""The demand of {_FLEET} needs {{{{ $value | humanize }}}} agents, and the maximum of its
+            scaler (HPA) is lower: tasks wait although agents could be added.""",
         ),
         Alert(
             name="MatillionScalerInactive",
             severity="warning",
             for_seconds=settings.scaler_inactive_for,
-            # Scaling a Deployment to 0 switches its HPA off, which somebody wanted.
+            when="an HPA gets no metrics, so the fleet keeps its size (needs `scalers`)",
+            # Scaling a Deployment to 0 disables its HPA, on purpose.
             expr=f"""
             {latest("scaler_active", of_scaler)} == 0
             unless {on(of_scaler)} {latest("scaler_current_agents", of_scaler)} == 0
             """,
-            summary=f"The scaler of {_FLEET} is not active",
+            summary=f"The scaler of {_FLEET} is inactive",
             description=f"""The HPA {{{{ $labels.scaler }}}} of {_FLEET} does not get its metrics (ScalingActive is
-            {{{{ $value | humanize }}}}): the fleet stays as large as it is, whatever work comes.""",
+            {{{{ $value | humanize }}}}): the fleet keeps its size, whatever its load.""",
         ),
     )
 
@@ -165,18 +176,21 @@ def _work(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             name="MatillionTaskFailures",
             severity="warning",
             for_seconds=0,
+            when=f"more than {settings.task_failures} tasks failed within {in_words(settings.task_failures_window)} "
+            "(needs `pod_logs`)",
             expr=f"{TASK_FAILURES} > {settings.task_failures}",
-            summary=f"Tasks fail in {_FLEET}",
+            summary=f"Tasks are failing in {_FLEET}",
             description=f"""About {{{{ $value | humanize }}}} tasks failed in {_FLEET} within
-            {Clock()(settings.task_failures_window)}, by the agents' logs.""",
+            {Clock()(settings.task_failures_window)}, according to the agents' logs.""",
         ),
         Alert(
             name="MatillionAgentVersionSkew",
             severity="warning",
             for_seconds=settings.version_skew_for,
+            when=f"more than {settings.versions} versions run in one fleet",
             expr=f"last_over_time({VERSIONS}[{clock(settings.bridge)}]) > {settings.versions}",
-            summary=f"{{{{ $value | humanize }}}} versions of the agent run in {_FLEET}",
+            summary=f"{{{{ $value | humanize }}}} agent versions are running in {_FLEET}",
             description=f"""Agents of {{{{ $value | humanize }}}} different versions have been running in {_FLEET} for
-            {Clock()(settings.version_skew_for)}; a rollout has two for a while.""",
+            {Clock()(settings.version_skew_for)}; a rollout has two at a time.""",
         ),
     )

@@ -1,7 +1,8 @@
 """Recording rules: what alerts and dashboards both read, computed once and the same for any number of replicas."""
 
+from alerts.prometheus.labels import AGENT, FLEET, INSTALLATION
 from alerts.prometheus.rules import Clock, Group, Recording, latest, on
-from alerts.prometheus.settings import AGENT, FLEET, INSTALLATION, Settings
+from alerts.settings import Settings
 
 AGENTS = "fleet:matillion_fleet_agents:max"
 CAPACITY = "fleet:matillion_fleet_capacity_tasks:max"

@@ -1,4 +1,4 @@
-"""What a recording rule and an alert are made of, and how a file of them is written."""
+"""Recording rules and alerts as values, and how a file of them is written."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +42,9 @@ class Alert:
 
     name: str
     severity: Literal["critical", "warning", "info"]
-    """`critical` wakes somebody up, `warning` is a ticket."""
+    """`critical` is a page, `warning` a ticket."""
+    when: str
+    """The condition in words, for the documentation."""
     expr: str
     for_seconds: float
     summary: str

@@ -73,8 +73,8 @@ AGENT_CASES = (
         ),
         labels=POD_LABELS | {"state": "disconnected"},
         summary=f"Agent {A} is disconnected",
-        description=f"Agent {A} says that it is disconnected: it takes no work, and its slots are missing. "
-        "It is one of 1 such agents of its fleet.",
+        description=f"Agent {A} reports that it is disconnected: it takes no new tasks, and its slots are missing. "
+        "Such agents in its fleet: 1.",
     ),
     Case(
         alert="MatillionAgentDisconnected",
@@ -86,8 +86,8 @@ AGENT_CASES = (
         ),
         labels=POD_LABELS | {"state": "stopped"},
         summary=f"Agent {A} is stopped",
-        description=f"Agent {A} says that it is stopped: it takes no work, and its slots are missing. "
-        "It is one of 1 such agents of its fleet.",
+        description=f"Agent {A} reports that it is stopped: it takes no new tasks, and its slots are missing. "
+        "Such agents in its fleet: 1.",
     ),
     Case(
         alert="MatillionAgentLegacyMetrics",
@@ -97,10 +97,10 @@ AGENT_CASES = (
         not_enough=(seeing(agent("etl-0"), agent("etl-1"), starting("etl-2")),),
         severity="info",
         labels=POD_LABELS,
-        summary=f"Agent {A} is read by its legacy page",
-        description=f"Agent {A} is read by its legacy page, which has neither queue nor heap and which a coming chart "
-        "of the vendor switches off. Its other page needs chart 0.6 or later with `metrics.otel`, and a way to its "
-        "port. It is one of 1 such agents of its fleet.",
+        summary=f"Agent {A} is scraped on its legacy endpoint",
+        description=f"Agent {A} is scraped on its legacy endpoint, which reports neither queue nor heap and which the "
+        "vendor will switch off in a future chart. The OpenTelemetry endpoint needs chart 0.6 or later with "
+        "`metrics.otel`, and a network path to its port. Such agents in its fleet: 1.",
     ),
     Case(
         alert="MatillionAgentUnreachable",
@@ -112,8 +112,8 @@ AGENT_CASES = (
         ),
         labels=POD_LABELS | {"state": "unreachable"},
         summary=f"Agent {A} does not answer",
-        description=f"The metrics of agent {A} cannot be read, so its tasks are not known. "
-        "It is one of 1 such agents of its fleet.",
+        description=f"The metrics of agent {A} cannot be scraped, so its tasks are unknown. "
+        "Such agents in its fleet: 1.",
     ),
     Case(
         alert="MatillionAgentNotStarting",
@@ -129,8 +129,8 @@ AGENT_CASES = (
         ),
         labels=POD_LABELS | {"state": "starting"},
         summary=f"Agent {A} does not start",
-        description=f"Agent {A} has been starting for 10m and never answered: Kubernetes says Unschedulable. It is one "
-        "of 1 such agents of its fleet, which gives no slot and fills a replica.",
+        description=f"Agent {A} has been starting for 10m and has never answered: Kubernetes reports Unschedulable. It "
+        "fills a replica and provides no slots. Such agents in its fleet: 1.",
     ),
     Case(
         alert="MatillionAgentNotStarting",
@@ -140,8 +140,8 @@ AGENT_CASES = (
         not_enough=(),
         labels=POD_LABELS | {"state": "starting"},
         summary=f"Agent {A} does not start",
-        description=f"Agent {A} has been starting for 10m and never answered: Kubernetes gives no reason. It is one "
-        "of 1 such agents of its fleet, which gives no slot and fills a replica.",
+        description=f"Agent {A} has been starting for 10m and has never answered: Kubernetes reports no reason. It "
+        "fills a replica and provides no slots. Such agents in its fleet: 1.",
     ),
     Case(
         alert="MatillionAgentNotStarting",
@@ -151,8 +151,8 @@ AGENT_CASES = (
         not_enough=(),
         labels=POD_LABELS | {"state": "starting"},
         summary=f"Agent {A} does not start",
-        description=f"Agent {A} has been starting for 10m and never answered: Kubernetes says ImagePullBackOff. It is "
-        "one of 1 such agents of its fleet, which gives no slot and fills a replica.",
+        description=f"Agent {A} has been starting for 10m and has never answered: Kubernetes reports ImagePullBackOff. "
+        "It fills a replica and provides no slots. Such agents in its fleet: 1.",
     ),
     Case(
         alert="MatillionAgentMemoryPressure",
@@ -160,7 +160,7 @@ AGENT_CASES = (
         after=5,
         not_enough=(_memory(0.85),),
         labels=POD_LABELS | {"memory": "container"},
-        summary=f"Agent {A} is short of memory",
+        summary=f"Agent {A} is low on memory",
         description=f"Agent {A} uses 86% of its container limit.",
     ),
     Case(
@@ -171,7 +171,7 @@ AGENT_CASES = (
         after=5,
         not_enough=(_heap(0.85), _sawtooth),
         labels=POD_LABELS | {"memory": "heap"},
-        summary=f"Agent {A} is short of memory",
+        summary=f"Agent {A} is low on memory",
         description=f"Agent {A} uses 90% of its Java heap limit.",
     ),
     Case(
@@ -182,7 +182,7 @@ AGENT_CASES = (
         severity="critical",
         labels=POD_LABELS | {"memory": "container"},
         summary=f"Agent {A} is about to run out of memory",
-        description=f"Agent {A} uses 96% of its container limit; if it goes on, all its tasks are lost.",
+        description=f"Agent {A} uses 96% of its container limit; at the limit, all its tasks are lost.",
     ),
     Case(
         alert="MatillionAgentMemoryExhaustionPredicted",
@@ -206,8 +206,8 @@ AGENT_CASES = (
         not_enough=(since_onset(_restarted(1)), _restarted(3, "OOMKilled")),
         labels=POD_LABELS,
         summary=f"Agent {A} was killed for lack of memory",
-        description=f"The container of agent {A} used more memory than its limit and was killed with its tasks; "
-        "it restarted 1 times within 15m.",
+        description=f"The container of agent {A} exceeded its memory limit and was killed with its tasks. "
+        "Restarts within 15m: 1.",
     ),
     Case(
         alert="MatillionAgentOOMKilled",
@@ -218,8 +218,8 @@ AGENT_CASES = (
         not_enough=(),
         labels=POD_LABELS,
         summary=f"Agent {A} was killed for lack of memory",
-        description=f"The container of agent {A} used more memory than its limit and was killed with its tasks; "
-        "it restarted 2 times within 15m.",
+        description=f"The container of agent {A} exceeded its memory limit and was killed with its tasks. "
+        "Restarts within 15m: 2.",
     ),
     Case(
         alert="MatillionAgentCrashLooping",
@@ -232,9 +232,9 @@ AGENT_CASES = (
             seeing(agent("etl-1", facts={"waiting_reason": "CrashLoopBackOff", "restarts": 9, "draining_time": 1.0})),
         ),
         labels=POD_LABELS,
-        summary=f"Agent {A} crashes again and again",
-        description=f"The container of agent {A} does not stay up (CrashLoopBackOff): it restarted 4 times in the "
-        "life of its pod. Its slots are missing.",
+        summary=f"Agent {A} is crash looping",
+        description=f"The container of agent {A} does not stay up (CrashLoopBackOff), and its slots are missing. "
+        "Restarts since its pod was created: 4.",
     ),
     Case(
         alert="MatillionAgentRestarting",
@@ -243,8 +243,8 @@ AGENT_CASES = (
         after=0,
         not_enough=(since_onset(_restarted(1)), _restarted(7)),
         labels=POD_LABELS,
-        summary=f"Agent {A} restarts repeatedly",
-        description=f"The container of agent {A} restarted 2 times within 1h; each time its tasks are lost.",
+        summary=f"Agent {A} keeps restarting",
+        description=f"The container of agent {A} restarted 2 times within 1h; each restart loses its tasks.",
     ),
     Case(
         alert="MatillionAgentDrainTooLong",
@@ -254,7 +254,7 @@ AGENT_CASES = (
         not_enough=(),
         labels=POD_LABELS | {"state": "draining"},
         summary=f"Agent {A} has been draining for 11h",
-        description=f"Agent {A} was told to end 11h ago and still runs. It is killed with its tasks when its grace "
-        "period ends (12h in the vendor's chart). It is one of 1 draining agents of its fleet.",
+        description=f"Agent {A} has been terminating for 11h and still runs. Kubernetes kills it with its tasks when "
+        "its grace period ends (12h in the vendor's chart). Draining agents in its fleet: 1.",
     ),
 )

@@ -99,7 +99,7 @@ OTHER_CASES = (
         labels=FLEET_LABELS,
         summary=f"No agent of {F} is connected",
         description=f"All 3 agents of {F} that answer are disconnected from the Matillion control plane or stopped: "
-        "the fleet takes no work. What runs goes on.",
+        "the fleet takes no new tasks. Running tasks continue.",
     ),
     Case(
         alert="MatillionFleetCoverageLow",
@@ -111,9 +111,9 @@ OTHER_CASES = (
         ),
         severity="critical",
         labels=FLEET_LABELS,
-        summary=f"Too few agents of {F} can be seen",
+        summary=f"Too few agents of {F} answer",
         description=f"Only 33.33% of the agents of {F} that should answer do. The fleet's demand is withheld and "
-        "autoscaling stands still until they answer again.",
+        "autoscaling stops until they answer again.",
     ),
     Case(
         alert="MatillionFleetQueueGrowing",
@@ -126,7 +126,7 @@ OTHER_CASES = (
         ),
         labels=FLEET_LABELS,
         summary=f"The queue of {F} keeps growing",
-        description=f"24 tasks wait for a slot of {F}, and more come than agents take on.",
+        description=f"24 tasks are queued in {F}, and more arrive than its agents take.",
     ),
     Case(
         alert="MatillionFleetSaturated",
@@ -139,8 +139,8 @@ OTHER_CASES = (
         ),
         labels=FLEET_LABELS,
         summary=f"No free slot in {F}",
-        description=f"Every slot of {F} is taken: 63 tasks run and new ones wait. Agents with an old image do not "
-        "report a queue, so the queue shown can be too short or missing.",
+        description=f"Every slot of {F} is taken: 63 tasks are running and new ones wait. Agents with an old image do "
+        "not report a queue, so the reported queue can be too short or missing.",
     ),
     Case(
         alert="MatillionFleetRefusing",
@@ -152,9 +152,9 @@ OTHER_CASES = (
             seeing(_pressed("etl-0", 20), _pressed("etl-1", 20)),
         ),
         labels=FLEET_LABELS,
-        summary=f"Agents of {F} take no more work",
-        description=f"66.67% of the serving agents of {F} have free slots and take no work: their CPU, heap or memory "
-        "is at its limit. Tasks wait although the count of tasks says that there is room.",
+        summary=f"Agents of {F} refuse tasks",
+        description=f"66.67% of the serving agents of {F} have free slots and refuse tasks: their CPU, heap or memory "
+        "is at its limit. Tasks wait although their number suggests that slots are free.",
     ),
     Case(
         alert="MatillionFleetSaturated",
@@ -164,8 +164,8 @@ OTHER_CASES = (
         not_enough=(seeing(legacy("etl-0", 20), legacy("etl-1", 19), draining("etl-2", 20)),),
         labels=FLEET_LABELS,
         summary=f"No free slot in {F}",
-        description=f"Every slot of {F} is taken: 40 tasks run and new ones wait. Agents with an old image do not "
-        "report a queue, so the queue shown can be too short or missing.",
+        description=f"Every slot of {F} is taken: 40 tasks are running and new ones wait. Agents with an old image do "
+        "not report a queue, so the reported queue can be too short or missing.",
     ),
     Case(
         alert="MatillionFleetCapacityExhaustionPredicted",
@@ -177,8 +177,8 @@ OTHER_CASES = (
         not_enough=(_kept_pace, lambda minute: _work(30 + 0.2 * (minute % 60)), seeing(*FLEET)),
         labels=FLEET_LABELS,
         summary=f"Fleet{F[5:]} will be full within 30m",
-        description=f"If work goes on growing as it does, {F} has 65.5 tasks in 30m, more than its agents have slots "
-        "for, and its free slots are getting fewer.",
+        description=f"If its load keeps growing at this rate, {F} will have 65.5 tasks in 30m, more than its agents "
+        "have slots for. Its free slots are decreasing.",
     ),
     Case(
         alert="MatillionFleetAtMaximum",
@@ -197,8 +197,8 @@ OTHER_CASES = (
             then(since_onset(_TOO_SMALL), 24, healthy),
         ),
         labels=FLEET_LABELS,
-        summary=f"The scaler of {F} stops at its maximum",
-        description=f"The demand of {F} takes 4 agents, and its scaler (HPA) asks for fewer at most: work waits "
+        summary=f"The scaler of {F} is at its maximum",
+        description=f"The demand of {F} needs 4 agents, and the maximum of its scaler (HPA) is lower: tasks wait "
         "although agents could be added.",
     ),
     Case(
@@ -214,9 +214,9 @@ OTHER_CASES = (
             then(since_onset(scaled(make_scaler(active=_NO_METRICS))), 19, healthy),
         ),
         labels=FLEET_LABELS | {"scaler": "etl-hpa"},
-        summary=f"The scaler of {F} is not active",
-        description=f"The HPA etl-hpa of {F} does not get its metrics (ScalingActive is 0): the fleet stays as large "
-        "as it is, whatever work comes.",
+        summary=f"The scaler of {F} is inactive",
+        description=f"The HPA etl-hpa of {F} does not get its metrics (ScalingActive is 0): the fleet keeps its "
+        "size, whatever its load.",
     ),
     Case(
         alert="MatillionAgentVersionSkew",
@@ -226,8 +226,8 @@ OTHER_CASES = (
         # Two versions; and an agent that has not said yet which one it is.
         not_enough=(seeing(agent("etl-0", version="11.1.0"), agent("etl-1", version="11.2.0"), starting("etl-2")),),
         labels=FLEET_LABELS,
-        summary=f"3 versions of the agent run in {F}",
-        description=f"Agents of 3 different versions have been running in {F} for 1d; a rollout has two for a while.",
+        summary=f"3 agent versions are running in {F}",
+        description=f"Agents of 3 different versions have been running in {F} for 1d; a rollout has two at a time.",
     ),
     Case(
         alert="MatillionTaskFailures",
@@ -237,8 +237,8 @@ OTHER_CASES = (
         recovery=ONSET + 15,
         not_enough=(lambda minute: World(FLEET, own(minute) | task_failures("etl-1", 0 if minute < ONSET else 5)),),
         labels=FLEET_LABELS,
-        summary=f"Tasks fail in {F}",
-        description=f"About 6 tasks failed in {F} within 15m, by the agents' logs.",
+        summary=f"Tasks are failing in {F}",
+        description=f"About 6 tasks failed in {F} within 15m, according to the agents' logs.",
     ),
     Case(
         alert="MatillionExporterDown",
@@ -247,7 +247,7 @@ OTHER_CASES = (
         not_enough=(with_gap(healthy, ONSET, 4),),
         severity="critical",
         labels=EXPORTER_LABELS,
-        summary="Nobody watches the Matillion fleets: the exporter is down",
+        summary="The exporter of the Matillion fleets is down",
         description=f"Prometheus has had no metrics from {X} for 6m 0s. No alert about fleets and agents can fire.",
     ),
     Case(
@@ -258,7 +258,7 @@ OTHER_CASES = (
         after=5,
         not_enough=(),
         severity="critical",
-        summary="Nobody watches the Matillion fleets: the exporter is down",
+        summary="The exporter of the Matillion fleets is down",
         description="Prometheus has metrics from 0 exporters: none is installed, or none is scraped. No alert about "
         "fleets and agents can fire.",
     ),
@@ -269,9 +269,9 @@ OTHER_CASES = (
         not_enough=(lambda minute: World(FLEET, own(minute, sync_age=120.0), 120.0),),
         severity="critical",
         labels=EXPORTER_LABELS,
-        summary=f"The {X} does not know which agents there are",
-        description=f"The list of agents that {X} works with is 4m 1s old, or was never read in that time. Every "
-        "fleet's demand is withheld and autoscaling stands still.",
+        summary=f"The {X} has no current list of agents",
+        description=f"The list of agents of {X} is 4m 1s old, or has not been read once in that time. The "
+        "demand of every fleet is withheld and autoscaling stops.",
     ),
     Case(
         alert="MatillionExporterStale",
@@ -282,9 +282,9 @@ OTHER_CASES = (
         not_enough=(then(lambda minute: World((), own(minute, sync_age=None)), 4, healthy),),
         severity="critical",
         labels=EXPORTER_LABELS,
-        summary=f"The {X} does not know which agents there are",
-        description=f"The list of agents that {X} works with is 5m 0s old, or was never read in that time. Every "
-        "fleet's demand is withheld and autoscaling stands still.",
+        summary=f"The {X} has no current list of agents",
+        description=f"The list of agents of {X} is 5m 0s old, or has not been read once in that time. The "
+        "demand of every fleet is withheld and autoscaling stops.",
     ),
     Case(
         alert="MatillionReplicasDisagree",
@@ -294,9 +294,9 @@ OTHER_CASES = (
         # One of three agents; and a replica that is replaced and sees nothing for three minutes.
         not_enough=(_unseen(1), then(then(healthy, ONSET, _unseen(3)), ONSET + 3, healthy)),
         labels=FLEET_LABELS | {"job": EXPORTER_LABELS["job"], "instance": "10.0.0.1:9850"},
-        summary=f"A replica of the exporter does not see the agents of {F}",
+        summary=f"A replica of the exporter does not reach the agents of {F}",
         description="Replica 10.0.0.1:9850 of exporter matillion-fleet-exporter gets answers from 100% fewer of the "
-        f"agents of {F} than another replica. Scalers are served by the other, without a spare.",
+        f"agents of {F} than another replica. Scalers depend on the other replica alone.",
     ),
     Case(
         alert="MatillionExporterCloudWatchFailing",
@@ -310,8 +310,8 @@ OTHER_CASES = (
         ),
         labels=EXPORTER_LABELS | {"problem": "not accepted"},
         summary=f"The {X} cannot publish to CloudWatch",
-        description=f"CloudWatch accepts nothing from {X}; data have been waiting for 16m 0s. Alarms and scalers that "
-        "read CloudWatch are blind.",
+        description=f"CloudWatch accepts nothing from {X}; data has been waiting for 16m 0s. Alarms and scalers that "
+        "read CloudWatch lack data.",
     ),
     Case(
         alert="MatillionExporterCloudWatchFailing",
@@ -323,7 +323,7 @@ OTHER_CASES = (
         labels=EXPORTER_LABELS | {"problem": "lost"},
         summary=f"The {X} cannot publish to CloudWatch",
         description=f"About 3 data points of {X} were rejected by CloudWatch or dropped within 15m. Alarms and "
-        "scalers that read CloudWatch are blind.",
+        "scalers that read CloudWatch lack data.",
     ),
     Case(
         alert="MatillionExporterNoLeader",
@@ -332,6 +332,6 @@ OTHER_CASES = (
         not_enough=(lambda minute: World(FLEET, own(minute, leader=None)),),
         labels=EXPORTER_LABELS,
         summary=f"No replica of {X} is the leader",
-        description=f"0 replicas of {X} hold the lease: nothing is published to CloudWatch.",
+        description=f"The lease of {X} is held by 0 replicas: nothing is published to CloudWatch.",
     ),
 )

@@ -22,7 +22,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from alerts.build import files
-from alerts.prometheus.settings import Settings
+from alerts.settings import Settings
 from exporter.simulator.fleet import Entry, PodAddresses, SimulatedFleets, write_listing
 from exporter.simulator.scenario import Scenario
 from exporter.simulator.simulation import FleetPlan, Simulation

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from alerts.build import files
-from alerts.prometheus.settings import Settings
+from alerts.settings import Settings
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.model import AgentSnapshot, Scaler
 from exporter.publish.prometheus import render

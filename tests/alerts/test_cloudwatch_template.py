@@ -67,7 +67,7 @@ def sick(restarts: int = 4) -> Fleet:
                 reading=make_reading(20, tasks_queued=5),
                 facts=make_facts(restarts=restarts),
                 usage=memory,
-                task_failures=2,
+                task_failures=7,
             ),
             make_snapshot("p1", reading=make_reading(0, connected=False), facts=make_facts()),
             make_snapshot("p2", age=300, facts=make_facts(waiting_reason="CrashLoopBackOff")),

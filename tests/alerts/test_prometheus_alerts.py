@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.prometheus.settings import RUNBOOK_BASE_URL
+from alerts.settings import RUNBOOK_BASE_URL
 from tests.alerts.prometheus_case import Case
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL, Check, Course, Firing, group, run_promtool

@@ -13,7 +13,7 @@ import yaml
 from alerts.build import FOLDER, files, main
 from alerts.prometheus.recording import UTILIZATION
 from alerts.prometheus.rules import Clock
-from alerts.prometheus.settings import RUNBOOK_BASE_URL, Settings
+from alerts.settings import RUNBOOK_BASE_URL, Settings
 from exporter.config import CapacitySettings
 from exporter.fleet import catalogue
 from exporter.fleet.attention import LONG_DRAIN_SECONDS, MEMORY_SHARE

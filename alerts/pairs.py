@@ -1,0 +1,164 @@
+"""Which CloudWatch alarm stands for which Prometheus alert, and why they differ or why there is none.
+
+Every alert and every alarm is in a row. The reason is empty only where both fire on the same figures.
+"""
+
+from dataclasses import dataclass
+
+from alerts.durations import in_words
+from alerts.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An alert and its alarm; None on one side where there is no counterpart."""
+
+    alert: str | None
+    alarm: str | None
+    reason: str = ""
+    """Why the two differ, or why one of them is missing."""
+
+
+def pairs(settings: Settings) -> tuple[Pair, ...]:
+    """Return every alert, in the order of the rules, and then the alarms without an alert."""
+    return (*_fleet(settings), *_agent(settings), *_exporter(settings), *_nodes())
+
+
+def _fleet(settings: Settings) -> tuple[Pair, ...]:
+    no_forecast = "An alarm does not extrapolate."
+    no_scaler = (
+        "Nothing about scalers is published to CloudWatch. `QueueBuildingUp` and `NoFreeCapacity` show the effect."
+    )
+    return (
+        Pair(
+            "MatillionFleetDisconnected",
+            "CapacityLow",
+            "An alarm on one metric cannot require that agents are disconnected and that none serves. It watches the "
+            f"capacity that is left: below {settings.min_agents} agents, the vendor's minimum, for "
+            f"{in_words(settings.capacity_low_for)}, because an idle fleet that is scaled to zero drains for up to "
+            "two.",
+        ),
+        Pair(
+            "MatillionFleetCoverageLow",
+            "AgentsUnreachable",
+            f"The alert fires below {settings.coverage_low:.0%}, where demand is withheld, because "
+            "`MatillionAgentUnreachable` reports each agent before that. The alarm stands for both, so it already "
+            f"fires below {settings.coverage_warning:.0%}, before the other alarms lose their figures.",
+        ),
+        Pair(
+            "MatillionFleetQueueGrowing",
+            "QueueBuildingUp",
+            "An alarm does not see a trend: it fires on any queue that lasts, growing or not.",
+        ),
+        Pair(
+            "MatillionFleetSaturated",
+            "NoFreeCapacity",
+            "An alarm on one metric cannot exclude a fleet without capacity, or one with agents that refuse tasks: it "
+            "fires for those as well.",
+        ),
+        Pair(
+            "MatillionFleetRefusing",
+            None,
+            "The number of agents that refuse tasks is not published to CloudWatch. Their slots do not count as free, "
+            "so `NoFreeCapacity` fires when no other agent has one.",
+        ),
+        Pair("MatillionFleetCapacityExhaustionPredicted", None, no_forecast),
+        Pair("MatillionFleetAtMaximum", None, no_scaler),
+        Pair("MatillionScalerInactive", None, no_scaler),
+        Pair("MatillionTaskFailures", "TaskFailures"),
+        Pair(
+            "MatillionAgentVersionSkew",
+            None,
+            "Versions are not published to CloudWatch: each would be a billed metric of its own.",
+        ),
+    )
+
+
+def _agent(settings: Settings) -> tuple[Pair, ...]:
+    return (
+        Pair(
+            "MatillionAgentDisconnected",
+            "ConnectivityLost",
+            "`AgentsDisconnected` does not include stopped agents. Their slots are missing in `CapacityLow`.",
+        ),
+        Pair(
+            "MatillionAgentUnreachable",
+            "AgentsUnreachable",
+            "One alarm for the fleet instead of an alert for each agent, which would take billed metrics for each "
+            f"agent: it fires when more than {1 - settings.coverage_warning:.0%} of the agents have not answered for "
+            f"{in_words(settings.coverage_low_for)}.",
+        ),
+        Pair("MatillionAgentLegacyMetrics", None, "It asks for an upgrade and reports no fault."),
+        Pair(
+            "MatillionAgentNotStarting",
+            None,
+            "Starting agents are not published to CloudWatch. `CapacityLow` fires when the fleet is too small "
+            "without them.",
+        ),
+        Pair(
+            "MatillionAgentDrainTooLong",
+            None,
+            "How long an agent has been draining is not published to CloudWatch, only how many are.",
+        ),
+        Pair(
+            "MatillionAgentMemoryPressure",
+            "MemoryNearLimit",
+            "The alarm watches the container's memory. The Java heap is not published to CloudWatch.",
+        ),
+        Pair(
+            "MatillionAgentMemoryCritical",
+            None,
+            "`MemoryNearLimit` fires earlier on the same metric. To be notified only of the critical state, set "
+            f"`MemoryPercentThreshold` to {100 * settings.memory_critical:g}.",
+        ),
+        Pair("MatillionAgentMemoryExhaustionPredicted", None, "An alarm does not extrapolate."),
+        Pair(
+            "MatillionAgentOOMKilled",
+            "Restarts",
+            "`AgentRestarts` has no reasons: one alarm counts every restart of the fleet, and takes "
+            f"{settings.fleet_restarts} within {in_words(settings.fleet_restarts_window)}.",
+        ),
+        Pair(
+            "MatillionAgentCrashLooping",
+            "CrashLooping",
+            "Both bridge the moments in which the container runs: the alert with a window, the alarm with its number "
+            "of data points. The alarm counts draining agents as well.",
+        ),
+        Pair(
+            "MatillionAgentRestarting",
+            "Restarts",
+            f"The alert is about one agent: {settings.restarts} restarts within {in_words(settings.restarts_window)}. "
+            "The alarm is about the fleet, where as many are often unrelated: it takes "
+            f"{settings.fleet_restarts} within {in_words(settings.fleet_restarts_window)}, which have one cause.",
+        ),
+    )
+
+
+def _exporter(settings: Settings) -> tuple[Pair, ...]:
+    silence = (
+        "CloudWatch does not see the cause, only that nothing is published. The alarm waits as long as for an exporter "
+        f"that is down, {in_words(settings.exporter_down_for)}."
+    )
+    return (
+        Pair(
+            "MatillionExporterDown",
+            "ExporterSilent",
+            "The alarm is about one fleet, and also fires when the fleet has no pods: then nothing is published "
+            "either.",
+        ),
+        Pair("MatillionExporterStale", "ExporterSilent", silence),
+        Pair(
+            "MatillionReplicasDisagree",
+            None,
+            "Only the leader publishes, so CloudWatch never has the figures of two replicas.",
+        ),
+        Pair("MatillionExporterCloudWatchFailing", "ExporterSilent", silence),
+        Pair("MatillionExporterNoLeader", "ExporterSilent", silence),
+    )
+
+
+def _nodes() -> tuple[Pair, ...]:
+    reason = (
+        "The exporter has no figures of nodes. Prometheus usually has them from node-exporter, with its own alerts."
+    )
+    return (Pair(None, "NodeCpu", reason), Pair(None, "NodeMemory", reason))
