@@ -12,8 +12,7 @@ from pathlib import Path
 from benchmarks.scaling import record
 from benchmarks.scaling.record import Record
 from benchmarks.scaling.table import END, begin, full, short
-from tools.generated import rendered
-from tools.generated import bring_in_step
+from tools.generated import bring_in_step, rendered
 
 _ROOT = Path(__file__).parents[2]
 _COMMAND = "python -m benchmarks.scaling"
