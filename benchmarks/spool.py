@@ -12,14 +12,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from exporter.publish.datum import MOST_DATUMS, Datum, Series
+from exporter.publish.datum import MOST_DATUMS, Datum, DatumSeries
 from exporter.publish.spool import Spool
 
 WAITING = 100_000
 """Datums that wait: five days of one fleet."""
 PER_MINUTE = 13
 _SERIES = [
-    Series(
+    DatumSeries(
         f"Metric{n}", "Count", (("ClusterName", "prod-eks"), ("Namespace", "matillion"), ("Fleet", "etl-production"))
     )
     for n in range(PER_MINUTE)

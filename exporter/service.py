@@ -37,7 +37,7 @@ from exporter.publish.fleet_datums import Selection
 from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, ExternalMetricsMetrics, MetricsPage
 from exporter.publish.state_log import StateLog
 from exporter.scrape.client import PageClient
-from exporter.scrape.outcome import Outcome
+from exporter.scrape.outcome import ScrapeOutcome
 from exporter.scrape.poller import Poller
 from exporter.store.sight import Sight
 from exporter.store.snapshots import SnapshotStore
@@ -67,7 +67,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
     _allow_many_sockets()
     async with AsyncExitStack() as resources:
         store = SnapshotStore(Policy(**settings.capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
-        metrics = ExporterMetrics(store, outcomes=Outcome, restart_reasons=RestartReason)
+        metrics = ExporterMetrics(store, outcomes=ScrapeOutcome, restart_reasons=RestartReason)
         kube = None
         if settings.discovery.kubernetes.enabled or settings.external_metrics.enabled:
             kube = await resources.enter_async_context(await KubeClient.connect())
@@ -184,14 +184,14 @@ async def _cloudwatch(
 ) -> "CloudWatchPublisher":
     # The AWS libraries take half a second to import: only who publishes shall pay.
     from exporter.publish.cloudwatch import DATUM_OUTCOMES, CloudWatchPublisher  # noqa: PLC0415
-    from exporter.publish.put_metric_data import Outcome as RequestOutcome  # noqa: PLC0415
+    from exporter.publish.put_metric_data import PutOutcome  # noqa: PLC0415
 
     selection = Selection(
         cluster=settings.cluster or "",
         metrics=select(settings.cloudwatch.metrics),
         storage_resolution=settings.cloudwatch.storage_resolution,
     )
-    observer = CloudWatchMetrics(metrics.registry, datum_outcomes=DATUM_OUTCOMES, request_outcomes=RequestOutcome)
+    observer = CloudWatchMetrics(metrics.registry, datum_outcomes=DATUM_OUTCOMES, request_outcomes=PutOutcome)
     publisher = CloudWatchPublisher(settings.cloudwatch, selection, store, leadership, observer)
     await resources.enter_async_context(publisher)
     observer.show_backlog(publisher)

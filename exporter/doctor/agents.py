@@ -25,7 +25,7 @@ from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Passed
 from exporter.fleet.policy import Policy
 from exporter.kube.api import Json, KubeError
 from exporter.scrape.client import PageClient
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from exporter.scrape.reader import AgentReader
 
 SUBJECT = "agents"
@@ -34,7 +34,7 @@ MOST_ASKED = 500
 SCRAPE_SECONDS = 120.0
 """For all agents: 5,000 that hang take 75 s with 200 at a time and the usual timeout of 3 s."""
 _SHOWN = 3
-_OUT_OF_REACH = (Outcome.CONNECT, Outcome.TIMEOUT)
+_OUT_OF_REACH = (ScrapeOutcome.CONNECT, ScrapeOutcome.TIMEOUT)
 _SILENT = (AgentState.STOPPED, AgentState.DISCONNECTED)
 
 
@@ -156,7 +156,7 @@ class _Attempt:
     """One agent as it was read just now."""
 
     snapshot: AgentSnapshot
-    outcome: Outcome
+    outcome: ScrapeOutcome
 
 
 Ask = Callable[[Target], Awaitable[_Attempt]]
@@ -164,7 +164,7 @@ Ask = Callable[[Target], Awaitable[_Attempt]]
 
 async def _ask(settings: ScrapeSettings, client: PageClient, places: asyncio.Semaphore, target: Target) -> _Attempt:
     if target.address is None:
-        return _Attempt(AgentSnapshot(target=target), Outcome.OK)
+        return _Attempt(AgentSnapshot(target=target), ScrapeOutcome.OK)
     reader = AgentReader(settings, client, time.monotonic, random.Random())  # noqa: S311 - it spreads rechecks, there are none
     async with places:
         try:
@@ -174,7 +174,7 @@ async def _ask(settings: ScrapeSettings, client: PageClient, places: asyncio.Sem
     snapshot = AgentSnapshot(
         target=target, reading=answer.reading, read_at=time.monotonic(), read_time=time.time(), url=answer.url
     )
-    return _Attempt(snapshot, Outcome.OK)
+    return _Attempt(snapshot, ScrapeOutcome.OK)
 
 
 async def _fleet(env: Environment, ask: Ask, namespace: str, fleet_name: str, members: list[Target]) -> list[Finding]:
@@ -203,7 +203,7 @@ async def _judged(
     unseen = [agent for agent in fleet.agents if agent.state is AgentState.UNREACHABLE]
     silent = [agent for agent in fleet.agents if agent.state in _SILENT]
     if unseen:
-        outcomes = {attempt.outcome for attempt in attempts} - {Outcome.OK}
+        outcomes = {attempt.outcome for attempt in attempts} - {ScrapeOutcome.OK}
         return await _unseen(env, fleet, summary, [*unseen, *silent], outcomes)
     if silent:
         found = f"{summary}; {_reasons(silent)}"
@@ -214,7 +214,7 @@ async def _judged(
 
 
 async def _unseen(
-    env: Environment, fleet: Fleet, summary: str, lost: Sequence[Agent], outcomes: set[Outcome]
+    env: Environment, fleet: Fleet, summary: str, lost: Sequence[Agent], outcomes: set[ScrapeOutcome]
 ) -> Finding:
     """Say of a fleet with agents that do not answer what may be in the way; `lost` are those and whoever is silent."""
     name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; {_reasons(lost)}"
@@ -223,17 +223,17 @@ async def _unseen(
         why = f"no pod address is reachable from here ({summary})"
         return not_checked(name, why, "run the doctor in the exporter's pod (docs/doctor.md)")
     fix = _fix(outcomes)
-    if pods and Outcome.TIMEOUT in outcomes:
+    if pods and ScrapeOutcome.TIMEOUT in outcomes:
         fix = await hint(env, fleet.namespace, [agent.snapshot.target.pod for agent in pods])
     if fleet.untrusted_reason is not None:
         return failed(name, f"{found}; its demand would be withheld from every autoscaler", fix)
     return warning(name, found, fix)
 
 
-def _fix(outcomes: set[Outcome]) -> str:
-    if Outcome.TIMEOUT in outcomes:
+def _fix(outcomes: set[ScrapeOutcome]) -> str:
+    if ScrapeOutcome.TIMEOUT in outcomes:
         return "check that the agents are running and that no firewall blocks the connection"
-    if outcomes <= {Outcome.CONNECT}:
+    if outcomes <= {ScrapeOutcome.CONNECT}:
         return (
             "the agents are still starting, or scrape.endpoints does not list their ports: their logs show "
             "which ports they open"

@@ -208,7 +208,7 @@ class _Aws:
         cloudwatch-fluent-metrics issue 13). AWS does not document that the right is looked at first, so that the last
         proof is accepted data; what is denied is denied for sure.
         """
-        from exporter.publish.put_metric_data import MetricDataClient, Outcome  # noqa: PLC0415 - imports the AWS libraries
+        from exporter.publish.put_metric_data import MetricDataClient, PutOutcome  # noqa: PLC0415 - imports the AWS libraries
 
         name, settings = "permission to publish", self._settings
         region = await self._known_region()
@@ -222,12 +222,12 @@ class _Aws:
             answer = await client.put([])
         reason = _first_line(answer.reason)
         match answer.outcome:
-            case Outcome.ACCEPTED | Outcome.REJECTED:
+            case PutOutcome.ACCEPTED | PutOutcome.REJECTED:
                 found = f"a request without data to {settings.namespace} was not denied; nothing was published"
                 return [ok(name, found)]
-            case Outcome.DENIED:
+            case PutOutcome.DENIED:
                 return [failed(name, f"PutMetricData is denied: {reason}", _POLICY)]
-            case Outcome.THROTTLED:
+            case PutOutcome.THROTTLED:
                 return [
                     warning(
                         name,

@@ -27,7 +27,7 @@ from exporter.publish.cloudwatch_log import PublishingLog
 from exporter.publish.datum import FARTHEST_AHEAD, MOST_DATUMS, OLDEST, Datum, batches
 from exporter.publish.fleet_datums import Baseline, Selection, count, monthly_dollars, with_own_series
 from exporter.publish.periods import period_of, wait
-from exporter.publish.put_metric_data import MetricDataClient, Outcome
+from exporter.publish.put_metric_data import MetricDataClient, PutOutcome
 from exporter.publish.spool import Spool
 from exporter.publish.spool_file import Row
 from exporter.retry import Backoff
@@ -294,11 +294,11 @@ class CloudWatchPublisher:
             answer = await client.put([row.datum for row in batch])
             self._observer.cloudwatch_requested(answer.outcome)
             self._told.answered(answer, self._spool.datums)
-            if answer.outcome is Outcome.REJECTED and len(batch) > 1:
+            if answer.outcome is PutOutcome.REJECTED and len(batch) > 1:
                 half = len(batch) // 2
                 waiting.extendleft((batch[half:], batch[:half]))
-            elif answer.outcome in {Outcome.ACCEPTED, Outcome.REJECTED}:
-                if answer.outcome is Outcome.REJECTED:
+            elif answer.outcome in {PutOutcome.ACCEPTED, PutOutcome.REJECTED}:
+                if answer.outcome is PutOutcome.REJECTED:
                     self._told.rejected(batch[0].datum, answer.reason)
                 await self._spool.remove([row.id for row in batch])
                 self._observer.cloudwatch_datums(answer.outcome, len(batch))

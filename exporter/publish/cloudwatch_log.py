@@ -6,7 +6,7 @@ import structlog
 
 from exporter.config import CloudWatchSettings
 from exporter.publish.datum import Datum
-from exporter.publish.put_metric_data import Answer, Outcome
+from exporter.publish.put_metric_data import PutOutcome, PutResult
 from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
@@ -21,7 +21,7 @@ class PublishingLog:
             _log,
             "CloudWatch does not take data; it is kept and sent later",
             "CloudWatch takes data again",
-            remembered=len(Outcome),
+            remembered=len(PutOutcome),
         )
         self._rejected = Trouble(
             _log,
@@ -33,22 +33,22 @@ class PublishingLog:
         self._left_out = Trouble(_log, "some agents have no series of their own in CloudWatch")
         self._cost_logged = False
 
-    def answered(self, answer: Answer, waiting: int) -> None:
+    def answered(self, answer: PutResult, waiting: int) -> None:
         """Say when CloudWatch stops and when it begins to take data; each kind of trouble once an outage."""
-        if answer.outcome in {Outcome.ACCEPTED, Outcome.REJECTED}:
+        if answer.outcome in {PutOutcome.ACCEPTED, PutOutcome.REJECTED}:
             self._not_taken.resolve(datums_waiting=waiting)
         else:
             self._not_taken.report(
                 answer.outcome, outcome=answer.outcome.value, reason=answer.reason, fix=self._fix(answer.outcome)
             )
 
-    def _fix(self, outcome: Outcome) -> str:
-        if outcome is Outcome.DENIED:
+    def _fix(self, outcome: PutOutcome) -> str:
+        if outcome is PutOutcome.DENIED:
             return (
                 "give the pod a role that allows cloudwatch:PutMetricData in the namespace "
                 f"{self._settings.namespace} (docs/cloudwatch.md)"
             )
-        if outcome is Outcome.THROTTLED:
+        if outcome is PutOutcome.THROTTLED:
             return "nothing, if it passes; else ask AWS for a higher PutMetricData quota or publish less often"
         return "check the way to CloudWatch (cloudwatch.region, cloudwatch.endpoint_url, NetworkPolicy, VPC endpoint)"
 

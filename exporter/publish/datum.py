@@ -31,7 +31,7 @@ _MOST_DIMENSIONS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class DatumSeries:
     """What CloudWatch takes for one metric, and bills as one."""
 
     metric: str
@@ -49,7 +49,7 @@ class Series:
 class Datum:
     """One number, or several with how often each occurred, at one time."""
 
-    series: Series
+    series: DatumSeries
     time: int
     """Unix seconds."""
     values: tuple[float, ...]
@@ -109,7 +109,7 @@ class Datum:
     def from_json(cls, time: int, text: str) -> "Datum":
         """Read what `to_json` wrote. Raises ValueError, TypeError or IndexError for anything else."""
         metric, unit, resolution, dimensions, values, counts = json.loads(text)
-        series = Series(str(metric), str(unit), tuple((str(n), str(v)) for n, v in dimensions), int(resolution))
+        series = DatumSeries(str(metric), str(unit), tuple((str(n), str(v)) for n, v in dimensions), int(resolution))
         return cls(series, time, tuple(map(float, values)), tuple(map(int, counts)))
 
 
@@ -121,7 +121,7 @@ def _is_value(value: float) -> bool:
     return isfinite(value) and (value == 0 or _SMALLEST_VALUE <= abs(value) <= _LARGEST_VALUE)
 
 
-def distribution(series: Series, time: int, values: Iterable[float]) -> Iterator[Datum]:
+def distribution(series: DatumSeries, time: int, values: Iterable[float]) -> Iterator[Datum]:
     """Yield the datums that hold all of `values`, each rounded to a whole number.
 
     That is one, or as many as 150 different values each take: CloudWatch adds datums of the same period up, so that

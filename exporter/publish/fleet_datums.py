@@ -16,7 +16,7 @@ from exporter.fleet.cloudwatch_catalogue import (
     OverAgents,
 )
 from exporter.fleet.model import Agent, AgentState, Fleet
-from exporter.publish.datum import Datum, Series, distribution
+from exporter.publish.datum import Datum, DatumSeries, distribution
 
 Increases = Mapping[tuple[str, str], float]
 """By metric and agent (UID): how much a counter grew since the last datum. What is not known is not there."""
@@ -133,11 +133,11 @@ class Selection:
         elif values:
             yield Datum(series, time, (float(sum(values)),))
 
-    def _series(self, metric: CloudWatchMetric, fleet: Fleet, agent: Agent | None = None) -> Series:
+    def _series(self, metric: CloudWatchMetric, fleet: Fleet, agent: Agent | None = None) -> DatumSeries:
         dimensions = tuple(zip(FLEET_DIMENSIONS, (self.cluster, fleet.namespace, fleet.name), strict=True))
         if agent is not None:
             dimensions += ((AGENT_DIMENSION, agent.snapshot.target.pod),)
-        return Series(metric.name, metric.unit, dimensions, self.storage_resolution)
+        return DatumSeries(metric.name, metric.unit, dimensions, self.storage_resolution)
 
 
 def _of_agent(metric: CloudWatchMetric, agent: Agent, increases: Increases) -> float | None:

@@ -93,7 +93,7 @@ _NO_CREDENTIALS = {
 }
 
 
-class Outcome(StrEnum):
+class PutOutcome(StrEnum):
     """What became of a request."""
 
     ACCEPTED = "accepted"
@@ -105,10 +105,10 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PutResult:
     """What became of a request, and why."""
 
-    outcome: Outcome
+    outcome: PutOutcome
     reason: str = ""
 
 
@@ -136,7 +136,7 @@ class MetricDataClient:
         self._client = None
         await self._opened.aclose()
 
-    async def put(self, datums: Sequence[Datum]) -> Answer:
+    async def put(self, datums: Sequence[Datum]) -> PutResult:
         """Send at most 1,000 datums in one request, within the deadline."""
         try:
             async with asyncio.timeout(self._deadline):
@@ -148,13 +148,13 @@ class MetricDataClient:
                 finally:
                     self._in_flight -= 1
         except TimeoutError:
-            return Answer(Outcome.TIMEOUT, f"no answer within {self._deadline:g} s")
+            return PutResult(PutOutcome.TIMEOUT, f"no answer within {self._deadline:g} s")
         except Exception as error:  # noqa: BLE001 - the libraries below let through whatever theirs below raise; `_judge` tells a bug from an outage
             answer = _judge(error)
             # A client holds on to the credentials it found, or to having found none.
-            self._stale = self._stale or answer.outcome is Outcome.DENIED
+            self._stale = self._stale or answer.outcome is PutOutcome.DENIED
             return answer
-        return Answer(Outcome.ACCEPTED)
+        return PutResult(PutOutcome.ACCEPTED)
 
     async def _open(self) -> Any:
         async with self._opening:
@@ -190,33 +190,33 @@ def _load_descriptions() -> Loader:
     return loader
 
 
-def _judge(error: Exception) -> Answer:
+def _judge(error: Exception) -> PutResult:
     """Say what an exception of the libraries means for the data."""
     reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
     match error:
         case ClientError():
             return _judge_response(error.response)
         case ParamValidationError():
-            return Answer(Outcome.REJECTED, reason)
+            return PutResult(PutOutcome.REJECTED, reason)
         case ReadTimeoutError() | ConnectTimeoutError():
-            return Answer(Outcome.TIMEOUT, reason)
+            return PutResult(PutOutcome.TIMEOUT, reason)
         case BotoCoreError() if type(error).__name__ in _NO_CREDENTIALS:
-            return Answer(Outcome.DENIED, reason)
+            return PutResult(PutOutcome.DENIED, reason)
         case BotoCoreError() | ResponseParserError() | aiohttp.ClientError() | OSError():
-            return Answer(Outcome.FAILED, reason)
+            return PutResult(PutOutcome.FAILED, reason)
         case _:
             _log.error("sending to CloudWatch failed in an unforeseen way", exc_info=error)
-            return Answer(Outcome.FAILED, reason)
+            return PutResult(PutOutcome.FAILED, reason)
 
 
-def _judge_response(response: Any) -> Answer:
+def _judge_response(response: Any) -> PutResult:
     error = response.get("Error", {})
     code, status = str(error.get("Code", "")), response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     reason = f"{code}: {error.get('Message', '')} (HTTP {status})"[:_LONGEST_REASON]
     if code in _THROTTLED or status == 429:  # noqa: PLR2004 - the code's name is its meaning: Too Many Requests
-        return Answer(Outcome.THROTTLED, reason)
+        return PutResult(PutOutcome.THROTTLED, reason)
     if status < 500 and (code in _REJECTED or status == 413):  # noqa: PLR2004 - server errors; Content Too Large
-        return Answer(Outcome.REJECTED, reason)
+        return PutResult(PutOutcome.REJECTED, reason)
     if code in _DENIED or status in {401, 403}:
-        return Answer(Outcome.DENIED, reason)
-    return Answer(Outcome.FAILED, reason)
+        return PutResult(PutOutcome.DENIED, reason)
+    return PutResult(PutOutcome.FAILED, reason)

@@ -1,7 +1,7 @@
 """Fetches one metrics page from one agent, and trusts the agent with nothing.
 
-Every way in which a page can fail to come is one `ScrapeError` with an `Outcome` for the counter and a sentence for the
-reader. Knows no schedule and no state: which page to fetch when is the poller's business.
+Every way in which a page can fail to come is one `ScrapeError` with a `ScrapeOutcome` for the counter and a sentence
+for the reader. Knows no schedule and no state: which page to fetch when is the poller's business.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from exporter.config import ScrapeSettings
 from exporter.fleet.dialect import NAMES
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.scrape.http import Head, HttpConnection, Response
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 
 _TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
 # OpenMetrics 1.0: "Expositions MUST end with EOF"; the line feed behind it is the writer's choice.
@@ -127,7 +127,7 @@ class PageClient:
             return await self._ask(place, connection, request, take_response, started + within)
         except TimeoutError:
             waiting_for = "the rest of the page" if connection is not None and connection.answering else "an answer"
-            raise ScrapeError(Outcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
+            raise ScrapeError(ScrapeOutcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
 
     async def _ask(
         self,
@@ -163,9 +163,9 @@ class PageClient:
         except TimeoutError:
             if deadline <= soon:
                 raise
-            raise ScrapeError(Outcome.TIMEOUT, f"no connection within {self._connect_timeout:g} s") from None
+            raise ScrapeError(ScrapeOutcome.TIMEOUT, f"no connection within {self._connect_timeout:g} s") from None
         except OSError as error:
-            raise ScrapeError(Outcome.CONNECT, _connect_reason(error)) from error
+            raise ScrapeError(ScrapeOutcome.CONNECT, _connect_reason(error)) from error
         return connection
 
     def _decompressed(self, response: Response) -> bytes:
@@ -178,21 +178,21 @@ class PageClient:
         # One byte more than allowed is enough to know; what is not asked for is never inflated.
         body = _inflated(decompress, response.body, self._max_bytes + 1)
         if len(body) > self._max_bytes:
-            raise ScrapeError(Outcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
+            raise ScrapeError(ScrapeOutcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
         if not decompress.eof:
-            raise ScrapeError(Outcome.CUT, "compressed data ends too early")
+            raise ScrapeError(ScrapeOutcome.CUT, "compressed data ends too early")
         return body
 
 
 def _check_head(head: Head) -> None:
     """Refuse what is not a metrics page before its body is read. Raises ScrapeError."""
     if 300 <= head.status < 400:  # noqa: PLR2004 - the class of HTTP status codes is its own name
-        raise ScrapeError(Outcome.REDIRECT, f"redirects are not followed (HTTP {head.status})")
+        raise ScrapeError(ScrapeOutcome.REDIRECT, f"redirects are not followed (HTTP {head.status})")
     if head.status != 200:  # noqa: PLR2004 - as above
-        raise ScrapeError(Outcome.HTTP_STATUS, f"HTTP {head.status}")
+        raise ScrapeError(ScrapeOutcome.HTTP_STATUS, f"HTTP {head.status}")
     content_type = _content_type(head)
     if content_type not in (_TEXT, _OPENMETRICS):
-        raise ScrapeError(Outcome.CONTENT_TYPE, f"content type {content_type[:60]!r} is not a metrics page")
+        raise ScrapeError(ScrapeOutcome.CONTENT_TYPE, f"content type {content_type[:60]!r} is not a metrics page")
     if b"content-encoding" in head.fields:
         _decompressor(head.text(b"content-encoding", "identity").strip().lower())
 
@@ -217,9 +217,9 @@ def _check_end(content_type: str, body: bytes) -> None:
     if not body:
         return
     if not body.endswith((b"\n", b"# EOF")):
-        raise ScrapeError(Outcome.CUT, "the page ends in the middle of a line")
+        raise ScrapeError(ScrapeOutcome.CUT, "the page ends in the middle of a line")
     if content_type == _OPENMETRICS and not body.endswith(_OPENMETRICS_ENDS):
-        raise ScrapeError(Outcome.CUT, "the OpenMetrics page has no # EOF at its end")
+        raise ScrapeError(ScrapeOutcome.CUT, "the OpenMetrics page has no # EOF at its end")
 
 
 def _decompressor(encoding: str) -> "zlib._Decompress | None":
@@ -228,7 +228,7 @@ def _decompressor(encoding: str) -> "zlib._Decompress | None":
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):
         return zlib.decompressobj(_GZIP_OR_ZLIB)
-    raise ScrapeError(Outcome.ENCODING, f"content encoding {encoding[:60]!r} was not asked for")
+    raise ScrapeError(ScrapeOutcome.ENCODING, f"content encoding {encoding[:60]!r} was not asked for")
 
 
 def _inflated(decompress: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
@@ -240,9 +240,9 @@ def _inflated(decompress: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
     try:
         inflated = decompress.decompress(chunk, most)
     except zlib.error as error:
-        raise ScrapeError(Outcome.ENCODING, "compressed data is damaged") from error
+        raise ScrapeError(ScrapeOutcome.ENCODING, "compressed data is damaged") from error
     if decompress.unused_data:
-        raise ScrapeError(Outcome.ENCODING, "something follows the end of the compressed data")
+        raise ScrapeError(ScrapeOutcome.ENCODING, "something follows the end of the compressed data")
     return inflated
 
 

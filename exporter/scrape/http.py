@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 
 # A server that needs more than this to say how its page is framed is no agent.
 _MAX_FIELD_BYTES = 16 * 1024
@@ -201,7 +201,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _lost(self) -> ScrapeError:
         where = "in the middle of the page" if self.answering else "while waiting for an answer"
-        return ScrapeError(Outcome.CUT, f"connection lost {where}")
+        return ScrapeError(ScrapeOutcome.CUT, f"connection lost {where}")
 
     # -- the parser's side --------------------------------------------------------------------------------------------
 
@@ -260,9 +260,9 @@ class HttpConnection(asyncio.Protocol):
             self._persistent = self._parser.should_keep_alive()
 
     def _too_large(self) -> ScrapeError:
-        return ScrapeError(Outcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
+        return ScrapeError(ScrapeOutcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
 
 
 def not_http() -> ScrapeError:
     """Return the error for a server that does not keep to the protocol."""
-    return ScrapeError(Outcome.NOT_HTTP, "the answer is not HTTP")
+    return ScrapeError(ScrapeOutcome.NOT_HTTP, "the answer is not HTTP")

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class ScrapeOutcome(StrEnum):
     """How a scrape ended: the values of `scrapes_total{outcome}`."""
 
     OK = "ok"
@@ -24,6 +24,6 @@ class Outcome(StrEnum):
 class ScrapeError(Exception):
     """One attempt failed; the text says how, without saying where."""
 
-    def __init__(self, outcome: Outcome, reason: str) -> None:
+    def __init__(self, outcome: ScrapeOutcome, reason: str) -> None:
         super().__init__(reason)
         self.outcome = outcome

@@ -13,7 +13,7 @@ import structlog
 
 from exporter.config import ScrapeSettings
 from exporter.fleet.model import Target
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from exporter.scrape.reader import AgentReader, PageSource
 from exporter.store.snapshots import Clock, SnapshotStore
 
@@ -130,11 +130,11 @@ class Poller:
             seconds = self._monotonic() - started
             if self._store.failed(target, _bug(error), seconds=seconds):
                 _log.exception("scrape failed in a way that is a bug of the exporter", pod=target.pod)
-            self._observer.scraped(Outcome.INTERNAL, seconds, 0)
+            self._observer.scraped(ScrapeOutcome.INTERNAL, seconds, 0)
             return False
         seconds = self._monotonic() - started
         self._store.scraped(target, answer.reading, url=answer.url, seconds=seconds)
-        self._observer.scraped(Outcome.OK, seconds, answer.rejected_lines)
+        self._observer.scraped(ScrapeOutcome.OK, seconds, answer.rejected_lines)
         return True
 
     async def _recheck(self, target: Target, reader: AgentReader) -> None:

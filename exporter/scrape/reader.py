@@ -18,7 +18,7 @@ from exporter.config import ScrapeSettings
 from exporter.fleet import dialect, exposition
 from exporter.fleet.model import Dialect, Endpoint, Reading, Target
 from exporter.scrape.client import host_port, page_url
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from exporter.scrape.race import Race
 
 # How often what was learned is put to the test: whether an endpoint further up in the list answers by now, and whether
@@ -45,7 +45,12 @@ _MOST_SAMPLES = 5_000
 _OPTIONAL = tuple(field.name for field in fields(Reading) if field.default is None)
 # How a server that does not know name filters may answer to one. Where it lists no family at all, or stumbles, the
 # whole page decides.
-_FILTER_FAILED = (Outcome.HTTP_STATUS, Outcome.NOT_AN_AGENT, Outcome.NO_TASK_COUNT, Outcome.REDIRECT)
+_FILTER_FAILED = (
+    ScrapeOutcome.HTTP_STATUS,
+    ScrapeOutcome.NOT_AN_AGENT,
+    ScrapeOutcome.NO_TASK_COUNT,
+    ScrapeOutcome.REDIRECT,
+)
 
 
 _T = TypeVar("_T")
@@ -59,7 +64,7 @@ class PageSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScrapedPage:
     """A good page, and where it came from."""
 
     reading: Reading
@@ -71,7 +76,7 @@ class _Failure(NamedTuple):
     """A failed attempt. Not the exception itself: with its frames it would keep the page that failed in memory."""
 
     endpoint: Endpoint
-    outcome: Outcome
+    outcome: ScrapeOutcome
     reason: str
 
 
@@ -131,7 +136,7 @@ class AgentReader:
         self._recheck_after = _FIRST_RECHECK_AFTER
         self._recheck_at = 0.0
 
-    async def read(self, target: Target) -> Answer:
+    async def read(self, target: Target) -> ScrapedPage:
         """Return a good page of the agent: of the endpoint that answered last, else of the best one that answers.
 
         Takes no longer than the timeout for all endpoints together. Raises one ScrapeError for all of them.
@@ -159,7 +164,7 @@ class AgentReader:
         self._won(others[number])
         return answer
 
-    def _race(self, target: Target, endpoints: Sequence[Endpoint], deadline: float) -> Race[Answer]:
+    def _race(self, target: Target, endpoints: Sequence[Endpoint], deadline: float) -> Race[ScrapedPage]:
         attempts = [partial(self._read, target, endpoint, deadline) for endpoint in endpoints]
         if self._hung and self._winner == endpoints[0]:
             # It is the best there is and may only be late, so the others just stand in for it.
@@ -204,7 +209,7 @@ class AgentReader:
 
     # -- one endpoint -------------------------------------------------------------------------------------------------
 
-    async def _read(self, target: Target, endpoint: Endpoint, deadline: float) -> Answer:
+    async def _read(self, target: Target, endpoint: Endpoint, deadline: float) -> ScrapedPage:
         """Return one endpoint's page, filtered if that loses nothing. Raises ScrapeError."""
         door = self._doors.get(endpoint)
         if door is None:
@@ -224,20 +229,20 @@ class AgentReader:
         door.filter_works = False
         return answer
 
-    async def _whole(self, door: _Door, deadline: float) -> Answer:
+    async def _whole(self, door: _Door, deadline: float) -> ScrapedPage:
         answer = await self._page(door.whole, door, deadline)
         door.whole_reading = answer.reading
         return answer
 
-    async def _page(self, url: URL, door: _Door, deadline: float) -> Answer:
+    async def _page(self, url: URL, door: _Door, deadline: float) -> ScrapedPage:
         taken = await self._client.fetch(url, within=deadline - self._monotonic(), take=_at_once)
         page = await _in_blocks(taken) if isinstance(taken, bytes) else taken
         try:
-            return Answer(dialect.interpret(page), page.rejected_lines, door.text)
+            return ScrapedPage(dialect.interpret(page), page.rejected_lines, door.text)
         except dialect.NotAnAgentError:
-            raise ScrapeError(Outcome.NOT_AN_AGENT, "no agent metrics on the page") from None
+            raise ScrapeError(ScrapeOutcome.NOT_AN_AGENT, "no agent metrics on the page") from None
         except dialect.NoTaskCountError:
-            raise ScrapeError(Outcome.NO_TASK_COUNT, "no count of running tasks on the page") from None
+            raise ScrapeError(ScrapeOutcome.NO_TASK_COUNT, "no count of running tasks on the page") from None
 
 
 def _place(target: Target) -> tuple[object, ...]:
@@ -283,7 +288,7 @@ async def _in_blocks(body: bytes) -> exposition.Page:
             rejected_lines += dialect.WANTED.line(body, start, start + _BLOCK_BYTES) is not None
             end = body.find(b"\n", start + _BLOCK_BYTES) + 1 or len(body)
         if len(series) > _MOST_SAMPLES:
-            raise ScrapeError(Outcome.TOO_LARGE, f"more than {_MOST_SAMPLES} agent series on the page")
+            raise ScrapeError(ScrapeOutcome.TOO_LARGE, f"more than {_MOST_SAMPLES} agent series on the page")
         start = end
         await asyncio.sleep(0)
     return exposition.Page(tuple(series), tuple(values), rejected_lines)
@@ -304,5 +309,5 @@ def _combined(target: Target, failures: Sequence[_Failure]) -> ScrapeError:
         parts.append(f"{reason} on {where}")
     # That nothing listens on one of the ports says the least: any other failure is the one to count.
     outcomes = [failure.outcome for failure in failures]
-    outcome = next((outcome for outcome in outcomes if outcome is not Outcome.CONNECT), outcomes[0])
+    outcome = next((outcome for outcome in outcomes if outcome is not ScrapeOutcome.CONNECT), outcomes[0])
     return ScrapeError(outcome, "; ".join(parts))

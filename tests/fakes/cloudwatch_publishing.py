@@ -13,7 +13,7 @@ from exporter.config import CloudWatchSettings, SpoolSettings
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.model import Fleet
 from exporter.publish.cloudwatch import CloudWatchPublisher, Pace
-from exporter.publish.datum import Datum, Series
+from exporter.publish.datum import Datum, DatumSeries
 from exporter.publish.fleet_datums import Selection
 from exporter.publish.spool import Spool
 from tests.factories import make_fleet, make_snapshot
@@ -194,7 +194,7 @@ async def publishing(
 def old_datums(now: float, number: int) -> list[Datum]:
     """Return datums of the minutes before now, a minute apart, the latest first."""
     minute = int(now) // 60 * 60
-    series = Series("Old", "Count", (("Fleet", "f"),))
+    series = DatumSeries("Old", "Count", (("Fleet", "f"),))
     return [Datum(series, minute - 60 * (1 + age % 10_000), (float(age),)) for age in range(number)]
 
 

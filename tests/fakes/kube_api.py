@@ -5,17 +5,17 @@ It knows nothing of objects: a test says, answer by answer, what a list and what
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from exporter.kube.client import KubeClient
 
 Json = dict[str, Any]
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def obj(uid: str, version: str = "1", **fields: Any) -> Json:
@@ -38,7 +38,7 @@ def status(code: int, reason: str = "", message: str = "said the script") -> Jso
     return {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}
 
 
-def page(*objects: Json, version: str = "1", token: str = "") -> Answer:
+def page(*objects: Json, version: str = "1", token: str = "") -> Handler:
     """Answer a list with objects; a token says that more follow."""
     metadata = {"resourceVersion": version, **({"continue": token} if token else {})}
     return reply(200, {"kind": "PodList", "metadata": metadata, "items": list(objects)})
@@ -46,7 +46,7 @@ def page(*objects: Json, version: str = "1", token: str = "") -> Answer:
 
 def reply(
     code: int, body: Json | list[Any] | str, *, headers: dict[str, str] | None = None, after: float = 0.0
-) -> Answer:
+) -> Handler:
     """Answer with a JSON body, or with HTML where it is text; `after` so many seconds."""
 
     async def answer(_: web.Request) -> web.StreamResponse:
@@ -58,7 +58,7 @@ def reply(
     return answer
 
 
-def lines(*parts: bytes, then: Literal["end", "hang", "cut"] = "hang", pause: float = 0.0) -> Answer:
+def lines(*parts: bytes, then: Literal["end", "hang", "cut"] = "hang", pause: float = 0.0) -> Handler:
     """Answer a watch with bytes, a `pause` before each; `then` end in order, stay silent, or cut the connection."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -85,13 +85,13 @@ class ScriptedKubeApi:
     """Gives each list and each watch the next answer of its script; the last answer repeats."""
 
     def __init__(self, folder: Path) -> None:
-        self.lists: list[Answer] = [page()]
-        self.watches: list[Answer] = [lines()]
+        self.lists: list[Handler] = [page()]
+        self.watches: list[Handler] = [lines()]
         self.requests: list[web.Request] = []
         self.url = ""
         self.kubeconfig = folder / "scripted.kubeconfig"
 
-    def script(self, lists: Sequence[Answer] = (), watches: Sequence[Answer] = ()) -> None:
+    def script(self, lists: Sequence[Handler] = (), watches: Sequence[Handler] = ()) -> None:
         """Set what is answered from now on."""
         self.lists = list(lists) or self.lists
         self.watches = list(watches) or self.watches

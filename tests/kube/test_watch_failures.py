@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 import structlog
+from aiohttp.typedefs import Handler
 from structlog.typing import EventDict
 
 from exporter.kube.watch import RestartReason
-from tests.fakes.kube_api import Answer, ScriptedKubeApi, bookmark, event, lines, obj, page, reply, status
+from tests.fakes.kube_api import ScriptedKubeApi, bookmark, event, lines, obj, page, reply, status
 from tests.fakes.kube_recorders import RecordingHandler, eventually
 
 Follow = Callable[..., RecordingHandler]
 
 GONE = status(410, "Expired", "too old resource version")
-FAILURES: list[tuple[Answer, RestartReason]] = [
+FAILURES: list[tuple[Handler, RestartReason]] = [
     (reply(500, status(500, "InternalError")), RestartReason.ERROR),
     (reply(429, status(429, "TooManyRequests")), RestartReason.ERROR),
     (reply(502, "<html>bad gateway</html>"), RestartReason.ERROR),
@@ -59,7 +60,7 @@ async def test_watch_that_overstays_is_ended_from_here(api: ScriptedKubeApi, fol
 
 
 @pytest.mark.parametrize("answer", [reply(410, GONE), lines(event("ERROR", GONE), then="end")], ids=["status", "event"])
-async def test_gone_version_is_listed_over_at_once(api: ScriptedKubeApi, follow: Follow, answer: Answer) -> None:
+async def test_gone_version_is_listed_over_at_once(api: ScriptedKubeApi, follow: Follow, answer: Handler) -> None:
     """410, as an HTTP status or as an event, means list now: no waiting, the difference is delivered."""
     api.script(lists=[page(obj("a")), page(obj("b"))], watches=[answer, lines()])
     handler = follow(backoff_first=30.0, backoff_longest=30.0)
@@ -86,7 +87,7 @@ async def test_failed_watch_is_listed_over(api: ScriptedKubeApi, follow: Follow)
 
 @pytest.mark.parametrize(("failure", "reason"), FAILURES)
 async def test_failing_list_keeps_what_was_known(
-    api: ScriptedKubeApi, follow: Follow, failure: Answer, reason: RestartReason
+    api: ScriptedKubeApi, follow: Follow, failure: Handler, reason: RestartReason
 ) -> None:
     """While the list fails, in whatever way, nothing is taken away; the first good one says what is true."""
     api.script(lists=[page(obj("a"), obj("b")), failure, failure, page(obj("b"))], watches=[lines(then="cut"), lines()])

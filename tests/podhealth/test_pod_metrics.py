@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.typedefs import Handler
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -16,7 +17,7 @@ from exporter.kube.times import go_duration, unix_time
 from exporter.podhealth.pod_metrics import ContainerUsage, PodMemory, PodUsage, SamplingPace, usages
 from tests.factories import NOW
 from tests.fakes.followed_agents import FollowedAgents
-from tests.fakes.kube_api import Answer, ScriptedKubeApi, reply, status
+from tests.fakes.kube_api import ScriptedKubeApi, reply, status
 from tests.fakes.kube_recorders import eventually
 
 FAST = SamplingPace(interval=0.02, longest_pause=0.1)
@@ -35,7 +36,7 @@ def pod_metrics(name: str = "agent-1", *, namespace: str = "matillion", **fields
     return {**made, "containers": containers, **fields}
 
 
-def listed(*items: dict[str, Any]) -> Answer:
+def listed(*items: dict[str, Any]) -> Handler:
     return reply(200, {"kind": "PodMetricsList", "metadata": {}, "items": list(items)})
 
 
@@ -135,7 +136,7 @@ async def test_missing_metrics_api_is_said_once(
     ids=["down", "not allowed", "no list", "not Kubernetes"],
 )
 async def test_trouble_is_said_once_for_each_kind(
-    api: ScriptedKubeApi, agents: FollowedAgents, sample: Callable[..., None], answer: Answer, fix: str
+    api: ScriptedKubeApi, agents: FollowedAgents, sample: Callable[..., None], answer: Handler, fix: str
 ) -> None:
     """With what to do; the samples that are known stay what they are."""
     api.script(lists=[listed(pod_metrics()), answer])

@@ -15,7 +15,7 @@ from exporter.publish.datum import (
     MOST_DATUMS,
     MOST_VALUES,
     Datum,
-    Series,
+    DatumSeries,
     batches,
     distribution,
 )
@@ -23,7 +23,7 @@ from exporter.publish.fleet_datums import Baseline, Increases, count, monthly_do
 from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_snapshot
 from tests.fakes.cloudwatch_publishing import selection
 
-SERIES = Series("AgentActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
+SERIES = DatumSeries("AgentActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
 TIME = int(WALL_NOW)
 PUT = get_session().get_service_model("cloudwatch").operation_model("PutMetricData")
 SERIALIZER = create_serializer("query", include_validation=False)
@@ -288,13 +288,13 @@ def test_every_restart_is_told_once(growth: list[dict[str, int]]) -> None:
         Datum(SERIES, TIME, ()),
         Datum(SERIES, TIME, tuple(map(float, range(151))), (1,) * 151),
         Datum(SERIES, TIME, (1.0, 2.0), (1,)),
-        Datum(Series("", "Count", ()), TIME, (1.0,)),
-        Datum(Series("x" * 256, "Count", ()), TIME, (1.0,)),
-        Datum(Series("X", "Count", (("AgentName", "agent-ü"),)), TIME, (1.0,)),
-        Datum(Series("X", "Count", (("AgentName", "x" * 1025),)), TIME, (1.0,)),
-        Datum(Series("X", "Count", (("AgentName", "  "),)), TIME, (1.0,)),
-        Datum(Series("X", "Count", ((":n", "v"),)), TIME, (1.0,)),
-        Datum(Series("X", "Count", tuple((f"n{n}", "v") for n in range(31))), TIME, (1.0,)),
+        Datum(DatumSeries("", "Count", ()), TIME, (1.0,)),
+        Datum(DatumSeries("x" * 256, "Count", ()), TIME, (1.0,)),
+        Datum(DatumSeries("X", "Count", (("AgentName", "agent-ü"),)), TIME, (1.0,)),
+        Datum(DatumSeries("X", "Count", (("AgentName", "x" * 1025),)), TIME, (1.0,)),
+        Datum(DatumSeries("X", "Count", (("AgentName", "  "),)), TIME, (1.0,)),
+        Datum(DatumSeries("X", "Count", ((":n", "v"),)), TIME, (1.0,)),
+        Datum(DatumSeries("X", "Count", tuple((f"n{n}", "v") for n in range(31))), TIME, (1.0,)),
     ],
 )
 def test_what_cloudwatch_would_refuse_is_known_before(datum: Datum) -> None:
@@ -305,7 +305,7 @@ def test_what_cloudwatch_would_refuse_is_known_before(datum: Datum) -> None:
 NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=255)
 DATUMS = st.builds(
     Datum,
-    st.builds(Series, NAMES, st.just("Count"), st.lists(st.tuples(NAMES, NAMES), max_size=30).map(tuple)),
+    st.builds(DatumSeries, NAMES, st.just("Count"), st.lists(st.tuples(NAMES, NAMES), max_size=30).map(tuple)),
     st.integers(0, 2**31),
     st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=150).map(tuple),
 ).map(lambda datum: Datum(datum.series, datum.time, datum.values, (3,) * len(datum.values)))

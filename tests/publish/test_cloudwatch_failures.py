@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.publish.cloudwatch import Pace
-from exporter.publish.datum import Datum, Series
+from exporter.publish.datum import Datum, DatumSeries
 from tests.factories import make_fleet, make_reading, make_snapshot
 from tests.fakes.cloudwatch import FakeCloudWatch, Fault, Received
 from tests.fakes.cloudwatch_publishing import (
@@ -22,7 +22,7 @@ from tests.fakes.cloudwatch_publishing import (
 )
 
 NOT_TAKEN = "CloudWatch does not take data; it is kept and sent later"
-OLD = Series("Old", "Count", (("Fleet", "f"),))
+OLD = DatumSeries("Old", "Count", (("Fleet", "f"),))
 
 
 # The AWS library hands these on at once. After the others it waits and tries again.

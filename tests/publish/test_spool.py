@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.publish.datum import Datum, Series
+from exporter.publish.datum import Datum, DatumSeries
 from exporter.publish.spool import Spool
 
-SERIES = Series("ActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
+SERIES = DatumSeries("ActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
 ALL = {"not_before": 0, "not_after": 2**40}
 IN_MEMORY = "the spool cannot be kept on disk; what CloudWatch does not take at once is kept in memory only"
 AGAIN = "the spool is on disk again"

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from yarl import URL
 
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 
 _T = TypeVar("_T")
-REFUSED = ScrapeError(Outcome.CONNECT, "connection refused")
-NOT_FOUND = ScrapeError(Outcome.HTTP_STATUS, "HTTP 404")
+REFUSED = ScrapeError(ScrapeOutcome.CONNECT, "connection refused")
+NOT_FOUND = ScrapeError(ScrapeOutcome.HTTP_STATUS, "HTTP 404")
 FOR_EVER = 1e9
 """More seconds than any timeout allows."""
 
@@ -67,7 +67,7 @@ class ScriptedAgents:
             if not self.running[host]:
                 del self.running[host]
         if page.seconds > within:
-            raise ScrapeError(Outcome.TIMEOUT, f"waited {within:g} s for an answer")
+            raise ScrapeError(ScrapeOutcome.TIMEOUT, f"waited {within:g} s for an answer")
         body = page.filtered if filtered and page.filtered is not None else page.body
         if isinstance(body, Exception):
             raise body

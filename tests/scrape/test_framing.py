@@ -7,7 +7,7 @@ from yarl import URL
 
 from exporter.config import ScrapeSettings
 from exporter.scrape.client import PageClient
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from tests.fakes import hostile
 from tests.fakes.hostile import OTEL_PAGE, HostileServer, chunk, head, response
 
@@ -65,7 +65,7 @@ async def test_what_is_framed_wrongly_is_refused(client: PageClient, data: bytes
     async with HostileServer(hostile.answer(data)) as server:
         with pytest.raises(ScrapeError, match=r"^the answer is not HTTP$") as caught:
             await fetch(client, server)
-    assert caught.value.outcome is Outcome.NOT_HTTP
+    assert caught.value.outcome is ScrapeOutcome.NOT_HTTP
 
 
 READ = {

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from exporter.scrape.race import GRACE, HEAD_START, Race
 
-FAILED = ScrapeError(Outcome.CONNECT, "connection refused")
+FAILED = ScrapeError(ScrapeOutcome.CONNECT, "connection refused")
 
 
 class Plan(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.config import ScrapeSettings
 from exporter.fleet.model import Dialect, Endpoint, Target
-from exporter.scrape.outcome import Outcome, ScrapeError
+from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from exporter.scrape.reader import AgentReader
 from tests.factories import make_target
 from tests.scrape.scripted_agents import (
@@ -382,7 +382,14 @@ async def test_a_filter_that_loses_nothing_is_kept_and_tested_every_five_minutes
 
 @pytest.mark.parametrize(
     "filtered",
-    [NOT_FOUND, ScrapeError(Outcome.HTTP_STATUS, "HTTP 400"), b"", b"# EOF\n", otel_page(queued=None), b"jvm_x 1\n"],
+    [
+        NOT_FOUND,
+        ScrapeError(ScrapeOutcome.HTTP_STATUS, "HTTP 400"),
+        b"",
+        b"# EOF\n",
+        otel_page(queued=None),
+        b"jvm_x 1\n",
+    ],
     ids=["404", "400", "empty", "only EOF", "without the queue", "other families"],
 )
 async def test_a_filter_that_loses_something_is_not_used(filtered: bytes | Exception) -> None:
