@@ -32,7 +32,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- $target := int (default $.Values.config.capacity.target_tasks_per_agent $given.target) -}}
 {{- $most := max 1 (div (mul 10 (int $.Values.config.capacity.tasks_per_agent)) 11) -}}
 {{- if gt $target (int $most) -}}
-{{- fail (printf "%s: the target %d is too close to the %d tasks an agent runs at once: the HPA tolerates a tenth, so a queue beside full agents would wait for ever; at most %d" $where $target (int $.Values.config.capacity.tasks_per_agent) $most) -}}
+{{- fail (printf "%s: the target %d is too close to the %d tasks an agent runs at once: the HPA has a tolerance of 10 %%, so a queue beside full agents could wait forever; at most %d" $where $target (int $.Values.config.capacity.tasks_per_agent) $most) -}}
 {{- end -}}
 {{- $min := int (default 2 $given.min) -}}
 {{- if gt $min (int $given.max) -}}

@@ -1,8 +1,8 @@
 """The settings, one class for each section of the file: keys, types, defaults, meaning.
 
-Every part of the exporter takes its own section and never sees the rest. The text under a field is its description in
+Each part of the exporter gets its own section and never the rest. The text under a field is its description in
 docs/configuration.md. Frozen, and no setting ever holds a secret: secrets stay in the files that settings name.
-What concerns several settings at once, or the disk, is in `checks`.
+Rules across several settings, or about the disk, are in `checks`.
 """
 
 from pathlib import Path
@@ -54,14 +54,14 @@ class KubernetesSettings(Section):
     """Agents found as pods through the Kubernetes API."""
 
     enabled: Flag = True
-    """Whether to look for agents among a cluster's pods. By itself `false` where only `discovery.static` is given."""
+    """Whether to discover agents among the cluster's pods. Defaults to `false` if only `discovery.static` is set."""
     namespaces: tuple[NamespaceName, ...] = ("matillion",)
-    """Namespaces to watch. An empty list watches the whole cluster, which takes a ClusterRole instead of a Role."""
+    """Namespaces to watch. An empty list watches the whole cluster, which needs a ClusterRole instead of a Role."""
     label_selector: LabelSelector = (
         "app.kubernetes.io/name in (matillion-agent,matillion-runner),!app.kubernetes.io/component"
     )
-    """Which pods are agents; by default those of both of the vendor's charts, and not its script runners, which have
-    the same name and a component."""
+    """Which pods are agents. The default matches both of the vendor's charts, but not its script runners, which have
+    the same name and a component label."""
     fleet_label: LabelKey = "app.kubernetes.io/instance"
     """The label whose value names a pod's fleet; the default is the release name of the vendor's chart."""
 
@@ -70,17 +70,17 @@ class StaticTarget(Section):
     """One agent at a known address."""
 
     address: AgentAddress
-    """Where the agent is. Without a port, the endpoints of `scrape.endpoints` are tried as on a pod's address."""
+    """Host, or host and port. Without a port, the endpoints of `scrape.endpoints` are tried as on a pod's address."""
     fleet: LabelValue = "default"
     """The fleet the agent belongs to."""
     namespace: LabelValue = "default"
     """The namespace shown for the agent; fleets of the same name in two namespaces are two fleets."""
     pod: PodName | None = None
-    """The name shown for the agent; the address as written here if there is none."""
+    """The name shown for the agent; defaults to the address as written here."""
     path: UrlPath | None = None
-    """Path of the metrics page, only with `host:port`; the usual path of `kind` if there is none."""
+    """Path of the metrics page, only with `host:port`; defaults to the usual path of `kind`."""
     kind: Dialect | None = None
-    """The names the agent uses, only with `host:port`; told from the port and path if not given, `otel` in doubt."""
+    """The metric names the agent uses, only with `host:port`; derived from port and path by default, else `otel`."""
 
     @property
     def pod_name(self) -> str:
@@ -89,22 +89,22 @@ class StaticTarget(Section):
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """Namespace, fleet and pod: what tells this target from every other one."""
+        """Namespace, fleet and pod: the identity of this target."""
         return (self.namespace, self.fleet, self.pod_name)
 
     @property
     def host_and_port(self) -> tuple[str, int | None]:
-        """The address taken apart; the host stands without brackets."""
+        """The parsed address; the host has no brackets."""
         return parse_agent_address(self.address)
 
 
 class StaticSettings(Section):
-    """Agents at known addresses, outside Kubernetes or for a try."""
+    """Agents at known addresses, outside Kubernetes or for testing."""
 
     targets: tuple[StaticTarget, ...] = ()
     """Agents listed here."""
     file: FileName | None = None
-    """A YAML or JSON list of targets of the same shape, read again whenever it changes."""
+    """A YAML or JSON list of targets of the same form, reloaded whenever it changes."""
 
 
 class DiscoverySettings(Section):
@@ -121,14 +121,14 @@ class DiscoverySettings(Section):
 
 
 class EndpointSettings(Section):
-    """Where on an agent's address its metrics may be found."""
+    """Where an agent may serve its metrics."""
 
     kind: Dialect
     """`otel` or `legacy`: the names the agent uses there."""
     port: Annotated[int, WholeNumber(1, 65535)]
     """TCP port."""
     path: UrlPath
-    """Path of the page. Name filters are added as its query."""
+    """Path of the page. Name filters are added as the query string."""
 
 
 ScrapedEndpoint = Annotated[
@@ -143,80 +143,86 @@ DEFAULT_ENDPOINTS = (
 
 
 class ScrapeSettings(Section):
-    """How agents are read."""
+    """How agents are scraped."""
 
     interval: Annotated[float, Duration(SHORTEST, 3600)] = 5.0
-    """Time between two readings of an agent. Each agent has its own phase within it."""
+    """Time between two scrapes of an agent. Each agent has its own phase within the interval."""
     timeout: Annotated[float, Duration(SHORTEST, 3600)] = 3.0
-    """Longest time for one reading, from connecting to the last byte; at most `interval`."""
+    """Timeout of one scrape, from connecting to the last byte; at most `interval`."""
     concurrency: Annotated[int, WholeNumber(1, 10_000)] = 200
-    """How many agents are read at the same moment; each takes a socket, or two until a port of it has answered."""
+    """Maximum number of concurrent scrapes; each uses one socket, or two until one of the agent's ports has
+    answered."""
     max_body_bytes: Annotated[int, WholeNumber(1024, 1 << 30)] = 4 * 1024 * 1024
-    """Largest page that is read, also counted after decompression; an agent's page has about 32 KB."""
+    """Maximum size of a page, also after decompression; an agent's page has about 32 KB."""
     filter_names: Flag = True
-    """Whether to ask an agent for the wanted families only. One that does not know the filter sends its full page."""
+    """Whether to request only the needed metric families. An agent without support for the filter sends its full
+    page."""
     endpoints: tuple[ScrapedEndpoint, ...] = DEFAULT_ENDPOINTS
-    """Tried in this order, after what a pod declares; the best that answers is kept, those before it tried again."""
+    """Tried in this order, after the pod's declared endpoints. The best that answers is kept; better ones are
+    retried."""
 
 
 class CapacitySettings(Section):
-    """What a fleet can take, and when its figures are to be trusted."""
+    """Capacity of a fleet, and when its figures can be trusted."""
 
     tasks_per_agent: Annotated[int, WholeNumber(1)] = 20
-    """Tasks an agent runs at once: the vendor's limit."""
+    """Maximum concurrent tasks per agent: the vendor's limit."""
     target_tasks_per_agent: Annotated[int, WholeNumber(1)] = 16
-    """Tasks an agent should have, leaving room for a burst; at most 18 of 20. The vendor advises 15 to 17."""
+    """Target load per agent, which leaves headroom for a burst; at most 18 of 20. The vendor recommends 15 to 17."""
     stale_after: Annotated[float, Duration(SHORTEST)] = 30.0
-    """Age at which a reading no longer counts and its agent is unreachable; at least `scrape.interval` + `timeout`."""
+    """Age at which a reading expires and its agent is unreachable; at least `scrape.interval` + `scrape.timeout`."""
     forget_after: Annotated[float, Duration(SHORTEST)] = 600.0
-    """Age at which an unreachable agent's last count gives way to `target_tasks_per_agent`; at least `stale_after`."""
+    """Age at which an unreachable agent's last count is replaced by `target_tasks_per_agent`; at least
+    `stale_after`."""
     max_sync_age: Annotated[float, Duration(SHORTEST)] = 120.0
-    """How long the list of agents counts as current; Kubernetes confirms an unchanged list about once a minute."""
+    """How long the list of agents is considered current; Kubernetes confirms an unchanged list about once a minute."""
     min_coverage: Annotated[float, Number(0, 1)] = 0.5
-    """Share of the agents that must answer for the fleet's figures to reach a scaler."""
+    """Minimum share of agents that must respond before the fleet's figures are served to an autoscaler."""
     unknown_agents: Literal["hold", "full", "ignore"] = "hold"
     """Load assumed for an unreachable agent: its last count (`hold`), `tasks_per_agent` (`full`) or none (`ignore`)."""
     max_replaced: Annotated[float, Number(0, 1)] = 0.25
-    """Most lost agents to ask replacements for, as a share of the serving ones, so that an outage grows no fleet."""
+    """Maximum number of lost agents to replace, as a share of serving agents, so that an outage does not grow the
+    fleet."""
     saturation_growth: Annotated[float, Number(1, 10)] = 2.0
-    """By how much a fleet whose agents are all full and report no queue is grown at once; 1 follows what runs only."""
+    """Growth factor of a fleet whose agents are all full and report no queue; 1 disables it."""
     saturated_after: Annotated[float, Duration(0)] = 15.0
-    """How long every serving agent must have been full for that."""
+    """How long every serving agent must have been full before `saturation_growth` applies."""
     hold_rollouts: Flag = True
-    """Whether tasks on pods that a rollout replaced still count: new ones begin empty, and such work comes again."""
+    """Whether tasks on pods replaced by a rollout still count: new pods start empty, but the same load keeps
+    arriving."""
     queue: Literal["per_agent", "shared"] = "per_agent"
-    """Whether each agent reports its own queue (the sum counts) or all of them the fleet's (the largest counts)."""
+    """Whether each agent reports its own queue (the sum is used) or the whole fleet's queue (the maximum is used)."""
     never_heard_after: Annotated[float, Duration(SHORTEST)] = 900.0
-    """After this long an agent that never answered, while others do, counts in no figure but its own state."""
+    """After this time, an agent that never answered while others do is excluded from all figures but its own state."""
 
 
 class TlsSettings(Section):
     """HTTPS; the files are PEM."""
 
     cert_file: FileName
-    """The server's certificate, followed by the intermediate ones."""
+    """The server's certificate, followed by the intermediate certificates."""
     key_file: FileName
     """The private key of the certificate."""
     client_ca_file: FileName | None = None
-    """If given, clients must show a certificate signed by one of these authorities."""
+    """If set, clients must present a certificate signed by one of these CAs."""
 
 
 class BasicAuthSettings(Section):
-    """User name and password for every page but the health checks."""
+    """User name and password for every path except the health checks."""
 
     users_file: FileName
     """The users and their hashed passwords."""
 
 
 class WebSettings(Section):
-    """The HTTP server: metrics, JSON, status page, health."""
+    """The HTTP server: metrics, JSON API, status page, health checks."""
 
-    listen: Listen = HostPort("0.0.0.0", 9850)  # noqa: S104 - a pod is reached through its own address only
-    """Address and port to serve on; port 0 takes a free one."""
+    listen: Listen = HostPort("0.0.0.0", 9850)  # noqa: S104 - a pod is reached only at its own address
+    """Address and port to listen on; port 0 selects a free one."""
     tls: TlsSettings | None = None
     basic_auth: BasicAuthSettings | None = None
     bearer_token_file: FileName | None = None
-    """A file with the token that clients must send; the setting never holds the token itself."""
+    """A file with the token that clients must send; the token itself is never in the settings."""
 
     @model_validator(mode="before")
     @classmethod
@@ -233,14 +239,14 @@ def _only_nulls(value: object) -> bool:
 
 
 class SpoolSettings(Section):
-    """Data that could not be sent to CloudWatch yet, kept on disk."""
+    """Data that could not be sent to CloudWatch yet, stored on disk."""
 
     path: FileName = Path("/var/lib/fleet-exporter/spool.db")
-    """The file to keep it in."""
+    """The spool file."""
     max_age: Annotated[float, Duration(60, 336 * 3600)] = 336 * 3600.0
-    """Older data is dropped. CloudWatch takes nothing older than two weeks."""
+    """Older data is dropped. CloudWatch accepts nothing older than two weeks."""
     max_datums: Annotated[int, WholeNumber(1000)] = 500_000
-    """Most data points kept; the oldest go first."""
+    """Maximum number of data points; the oldest are dropped first."""
 
 
 class CloudWatchSettings(Section):
@@ -249,7 +255,7 @@ class CloudWatchSettings(Section):
     enabled: Flag = False
     """Whether to publish."""
     region: Annotated[str, Matching("an AWS region, such as eu-west-1", r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")] | None = None
-    """AWS region; the one of the pod's environment if not given."""
+    """AWS region; defaults to the region in the pod's environment."""
     namespace: Annotated[
         str,
         Matching(
@@ -260,17 +266,17 @@ class CloudWatchSettings(Section):
     ] = "Matillion/AgentFleet"
     """CloudWatch namespace of the metrics."""
     interval: Annotated[float, Duration(1, 3600)] = 60.0
-    """Time between two publications: a divisor or a multiple of a minute, the unit of CloudWatch's periods."""
+    """Publishing interval: a divisor or a multiple of one minute, the unit of CloudWatch's periods."""
     storage_resolution: Literal[1, 60] = 60
-    """Seconds CloudWatch keeps apart: 60, or 1 for alarms faster than a minute, at a higher price."""
+    """CloudWatch storage resolution in seconds: 60, or 1 for alarms faster than a minute, at a higher price."""
     metrics: CloudWatchMetrics = ("default",)
-    """Which metrics are published; every one is billed for each fleet. The alarms of the template need `default`."""
+    """Which metrics are published; each is billed per fleet. The alarms of the template need `default`."""
     per_agent: Flag = False
-    """Whether to publish a series for each agent as well; every series is billed."""
+    """Whether to also publish per-agent metrics; each is billed."""
     max_per_agent: Annotated[int, WholeNumber(1)] = 50
-    """Most agents that get series of their own, so that a large fleet gives no large bill."""
+    """Maximum number of agents with their own metrics, which limits the bill of a large fleet."""
     endpoint_url: HttpUrl | None = None
-    """Another endpoint than the region's, such as a VPC endpoint."""
+    """Endpoint to use instead of the region's, such as a VPC endpoint."""
     spool: SpoolSettings = SpoolSettings()
 
 
@@ -280,7 +286,7 @@ class ExternalMetricsSettings(Section):
     enabled: Flag = False
     """Whether to serve it."""
     listen: Listen = HostPort("0.0.0.0", 8443)  # noqa: S104 - the API server reaches the pod at its own address
-    """Address and port to serve on; 8443 is open in EKS's recommended security groups."""
+    """Address and port to listen on; EKS's recommended security groups allow 8443."""
     cert_file: FileName | None = None
     """The certificate for `<service>.<namespace>.svc`, PEM."""
     key_file: FileName | None = None
@@ -288,65 +294,67 @@ class ExternalMetricsSettings(Section):
 
 
 class LeaderElectionSettings(Section):
-    """One of several replicas publishes; the others stand by. The times are those of Kubernetes' own components."""
+    """One of several replicas publishes; the others stand by. The defaults are those of Kubernetes' own components."""
 
     enabled: Flag = True
-    """Whether replicas agree on a leader. Without it each one takes itself for the leader."""
+    """Whether replicas elect a leader. Without an election every replica acts as leader."""
     lease_name: ObjectName = "matillion-fleet-exporter"
     """Name of the Lease object."""
     lease_duration: Annotated[float, Duration(1, 3600)] = 15.0
-    """How long the others wait for a silent leader."""
+    """How long other replicas wait for a leader that does not renew."""
     renew_deadline: Annotated[float, Duration(SHORTEST, 3600)] = 10.0
-    """After this long without a renewal the leader stops its work; below `lease_duration`."""
+    """The leader stops its work after this time without a renewal; less than `lease_duration`."""
     retry_period: Annotated[float, Duration(SHORTEST, 3600)] = 2.0
-    """Time between two attempts; below `renew_deadline`."""
+    """Time between two attempts; less than `renew_deadline`."""
 
 
 class DeletionCostSettings(Section):
-    """Marking busy pods so that Kubernetes deletes idle ones first."""
+    """Annotates busy pods so that Kubernetes deletes idle ones first."""
 
     enabled: Flag = False
     """Whether to write the annotation."""
     bucket: Annotated[int, WholeNumber(1)] = 5
-    """Tasks that count as one step; the annotation is written only when the step changes."""
+    """Step size in tasks; the annotation is updated only when the step changes."""
 
 
 class ScalersSettings(Section):
-    """Knowing what scales the fleets: the HorizontalPodAutoscalers of the agents' namespaces, KEDA's too."""
+    """Reads the HorizontalPodAutoscalers (KEDA's too) in the agents' namespaces: what scales each fleet."""
 
     enabled: Flag = True
-    """Whether to read them. Without the right to, they are not known, which is said once in the log."""
+    """Whether to read them. Without permission they are unknown, which is logged once."""
 
 
 class PodLogsSettings(Section):
-    """Counting failed tasks in the agents' logs."""
+    """Counts failed tasks in the agents' logs."""
 
     enabled: Flag = False
     """Whether to follow the logs."""
     failure_pattern: RegularExpression | None = None
-    """A regular expression that finds a failed task in a line. None is built in: the lines differ between images."""
+    """Regular expression that matches a failed task in a log line. There is no default: the lines differ between
+    images."""
     max_lines_per_second: Annotated[int, WholeNumber(1)] = 1000
-    """Most lines of one agent that are looked at for each second of its log; what is over is skipped, and said."""
+    """Maximum log lines per agent and second; lines beyond that are skipped, counted and logged."""
     max_streams: Annotated[int, WholeNumber(1, 100)] = 100
-    """Most agents whose logs are followed; each keeps a connection to the API server. The others have no count."""
+    """Maximum number of agents whose logs are followed, each over its own connection to the API server; the rest have
+    no count."""
     every_replica: Flag = False
-    """Whether every replica follows the logs, for a count without gaps, and not the leader alone."""
+    """Whether every replica follows the logs, not only the leader: a count without gaps."""
 
 
 class LogSettings(Section):
     """The exporter's own log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least serious lines to write."""
+    """Minimum level of the lines to write."""
     format: Literal["auto", "json", "console"] = "auto"
-    """`json`, `console` for a person, or `auto`: console on a terminal, JSON otherwise."""
+    """`json`, `console` for reading, or `auto`: console on a terminal, JSON otherwise."""
 
 
 class Settings(Section):
-    """Everything that can be set."""
+    """All settings."""
 
     cluster: ClusterName | None = None
-    """Name of the cluster, shown and used as the `ClusterName` dimension. No cluster tells its own name to a pod."""
+    """Name of the cluster, shown and used as the `ClusterName` dimension. A pod cannot look it up."""
     discovery: DiscoverySettings = DiscoverySettings()
     scrape: ScrapeSettings = ScrapeSettings()
     capacity: CapacitySettings = CapacitySettings()

@@ -185,13 +185,13 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         {"config__capacity__tasks_per_agent": 10, "config__capacity__target_tasks_per_agent": 8},
         (
             "autoscaling.fleets[0] (etl): the target 10 is too close to the 10 tasks an agent runs at once: the HPA "
-            "tolerates a tenth, so a queue beside full agents would wait for ever; at most 9"
+            "has a tolerance of 10 %, so a queue beside full agents could wait forever; at most 9"
         ),
     ),
     "such a target for all": (
         [FLEET],
         {"config__capacity__target_tasks_per_agent": 19},
-        "would wait for ever; at most 18",
+        "could wait forever; at most 18",
     ),
     "which namespace": (
         [FLEET],
