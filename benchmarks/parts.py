@@ -17,13 +17,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from benchmarks.scrape import agents
-from exporter.fleet import catalogue, dialect, exposition
+from exporter.fleet import dialect, exposition
+from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, Target
+from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES
+from exporter.fleet.model import Agent, AgentSnapshot, Fleet, Target
+from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, Family, Figure, Series
 from exporter.fleet.policy import Policy
 from exporter.publish.prometheus import render
 
 _Of = TypeVar("_Of")
+_FLEET_ROWS: tuple[Family[Fleet] | Figure[Fleet], ...] = (*FLEET_FAMILIES, *FLEET_FIGURES)
+_AGENT_ROWS: tuple[Family[Agent] | Figure[Agent], ...] = (*AGENT_FAMILIES, *AGENT_FIGURES)
 _FLEETS = 12
 _ROUNDS = 5
 _LONG_ENOUGH = 0.2
@@ -110,22 +115,29 @@ class _Series(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         fleets = [((fleet.namespace, fleet.name), fleet) for fleet in self._fleets]
-        yield from (_family(metric, catalogue.FLEET_LABELS, fleets) for metric in catalogue.FLEET_METRICS)
+        yield from (_family(row, FLEET_LABELS, fleets) for row in _FLEET_ROWS if row.metrics is True)
         found = [((*labels, agent.snapshot.target.pod), agent) for labels, fleet in fleets for agent in fleet.agents]
-        yield from (_family(metric, catalogue.AGENT_LABELS, found) for metric in catalogue.AGENT_METRICS)
+        yield from (_family(row, AGENT_LABELS, found) for row in _AGENT_ROWS if row.metrics is True)
 
 
 def _family(
-    metric: catalogue.Metric[_Of],
+    row: Family[_Of] | Figure[_Of],
     label_names: Sequence[str],
     subjects: Iterable[tuple[tuple[str, ...], _Of]],
 ) -> GaugeMetricFamily | CounterMetricFamily:
-    kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
-    family = kind(catalogue.PREFIX + metric.name, metric.help, labels=(*label_names, *metric.labels))
+    kind = CounterMetricFamily if row.type == "counter" else GaugeMetricFamily
+    family = kind(row.metric_name, row.help, labels=(*label_names, *row.labels))
     for labels, subject in subjects:
-        for own_labels, value in metric.read(subject):
+        for own_labels, value in _series(row, subject):
             family.add_metric((*labels, *own_labels), float(value))
     return family
+
+
+def _series(row: Family[_Of] | Figure[_Of], subject: _Of) -> Iterable[Series]:
+    if isinstance(row, Family):
+        return row.read(subject)
+    value = row.read(subject)
+    return () if value is None else (((), value),)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from dashboards.panels import (
 )
 from dashboards.queries import BY_AGENT, OF_AGENT, STATE_NUMBERS, of_agents, recorded, state_number
 from exporter.config import CapacitySettings
-from exporter.fleet.catalogue import PREFIX
 from exporter.fleet.model import AgentState
+from exporter.fleet.outlets import PREFIX
 
 _SETTINGS = Settings()
 _CAPACITY = CapacitySettings()

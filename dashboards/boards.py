@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from alerts.prometheus.labels import CLUSTER_LABEL
 from dashboards.panels import PROMETHEUS, Section, lay_out
-from exporter.fleet.catalogue import PREFIX
+from exporter.fleet.outlets import PREFIX
 
 TAG = "matillion-fleet"
 FLEET_UID = "matillion-fleet"

@@ -5,8 +5,8 @@ What a recording rule has is read from the rule. Knows nothing of panels.
 
 from alerts.prometheus.labels import AGENT, CLUSTER_LABEL, FLEET
 from alerts.prometheus.recording import AGENT_STATE
-from exporter.fleet.catalogue import PREFIX
 from exporter.fleet.model import AgentState
+from exporter.fleet.outlets import PREFIX
 from exporter.publish.instruments import EXPORTER_PREFIX
 
 OF_FLEET = f'{CLUSTER_LABEL}=~"$cluster", namespace=~"$namespace", fleet=~"$fleet"'

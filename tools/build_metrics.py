@@ -1,33 +1,74 @@
-"""Writes the tables of docs/metrics.md from the catalogue."""
+"""Writes the tables of docs/metrics.md: what is on `/metrics`, and where else each figure is, or why it is not."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from exporter.fleet import catalogue
-from exporter.fleet.catalogue import Metric
+from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
+from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
+from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, CloudWatch, Family, Figure, Without
 from exporter.publish import instruments
-from exporter.publish.instruments import Instrument
 from tools.generated import DOCS
 
 PAGE = DOCS / "metrics.md"
-BEGIN = "<!-- The tables from here on are generated (make docs) from exporter/fleet/catalogue.py. -->"
+BEGIN = "<!-- What follows is generated (make docs) from exporter/fleet/figures.py and agent_figures.py. -->"
 END = "<!-- End of the generated tables. -->"
+
+_Row = tuple[str, str, Sequence[str], str]
+"""Name, type, further labels, meaning."""
 
 
 def tables() -> Iterator[str]:
     """Yield the lines of the tables."""
-    yield from _section("Fleets", catalogue.PREFIX, catalogue.FLEET_LABELS, catalogue.FLEET_METRICS)
-    yield from _section("Agents", catalogue.PREFIX, catalogue.AGENT_LABELS, catalogue.AGENT_METRICS)
-    yield from _section("The exporter itself", instruments.EXPORTER_PREFIX, (), instruments.EXPORTER_METRICS)
+    yield from _section("Fleets", FLEET_LABELS, _rows((*FLEET_FAMILIES, *FLEET_FIGURES, *SCALER_FIGURES)))
+    yield from _section("Agents", AGENT_LABELS, _rows((*AGENT_FAMILIES, *AGENT_FIGURES)))
+    prefix = instruments.EXPORTER_PREFIX
+    own = ((prefix + one.name, one.type, one.labels, one.help) for one in instruments.EXPORTER_METRICS)
+    yield from _section("The exporter itself", (), own)
+    yield from _outlets()
 
 
-def _section(
-    title: str, prefix: str, labels: tuple[str, ...], rows: Iterable[Metric[Any] | Instrument]
-) -> Iterator[str]:
+def _rows(rows: Iterable[Figure[Any] | Family[Any]]) -> Iterator[_Row]:
+    return ((row.metric_name, row.type, row.labels, row.explained("Absent")) for row in rows if row.metrics is True)
+
+
+def _section(title: str, labels: tuple[str, ...], rows: Iterable[_Row]) -> Iterator[str]:
     common = f"Every series has the labels {', '.join(f'`{label}`' for label in labels)}." if labels else ""
     yield from (f"## {title}", "", *((common, "") if common else ()))
     yield from ("| metric | type | further labels | meaning |", "| --- | --- | --- | --- |")
-    for row in rows:
-        own = ", ".join(f"`{label}`" for label in row.labels)
-        yield f"| `{prefix}{row.name}` | {row.type} | {own} | {row.help} |"
+    for name, kind, own_labels, meaning in rows:
+        own = ", ".join(f"`{label}`" for label in own_labels)
+        yield f"| `{name}` | {kind} | {own} | {meaning} |"
     yield ""
+
+
+def _outlets() -> Iterator[str]:
+    yield from ("## Where else a figure is", "", "By its name there, or *why it is not*.", "")
+    yield "| figure | `/metrics` | CloudWatch | external metrics | JSON | history |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for fleet_figure in FLEET_FIGURES:
+        external, history = fleet_figure.external, fleet_figure.history
+        cells = (
+            *_first_cells(fleet_figure),
+            _cell(fleet_figure.external_name if external is True else external),
+            _cell(fleet_figure.json or fleet_figure.name),
+            _cell(fleet_figure.name if history is True else history),
+        )
+        yield f"| {' | '.join(cells)} |"
+    yield from ("", "Of agents, and of what scales a fleet:", "")
+    yield from ("| figure | `/metrics` | CloudWatch | JSON |", "| --- | --- | --- | --- |")
+    others: tuple[Figure[Any], ...] = (*AGENT_FIGURES, *SCALER_FIGURES)
+    for figure in others:
+        yield f"| {' | '.join((*_first_cells(figure), _cell(figure.json or figure.name)))} |"
+
+
+def _first_cells(figure: Figure[Any]) -> tuple[str, str, str]:
+    cloudwatch = figure.cloudwatch
+    return (
+        figure.scope.replace("_", " ") + figure.name.replace("_", " "),
+        _cell(figure.metric_name if figure.metrics is True else figure.metrics),
+        _cell(cloudwatch.name if isinstance(cloudwatch, CloudWatch) else cloudwatch),
+    )
+
+
+def _cell(outlet: str | Without) -> str:
+    return f"*{outlet.reason}*" if isinstance(outlet, Without) else f"`{outlet}`"

@@ -1,11 +1,22 @@
 """Generated files that are kept in the repository: written where they are not as they should be, or only compared."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What is generated of a page that is written by hand otherwise: the lines between two marks."""
+
+    page: Path
+    begin: str
+    end: str
+    lines: Callable[[], Iterable[str]]
 
 
 def rendered(text: str, begin: str, end: str, lines: Sequence[str]) -> str:

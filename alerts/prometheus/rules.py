@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import yaml
 
-from exporter.fleet.catalogue import PREFIX
+from exporter.fleet.outlets import PREFIX
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
@@ -61,7 +61,7 @@ class Group:
 
 
 def latest(metric: str, by: Iterable[str], matchers: str = "") -> str:
-    """Return the query for a metric of the catalogue, the same for one replica of the exporter or for more."""
+    """Return the query for a metric of the fleets, the same for one replica of the exporter or for more."""
     return f"max by ({', '.join(by)}) ({PREFIX}{metric}{'{' + matchers + '}' if matchers else ''})"
 
 

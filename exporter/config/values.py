@@ -17,7 +17,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
 from exporter.config.durations import LONGEST_SECONDS, format_duration, parse_duration
-from exporter.fleet.cloudwatch_catalogue import MetricSet, select
+from exporter.fleet.cloudwatch_catalogue import select
+from exporter.fleet.outlets import MetricSet
 from exporter.kube.selector import parse_selector
 
 Flag = Annotated[bool, Strict()]

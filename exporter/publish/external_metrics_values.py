@@ -4,12 +4,14 @@ Pure. The HPA adds up whatever items it gets. So an answer is whole or it is an 
 never left out of a sum, an empty list is never sent, and nothing is 0 for want of knowledge.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
+from exporter.fleet.figures import FLEET_FIGURES
 from exporter.fleet.model import Fleet
+from exporter.fleet.outlets import FleetFigure, Unit
 from exporter.kube.quantity import format_quantity
 from exporter.kube.selector import SelectorError, parse_selector
 
@@ -23,58 +25,10 @@ class RefusalError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalMetric:
-    """One metric a scaler can ask for."""
-
-    name: str
-    help: str
-    read: Callable[[Fleet], float | None]
-    """The value of a fleet that is trusted; None where it is not known."""
-    unknown: str = "it is not known"
-    """Why it may not be known, in words."""
-    additive: bool = True
-    """Whether the values of several fleets make sense as a sum, which is what the HPA makes of them."""
-
-
-def _utilization(fleet: Fleet) -> float | None:
-    return None if fleet.utilization is None else 100.0 * fleet.utilization
-
-
-EXTERNAL_METRICS: Mapping[str, ExternalMetric] = {
-    metric.name: metric
-    for metric in (
-        ExternalMetric(
-            "matillion_fleet_demand_tasks",
-            "Tasks the fleet should have room for: active, queued, held, replacement and unseen. The one to scale by.",
-            lambda fleet: fleet.demand_tasks,
-        ),
-        ExternalMetric(
-            "matillion_fleet_tasks_active",
-            "Tasks running on agents that are not draining.",
-            lambda fleet: fleet.tasks_active,
-            "no agent answers",
-        ),
-        ExternalMetric(
-            "matillion_fleet_tasks_queued",
-            "Tasks waiting for a slot.",
-            lambda fleet: fleet.tasks_queued,
-            "no agent reports a queue",
-        ),
-        ExternalMetric(
-            "matillion_fleet_free_slots",
-            "Tasks the serving agents could take on right now.",
-            lambda fleet: fleet.free_slots,
-        ),
-        ExternalMetric(
-            "matillion_fleet_utilization_percent",
-            "Tasks on the serving agents in percent of their slots; of one fleet at a time.",
-            _utilization,
-            "no agent is serving",
-            additive=False,
-        ),
-    )
+EXTERNAL_METRICS: Mapping[str, FleetFigure] = {
+    figure.external_name: figure for figure in FLEET_FIGURES if figure.external is True
 }
+"""What a scaler can ask for, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +71,12 @@ def items(question: Question, known: Knowledge) -> list[dict[str, object]]:
     chosen = [fleet for fleet in here if selector.matches(_labels(fleet, known.cluster))]
     if not chosen:
         raise RefusalError(HTTPStatus.NOT_FOUND, _nothing_matches(question, here, known.cluster))
-    if len(chosen) > 1 and not metric.additive:
+    # The HPA adds the values of several fleets up, which means nothing of shares.
+    if len(chosen) > 1 and metric.unit is Unit.RATIO:
         names = ", ".join(fleet.name for fleet in chosen)
         raise RefusalError(
             HTTPStatus.BAD_REQUEST,
-            f"{metric.name} of several fleets ({names}) would be added up, which says nothing; "
+            f"{question.metric} of several fleets ({names}) would be added up, which says nothing; "
             f"choose one by its label, such as fleet={chosen[0].name}",
         )
     return [_item(metric, fleet, known) for fleet in chosen]
@@ -142,20 +97,21 @@ def _labels(fleet: Fleet, cluster: str | None) -> dict[str, str]:
     return {"fleet": fleet.name} | ({} if cluster is None else {"cluster": cluster})
 
 
-def _item(metric: ExternalMetric, fleet: Fleet, known: Knowledge) -> dict[str, object]:
+def _item(metric: FleetFigure, fleet: Fleet, known: Knowledge) -> dict[str, object]:
     named = f"fleet {fleet.name!r} in namespace {fleet.namespace!r}"
     if fleet.untrusted_reason is not None:
         message = f"the figures of {named} are not to be trusted: {fleet.untrusted_reason}"
         raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, message)
-    value = metric.read(fleet)
+    value = metric.in_percent(fleet)
+    withheld = f"{metric.external_name} of {named} is withheld"
     if value is None:
-        raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, f"{metric.name} of {named} is withheld: {metric.unknown}")
+        raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, f"{withheld}: {metric.unknown}")
     try:
         quantity = format_quantity(value)
     except ValueError as error:
-        raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, f"{metric.name} of {named} is withheld: {error}") from None
+        raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, f"{withheld}: {error}") from None
     return {
-        "metricName": metric.name,
+        "metricName": metric.external_name,
         "metricLabels": _labels(fleet, known.cluster),
         "timestamp": _timestamp(known.wall_now - _age(fleet)),
         "value": quantity,

@@ -1,21 +1,15 @@
 """From fleets to datums: what CloudWatch is told about one period, and what that costs.
 
-Pure. Knows the catalogue's table and no clock, disk or network.
+Pure. Knows the table of figures and no clock, disk or network.
 """
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.fleet.cloudwatch_catalogue import (
-    AGENT_DIMENSION,
-    FLEET_DIMENSIONS,
-    CloudWatchMetric,
-    IncreaseOverAgents,
-    OfFleet,
-    OverAgents,
-)
+from exporter.fleet.cloudwatch_catalogue import AGENT_DIMENSION, FLEET_DIMENSIONS, CloudWatchMetric
 from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.fleet.outlets import FleetFigure
 from exporter.publish.datum import Datum, DatumSeries, distribution
 
 Increases = Mapping[tuple[str, str], float]
@@ -68,18 +62,18 @@ def count(
     increases: dict[tuple[str, str], float] = {}
     counters: dict[str, Mapping[str, tuple[float, float]]] = {}
     for metric in metrics:
-        if not isinstance(metric.source, IncreaseOverAgents):
+        if not metric.figure.counter:
             continue
         known = before.counters.get(metric.name, {}) if before is not None else {}
         kept = {uid: (value, seen) for uid, (value, seen) in known.items() if now - seen <= _FORGET_AFTER}
         for agent in (agent for fleet in fleets if metric.known_of(fleet) for agent in fleet.agents):
-            value = metric.source.read(agent)
+            value = metric.of_agent(agent)
             if value is None:
                 continue
             uid = agent.snapshot.target.uid
             start = known[uid][0] if uid in known else _start_of_new(agent, before)
             if start is not None and value < start:
-                start = 0.0 if metric.source.begins_again else value
+                start = 0.0 if metric.outlet.begins_again else value
             if start is not None:
                 increases[metric.name, uid] = value - start
             kept[uid] = (value, now)
@@ -122,13 +116,13 @@ class Selection:
 
     def _of_fleet(self, metric: CloudWatchMetric, fleet: Fleet, increases: Increases, time: int) -> Iterator[Datum]:
         series = self._series(metric, fleet)
-        if isinstance(metric.source, OfFleet):
-            value = metric.source.read(fleet)
+        if isinstance(metric.figure, FleetFigure):
+            value = metric.figure.in_percent(fleet)
             if value is not None:
                 yield Datum(series, time, (float(value),))
             return
         values = [value for agent in fleet.agents if (value := _of_agent(metric, agent, increases)) is not None]
-        if isinstance(metric.source, OverAgents):
+        if not metric.figure.counter:
             yield from distribution(series, time, values)
         elif values:
             yield Datum(series, time, (float(sum(values)),))
@@ -141,13 +135,9 @@ class Selection:
 
 
 def _of_agent(metric: CloudWatchMetric, agent: Agent, increases: Increases) -> float | None:
-    match metric.source:
-        case OverAgents(read):
-            return read(agent)
-        case IncreaseOverAgents():
-            return increases.get((metric.name, agent.snapshot.target.uid))
-        case OfFleet():
-            return None
+    if metric.figure.counter:
+        return increases.get((metric.name, agent.snapshot.target.uid))
+    return metric.of_agent(agent)
 
 
 def with_own_series(

@@ -1,4 +1,4 @@
-"""The exporter's own metrics, in one table: name, type, meaning, labels. What fleets have is in `fleet.catalogue`.
+"""The exporter's own metrics, in one table: name, type, meaning, labels. What fleets have is in `fleet.figures`.
 
 `docs/metrics.md` and the checks of dashboards and alerts read this table; `prometheus` makes instruments of it.
 """

@@ -1,4 +1,4 @@
-"""`/metrics`: the fleets, read through the catalogue, and the exporter's own instruments.
+"""`/metrics`: the fleets, read through the table of figures, and the exporter's own instruments.
 
 The exporter's instruments live in a prometheus_client registry, which also renders them. A thousand agents are 25,000
 series; prometheus_client takes some 200 ms for those, in one piece. So the fleets' series are rendered here, a slice of
@@ -8,7 +8,7 @@ milliseconds. What is rendered is frozen, so a page is of one instant however lo
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
@@ -17,9 +17,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from exporter import __version__
-from exporter.fleet import catalogue
-from exporter.fleet.catalogue import Metric
+from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
+from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, Family, Figure, ScalerFigure, counts_now
 from exporter.publish import instruments
 from exporter.publish.instruments import Instrument
 from exporter.serve.compression import stream
@@ -29,6 +30,7 @@ from exporter.store.snapshots import SnapshotStore
 _SLICE = 1000
 
 _Of = TypeVar("_Of")
+_Subjects: TypeAlias = Sequence[tuple[str, _Of]]
 
 
 class ExporterMetrics:
@@ -200,16 +202,24 @@ class MetricsPage:
 
 def render(fleets: Sequence[Fleet], *, openmetrics: bool) -> Iterator[str]:
     """Yield the series of the fleets and their agents in pieces of at most some thousand lines."""
-    fleet_subjects = [(_labels(catalogue.FLEET_LABELS, (fleet.namespace, fleet.name)), fleet) for fleet in fleets]
-    for fleet_metric in catalogue.FLEET_METRICS:
-        yield from _family(fleet_metric, fleet_subjects, openmetrics=openmetrics)
-    agent_subjects = [
-        (_labels(catalogue.AGENT_LABELS, (fleet.namespace, fleet.name, agent.snapshot.target.pod)), agent)
+    of_fleets = [(_labels(FLEET_LABELS, (fleet.namespace, fleet.name)), fleet) for fleet in fleets]
+    of_scalers = [
+        (_labels((*FLEET_LABELS, *ScalerFigure.labels), (fleet.namespace, fleet.name, scaler.name)), scaler)
+        for fleet in fleets
+        for scaler in fleet.scalers or ()
+    ]
+    of_agents = [
+        (_labels(AGENT_LABELS, (fleet.namespace, fleet.name, agent.snapshot.target.pod)), agent)
         for fleet in fleets
         for agent in _one_per_pod(fleet.agents)
     ]
-    for agent_metric in catalogue.AGENT_METRICS:
-        yield from _family(agent_metric, agent_subjects, openmetrics=openmetrics)
+    yield from _families(FLEET_FAMILIES, of_fleets, openmetrics=openmetrics)
+    yield from _figures(FLEET_FIGURES, of_fleets, openmetrics=openmetrics)
+    yield from _figures(SCALER_FIGURES, of_scalers, openmetrics=openmetrics)
+    yield from _families(AGENT_FAMILIES, of_agents, openmetrics=openmetrics)
+    for figure in AGENT_FIGURES:
+        counted = [(labels, agent) for labels, agent in of_agents if counts_now(figure, agent)]
+        yield from _figures((figure,), counted, openmetrics=openmetrics)
 
 
 def _one_per_pod(agents: Sequence[Agent]) -> Iterable[Agent]:
@@ -226,23 +236,40 @@ def _one_per_pod(agents: Sequence[Agent]) -> Iterable[Agent]:
     return by_pod.values()
 
 
-def _family(metric: Metric[_Of], subjects: Sequence[tuple[str, _Of]], *, openmetrics: bool) -> Iterator[str]:
+def _families(families: Iterable[Family[_Of]], subjects: _Subjects[_Of], *, openmetrics: bool) -> Iterator[str]:
+    for family in families:
+        yield from _sliced(family, _labelled_lines(family, subjects), openmetrics=openmetrics)
+
+
+def _figures(figures: Iterable[Figure[_Of]], subjects: _Subjects[_Of], *, openmetrics: bool) -> Iterator[str]:
+    for figure in figures:
+        if figure.metrics is True:
+            yield from _sliced(figure, _lines(figure, subjects), openmetrics=openmetrics)
+
+
+def _sliced(row: Figure[Any] | Family[Any], lines: Iterator[str], *, openmetrics: bool) -> Iterator[str]:
     """Yield one family in slices, nothing at all if it has no series."""
-    name = catalogue.PREFIX + metric.name
     # OpenMetrics names the family of a counter without the suffix of its samples.
-    family = name.removesuffix("_total") if openmetrics and metric.type == "counter" else name
-    header = f"# HELP {family} {metric.help}\n# TYPE {family} {metric.type}\n"
-    lines = _lines(name, metric, subjects)
+    name = row.metric_name.removesuffix("_total") if openmetrics and row.type == "counter" else row.metric_name
+    header = f"# HELP {name} {row.explained('Absent')}\n# TYPE {name} {row.type}\n"
     while piece := "".join(islice(lines, _SLICE)):
         yield header + piece
         header = ""
 
 
-def _lines(name: str, metric: Metric[_Of], subjects: Sequence[tuple[str, _Of]]) -> Iterator[str]:
+def _lines(figure: Figure[_Of], subjects: _Subjects[_Of]) -> Iterator[str]:
+    name, read = figure.metric_name, figure.read
     for labels, subject in subjects:
-        for own_labels, value in metric.read(subject):
-            own = _labels(metric.labels, own_labels)
-            yield f"{name}{{{labels}{',' if own else ''}{own}}} {float(value)!r}\n"
+        value = read(subject)
+        if value is not None:
+            yield f"{name}{{{labels}}} {float(value)!r}\n"
+
+
+def _labelled_lines(family: Family[_Of], subjects: _Subjects[_Of]) -> Iterator[str]:
+    name = family.metric_name
+    for labels, subject in subjects:
+        for own_labels, value in family.read(subject):
+            yield f"{name}{{{labels},{_labels(family.labels, own_labels)}}} {float(value)!r}\n"
 
 
 def _labels(names: Sequence[str], values: Sequence[str]) -> str:

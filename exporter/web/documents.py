@@ -3,15 +3,17 @@
 Pure. It must not know of HTTP; `docs/http.md` shows every field.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+from exporter.fleet.agent_figures import AGENT_FIGURES
 from exporter.fleet.attention import needs_attention
 from exporter.fleet.explain import explain
-from exporter.fleet.model import Agent, AgentState, Condition, Fleet, PassedOver, PodFacts, Scaler
+from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
+from exporter.fleet.model import Agent, Condition, Fleet, PassedOver, PodFacts, Scaler
+from exporter.fleet.outlets import in_section
 from exporter.fleet.remarks import passed_over_remarks, remarks
-from exporter.fleet.scaling import hpa_agents
 
 MOST_PASSED_OVER = 100
 """Pods listed; a selector that finds a whole cluster is a mistake that a hundred show well enough."""
@@ -20,36 +22,22 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 Document: TypeAlias = dict[str, Json]
 
 
+_Of = TypeVar("_Of")
+
+_FLEET, _FLEET_AGENTS = tuple(in_section(FLEET_FIGURES)), tuple(in_section(FLEET_FIGURES, "agents"))
+_AGENT, _AGENT_POD = tuple(in_section(AGENT_FIGURES)), tuple(in_section(AGENT_FIGURES, "kubernetes"))
+_SCALER = tuple(in_section(SCALER_FIGURES))
+
+
 def fleet_document(fleet: Fleet) -> Document:
     """Return a fleet's figures, with how far they can be trusted; what a scaler may not use is null."""
-    agents: Document = {"total": len(fleet.agents)}
-    agents |= {state.value: fleet.states[state] for state in AgentState}
     return {
         "namespace": fleet.namespace,
         "fleet": fleet.name,
-        "trusted": fleet.trusted,
         "untrusted_reason": fleet.untrusted_reason,
-        "coverage": known(fleet.coverage),
-        "sync_age_seconds": known(fleet.sync_age),
-        "reading_age_seconds": known(fleet.read_age),
-        "agents": agents,
-        "agents_saturated": fleet.agents_saturated,
-        "agents_refusing": fleet.agents_refusing,
-        "desired_agents": fleet.desired_agents,
-        "hpa_agents": hpa_agents(fleet),
-        "tasks_per_agent": fleet.tasks_per_agent,
-        "target_tasks_per_agent": fleet.target_tasks_per_agent,
-        "capacity_tasks": fleet.capacity_tasks,
-        "tasks_active": known(fleet.tasks_active),
-        "tasks_draining": known(fleet.tasks_draining),
-        "tasks_queued": known(fleet.tasks_queued),
-        "held_tasks": known(fleet.held_tasks),
-        "replacement_tasks": known(fleet.replacement_tasks),
-        "unseen_queue_tasks": known(fleet.unseen_queue_tasks),
-        "demand_tasks": known(fleet.demand_tasks),
-        "free_slots": known(fleet.free_slots),
+        **_figures(_FLEET, fleet),
+        "agents": _figures(_FLEET_AGENTS, fleet),
         "scalers": None if fleet.scalers is None else [_scaler_document(scaler) for scaler in fleet.scalers],
-        "free_slots_certain": fleet.free_slots_certain,
         "remarks": list(remarks(fleet)),
     }
 
@@ -59,16 +47,11 @@ def _scaler_document(scaler: Scaler) -> Document:
         "name": scaler.name,
         "keda": scaler.keda,
         "target": scaler.target,
-        "min_agents": scaler.min_agents,
-        "max_agents": scaler.max_agents,
-        "current_agents": scaler.current_agents,
-        "desired_agents": scaler.desired_agents,
+        **_figures(_SCALER, scaler),
         "active": _condition_document(scaler.active),
         "able": _condition_document(scaler.able),
         "limited": _condition_document(scaler.limited),
         "metrics": list(scaler.metrics),
-        "tolerance_up": known(scaler.tolerance_up),
-        "tolerance_down": known(scaler.tolerance_down),
     }
 
 
@@ -100,6 +83,7 @@ def agent_document(agent: Agent, now: float, wall_now: float) -> Document:
     """Return all that is known of one agent; `now` is monotonic, `wall_now` the same instant in Unix seconds."""
     snapshot = agent.snapshot
     target, reading = snapshot.target, snapshot.reading
+    facts = target.facts
     return {
         "namespace": target.namespace,
         "fleet": target.fleet,
@@ -113,23 +97,13 @@ def agent_document(agent: Agent, now: float, wall_now: float) -> Document:
         "address": target.address,
         "endpoint_url": snapshot.url,
         "reading_age_seconds": None if snapshot.read_at is None else known(max(0.0, now - snapshot.read_at)),
-        "scrape_duration_seconds": known(snapshot.scrape_seconds),
         "scrape_error": snapshot.error,
         "dialect": None if reading is None else reading.dialect.value,
         "version": None if reading is None else reading.version,
         "commit": None if reading is None else reading.commit,
         "status": None if reading is None else reading.status,
-        "connected": None if reading is None else reading.connected,
-        "tasks_active": None if reading is None else known(reading.tasks_active),
-        "tasks_queued": None if reading is None else known(reading.tasks_queued),
-        "requests_active": None if reading is None else known(reading.requests_active),
-        "sessions_open": None if reading is None else known(reading.sessions_open),
-        "busyness_score": None if reading is None else known(reading.busyness_score),
-        "heap_used_bytes": None if reading is None else known(reading.heap_used_bytes),
-        "heap_limit_bytes": None if reading is None else known(reading.heap_limit_bytes),
-        "memory_working_set_bytes": known(agent.memory_working_set_bytes),
-        "task_failures": snapshot.task_failures,
-        "kubernetes": None if target.facts is None else _facts_document(target.facts, now),
+        **_figures(_AGENT, agent),
+        "kubernetes": None if facts is None else {**_facts_document(facts, now), **_figures(_AGENT_POD, agent)},
     }
 
 
@@ -137,21 +111,23 @@ def _facts_document(facts: PodFacts, now: float) -> Document:
     return {
         "ready": facts.ready,
         "ready_for_seconds": None if facts.ready_since is None else known(max(0.0, now - facts.ready_since)),
-        "created_time_seconds": known(facts.created_time),
         "draining_time_seconds": known(facts.draining_time),
         "node": facts.node,
         "image": facts.image,
         "started_time_seconds": known(facts.started_time),
-        "restarts": facts.restarts,
         "crash_looping": facts.crash_looping,
         "waiting_reason": facts.waiting_reason,
         "waiting_message": facts.waiting_message,
         "last_terminated_reason": facts.last_terminated_reason,
         "last_terminated_time_seconds": known(facts.last_terminated_time),
-        "memory_limit_bytes": known(facts.memory_limit_bytes),
         "cpu_limit_cores": known(facts.cpu_limit_cores),
         "workload": facts.workload,
     }
+
+
+def _figures(readers: Sequence[tuple[str, Callable[[_Of], float | None]]], subject: _Of) -> Document:
+    # As `known`, without a call for each of the thousands of figures of an answer.
+    return {key: value if (value := read(subject)) is not None and isfinite(value) else None for key, read in readers}
 
 
 def known(value: float | None) -> float | None:

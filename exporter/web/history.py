@@ -14,7 +14,8 @@ from time import time
 
 import structlog
 
-from exporter.fleet.model import AgentState, Fleet
+from exporter.fleet.figures import FLEET_FIGURES
+from exporter.fleet.model import Fleet
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
 from exporter.web.documents import Document, Json, known
@@ -28,20 +29,10 @@ RETENTION = 6 * 3600.0
 MAX_FLEETS = 100
 """Fleets with a history. At six hours every 15 s one fleet takes about 0.25 MB, so this bounds it at 25 MB."""
 
-FIGURES: tuple[tuple[str, Callable[[Fleet], float | None]], ...] = (
-    ("capacity_tasks", lambda fleet: fleet.capacity_tasks),
-    ("tasks_active", lambda fleet: fleet.tasks_active),
-    ("tasks_draining", lambda fleet: fleet.tasks_draining),
-    ("tasks_queued", lambda fleet: fleet.tasks_queued),
-    ("held_tasks", lambda fleet: fleet.held_tasks),
-    ("demand_tasks", lambda fleet: fleet.demand_tasks),
-    ("desired_agents", lambda fleet: fleet.desired_agents),
-    ("free_slots", lambda fleet: fleet.free_slots),
-    ("coverage", lambda fleet: fleet.coverage),
-    *((f"agents_{state.value}", lambda fleet, state=state: fleet.states[state]) for state in AgentState),
-)
-"""What a point holds of a fleet, by its name in the JSON answer."""
+FIGURES = tuple(figure for figure in FLEET_FIGURES if figure.history is True)
+"""What a point holds of a fleet; the names are those of the JSON answer."""
 
+_READERS = tuple(figure.read for figure in FIGURES)
 _POINT = Struct(f"<{len(FIGURES) + 2}d")
 _Key = tuple[str, str]
 
@@ -91,7 +82,7 @@ class History:
         for fleet in fleets:
             track = self._tracks.get((fleet.namespace, fleet.name))
             if track is not None:
-                track.points.append(_POINT.pack(*stamp, *(_packed(read(fleet)) for _, read in FIGURES)))
+                track.points.append(_POINT.pack(*stamp, *(_packed(read(fleet)) for read in _READERS)))
                 track.last_at = now
                 if len(track.points) > self._max_points:
                     track.points.popleft()
@@ -151,8 +142,8 @@ def _document(key: _Key, track: _Track, since: float | None) -> Document:
         points = [point for point in points if point[1] > since]
     columns = list(zip(*points, strict=True)) or [()] * (len(FIGURES) + 2)
     document: Document = {"namespace": key[0], "fleet": key[1], "time_seconds": list(columns[1])}
-    for (name, _), column in zip(FIGURES, columns[2:], strict=True):
-        document[name] = _with_nulls(column)
+    for figure, column in zip(FIGURES, columns[2:], strict=True):
+        document[figure.name] = _with_nulls(column)
     return document
 
 

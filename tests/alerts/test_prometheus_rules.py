@@ -15,12 +15,11 @@ from alerts.prometheus.recording import UTILIZATION
 from alerts.prometheus.rules import Clock
 from alerts.settings import RUNBOOK_BASE_URL, Settings
 from exporter.config import CapacitySettings
-from exporter.fleet import catalogue
 from exporter.fleet.attention import LONG_DRAIN_SECONDS, MEMORY_SHARE
-from exporter.publish import instruments
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL, group, run_promtool
 from tests.alerts.prometheus_worlds import agent, seeing
+from tests.series import EXPORTER_NAMES, FLEET_NAMES
 
 AMTOOL = shutil.which("amtool")
 ALERTS_WITH_FOR = {
@@ -116,10 +115,8 @@ def test_the_dogs_that_must_not_double_are_aggregated() -> None:
 
 
 def test_every_metric_is_known() -> None:
-    """What the rules read is in the catalogue, recorded by a rule, or foreign by intent."""
-    known = {catalogue.PREFIX + metric.name for metric in (*catalogue.FLEET_METRICS, *catalogue.AGENT_METRICS)}
-    known |= {instruments.EXPORTER_PREFIX + metric.name for metric in instruments.EXPORTER_METRICS}
-    known |= {rule["record"] for rule in RECORDINGS} | FOREIGN
+    """What the rules read is on /metrics, recorded by a rule, or foreign by intent."""
+    known = FLEET_NAMES | EXPORTER_NAMES | {rule["record"] for rule in RECORDINGS} | FOREIGN
     for rule in chain(ALERTS, RECORDINGS):
         used = set(re.findall(r"(?:\w+:)?\b(?:matillion_fleet_|process_)\w+(?::\w+)?", rule["expr"]))
         assert used <= known

@@ -7,11 +7,11 @@ import pytest
 from alerts.build import FOLDER
 from exporter.cli import _parser
 from exporter.config.shape import keys
-from exporter.fleet import catalogue, cloudwatch_catalogue
-from exporter.publish import instruments
+from exporter.fleet import cloudwatch_catalogue
 from tests.alerts.test_prometheus_rules import ALERTS_WITH_FOR, RECORDINGS
 from tests.dashboards.boards_as_json import BOARDS, panels
 from tests.fakes.helm import CHART
+from tests.series import EXPORTER_NAMES, FLEET_NAMES
 
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((FOLDER.parent / "runbooks").glob("*.md"))}
 each_page = pytest.mark.parametrize("page", PAGES)
@@ -61,9 +61,7 @@ def test_settings_and_series_are_there(page: str) -> None:
     paths = {key.path for key in keys()}
     named = set(re.findall(r"`((?:[a-z_]+\.)+[a-z_]+)`", text)) - {"settings.py"}
     assert named <= paths, "settings"
-    known = {catalogue.PREFIX + row.name for row in (*catalogue.FLEET_METRICS, *catalogue.AGENT_METRICS)}
-    known |= {instruments.EXPORTER_PREFIX + row.name for row in instruments.EXPORTER_METRICS}
-    known |= {rule["record"] for rule in RECORDINGS}
+    known = FLEET_NAMES | EXPORTER_NAMES | {rule["record"] for rule in RECORDINGS}
     assert set(re.findall(r"(?:\w+:)?\bmatillion_fleet_\w+(?::\w+)?", text)) <= known
     published = cloudwatch_catalogue.METRIC_NAMES
     assert set(re.findall(r"`((?:Agent|Scrape|Demand|Capacity)[A-Z]\w+)`", text)) <= set(published)

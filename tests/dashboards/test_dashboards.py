@@ -13,9 +13,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from alerts.build import FOLDER as RULES_FOLDER
 from dashboards.build import FOLDER, files, main
-from exporter.fleet import catalogue, cloudwatch_catalogue
+from exporter.fleet import cloudwatch_catalogue
 from exporter.publish import instruments
 from tests.dashboards.boards_as_json import BOARDS, QUERIES, Asked, cloudwatch_queries, panels, substituted
+from tests.series import FLEET_NAMES
 
 UIDS = {"matillion-fleet", "matillion-agents", "matillion-capacity", "matillion-exporter", "matillion-cloudwatch"}
 
@@ -136,7 +137,7 @@ def test_a_dashboard_has_its_variables_and_leads_to_the_others(name: str) -> Non
 def test_every_query_is_sound(asked: Asked) -> None:
     """It parses, reads only series that exist, and repeats nothing that a recording rule has."""
     promql_parser.parse(substituted(asked.expr))
-    known = {catalogue.PREFIX + metric.name for metric in (*catalogue.FLEET_METRICS, *catalogue.AGENT_METRICS)}
+    known = set(FLEET_NAMES)
     for instrument in instruments.EXPORTER_METRICS:
         suffix = "_bucket" if instrument.type == "histogram" else ""
         known.add(instruments.EXPORTER_PREFIX + instrument.name + suffix)

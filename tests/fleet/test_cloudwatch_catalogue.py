@@ -6,12 +6,10 @@ from exporter.fleet.cloudwatch_catalogue import (
     CLOUDWATCH_METRICS,
     FLEET_DIMENSIONS,
     METRIC_NAMES,
-    IncreaseOverAgents,
-    OfFleet,
-    OverAgents,
     select,
 )
 from exporter.fleet.model import Fleet
+from exporter.fleet.outlets import AgentFigure, FleetFigure
 from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_snapshot
 
 MINIMAL = {"CapacityTasks", "ActiveTasks", "QueuedTasks", "DemandTasks", "ScrapeCoveragePercent"}
@@ -43,7 +41,7 @@ def test_the_names_are_the_contract() -> None:
 def test_rows_are_whole() -> None:
     """Every metric says in a sentence what it is, and has the unit its name says."""
     for metric in CLOUDWATCH_METRICS:
-        assert metric.help.endswith(".")
+        assert metric.figure.help.endswith(".")
         assert (metric.unit == "Percent") == metric.name.endswith("Percent")
 
 
@@ -74,30 +72,30 @@ def test_a_wrong_selection_is_explained(chosen: tuple[str, ...], sentence: str) 
 
 def test_what_exists_for_a_single_agent() -> None:
     """Only what is read from agents can have a series for each."""
-    assert [metric.name for metric in CLOUDWATCH_METRICS if metric.per_agent] == [
+    assert {metric.name for metric in CLOUDWATCH_METRICS if isinstance(metric.figure, AgentFigure)} == {
         "AgentActiveTasks",
         "AgentRestarts",
         "MemoryUtilizationPercent",
         "TaskFailures",
-    ]
+    }
 
 
 def test_readers_of_agents() -> None:
     """Tasks of agents that are fresh and not draining; restarts where Kubernetes knows them."""
-    tasks, restarts = (select([name])[0].source for name in ("AgentActiveTasks", "AgentRestarts"))
-    assert isinstance(tasks, OverAgents)
-    assert isinstance(restarts, IncreaseOverAgents)
+    tasks, restarts = (select([name])[0] for name in ("AgentActiveTasks", "AgentRestarts"))
+    assert (tasks.figure.counter, restarts.figure.counter) == (False, True)
     known = make_agent(tasks_active=7, facts=make_facts(restarts=3))
-    assert (tasks.read(known), restarts.read(known)) == (7, 3)
+    assert (tasks.of_agent(known), restarts.of_agent(known)) == (7, 3)
     draining = make_agent(facts=make_facts(draining_time=WALL_NOW))
-    assert [tasks.read(agent) for agent in (draining, make_agent(age=60), make_agent(never_read=True))] == [None] * 3
-    assert restarts.read(make_agent()) is None
+    assert [tasks.of_agent(agent) for agent in (draining, make_agent(age=60), make_agent(never_read=True))] == [
+        None
+    ] * 3
+    assert restarts.of_agent(make_agent()) is None
 
 
 def test_memory_is_of_the_limit() -> None:
     """Without a sample, without a limit or without Kubernetes there is no percentage."""
     [metric] = select(["MemoryUtilizationPercent"])
-    assert isinstance(metric.source, OverAgents)
     limited, unlimited = make_facts(memory_limit_bytes=4e9), make_facts(memory_limit_bytes=None)
     agents = [
         make_agent(facts=limited, usage=make_memory(3e9)),
@@ -105,14 +103,14 @@ def test_memory_is_of_the_limit() -> None:
         make_agent(facts=unlimited, usage=make_memory(3e9)),
         make_agent(usage=make_memory(3e9)),
     ]
-    assert [metric.source.read(agent) for agent in agents] == [75, None, None, None]
+    assert [metric.of_agent(agent) for agent in agents] == [75, None, None, None]
 
 
 def test_readers_of_fleets_know_what_they_do_not_know() -> None:
     """Without an answer, a queue, a slot or Kubernetes there is no number, whoever asks: None."""
     unseen = make_fleet([make_snapshot(age=60)])
-    readers = {metric.name: metric.source for metric in CLOUDWATCH_METRICS}
-    unknown = {name for name, source in readers.items() if isinstance(source, OfFleet) and source.read(unseen) is None}
+    figures = {metric.name: metric.figure for metric in CLOUDWATCH_METRICS}
+    unknown = {name for name, row in figures.items() if isinstance(row, FleetFigure) and row.in_percent(unseen) is None}
     assert unknown == {"ActiveTasks", "QueuedTasks", "DemandTasks", "UtilizationPercent", "AgentsCrashLooping"}
 
 

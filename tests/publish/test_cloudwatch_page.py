@@ -8,6 +8,7 @@ import yaml
 
 from exporter.config import CloudWatchSettings
 from exporter.fleet.cloudwatch_catalogue import select
+from exporter.fleet.outlets import AgentFigure
 from exporter.publish.fleet_datums import monthly_dollars
 from tools import build_cloudwatch
 from tools.generated import rendered
@@ -49,5 +50,5 @@ def test_the_prices_are_those_of_the_estimate() -> None:
     for interval in (60, 10):
         assert f"${monthly_dollars(0, 1, interval):.2f}" in PAGE
     assert f"| ${per_set['default'] * 10:.0f} and the same" in PAGE
-    own = sum(metric.per_agent for metric in select(["default"]))
+    own = sum(isinstance(metric.figure, AgentFigure) for metric in select(["default"]))
     assert f"| ${50 * own * 0.30:.0f} more" in PAGE

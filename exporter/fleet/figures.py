@@ -1,0 +1,185 @@
+"""Every figure of a fleet and of what scales it: one row each, its outlets as columns.
+
+A new row is on `/metrics`, in the JSON documents and on the pages of the documentation by itself; whether it is in
+CloudWatch, in the external metrics API and in the history has to be said, or why it is not.
+"""
+
+from exporter.fleet.model import AgentState, Fleet
+from exporter.fleet.outlets import (
+    Basis,
+    CloudWatch,
+    Family,
+    FleetFigure,
+    MetricSet,
+    ScalerFigure,
+    Series,
+    Unit,
+    Without,
+)
+from exporter.fleet.scaling import hpa_agents
+
+_NOT_ALARMED = Without("no alarm reads it, and each metric is billed")
+_NOT_SCALED_BY = Without("nothing to scale by")
+_NOT_CHARTED = Without("the page draws no chart of it")
+_IN_DEMAND = Without("part of `DemandTasks`")
+_SETTING = Without("a setting, which changes only with the configuration")
+_STATES = Without("a series of `matillion_fleet_agents`")
+
+
+def _agents_by_state(fleet: Fleet) -> list[Series]:
+    return [((state,), count) for state, count in fleet.states.items()]
+
+
+def _crash_looping(fleet: Fleet) -> float | None:
+    facts = [agent.snapshot.target.facts for agent in fleet.agents]
+    known = [fact for fact in facts if fact is not None]
+    return sum(fact.crash_looping for fact in known) if known else None
+
+
+def _in_state(state: AgentState, basis: Basis, text: str, cloudwatch: CloudWatch | Without) -> FleetFigure:
+    return FleetFigure(
+        f"agents_{state}", Unit.AGENTS, basis, lambda fleet: fleet.states[state], text,
+        metrics=_STATES, json=f"agents.{state}", cloudwatch=cloudwatch, external=_NOT_SCALED_BY, history=True,
+    )  # fmt: skip
+
+
+# A table is read across: a row begins with its name, and its outlets are the last line.
+# fmt: off
+FLEET_FAMILIES: tuple[Family[Fleet], ...] = (
+    Family("agents", ("state",), _agents_by_state,
+        "Agents of the fleet by state; every agent is in exactly one.", "agents"),
+)
+
+FLEET_FIGURES: tuple[FleetFigure, ...] = (
+    FleetFigure("trusted", Unit.FLAG, Basis.EXPORTER, lambda fleet: fleet.trusted,
+        "1 if a scaler may act on the fleet's figures, 0 while coverage is too low or discovery too old.",
+        cloudwatch=Without("`ScrapeCoveragePercent` says it, and the figures that are missing"),
+        external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("coverage", Unit.RATIO, Basis.KUBERNETES, lambda fleet: fleet.coverage,
+        "Share of the agents that should answer and do: 0 when none can be seen, 1 if there are none.",
+        cloudwatch=CloudWatch("ScrapeCoveragePercent", MetricSet.MINIMAL), external=_NOT_SCALED_BY, history=True),
+    FleetFigure("sync_age_seconds", Unit.SECONDS, Basis.EXPORTER, lambda fleet: fleet.sync_age,
+        "Age of the list of agents.",
+        metrics=Without("`matillion_fleet_exporter_discovery_sync_age_seconds` has it of all fleets"),
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("reading_age_seconds", Unit.SECONDS, Basis.EXPORTER, lambda fleet: fleet.read_age,
+        "Age of the oldest reading that counts.",
+        unknown="no reading counts",
+        metrics=Without("`matillion_fleet_agent_last_scrape_timestamp_seconds` has it of each agent"),
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("agents", Unit.AGENTS, Basis.KUBERNETES, lambda fleet: len(fleet.agents),
+        "Agents of the fleet, in whatever state.",
+        metrics=Without("the sum of its series by state"), json="agents.total",
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=Without("the sum of the agents by state")),
+    _in_state(AgentState.DRAINING, Basis.KUBERNETES, "Agents that finish their tasks and then end.",
+        CloudWatch("AgentsDraining", MetricSet.ALL)),
+    _in_state(AgentState.STARTING, Basis.KUBERNETES, "Agents that have not answered yet, and are young enough.",
+        _NOT_ALARMED),
+    _in_state(AgentState.UNREACHABLE, Basis.KUBERNETES, "Agents that should answer and do not.",
+        CloudWatch("AgentsUnreachable", MetricSet.ALL)),
+    _in_state(AgentState.STOPPED, Basis.READINGS, "Agents that say they take no more work, and fill a replica.",
+        _NOT_ALARMED),
+    _in_state(AgentState.DISCONNECTED, Basis.READINGS,
+        "Agents that say they have no connection to the Matillion control plane.",
+        CloudWatch("AgentsDisconnected", MetricSet.DEFAULT)),
+    _in_state(AgentState.SERVING, Basis.READINGS, "Agents that are connected and take work.",
+        CloudWatch("AgentsServing", MetricSet.ALL)),
+    FleetFigure("agents_crash_looping", Unit.AGENTS, Basis.KUBERNETES, _crash_looping,
+        "Agents whose container Kubernetes holds back because it keeps dying.",
+        unknown="no Kubernetes stands behind the fleet",
+        metrics=Without("`matillion_fleet_agent_waiting` has it of each agent"),
+        json=Without("`kubernetes.crash_looping` has it of each agent"),
+        cloudwatch=CloudWatch("AgentsCrashLooping", MetricSet.DEFAULT), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("agents_saturated", Unit.AGENTS, Basis.READINGS, lambda fleet: fleet.agents_saturated,
+        "Serving agents with no free slot.",
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("agents_refusing", Unit.AGENTS, Basis.READINGS, lambda fleet: fleet.agents_refusing,
+        "Serving agents that take no more work although they have slots (CPU, heap, memory or busyness at the limit).",
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("restarts", Unit.COUNT, Basis.KUBERNETES, lambda fleet: fleet.restarts,
+        "Restarts of agents' containers since the exporter began, those of pods that are gone too.",
+        unknown="no Kubernetes stands behind the fleet", counter=True,
+        cloudwatch=Without("`AgentRestarts` adds up the agents'"), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("desired_agents", Unit.AGENTS, Basis.READINGS, lambda fleet: fleet.desired_agents,
+        "Agents it takes to hold demand_tasks at target_tasks_per_agent each.",
+        unknown="the fleet is not trusted",
+        cloudwatch=Without("`DemandTasks` over a setting"), external=Without("an HPA divides the demand itself"),
+        history=True),
+    FleetFigure("hpa_agents", Unit.AGENTS, Basis.READINGS, hpa_agents,
+        "Agents an HPA settles at that goes by the demand, within its tolerance and its bounds.",
+        unknown="the fleet is not trusted or no single HPA goes by its demand",
+        metrics=Without("`matillion_fleet_scaler_desired_agents` is what the HPA itself says"),
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("tasks_per_agent", Unit.TASKS, Basis.EXPORTER, lambda fleet: fleet.tasks_per_agent,
+        "Tasks one agent runs at once (setting capacity.tasks_per_agent).",
+        cloudwatch=_SETTING, external=_SETTING, history=_SETTING),
+    FleetFigure("target_tasks_per_agent", Unit.TASKS, Basis.EXPORTER, lambda fleet: fleet.target_tasks_per_agent,
+        "Load per agent that scaling aims at (setting capacity.target_tasks_per_agent).",
+        cloudwatch=_SETTING, external=_SETTING, history=_SETTING),
+    FleetFigure("capacity_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.capacity_tasks,
+        "Tasks the serving agents can run at once: tasks_per_agent times the agents in state serving.",
+        cloudwatch=CloudWatch("CapacityTasks", MetricSet.MINIMAL), external=_NOT_SCALED_BY, history=True),
+    FleetFigure("tasks_active", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_active,
+        "Tasks running on agents that are not draining.",
+        unknown="no agent that should answer does",
+        cloudwatch=CloudWatch("ActiveTasks", MetricSet.MINIMAL), external=True, history=True),
+    FleetFigure("tasks_serving", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_serving,
+        "The part of tasks_active on serving agents: over capacity_tasks, the utilization.",
+        unknown="no agent that should answer does",
+        cloudwatch=Without("`UtilizationPercent` is made of it"), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("utilization", Unit.RATIO, Basis.READINGS, lambda fleet: fleet.utilization,
+        "Tasks on the serving agents over their slots; above 1 with interactive tasks, which have no limit.",
+        unknown="no agent is serving",
+        cloudwatch=CloudWatch("UtilizationPercent", MetricSet.DEFAULT), external=True, history=_NOT_CHARTED),
+    FleetFigure("tasks_draining", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_draining,
+        "Tasks still running on draining agents; they are not part of the demand.",
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=True),
+    FleetFigure("tasks_queued", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_queued,
+        "Tasks waiting for a slot, over the agents that report a queue.",
+        unknown="no agent reports a queue",
+        cloudwatch=CloudWatch("QueuedTasks", MetricSet.MINIMAL), external=True, history=True),
+    FleetFigure("held_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.held_tasks,
+        "Work taken to be with agents that cannot be seen, or to wait unseen, so that it does not shrink the fleet.",
+        cloudwatch=_IN_DEMAND, external=_NOT_SCALED_BY, history=True),
+    FleetFigure("replacement_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.replacement_tasks,
+        "Demand added for agents that fill a replica but give no slot (stopped, disconnected or crash looping).",
+        cloudwatch=_IN_DEMAND, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("unseen_queue_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.unseen_queue_tasks,
+        "Demand added because work surely waits unseen: every serving agent is full and none reports a queue.",
+        cloudwatch=_IN_DEMAND, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("demand_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.demand_tasks,
+        "Tasks the fleet should have room for, the figure to scale by: active, queued, held, replacement and unseen.",
+        unknown="the fleet is not trusted",
+        cloudwatch=CloudWatch("DemandTasks", MetricSet.MINIMAL), external=True, history=True),
+    FleetFigure("free_slots", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.free_slots,
+        "Tasks the serving agents could take on right now.",
+        cloudwatch=CloudWatch("FreeSlots", MetricSet.DEFAULT), external=True, history=True),
+    FleetFigure("free_slots_certain", Unit.FLAG, Basis.READINGS, lambda fleet: fleet.free_slots_certain,
+        "Whether every agent with a free slot is known to take work; else free_slots is an upper bound.",
+        metrics=Without("for people, beside `free_slots`"),
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+)
+
+SCALER_FIGURES: tuple[ScalerFigure, ...] = (
+    ScalerFigure("min_agents", Unit.AGENTS, Basis.KUBERNETES, lambda scaler: scaler.min_agents,
+        "Fewest agents the fleet's scaler (its HPA) keeps.",
+        unknown="it does not say, and like all of it while the scaler is not known"),
+    ScalerFigure("max_agents", Unit.AGENTS, Basis.KUBERNETES, lambda scaler: scaler.max_agents,
+        "Most agents the fleet's scaler asks for."),
+    ScalerFigure("current_agents", Unit.AGENTS, Basis.KUBERNETES, lambda scaler: scaler.current_agents,
+        "Agents the fleet's scaler last saw; 0 while its Deployment is scaled to 0, which switches it off."),
+    ScalerFigure("desired_agents", Unit.AGENTS, Basis.KUBERNETES, lambda scaler: scaler.desired_agents,
+        "Agents the fleet's scaler last decided on.",
+        unknown="it has not decided"),
+    ScalerFigure("active", Unit.FLAG, Basis.KUBERNETES, lambda scaler: scaler.active.holds if scaler.active else None,
+        "1 if the fleet's scaler gets its metrics, 0 if it does not or is switched off.",
+        unknown="it has not said",
+        json=Without("`active` is the whole condition, with its reason")),
+    ScalerFigure("tolerance_up", Unit.RATIO, Basis.KUBERNETES, lambda scaler: scaler.tolerance_up,
+        "Deviation from the target below which the fleet's scaler adds none.",
+        unknown="the cluster's own applies", metrics=Without("a setting of the HPA")),
+    ScalerFigure("tolerance_down", Unit.RATIO, Basis.KUBERNETES, lambda scaler: scaler.tolerance_down,
+        "Deviation from the target below which the fleet's scaler takes none away.",
+        unknown="the cluster's own applies", metrics=Without("a setting of the HPA")),
+)
+# fmt: on
