@@ -6,12 +6,14 @@ named after the alert. Does not know how a rule or an alarm is written.
 
 from dataclasses import dataclass
 
+from tools.project import PROJECT
+
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
-RUNBOOK_BASE_URL = "https://matillion-fleet-exporter.example/runbooks/"
-"""Where the pages of `alerts/runbooks/` are published: a host that cannot exist (RFC 2606) until you name yours.
+RUNBOOK_BASE_URL = PROJECT.runbooks
+"""Where the pages of `alerts/runbooks/` are published: on the project's site.
 
-Set it with the chart's `prometheus.runbookBaseUrl` or with `python -m alerts.build --runbook-base-url`.
+For another place, set the chart's `prometheus.runbookBaseUrl` or use `python -m alerts.build --runbook-base-url`.
 """
 
 

@@ -17,6 +17,7 @@ from exporter.config.settings import Settings
 from exporter.config.shape import Shape, field_shape
 from exporter.config.values import Duration, Matching, Number, OneOrSeveral, Read, ValueKind, WholeNumber
 from tools.generated import ROOT
+from tools.project import PROJECT
 
 CHART = ROOT / "chart"
 PAGE = CHART / "README.md"
@@ -59,12 +60,28 @@ def files() -> Mapping[Path, str]:
     schema = json.loads(schema_file.read_text(encoding="utf-8"))
     schema["properties"]["config"] = config_schema()
     _require(schema, yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")), within_config=False)
-    version = re.sub(r"(?m)^appVersion: .*$", f"appVersion: {__version__}", chart_file.read_text(encoding="utf-8"))
-    made = {schema_file: json.dumps(schema, indent=2, ensure_ascii=False) + "\n", chart_file: version}
+    made = {
+        schema_file: json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+        chart_file: _with_facts(chart_file.read_text(encoding="utf-8")),
+    }
     for folder, source in COPIES.items():
         for file in sorted(source.glob(ENDINGS[folder])):
             made[CHART / "files" / folder / file.name] = file.read_text(encoding="utf-8")
     return made
+
+
+def _with_facts(text: str) -> str:
+    """Return Chart.yaml with what it repeats of the project."""
+    facts = {
+        "description": PROJECT.description,
+        "appVersion": __version__,
+        "home": PROJECT.documentation,
+        "sources": json.dumps([PROJECT.source]),
+        "maintainers": json.dumps([{"name": name, "email": email} for name, email in PROJECT.maintainers]),
+    }
+    for key, value in facts.items():
+        text = re.sub(rf"(?m)^{key}: .*$", f"{key}: {value}", text)
+    return text
 
 
 def _require(schema: Json, defaults: Json, *, within_config: bool) -> None:
