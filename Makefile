@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format alerts dashboards docs bench tools clean
+.PHONY: help demo test test-fast lint format alerts dashboards docs site bench tools clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,7 +32,10 @@ test: $(READY) tools lint  ## everything: checks, then all tests, with coverage
 test-fast: $(READY)  ## the tests that need no server and no second
 	$(BIN)/python -m pytest $(WORKERS) -m 'not slow' -q
 
-lint: $(READY)  ## style, types, the layers, and whether generated files are in step
+# Its schemas come with it; nothing is downloaded.
+SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
+
+lint: $(READY)  ## style, types, layers, generated files, the documentation's site, the workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -43,6 +46,12 @@ lint: $(READY)  ## style, types, the layers, and whether generated files are in 
 	$(BIN)/python -m dashboards.build --check
 	$(BIN)/python -m tools.build --check
 	$(BIN)/python -m benchmarks.scaling --check
+	$(BIN)/python -m tools.site
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 format: $(READY)  ## put the style right
 	$(BIN)/ruff check --fix
@@ -57,6 +66,9 @@ dashboards: $(READY)  ## write the Grafana dashboards anew
 docs: $(READY) alerts dashboards  ## write every generated file anew, the chart's copies too
 	$(BIN)/python -m tools.build
 	$(BIN)/python -m benchmarks.scaling
+
+site: $(READY)  ## build the documentation's site, to build/site
+	$(BIN)/python -m tools.site
 
 bench: $(READY)  ## measure against Prometheus on the same targets
 	@./.ci/tools nginx:nginx-light prometheus:prometheus
