@@ -6,16 +6,15 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import yaml
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import WithDefaultSchema
 
 from exporter import __version__
 from exporter.config.settings import Settings
-from exporter.config.shape import Shape, field_shape
-from exporter.config.values import Duration, Matching, Number, OneOrSeveral, Read, ValueKind, WholeNumber
 from tools.generated import ROOT
 from tools.project import PROJECT
 
@@ -41,6 +40,8 @@ CHART_OWNED = frozenset(
 """Settings that must fit the chart's volumes. The chart sets them, and its schema refuses them."""
 
 Json = dict[str, Any]
+
+_NOT_SHOWN = frozenset({"$defs", "$ref", "title"})
 
 _KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][A-Za-z0-9_]*):(?P<rest>.*)$")
 _COMMENT = re.compile(r"^ *# ?(?P<text>.*)$")
@@ -143,79 +144,31 @@ def _at(values: Any, path: list[str]) -> Any:
 
 def config_schema() -> Json:
     """Return the JSON schema of the `config` value: the exporter's settings but for those the chart sets itself."""
-    schema = _section(Settings, "")
+    described = Settings.model_json_schema(schema_generator=_NoDefaults)
+    schema: Json = _inlined(described, described["$defs"])
+    for path in CHART_OWNED:
+        *sections, key = path.split(".")
+        section = schema
+        for name in sections:
+            section = section["properties"][name]
+        del section["properties"][key]
     schema["description"] = "The exporter's own settings (docs/configuration.md)."
     return schema
 
 
-def _section(section: type[Any], prefix: str) -> Json:
-    properties, required = {}, []
-    for name, field in section.model_fields.items():
-        path = prefix + name
-        if path in CHART_OWNED:
-            continue
-        shape = field_shape(field)
-        properties[name] = _value(shape, f"{path}.")
-        if shape.required:
-            required.append(name)
-    schema: Json = {"type": "object", "additionalProperties": False, "properties": properties}
-    return schema | ({"required": required} if required else {})
+class _NoDefaults(GenerateJsonSchema):
+    """Defaults of `config` are those of values.yaml."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> Json:
+        return self.generate_inner(schema["schema"])
 
 
-def _value(shape: Shape, prefix: str) -> Json:
-    schema = _plain(shape, prefix)
-    if not shape.nullable:
+def _inlined(schema: Any, definitions: Json) -> Any:
+    """Return a schema with what it refers to in place of each reference, and without titles, which repeat the names."""
+    if isinstance(schema, list):
+        return [_inlined(inner, definitions) for inner in schema]
+    if not isinstance(schema, dict):
         return schema
-    if "enum" in schema:
-        return schema | {"enum": [*schema["enum"], None]}
-    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return schema | {"type": [*types, "null"]}
-
-
-def _plain(shape: Shape, prefix: str) -> Json:
-    if shape.section is not None:
-        return _section(shape.section, prefix)
-    for kind in shape.kinds:
-        if isinstance(kind, ValueKind):
-            return _kind(kind)
-    if shape.item is not None:
-        return {"type": "array", "items": _value(shape.item, prefix.removesuffix(".") + "[].")}
-    if shape.holds is bool:
-        return {"type": "boolean"}
-    if get_origin(shape.holds) is Literal:
-        return {"enum": list(get_args(shape.holds))}
-    if isinstance(shape.holds, type) and issubclass(shape.holds, Enum):
-        return {"enum": [choice.value for choice in shape.holds]}
-    raise TypeError(f"no schema for {shape.holds!r}")
-
-
-def _kind(kind: ValueKind) -> Json:
-    """Return what JSON Schema can say of a kind of value; the program checks the rest."""
-    if isinstance(kind, WholeNumber):
-        return {"type": "integer", "minimum": kind.least} | ({} if kind.most is None else {"maximum": kind.most})
-    if isinstance(kind, Number):
-        return {"type": "number", "minimum": kind.least, "maximum": kind.most}
-    if isinstance(kind, Duration):
-        pattern = r"^ *([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+) *$"
-        return {"type": ["string", "number"], "pattern": pattern, "minimum": kind.least, "maximum": kind.most}
-    if isinstance(kind, Matching):
-        return {"type": "string", "maxLength": kind.longest} | _pattern(kind.pattern)
-    if isinstance(kind, OneOrSeveral):
-        text = {"type": "string", "minLength": 1}
-        return {"type": ["string", "array"], "minLength": 1, "items": text}
-    if isinstance(kind, Read):
-        return {"type": "string", "minLength": 1}
-    raise TypeError(f"no schema for {kind!r}")
-
-
-def _pattern(pattern: str) -> Json:
-    """Say a Python pattern in the regular expressions of Helm's validator, which cannot look ahead or behind."""
-    refused = []
-    while ahead := re.match(r"\(\?!([^()]+)\)", pattern):
-        refused.append({"type": "string", "pattern": f"^{ahead[1]}"})
-        pattern = pattern[ahead.end() :]
-    if behind := re.search(r"\(\?<!([^()]+)\)$", pattern):
-        refused.append({"type": "string", "pattern": f"{behind[1]}$"})
-        pattern = pattern[: behind.start()]
-    schema: Json = {"pattern": f"^(?:{pattern})$"}
-    return schema | ({"not": {"anyOf": refused}} if refused else {})
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"].removeprefix("#/$defs/")] | schema
+    return {key: _inlined(inner, definitions) for key, inner in schema.items() if key not in _NOT_SHOWN}

@@ -260,8 +260,9 @@ class CloudWatchSettings(Section):
         str,
         Matching(
             "a CloudWatch namespace (letters, digits, . - _ / # :) that does not begin with AWS/",
-            r"(?!AWS/)(?!:)[A-Za-z0-9._/#:-]+",
+            r"[A-Za-z0-9._/#-][A-Za-z0-9._/#:-]*",
             255,
+            reserved="AWS/",
         ),
     ] = "Matillion/AgentFleet"
     """CloudWatch namespace of the metrics."""

@@ -2,7 +2,9 @@
 
 A kind is metadata inside `Annotated[...]`. Its `allowed` completes the sentence "… is not …", so that error messages
 and the table in docs/configuration.md say the same. Where a value is refused for a reason that sentence does not show,
-the ValueError's message gives it. Knows no setting by name.
+the ValueError's message gives it. Where pydantic cannot tell the JSON schema of a kind, the kind does: it takes all
+that is allowed, and refuses as much of the rest as JSON Schema and Go's regular expressions can tell. Knows no setting
+by name.
 """
 
 import re
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, GetCoreSchemaHandler, Strict
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
 from pydantic_core import CoreSchema, core_schema
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
@@ -65,6 +67,10 @@ class Number:
         return core_schema.float_schema(strict=True, ge=self.least, le=self.most, allow_inf_nan=False)
 
 
+_NUMBER = r"[0-9]+(\.[0-9]+)?"
+_DURATION = rf"^ *({_NUMBER}|({_NUMBER}(ms|s|m|h|d))+) *$"
+
+
 @dataclass(frozen=True)
 class Duration:
     """A length of time within bounds, held as seconds."""
@@ -81,6 +87,9 @@ class Duration:
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._read)
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": ["string", "number"], "pattern": _DURATION, "minimum": self.least, "maximum": self.most}
+
     def _read(self, given: object) -> float:
         seconds = parse_duration(given)
         if not self.least <= seconds <= self.most:
@@ -94,19 +103,24 @@ def _bounds(least: str, most: str | None) -> str:
 
 @dataclass(frozen=True)
 class Matching:
-    """Text that matches a pattern as a whole."""
+    """Text that matches a pattern as a whole, and does not begin with what is `reserved`."""
 
     allowed: str
     pattern: str
     longest: int = 253
+    reserved: str | None = None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        described = handler(schema) | {"maxLength": self.longest, "pattern": f"^(?:{self.pattern})$"}
+        return described if self.reserved is None else described | {"not": {"pattern": f"^{self.reserved}"}}
+
     def _check(self, given: str) -> str:
         if len(given) > self.longest:
             raise ValueError(f"it is longer than {self.longest} characters")
-        if not re.fullmatch(self.pattern, given):
+        if not re.fullmatch(self.pattern, given) or (self.reserved is not None and given.startswith(self.reserved)):
             raise ValueError("")
         return given
 
@@ -125,6 +139,9 @@ class Read:
             self._read, serialization=core_schema.to_string_ser_schema()
         )
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
     def _read(self, given: object) -> object:
         if isinstance(given, self.result) and self.result is not str:
             return given
@@ -142,6 +159,9 @@ class OneOrSeveral:
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": ["string", "array"], "minLength": 1, "items": {"type": "string", "minLength": 1}}
 
     def _read(self, given: object) -> tuple[str, ...]:
         texts = (given,) if isinstance(given, str) else given
@@ -173,6 +193,8 @@ def _read_path(text: str) -> Path:
 
 
 def _read_regular_expression(text: str) -> str:
+    if not text:
+        raise ValueError("an empty one is found in every line")
     try:
         re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
@@ -235,7 +257,7 @@ LabelSelector = Annotated[
 PodName = Annotated[str, Matching("a name without spaces or /", r"[^\s/\x00-\x1f\x7f]+")]
 # CloudWatch's limits for a dimension's value: 1,024 ASCII characters, not all blank, no leading colon.
 ClusterName = Annotated[
-    str, Matching("a name of 1 to 1024 printable ASCII characters", r"(?! )[!-9;-~][ -~]*(?<! )", longest=1024)
+    str, Matching("a name of 1 to 1024 printable ASCII characters", r"[!-9;-~](?:[ -~]*[!-~])?", longest=1024)
 ]
 CloudWatchMetrics = Annotated[
     tuple[str, ...],

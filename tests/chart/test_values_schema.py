@@ -7,8 +7,11 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from exporter.config import ConfigError, Settings, load
+from exporter.config.shape import Key, keys
+from exporter.config.values import Duration, OneOrSeveral, Read
 from tests.chart.rendering import Chart
 from tests.fakes.helm import CHART
 from tools import build_chart
@@ -170,6 +173,59 @@ def test_schema_and_program_refuse_alike(value: dict[str, Any], tmp_path: Path) 
     with pytest.raises(ConfigError):
         load(config, {})
     assert not CONFIG.is_valid(merged)
+
+
+def _is_own(path: str) -> bool:
+    return any(f"{path}.".startswith(f"{own}.") for own in build_chart.CHART_OWNED)
+
+
+KEYS = [key for key in keys() if key.shape.section is None and not _is_own(key.path)]
+VALUES: list[Any] = [
+    None, True, False, 0, 1, -1, 2, 60, 1.5, 0.5, 9464, 70_000, 10**9,
+    "", " ", "x", "A", "-", "é", "a b", " a", "a ", "a/b", "/metrics", "/metrics?a=b", "AWS/EKS", "AWSome", ":x", "x:y",
+    "eu-west-1", "5s", " 5s ", "1h30m", "5 sec", "-5s", "1e3", "10", "otel", "full", "hold", "per_agent", "default",
+    "all", "debug", "json", "loud", "0.0.0.0:9850", "[::]:80", "10.0.0.1", "http://x", "ftp://x", "app=x", "(",
+    "x" * 300, "x" * 3000, [], ["a"], ["A"], [""], ["default"], [1], [{}], [{"address": "10.0.0.1"}],
+    [{"kind": "otel", "port": 1, "path": "/"}], {}, {"a": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.path)
+def test_schema_and_program_agree_on_every_key(key: Key) -> None:
+    """The schema takes whatever the exporter takes, and refuses the rest but where only a program can tell."""
+    for value in VALUES:
+        config = _nested(key.path, value)
+        taken, good = _is_taken(config), CONFIG.is_valid(_merged(DEFAULTS["config"], config))
+        if key.path == "cloudwatch.storage_resolution" and value is True:
+            continue  # to Python, True is 1
+        assert good or not taken, f"{value!r} is refused by the schema only"
+        if good and not taken:
+            assert isinstance(value, str | list), value
+            assert any(isinstance(kind, Read | OneOrSeveral | Duration) for kind in key.shape.kinds), value
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    """Return the mapping in which only this key is given, but for what a list's element must have."""
+    first, _, rest = path.partition(".")
+    name = first.removesuffix("[]")
+    if not rest:
+        return {name: value}
+    inner = _nested(rest, value)
+    return {name: [NEEDED[name] | inner] if name != first else inner}
+
+
+NEEDED: dict[str, dict[str, Any]] = {
+    "targets": {"address": "10.0.0.1"},
+    "endpoints": {"kind": "otel", "port": 9464, "path": "/metrics"},
+}
+
+
+def _is_taken(config: dict[str, Any]) -> bool:
+    try:
+        Settings.model_validate(config)
+    except ValidationError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("duration", ["250ms", "5s", "2m", "1h30m", "1.5s", 5, 0.5, "30"])
