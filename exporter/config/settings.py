@@ -34,6 +34,7 @@ from exporter.config.values import (
     WholeNumber,
 )
 from exporter.fleet.model import Dialect, Endpoint
+from exporter.fleet.policy import Policy
 
 SHORTEST = 0.01
 """Shortest interval or timeout, in seconds; below it the event loop's own timing is the limit."""
@@ -162,37 +163,40 @@ class ScrapeSettings(Section):
     retried."""
 
 
+_POLICY = Policy()
+
+
 class CapacitySettings(Section):
     """Capacity of a fleet, and when its figures can be trusted."""
 
-    tasks_per_agent: Annotated[int, WholeNumber(1)] = 20
+    tasks_per_agent: Annotated[int, WholeNumber(1)] = _POLICY.tasks_per_agent
     """Maximum concurrent tasks per agent: the vendor's limit."""
-    target_tasks_per_agent: Annotated[int, WholeNumber(1)] = 16
+    target_tasks_per_agent: Annotated[int, WholeNumber(1)] = _POLICY.target_tasks_per_agent
     """Target load per agent, which leaves headroom for a burst; at most 18 of 20. The vendor recommends 15 to 17."""
-    stale_after: Annotated[float, Duration(SHORTEST)] = 30.0
+    stale_after: Annotated[float, Duration(SHORTEST)] = _POLICY.stale_after
     """Age at which a reading expires and its agent is unreachable; at least `scrape.interval` + `scrape.timeout`."""
-    forget_after: Annotated[float, Duration(SHORTEST)] = 600.0
+    forget_after: Annotated[float, Duration(SHORTEST)] = _POLICY.forget_after
     """Age at which an unreachable agent's last count is replaced by `target_tasks_per_agent`; at least
     `stale_after`."""
-    max_sync_age: Annotated[float, Duration(SHORTEST)] = 120.0
+    max_sync_age: Annotated[float, Duration(SHORTEST)] = _POLICY.max_sync_age
     """How long the list of agents is considered current; Kubernetes confirms an unchanged list about once a minute."""
-    min_coverage: Annotated[float, Number(0, 1)] = 0.5
+    min_coverage: Annotated[float, Number(0, 1)] = _POLICY.min_coverage
     """Minimum share of agents that must respond before the fleet's figures are served to an autoscaler."""
-    unknown_agents: Literal["hold", "full", "ignore"] = "hold"
+    unknown_agents: Literal["hold", "full", "ignore"] = _POLICY.unknown_agents
     """Load assumed for an unreachable agent: its last count (`hold`), `tasks_per_agent` (`full`) or none (`ignore`)."""
-    max_replaced: Annotated[float, Number(0, 1)] = 0.25
+    max_replaced: Annotated[float, Number(0, 1)] = _POLICY.max_replaced
     """Maximum number of lost agents to replace, as a share of serving agents, so that an outage does not grow the
     fleet."""
-    saturation_growth: Annotated[float, Number(1, 10)] = 2.0
+    saturation_growth: Annotated[float, Number(1, 10)] = _POLICY.saturation_growth
     """Growth factor of a fleet whose agents are all full and report no queue; 1 disables it."""
-    saturated_after: Annotated[float, Duration(0)] = 15.0
+    saturated_after: Annotated[float, Duration(0)] = _POLICY.saturated_after
     """How long every serving agent must have been full before `saturation_growth` applies."""
-    hold_rollouts: Flag = True
+    hold_rollouts: Flag = _POLICY.hold_rollouts
     """Whether tasks on pods replaced by a rollout still count: new pods start empty, but the same load keeps
     arriving."""
-    queue: Literal["per_agent", "shared"] = "per_agent"
+    queue: Literal["per_agent", "shared"] = _POLICY.queue
     """Whether each agent reports its own queue (the sum is used) or the whole fleet's queue (the maximum is used)."""
-    never_heard_after: Annotated[float, Duration(SHORTEST)] = 900.0
+    never_heard_after: Annotated[float, Duration(SHORTEST)] = _POLICY.never_heard_after
     """After this time, an agent that never answered while others do is excluded from all figures but its own state."""
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How snapshots are judged. Times in seconds; the defaults are those of the `capacity` settings."""
+    """How snapshots are judged. Times in seconds; each field is a setting of `capacity`, which has its default here."""
 
     tasks_per_agent: int = 20
     """Tasks an agent runs at once. The vendor's EKS guide: "each agent pod can execute up to 20 concurrent tasks"."""
