@@ -1,9 +1,6 @@
 """From pods on a socket to targets in a sink."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +9,13 @@ import structlog
 from exporter.config import KubernetesSettings
 from exporter.discovery.pods import PodDiscovery
 from exporter.kube.watch import RestartReason, WatchTiming
+from tests.fakes.background import background
 from tests.fakes.kube_api import ScriptedKubeApi, bookmark, event, lines, page, reply, status
 from tests.fakes.kube_pods import raw_pod
 from tests.fakes.kube_recorders import RecordingSink, eventually
 
 SOURCE = "kubernetes/matillion"
 Discover = Callable[..., RecordingSink]
-
-
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[ScriptedKubeApi]:
-    async with ScriptedKubeApi(tmp_path).serving() as server:
-        yield server
 
 
 @pytest.fixture
@@ -35,8 +27,7 @@ def clock() -> list[float]:
 @pytest.fixture
 async def discover(api: ScriptedKubeApi, clock: list[float]) -> AsyncIterator[Discover]:
     """Start a discovery on the scripted server; returns the sink it fills."""
-    tasks: list[asyncio.Task[None]] = []
-    async with await api.client() as client:
+    async with await api.client() as client, background() as run:
 
         def start(**settings: Any) -> RecordingSink:
             sink = RecordingSink()
@@ -49,14 +40,10 @@ async def discover(api: ScriptedKubeApi, clock: list[float]) -> AsyncIterator[Di
                 monotonic=lambda: clock[0],
                 wall=lambda: 1709287200.0,  # 2024-03-01T10:00:00Z
             )
-            tasks.append(asyncio.create_task(discovery.run(), name="discovery"))
+            run(discovery.run())
             return sink
 
         yield start
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 def newer(pod: dict[str, Any], version: str) -> dict[str, Any]:

@@ -1,9 +1,6 @@
 """Scalers by list and watch: what is delivered, in which version of the API, and what is said where there are none."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,48 +8,26 @@ from structlog.testing import capture_logs
 
 from exporter.config import KubernetesSettings
 from exporter.discovery.scalers import ScalerDiscovery
-from exporter.fleet.model import Scaler
 from exporter.kube.watch import RestartReason, WatchTiming
+from tests.fakes.background import background
 from tests.fakes.kube_api import ScriptedKubeApi, bookmark, event, lines, page, reply, status
 from tests.fakes.kube_hpas import raw_hpa
-from tests.fakes.kube_recorders import eventually
+from tests.fakes.kube_recorders import RecordingSink, eventually
 
 PATH = "/apis/autoscaling/{}/namespaces/matillion/horizontalpodautoscalers"
 MISSING = reply(404, status(404, "NotFound"))
 FORBIDDEN = reply(403, status(403, "Forbidden"))
 
-
-class Sink:
-    """Holds what it was told."""
-
-    def __init__(self) -> None:
-        self.seen: dict[str | None, tuple[Scaler, ...]] = {}
-        self.calls = 0
-        self.restarts: list[RestartReason] = []
-
-    def scalers_seen(self, namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
-        self.seen[namespace] = scalers
-        self.calls += 1
-
-    def names(self, namespace: str | None = "matillion") -> list[str]:
-        """Return the scalers of a namespace."""
-        return [scaler.name for scaler in self.seen[namespace]]
+Discover = Callable[..., RecordingSink]
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[ScriptedKubeApi]:
-    async with ScriptedKubeApi(tmp_path).serving() as server:
-        yield server
-
-
-@pytest.fixture
-async def discover(api: ScriptedKubeApi) -> AsyncIterator[Callable[..., Sink]]:
+async def discover(api: ScriptedKubeApi) -> AsyncIterator[Discover]:
     """Start to follow the HPAs, with settings given."""
-    tasks: list[asyncio.Task[None]] = []
-    async with await api.client() as client:
+    async with await api.client() as client, background() as run:
 
-        def start(**settings: Any) -> Sink:
-            sink = Sink()
+        def start(**settings: Any) -> RecordingSink:
+            sink = RecordingSink()
             found = ScalerDiscovery(
                 KubernetesSettings(**settings),
                 client,
@@ -61,14 +36,10 @@ async def discover(api: ScriptedKubeApi) -> AsyncIterator[Callable[..., Sink]]:
                 longest_pause=0.1,
                 timing=WatchTiming(backoff_first=0.01, backoff_longest=0.02),
             )
-            tasks.append(asyncio.create_task(found.run(), name="scalers"))
+            run(found.run())
             return sink
 
         yield start
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 def versions(api: ScriptedKubeApi) -> list[str]:
@@ -76,7 +47,7 @@ def versions(api: ScriptedKubeApi) -> list[str]:
     return [request.path.split("/")[3] for request in api.requests]
 
 
-async def test_scalers_come_change_and_go(api: ScriptedKubeApi, discover: Callable[..., Sink]) -> None:
+async def test_scalers_come_change_and_go(api: ScriptedKubeApi, discover: Discover) -> None:
     """Each change is delivered as the whole of the namespace, and so is the word that nothing changed."""
     changed = raw_hpa("a", version="2", spec={"maxReplicas": 20})
     api.script(
@@ -93,52 +64,50 @@ async def test_scalers_come_change_and_go(api: ScriptedKubeApi, discover: Callab
         ],
     )
     sink = discover()
-    await eventually(lambda: sink.calls == 6)
-    assert [(one.name, one.max_agents) for one in sink.seen["matillion"]] == [("a", 20), ("c", 12)]
+    await eventually(lambda: len(sink.calls) == 6)
+    assert [(one.name, one.max_agents) for one in sink.scalers["matillion"]] == [("a", 20), ("c", 12)]
     assert [request.path for request in api.requests] == [PATH.format("v2")] * 2
     assert sink.restarts == []
 
 
-async def test_each_namespace_is_followed(api: ScriptedKubeApi, discover: Callable[..., Sink]) -> None:
+async def test_each_namespace_is_followed(api: ScriptedKubeApi, discover: Discover) -> None:
     """By itself; without namespaces there is one list of the whole cluster."""
     sink = discover(namespaces=("a", "b"))
-    await eventually(lambda: sink.seen.keys() == {"a", "b"})
+    await eventually(lambda: sink.scalers.keys() == {"a", "b"})
     whole = discover(namespaces=())
-    await eventually(lambda: None in whole.seen)
+    await eventually(lambda: None in whole.scalers)
     assert api.requests[-1].path == "/apis/autoscaling/v2/horizontalpodautoscalers"
 
 
 @pytest.mark.parametrize(("missing", "version"), [(1, "v2beta2"), (2, "v1")])
 async def test_an_old_server_is_asked_in_its_own_version(
-    api: ScriptedKubeApi, discover: Callable[..., Sink], missing: int, version: str
+    api: ScriptedKubeApi, discover: Discover, missing: int, version: str
 ) -> None:
     """List and watch in the newest version it has; the next list asks for that one first."""
     ended = reply(410, status(410, "Expired"))
     api.script(lists=[*[MISSING] * missing, page(raw_hpa())], watches=[ended, lines()])
     sink = discover()
     await eventually(lambda: len(api.watched) == 2)
-    assert sink.names() == ["prod-hpa"]
+    assert sink.scaler_names() == ["prod-hpa"]
     assert versions(api)[missing:] == [version] * 4
 
 
-async def test_a_server_that_was_upgraded_is_asked_in_another_version(
-    api: ScriptedKubeApi, discover: Callable[..., Sink]
-) -> None:
+async def test_a_server_that_was_upgraded_is_asked_in_another_version(api: ScriptedKubeApi, discover: Discover) -> None:
     """v2beta2 is gone from Kubernetes 1.26."""
     api.script(lists=[MISSING, page(raw_hpa("old")), MISSING, page(raw_hpa("new"))], watches=[MISSING, lines()])
     sink = discover()
-    await eventually(lambda: sink.seen and sink.names() == ["new"])
+    await eventually(lambda: sink.scaler_names() == ["new"])
     await eventually(lambda: len(api.watched) == 2)
     assert versions(api) == ["v2", "v2beta2", "v2beta2", "v2beta2", "v2", "v2"]
 
 
-async def test_a_missing_right_is_said_once_with_the_grant(api: ScriptedKubeApi, discover: Callable[..., Sink]) -> None:
+async def test_a_missing_right_is_said_once_with_the_grant(api: ScriptedKubeApi, discover: Discover) -> None:
     """However often it is tried; nothing is delivered until it is there, and then that is said."""
     api.script(lists=[*[FORBIDDEN] * 5, page(raw_hpa())])
     with capture_logs() as log:
         sink = discover()
-        await eventually(lambda: sink.seen)
-    assert sink.names() == ["prod-hpa"]
+        await eventually(lambda: sink.scalers)
+    assert sink.scaler_names() == ["prod-hpa"]
     refused, granted = log
     assert (refused["log_level"], refused["namespace"]) == ("warning", "matillion")
     assert refused["event"] == "what scales the fleets is not known: HorizontalPodAutoscalers cannot be read"
@@ -150,30 +119,30 @@ async def test_a_missing_right_is_said_once_with_the_grant(api: ScriptedKubeApi,
     assert (granted["log_level"], granted["event"]) == ("info", "HorizontalPodAutoscalers can be read again")
 
 
-async def test_a_right_that_is_taken_away_is_waited_for(api: ScriptedKubeApi, discover: Callable[..., Sink]) -> None:
+async def test_a_right_that_is_taken_away_is_waited_for(api: ScriptedKubeApi, discover: Discover) -> None:
     """The watch ends, and the list is not asked for again and again."""
     api.script(lists=[page(raw_hpa("a")), FORBIDDEN, FORBIDDEN, page(raw_hpa("b"))], watches=[FORBIDDEN, lines()])
     with capture_logs() as log:
         sink = discover()
-        await eventually(lambda: sink.seen and sink.names() == ["b"])
+        await eventually(lambda: sink.scaler_names() == ["b"])
     assert sink.restarts == [RestartReason.FORBIDDEN]
     assert [entry["log_level"] for entry in log] == ["warning", "warning", "info"]
     assert "cannot be watched" in log[0]["event"]
 
 
-async def test_a_server_without_the_api_is_no_trouble(api: ScriptedKubeApi, discover: Callable[..., Sink]) -> None:
+async def test_a_server_without_the_api_is_no_trouble(api: ScriptedKubeApi, discover: Discover) -> None:
     """It is said once, as a fact."""
     api.script(lists=[MISSING])
     with capture_logs() as log:
         sink = discover()
         await eventually(lambda: len(api.requests) >= 9)
-    assert (sink.seen, sink.restarts) == ({}, [])
+    assert (sink.scalers, sink.restarts) == ({}, [])
     assert [entry["log_level"] for entry in log] == ["info"]
 
 
-async def test_a_failing_server_is_asked_again(api: ScriptedKubeApi, discover: Callable[..., Sink]) -> None:
+async def test_a_failing_server_is_asked_again(api: ScriptedKubeApi, discover: Discover) -> None:
     """As for pods: with growing pauses, and what was known stays with whoever was told."""
     api.script(lists=[reply(500, status(500)), page(raw_hpa())])
     sink = discover()
-    await eventually(lambda: sink.seen)
+    await eventually(lambda: sink.scalers)
     assert sink.restarts == [RestartReason.ERROR]

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from exporter.config import StaticSettings, StaticTarget
 from exporter.discovery.static import RETRY_INTERVAL, StaticDiscovery, to_target
 from exporter.fleet.model import Dialect, Endpoint, Target
+from tests.fakes.background import background
 
 OTEL, LEGACY = Dialect.OTEL, Dialect.LEGACY
 LOOK = 0.02
@@ -52,13 +53,8 @@ class RecordingSink:
 async def running(settings: StaticSettings) -> AsyncIterator[RecordingSink]:
     """Run a discovery that looks at its file every few milliseconds."""
     sink = RecordingSink()
-    task = asyncio.create_task(StaticDiscovery(settings, sink, check_interval=LOOK).run())
-    try:
+    async with background(StaticDiscovery(settings, sink, check_interval=LOOK).run()):
         yield sink
-    finally:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
 
 
 async def until(condition: Callable[[], bool]) -> None:

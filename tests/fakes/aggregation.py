@@ -17,6 +17,7 @@ from exporter.config.settings import ExternalMetricsSettings
 from exporter.fleet.model import Fleet
 from exporter.publish.external_metrics import ExternalMetricsServer
 from tests.factories import WALL_NOW
+from tests.fakes.background import background
 from tests.fakes.certificates import Authority
 from tests.fakes.kube_api import Json, ScriptedKubeApi, reply, status
 from tests.fakes.kube_recorders import eventually
@@ -206,14 +207,9 @@ async def aggregated(
         times = {"reload_interval": 0.05, "front_proxy_interval": 0.05} | arguments
         server = ExternalMetricsServer(settings, cluster, view, kube, counter, **times)
         world = World(folder, server, control, counter, view, serving, front_proxy, cert, key)
-        task = asyncio.create_task(server.run(), name="external metrics")
-        try:
+        async with background(server.run()):
             async with asyncio.timeout(15):
                 await server.started.wait()
                 await eventually(lambda: not known or server.ready)
             counter.codes.clear()
             yield world
-            assert not task.done(), "nothing that a test does may end the server"
-        finally:
-            task.cancel()
-            await asyncio.wait({task})

@@ -3,7 +3,6 @@
 The rights are exactly those that docs/scaling.md lists.
 """
 
-import asyncio
 import base64
 import random
 import time
@@ -25,6 +24,7 @@ from exporter.scrape.client import PageClient
 from exporter.scrape.poller import Poller
 from exporter.store.snapshots import SnapshotStore
 from tests.fakes.aggregation import Counter
+from tests.fakes.background import background
 from tests.fakes.certificates import Authority
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.kube_recorders import eventually
@@ -185,14 +185,7 @@ async def replica(made: Installed, endpoints: Sequence[Endpoint] = DEFAULT_ENDPO
         )
         counter = Counter()
         server = ExternalMetricsServer(settings, "test", store, kube, counter, front_proxy_interval=0.5)
-        parts = {"discovery": discovery.run, "scalers": scalers.run, "scraping": poller.run, "api": server.run}
-        tasks = [asyncio.create_task(part(), name=name) for name, part in parts.items()]
-        try:
+        parts = (discovery.run(), scalers.run(), poller.run(), server.run())
+        async with background(*parts):
             await server.started.wait()
             yield Running(server, store, counter, kube, made.kubeconfig, made.authority, made.service)
-            for task in tasks:
-                assert not task.done(), task
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)

@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
-from exporter.fleet.model import PassedOver, Target
+from exporter.fleet.model import PassedOver, Scaler, Target
 from exporter.kube.api import KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
+from tests.fakes.background import background
+
+FAST = WatchTiming(backoff_first=0.1, backoff_longest=0.5)
+"""Tries again sooner than in life, where nobody waits for it."""
 
 
 async def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -52,7 +56,6 @@ class RecordingHandler:
 @asynccontextmanager
 async def reflectors(client: KubeReader) -> AsyncIterator[Callable[..., RecordingHandler]]:
     """Yield what starts a reflector of a collection and returns what hears from it; all end with the context."""
-    tasks: list[asyncio.Task[None]] = []
 
     def start(resource: Resource, timing: WatchTiming, *, label_selector: str = "") -> RecordingHandler:
         handler = RecordingHandler()
@@ -65,24 +68,20 @@ async def reflectors(client: KubeReader) -> AsyncIterator[Callable[..., Recordin
             on_restart=handler.restarts.append,
             timing=timing,
         )
-        tasks.append(asyncio.create_task(reflector.run(), name="reflector"))
+        run(reflector.run())
         return handler
 
-    try:
+    async with background() as run:
         yield start
-    finally:
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 class RecordingSink:
-    """A target sink that holds the targets of each source."""
+    """Holds the targets of each source and the scalers of each namespace, as a store does."""
 
     def __init__(self) -> None:
         self.sources: dict[str, dict[str, Target]] = {}
         self.others: dict[str, tuple[PassedOver, ...]] = {}
+        self.scalers: dict[str | None, tuple[Scaler, ...]] = {}
         self.calls: list[str] = []
         self.restarts: list[RestartReason] = []
 
@@ -103,6 +102,18 @@ class RecordingSink:
 
     def synced(self, source: str) -> None:
         self.calls.append(f"synced {source}")
+
+    def scalers_seen(self, namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
+        self.calls.append(f"scalers {namespace}")
+        self.scalers[namespace] = scalers
+
+    def scaler(self, namespace: str, name: str) -> Scaler | None:
+        """Return one scaler; None where it was not told of."""
+        return next((scaler for scaler in self.scalers.get(namespace, ()) if scaler.name == name), None)
+
+    def scaler_names(self, namespace: str = "matillion") -> list[str]:
+        """Return the scalers of a namespace."""
+        return [scaler.name for scaler in self.scalers.get(namespace, ())]
 
     def pods(self, source: str) -> dict[str, Target]:
         """Return the targets of a source by pod name; none before its first list."""

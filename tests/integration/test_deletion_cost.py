@@ -13,6 +13,7 @@ from exporter.kube.client import KubeClient
 from exporter.kube.election import SoleLeader
 from exporter.publish.deletion_cost import ANNOTATION, DeletionCost, Pace
 from tests.factories import NOW, make_facts, make_fleet, make_snapshot
+from tests.fakes.background import background
 from tests.fakes.control_plane import Admin, ControlPlane, Json
 from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment, version
 from tests.fakes.kube_recorders import eventually
@@ -75,13 +76,8 @@ async def kube(control_plane: ControlPlane, admin: Admin, namespace: str) -> Asy
 async def writing(agents: Agents, kube: KubeClient) -> AsyncIterator[None]:
     leader = SoleLeader()
     part = DeletionCost(DeletionCostSettings(enabled=True), agents, kube, leader, pace=QUICK)
-    task = asyncio.create_task(leader.run(part.run), name="deletion cost")
-    try:
+    async with background(leader.run(part.run)):
         yield
-        assert not task.done(), task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 async def pod(admin: Admin, namespace: str, name: str) -> Json:

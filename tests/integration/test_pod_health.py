@@ -6,7 +6,6 @@ Status is written as a kubelet would; logs and memory come through the API serve
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +32,7 @@ from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
 from exporter.store.snapshots import SnapshotStore
 from tests.fakes import kube_recorders
+from tests.fakes.background import background
 from tests.fakes.container_logs import ContainerLogs
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.node_services import TLS_GOODBYE_SECONDS, Kubelet, MetricsServer
@@ -137,18 +137,14 @@ class NoLeader:
 @pytest.fixture
 async def observe() -> AsyncIterator[Callable[[str, Path], Observed]]:
     """Start to observe a namespace."""
-    tasks: list[asyncio.Task[None]] = []
+    async with background() as run:
 
-    def start(namespace: str, kubeconfig: Path) -> Observed:
-        observed = Observed(namespace, kubeconfig)
-        tasks.append(asyncio.create_task(observed.run(), name="observation"))
-        return observed
+        def start(namespace: str, kubeconfig: Path) -> Observed:
+            observed = Observed(namespace, kubeconfig)
+            run(observed.run())
+            return observed
 
-    yield start
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        yield start
     await asyncio.sleep(TLS_GOODBYE_SECONDS)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ from structlog.testing import capture_logs
 
 from exporter.config import KubernetesSettings
 from exporter.discovery.scalers import ScalerDiscovery
-from exporter.fleet.model import Scaler
 from exporter.kube.client import KubeClient
-from exporter.kube.watch import WatchTiming
 from tests.fakes.aggregation_layer import READ_HPAS, READ_PODS
+from tests.fakes.background import background
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.exporter_process import exporter
-from tests.fakes.kube_recorders import eventually
+from tests.fakes.kube_recorders import FAST, RecordingSink, eventually
 from tests.fakes.kubelet import FakeKubelet
 
 pytestmark = [
@@ -32,17 +31,7 @@ HPAS = "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers"
 """The version that every server has."""
 
 
-Discover = Callable[[Path], Awaitable["Sink"]]
-
-
-class Sink:
-    """Holds what it was told."""
-
-    def __init__(self) -> None:
-        self.scalers: dict[str, Scaler] | None = None
-
-    def scalers_seen(self, _namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
-        self.scalers = {scaler.name: scaler for scaler in scalers}
+Discover = Callable[[Path], Awaitable[RecordingSink]]
 
 
 def hpa(name: str, most: int) -> dict[str, Any]:
@@ -55,31 +44,23 @@ def hpa(name: str, most: int) -> dict[str, Any]:
 @pytest.fixture
 async def discover(control_plane: ControlPlane, namespace: str) -> AsyncIterator[Discover]:
     """Start to follow the HPAs of the namespace; returns what is told."""
-    tasks: list[asyncio.Task[None]] = []
-    clients: list[KubeClient] = []
+    async with AsyncExitStack() as clients, background() as run:
 
-    async def start(kubeconfig: Path) -> Sink:
-        client = await KubeClient.connect({"KUBECONFIG": str(kubeconfig)})
-        clients.append(client)
-        sink = Sink()
-        found = ScalerDiscovery(
-            KubernetesSettings(namespaces=(namespace,)),
-            client,
-            sink,
-            on_restart=lambda _reason: None,
-            longest_pause=0.5,
-            timing=WatchTiming(backoff_first=0.1, backoff_longest=0.5),
-        )
-        tasks.append(asyncio.create_task(found.run(), name="scalers"))
-        return sink
+        async def start(kubeconfig: Path) -> RecordingSink:
+            client = await clients.enter_async_context(await KubeClient.connect({"KUBECONFIG": str(kubeconfig)}))
+            sink = RecordingSink()
+            found = ScalerDiscovery(
+                KubernetesSettings(namespaces=(namespace,)),
+                client,
+                sink,
+                on_restart=sink.restarts.append,
+                longest_pause=0.5,
+                timing=FAST,
+            )
+            run(found.run())
+            return sink
 
-    yield start
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-    for client in clients:
-        await client.close()
+        yield start
 
 
 async def test_scalers_from_creation_to_deletion(
@@ -90,19 +71,19 @@ async def test_scalers_from_creation_to_deletion(
 ) -> None:
     """Each is known as it is now; that it has decided nothing yet is no 0."""
     sink = await discover(control_plane.kubeconfig)
-    await eventually(lambda: sink.scalers == {})
+    await eventually(lambda: sink.scalers == {namespace: ()})
     path = HPAS.format(namespace)
     await admin.call("POST", path, hpa("a", 8))
     await admin.call("POST", path, hpa("b", 9))
-    await eventually(lambda: sink.scalers and sink.scalers.keys() == {"a", "b"})
-    assert sink.scalers is not None
-    known = sink.scalers["a"]
+    await eventually(lambda: {*sink.scaler_names(namespace)} == {"a", "b"})
+    known = sink.scaler(namespace, "a")
+    assert known is not None
     assert (known.target, known.target_kind, known.metrics) == ("agents", "Deployment.apps", ("cpu",))
     assert (known.min_agents, known.max_agents, known.desired_agents, known.active) == (2, 8, None, None)
     await admin.call("PATCH", f"{path}/a", {"spec": {"maxReplicas": 20}}, "application/merge-patch+json")
-    await eventually(lambda: sink.scalers and sink.scalers["a"].max_agents == 20)
+    await eventually(lambda: (one := sink.scaler(namespace, "a")) and one.max_agents == 20)
     await admin.call("DELETE", f"{path}/b")
-    await eventually(lambda: sink.scalers and sink.scalers.keys() == {"a"})
+    await eventually(lambda: sink.scaler_names(namespace) == ["a"])
 
 
 async def test_a_right_that_comes_later(
@@ -118,11 +99,11 @@ async def test_a_right_that_comes_later(
         sink = await discover(control_plane.kubeconfig_for_token(f"{namespace}-scalers", token))
         await eventually(lambda: log)
         await asyncio.sleep(1.5)
-        assert (sink.scalers, len(log)) == (None, 1)
+        assert (sink.scalers, len(log)) == ({}, 1)
         assert f"verbs: {json.dumps(READ_HPAS['verbs'])}" in log[0]["fix"]
         assert f"a Role in namespace {namespace!r}" in log[0]["fix"]
         await admin.grant(namespace, "exporter", "hpas", [READ_HPAS])
-        await eventually(lambda: sink.scalers and "a" in sink.scalers)
+        await eventually(lambda: sink.scaler(namespace, "a"))
     assert [entry["log_level"] for entry in log] == ["warning", "info"]
 
 

@@ -1,6 +1,5 @@
 """How the API server is recognised, and on whose behalf it asks; from a scripted API server."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from exporter.kube.front_proxy import (
     common_name,
     expired,
 )
+from tests.fakes.background import background
 from tests.fakes.certificates import Authority
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
 from tests.fakes.kube_recorders import eventually
@@ -140,13 +140,8 @@ async def kube(api: ScriptedKubeApi) -> AsyncIterator[KubeClient]:
 @asynccontextmanager
 async def following(kube: KubeClient, used: Used, **times: Any) -> AsyncIterator[None]:
     source = FrontProxySource(kube, used, **{"read_again": 0.02, "retry_first": 0.02, **times})
-    task = asyncio.create_task(source.run(), name="front proxy")
-    try:
+    async with background(source.run()):
         yield
-        assert not task.done()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 def events(logs: list[Any]) -> list[str]:

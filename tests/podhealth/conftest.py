@@ -1,8 +1,6 @@
 """An API server with logs, and what follows them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from exporter.config import PodLogsSettings
 from exporter.podhealth.log_follower import FollowingPace
 from exporter.podhealth.pod_logs import PodLogs
 from tests.factories import WALL_NOW
+from tests.fakes.background import background
 from tests.fakes.container_logs import LogApi
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.log_following import FAST, Replica
@@ -31,8 +30,7 @@ def agents() -> FollowedAgents:
 @pytest.fixture
 async def follow(api: LogApi, agents: FollowedAgents) -> AsyncIterator[Callable[..., list[int]]]:
     """Start to follow, with settings given; returns what is told of skipped lines."""
-    tasks: list[asyncio.Task[None]] = []
-    async with await api.client() as client:
+    async with await api.client() as client, background() as run:
 
         def start(replica: Replica | None = None, pace: FollowingPace = FAST, **settings: Any) -> list[int]:
             skipped: list[int] = []
@@ -45,11 +43,7 @@ async def follow(api: LogApi, agents: FollowedAgents) -> AsyncIterator[Callable[
                 pace=pace,
                 wall=lambda: WALL_NOW,
             )
-            tasks.append(asyncio.create_task(logs.run(), name="pod logs"))
+            run(logs.run())
             return skipped
 
         yield start
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task

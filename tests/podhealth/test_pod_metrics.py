@@ -1,8 +1,6 @@
 """Memory in use: what samples say, whose they are, how long they count, and what is said where there are none."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from exporter.config import KubernetesSettings
 from exporter.kube.times import go_duration, unix_time
 from exporter.podhealth.pod_metrics import ContainerUsage, PodMemory, PodUsage, SamplingPace, usages
 from tests.factories import NOW
+from tests.fakes.background import background
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
 from tests.fakes.kube_recorders import eventually
@@ -49,20 +48,15 @@ async def api(tmp_path: Path) -> AsyncIterator[ScriptedKubeApi]:
 @pytest.fixture
 async def sample(api: ScriptedKubeApi, agents: FollowedAgents) -> AsyncIterator[Callable[..., None]]:
     """Start to sample, with settings given."""
-    tasks: list[asyncio.Task[None]] = []
-    async with await api.client() as client:
+    async with await api.client() as client, background() as run:
 
         def start(**settings: Any) -> None:
             memory = PodMemory(
                 KubernetesSettings(**settings), client, agents, pace=FAST, monotonic=lambda: NOW, wall=lambda: WALL
             )
-            tasks.append(asyncio.create_task(memory.run(), name="memory"))
+            run(memory.run())
 
         yield start
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 async def test_memory_is_that_of_the_agents_container(

@@ -17,6 +17,7 @@ from exporter.fleet.model import AgentSnapshot, Fleet
 from exporter.kube.api import Json, KubeError, Query, Resource, UnreachableError, api_error
 from exporter.publish.deletion_cost import ANNOTATION, DeletionCost, deletion_cost
 from tests.factories import NOW, make_facts, make_fleet, make_snapshot
+from tests.fakes.background import background
 
 pytestmark = pytest.mark.looptime
 
@@ -87,13 +88,8 @@ class World:
 @asynccontextmanager
 async def running(world: World, bucket: int = 5) -> AsyncIterator[None]:
     part = DeletionCost(DeletionCostSettings(enabled=True, bucket=bucket), world, world, world)
-    task = asyncio.create_task(part.run(), name="deletion cost")
-    try:
+    async with background(part.run()):
         yield
-        assert not task.done(), task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 @pytest.mark.parametrize(

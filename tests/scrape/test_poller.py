@@ -18,6 +18,7 @@ from exporter.fleet.policy import Policy
 from exporter.scrape.poller import Poller
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import make_target
+from tests.fakes.background import background
 from tests.scrape.scripted_agents import FOR_EVER, Page, ScriptedAgents, legacy_page, otel_page
 
 pytestmark = pytest.mark.looptime
@@ -85,14 +86,8 @@ def address(number: int) -> str:
 
 @asynccontextmanager
 async def polling(bench: Bench) -> AsyncIterator[None]:
-    task = asyncio.create_task(bench.poller.run())
-    try:
+    async with background(bench.poller.run()):
         yield
-        assert not task.done(), "the poller ended"
-    finally:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
 
 
 async def until_asked(bench: Bench) -> None:

@@ -25,6 +25,7 @@ from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour, Image
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import make_target
 from tests.fakes import hostile
+from tests.fakes.background import background
 from tests.fakes.hostile import MIB, OTEL_PAGE, HostileServer, chunk, head, response
 
 RUN = os.getpid() % 256
@@ -65,13 +66,8 @@ class Exporter:
         phases = random.Random()  # noqa: S311 - jitter
         async with PageClient(self.settings) as client:
             poller = Poller(self.settings, self.store, client, self.counter, monotonic=time.monotonic, phases=phases)
-            task = asyncio.create_task(poller.run())
-            try:
+            async with background(poller.run()):
                 yield
-                assert not task.done(), "the poller ended"
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
 
     def fleet(self) -> Fleet:
         """Return the one fleet as of now."""

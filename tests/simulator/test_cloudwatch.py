@@ -17,6 +17,7 @@ from botocore.session import Session
 from exporter.simulator import cloudwatch
 from exporter.simulator.agent import SimulatorError
 from exporter.simulator.cloudwatch import SimulatedCloudWatch
+from tests.fakes.background import background
 from tests.fakes.cloudwatch_command_line import ask_cloudwatch
 
 USERS = {
@@ -34,14 +35,8 @@ USERS = {
 @asynccontextmanager
 async def running() -> AsyncIterator[SimulatedCloudWatch]:
     """Run a CloudWatch for the time of the block."""
-    async with SimulatedCloudWatch() as served:
-        task = asyncio.create_task(served.run())
-        try:
-            yield served
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-        assert task.cancelled()
+    async with SimulatedCloudWatch() as served, background(served.run()):
+        yield served
 
 
 def client(url: str) -> Any:
