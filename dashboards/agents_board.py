@@ -1,4 +1,4 @@
-"""Dashboard 2, "Matillion agents": every agent of a fleet, what it does and how it is."""
+"""Dashboard 2, "Matillion agents": every agent of a fleet, its load and its health."""
 
 from grafana_foundation_sdk.builders import dashboard, table
 
@@ -27,9 +27,9 @@ from exporter.fleet.outlets import PREFIX
 
 _SETTINGS = Settings()
 _CAPACITY = CapacitySettings()
-"""The exporter's defaults: a dashboard draws its lines where most fleets have them."""
+"""The exporter's defaults: the lines in the graphs are where most fleets have them."""
 _POD = "{{pod}}"
-_COLOURS = {
+_COLORS = {
     AgentState.SERVING: GREEN,
     AgentState.STARTING: BLUE,
     AgentState.DRAINING: YELLOW,
@@ -37,7 +37,7 @@ _COLOURS = {
     AgentState.STOPPED: RED,
     AgentState.UNREACHABLE: ORANGE,
 }
-_STATES = {number: (state.value, _COLOURS[state]) for state, number in STATE_NUMBERS.items()}
+_STATES = {number: (state.value, _COLORS[state]) for state, number in STATE_NUMBERS.items()}
 _CONNECTED = {1: ("connected", GREEN), 0: ("disconnected", RED)}
 _SLOTS = ((None, GREEN), (_CAPACITY.target_tasks_per_agent, YELLOW), (_CAPACITY.tasks_per_agent, RED))
 _MEMORY = ((None, GREEN), (_SETTINGS.memory_pressure, ORANGE), (_SETTINGS.memory_critical, RED))
@@ -54,7 +54,7 @@ def build() -> dashboard.Dashboard:
             Section("Agents now", (Placed(_table(), 24, 10),)),
             Section("Work", _work()),
             Section("Memory", _memory()),
-            Section("Connection and life", _life()),
+            Section("Connection and lifecycle", _life()),
         ),
     )
 
@@ -68,8 +68,8 @@ def _memory_of(kind: str) -> str:
 def _table() -> table.Panel:
     return listing(
         "Agents",
-        "Every chosen agent. A figure that is not known is empty: a queue with an old image, memory without "
-        "metrics-server. Read ago: the age of the last good reading.",
+        "Every selected agent. An unknown figure is empty: the queue with an old image, memory without "
+        "metrics-server. Last scrape: the age of the last successful one.",
         [
             Query(of_agents("agent_info", also_by="version, node, endpoint")),
             Query(state_number()),
@@ -92,12 +92,12 @@ def _table() -> table.Panel:
             Column("Value #F", "Heap", "percentunit", _MEMORY, decimals=0),
             Column("Value #G", "Restarts", limits=((None, GREEN), (1, ORANGE))),
             Column("version", "Version"),
-            Column("endpoint", "Dialect"),
+            Column("endpoint", "Endpoint"),
             Column("node", "Node"),
             Column("Value #I", "Age", "s", decimals=0),
-            Column("Value #H", "Read ago", "s", decimals=0),
+            Column("Value #H", "Last scrape", "s", decimals=0),
         ),
-        link=link_to(AGENTS_UID, "This agent alone", ("namespace", "Namespace"), ("fleet", "Fleet"), ("pod", "Pod")),
+        link=link_to(AGENTS_UID, "Only this agent", ("namespace", "Namespace"), ("fleet", "Fleet"), ("pod", "Pod")),
     )
 
 
@@ -105,7 +105,7 @@ def _work() -> tuple[Placed, ...]:
     return (
         Placed(
             timeline(
-                "State", "The state of each agent; exactly one at a time.", [Query(state_number(), _POD)], _STATES
+                "State", "The state of each agent, exactly one at a time.", [Query(state_number(), _POD)], _STATES
             ),
             12,
             10,
@@ -113,8 +113,8 @@ def _work() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Tasks per agent",
-                "Tasks each agent runs. Scaling aims at the first line; at the second an agent takes no more, but for "
-                "interactive tasks, which have no limit.",
+                "Running tasks of each agent. Scaling targets the first line; at the second an agent takes no more "
+                "tasks, except interactive ones, which have no limit.",
                 [Query(of_agents("agent_tasks_active"), _POD)],
                 limits=_SLOTS,
             ),
@@ -123,8 +123,8 @@ def _work() -> tuple[Placed, ...]:
         ),
         Placed(
             spread(
-                "How tasks are spread",
-                "How many agents run how many tasks. One bright band: the load is even.",
+                "Distribution of tasks",
+                "How many agents run how many tasks. A single bright band means that the load is even.",
                 [Query(of_agents("agent_tasks_active"), _POD)],
             ),
             8,
@@ -132,7 +132,7 @@ def _work() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Queue per agent",
-                "Tasks that wait for a slot of the agent; agents with an old image do not say.",
+                "Tasks that wait for a slot of the agent; agents with an old image do not report them.",
                 [Query(of_agents("agent_tasks_queued"), _POD)],
             ),
             8,
@@ -140,7 +140,7 @@ def _work() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Failed tasks",
-                "Tasks that failed within 15 minutes, by the agent's log; only where pod_logs is enabled.",
+                "Tasks that failed within 15 minutes, according to the agent's log; only where pod_logs is enabled.",
                 [
                     Query(
                         f"max by ({BY_AGENT}) (round(increase({PREFIX}agent_task_failures_total{{{OF_AGENT}}}[15m])))",
@@ -158,8 +158,8 @@ def _memory() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Memory against its limit",
-                "The container's working set of its limit (needs metrics-server), and the heap of its maximum as a "
-                "garbage collection leaves it. The lines are where the alerts begin.",
+                "Working set of the container as a share of its limit (needs metrics-server), and heap after garbage "
+                "collection as a share of its maximum. The lines are the thresholds of the alerts.",
                 [Query(recorded(AGENT_MEMORY, of=OF_AGENT), "{{pod}} {{memory}}")],
                 unit="percentunit",
                 limits=_MEMORY,
@@ -181,7 +181,7 @@ def _memory() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Java heap",
-                "Heap in use of its maximum, with the saw tooth of garbage collection.",
+                "Used heap as a share of its maximum, with the sawtooth of garbage collection.",
                 [Query(recorded(AGENT_HEAP, of=OF_AGENT), _POD)],
                 unit="percentunit",
             ),
@@ -195,7 +195,7 @@ def _life() -> tuple[Placed, ...]:
         Placed(
             timeline(
                 "Connected to the control plane",
-                "What each agent says of its connection; very old images do not say.",
+                "The connection that each agent reports; very old images do not report it.",
                 [Query(of_agents("agent_connected"), _POD)],
                 _CONNECTED,
             ),
@@ -204,15 +204,15 @@ def _life() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Restarts",
-                "Restarts of each agent's container in the life of its pod. A rollout restarts none: it makes pods.",
+                "Restarts of each agent's container since its pod was created. A rollout creates pods instead.",
                 [Query(recorded(AGENT_RESTARTS, of=OF_AGENT), _POD)],
             ),
             6,
         ),
         Placed(
             listing(
-                "Ended or waiting",
-                "Why containers ended last time, and why they do not run now; empty when none did.",
+                "Terminated or waiting",
+                "Why containers last terminated, and why they are not running now; empty when neither applies.",
                 [
                     Query(of_agents("agent_last_terminated", also_by="reason")),
                     Query(of_agents("agent_waiting", also_by="reason")),
@@ -220,8 +220,8 @@ def _life() -> tuple[Placed, ...]:
                 (
                     Column("pod", "Pod"),
                     Column("reason", "Reason"),
-                    Column("Value #A", "Ended last", names={1: ("yes", ORANGE)}),
-                    Column("Value #B", "Waits now", names={1: ("yes", RED)}),
+                    Column("Value #A", "Last terminated", names={1: ("yes", ORANGE)}),
+                    Column("Value #B", "Waiting now", names={1: ("yes", RED)}),
                 ),
             ),
             6,
@@ -229,13 +229,17 @@ def _life() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Open warehouse sessions",
-                "Sessions each agent holds open in data warehouses.",
+                "Sessions that each agent holds open in data warehouses.",
                 [Query(of_agents("agent_sessions_open"), _POD)],
             ),
             6,
         ),
         Placed(
-            graph("Requests", "HTTP requests each agent handles.", [Query(of_agents("agent_requests_active"), _POD)]),
+            graph(
+                "Requests",
+                "HTTP requests in progress on each agent.",
+                [Query(of_agents("agent_requests_active"), _POD)],
+            ),
             6,
         ),
         Placed(
@@ -248,8 +252,8 @@ def _life() -> tuple[Placed, ...]:
         ),
         Placed(
             graph(
-                "Time to read an agent",
-                "How long the last scrape of each agent took. A rise is a garbage collection or a network in trouble.",
+                "Scrape duration by agent",
+                "Duration of the last scrape of each agent. A rise points to garbage collection or to the network.",
                 [Query(of_agents("agent_scrape_duration_seconds"), _POD)],
                 unit="s",
             ),

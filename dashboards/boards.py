@@ -1,6 +1,6 @@
-"""What every dashboard has: variables, links to the others, the way it opens; and the names they are known by.
+"""What every dashboard has: variables, links to the others, its initial time range; and the uids of all of them.
 
-The uids are a promise: runbooks and bookmarks lead to them.
+The uids are a contract: runbooks and bookmarks link to them.
 """
 
 from collections.abc import Sequence

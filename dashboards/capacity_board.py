@@ -1,9 +1,10 @@
-"""Dashboard 3, "Matillion capacity planning": how full fleets have been, and how many agents it would have taken."""
+"""Dashboard 3, "Matillion capacity planning": past utilization, and how many agents the demand would have needed."""
 
 from grafana_foundation_sdk.builders import dashboard, table
 from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from alerts.prometheus.recording import AGENTS, DEMAND, DESIRED, FREE_SLOTS, QUEUED, UTILIZATION
+from alerts.settings import Settings
 from dashboards.boards import CAPACITY_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, board, link_to
 from dashboards.panels import (
     FULLNESS,
@@ -24,12 +25,11 @@ from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, of_fleets, 
 _HOURS = ((None, GREEN), (1, YELLOW), (8, RED))
 _STEP = "5m"
 _PER_HOUR = 12
-"""Steps of `_STEP` in an hour: hours are counted from what was really seen, gaps are not made up."""
+"""Steps of `_STEP` in an hour: hours are counted from real samples, and gaps are not filled."""
 _WEEK, _MONTH = "7d", "30d"
 _HEADROOM = 1.2
-"""On top of the highest demand seen, for the day that is busier than any so far."""
-_SMALLEST = 2
-"""The vendor's advice for an HPA: never fewer than two agents."""
+"""On top of the highest demand so far, for a day that is busier still."""
+_MINIMUM = Settings().min_agents
 
 
 def build() -> dashboard.Dashboard:
@@ -43,11 +43,11 @@ def build() -> dashboard.Dashboard:
     return board(
         CAPACITY_UID,
         "Matillion capacity planning",
-        "How full the fleets have been over weeks, and how many agents another target would have taken.",
+        "Utilization of the fleets over weeks, and how many agents another target would have needed.",
         (CLUSTER, NAMESPACE, FLEET),
         (
             Section("The last 7 and 30 days", _figures(_WEEK) + _figures(_MONTH)),
-            Section("What to set", (Placed(_suggestions(), 24, 8),)),
+            Section("Suggested settings", (Placed(_suggestions(), 24, 8),)),
             Section("Over time", _over_time()),
         ),
         since="now-7d",
@@ -66,24 +66,24 @@ def _figures(span: str) -> tuple[Placed, ...]:
     full = f"{recorded(FREE_SLOTS)} == bool 0 and {utilization} > 0"
     return (
         _utilization(
-            f"Utilisation, median of {span}",
-            "Half of the time it was less.",
+            f"Utilization, median of {span}",
+            "Half of the time it was lower.",
             f"quantile_over_time(0.5, {utilization}[{span}])",
         ),
         _utilization(
-            f"Utilisation, 95 % of {span}",
-            "All but 5 % of the time it was less: what the fleet should be sized for.",
+            f"Utilization, 95th percentile of {span}",
+            "It was lower for 95% of the time: size the fleet for this.",
             f"quantile_over_time(0.95, {utilization}[{span}])",
         ),
         _utilization(
             f"Highest utilisation in {span}",
-            "Above 100 % where interactive tasks came on top.",
+            "Interactive tasks can raise it above 100%.",
             f"max_over_time({utilization}[{span}])",
         ),
         Placed(
             figure(
-                f"Full for, in {span}",
-                "Time in which agents served and none had a free slot. Time that was not watched is not counted.",
+                f"Time without a free slot, {span}",
+                "Time in which agents were serving and none had a free slot. Time without data is not counted.",
                 [Query(_hours(full, span), FLEET_LEGEND)],
                 unit="h",
                 limits=_HOURS,
@@ -94,8 +94,8 @@ def _figures(span: str) -> tuple[Placed, ...]:
         ),
         Placed(
             figure(
-                f"With a queue for, in {span}",
-                "Time in which tasks waited, as far as agents report a queue.",
+                f"Time with a queue, {span}",
+                "Time in which tasks were queued, as far as agents report a queue.",
                 [Query(_hours(f"{recorded(QUEUED)} > bool 0", span), FLEET_LEGEND)],
                 unit="h",
                 limits=_HOURS,
@@ -107,7 +107,7 @@ def _figures(span: str) -> tuple[Placed, ...]:
         Placed(
             figure(
                 f"Longest queue in {span}",
-                "The most tasks that waited at once.",
+                "The highest number of tasks that were queued at once.",
                 [Query(f"max_over_time({recorded(QUEUED)}[{span}])", FLEET_LEGEND)],
             ),
             4,
@@ -129,15 +129,15 @@ def _suggestions() -> table.Panel:
     demand = recorded(DEMAND)
     quiet, high = f"quantile_over_time(0.05, {demand}[{_MONTH}])", f"max_over_time({demand}[{_MONTH}])"
     return listing(
-        "Agents it takes, from 30 days of demand",
-        f"For the tasks per agent chosen above. Suggested minimum: enough 5 % of the time, at least {_SMALLEST}. "
-        f"Suggested maximum: the highest demand and {_HEADROOM - 1:.0%} more. As good as the history is long.",
+        "Suggested replicas, from 30 days of demand",
+        f"For the tasks per agent selected above. Suggested minimum: enough for 5% of the time, at least {_MINIMUM}. "
+        f"Suggested maximum: the highest demand plus {_HEADROOM - 1:.0%}. A longer history gives better figures.",
         [
-            Query(f"clamp_min({_agents_for(quiet)}, {_SMALLEST})"),
+            Query(f"clamp_min({_agents_for(quiet)}, {_MINIMUM})"),
             Query(_agents_for(f"quantile_over_time(0.5, {demand}[{_MONTH}])")),
             Query(_agents_for(f"quantile_over_time(0.95, {demand}[{_MONTH}])")),
             Query(_agents_for(high)),
-            Query(f"clamp_min({_agents_for(f'{_HEADROOM} * {high}')}, {_SMALLEST})"),
+            Query(f"clamp_min({_agents_for(f'{_HEADROOM} * {high}')}, {_MINIMUM})"),
             Query(f"max by ({BY_FLEET}) (max_over_time({recorded(DESIRED)}[{_MONTH}]))"),
             Query(f"sum by ({BY_FLEET}) ({recorded(AGENTS, NOT_DRAINING)})"),
         ],
@@ -145,11 +145,11 @@ def _suggestions() -> table.Panel:
             Column("namespace", "Namespace"),
             Column("fleet", "Fleet"),
             Column("Value #A", "Suggested minimum"),
-            Column("Value #B", "Enough half the time"),
-            Column("Value #C", "Enough 95 % of the time"),
-            Column("Value #D", "Enough always"),
+            Column("Value #B", "Enough for 50% of the time"),
+            Column("Value #C", "Enough for 95% of the time"),
+            Column("Value #D", "Always enough"),
             Column("Value #E", "Suggested maximum"),
-            Column("Value #F", "Most with the target in use"),
+            Column("Value #F", "Highest with the current target"),
             Column("Value #G", "Agents now"),
         ),
         link=link_to(FLEET_UID, "The fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),
@@ -161,9 +161,9 @@ def _over_time() -> tuple[Placed, ...]:
     return (
         Placed(
             graph(
-                "Agents with the chosen target, and as it was",
-                "What the demand would have taken at the tasks per agent chosen above, what was desired with the "
-                "target in use, and what was there.",
+                "Agents needed at the selected target, and actual agents",
+                "Agents that the demand would have needed at the tasks per agent selected above, desired agents with "
+                "the current target, and actual agents.",
                 [
                     Query(_agents_for(recorded(DEMAND)), f"{FLEET_LEGEND} at $target"),
                     Query(recorded(DESIRED), f"{FLEET_LEGEND} desired"),
@@ -175,8 +175,8 @@ def _over_time() -> tuple[Placed, ...]:
         ),
         Placed(
             graph(
-                "Utilisation, 95 % of each day",
-                "Over the day before each moment: a trend that daily peaks do not hide.",
+                "Utilization, 95th percentile of each day",
+                "Over the preceding day at each point: a trend that daily peaks do not hide.",
                 [Query(f"quantile_over_time(0.95, {recorded(UTILIZATION)}[1d])", FLEET_LEGEND)],
                 unit="percentunit",
                 limits=FULLNESS,
@@ -186,14 +186,14 @@ def _over_time() -> tuple[Placed, ...]:
         ),
         Placed(
             graph(
-                "Agents wanted, and what the scaler allows",
-                "Wanted: the agents that the demand takes. Desired, most and fewest: of the fleet's HPA, KEDA's too. "
-                "Where wanted stays above most, work waits for the maximum. No line where the HPA is not known.",
+                "Agents needed, and the limits of the scaler",
+                "Needed: the agents that the demand requires. Desired, maximum and minimum: those of the fleet's HPA, "
+                "including KEDA's. Where needed stays above maximum, tasks wait. No line where the HPA is unknown.",
                 [
-                    Query(recorded(DESIRED), f"{FLEET_LEGEND} wanted"),
+                    Query(recorded(DESIRED), f"{FLEET_LEGEND} needed"),
                     Query(of_fleets("scaler_desired_agents"), f"{FLEET_LEGEND} desired by the scaler"),
-                    Query(of_fleets("scaler_max_agents"), f"{FLEET_LEGEND} most"),
-                    Query(of_fleets("scaler_min_agents"), f"{FLEET_LEGEND} fewest"),
+                    Query(of_fleets("scaler_max_agents"), f"{FLEET_LEGEND} maximum"),
+                    Query(of_fleets("scaler_min_agents"), f"{FLEET_LEGEND} minimum"),
                 ],
             ),
             24,
@@ -201,8 +201,8 @@ def _over_time() -> tuple[Placed, ...]:
         ),
         Placed(
             spread(
-                "Utilisation through the days",
-                "How many of the chosen fleets were how full, and when: daily and weekly patterns.",
+                "Utilization by time of day",
+                "How many of the selected fleets had which utilization, and when: daily and weekly patterns.",
                 [Query(recorded(UTILIZATION), FLEET_LEGEND)],
                 unit="percentunit",
             ),
@@ -210,7 +210,7 @@ def _over_time() -> tuple[Placed, ...]:
         ),
         Placed(
             graph(
-                "Tasks that waited",
+                "Queued tasks",
                 "The queue, as far as agents report one.",
                 [Query(recorded(QUEUED), FLEET_LEGEND)],
             ),

@@ -1,4 +1,4 @@
-"""Dashboard 5, "Matillion fleet and cluster": Prometheus' figures beside what CloudWatch has of fleet and nodes."""
+"""Dashboard 5, "Matillion fleet and cluster": Prometheus' figures beside those of CloudWatch for fleet and nodes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,10 +38,10 @@ def build() -> dashboard.Dashboard:
     return board(
         CLOUDWATCH_UID,
         "Matillion fleet and cluster (Prometheus and CloudWatch)",
-        "The fleet as Prometheus and CloudWatch have it, beside the nodes it runs on (Container Insights).",
+        "The fleet in Prometheus and in CloudWatch, beside the nodes it runs on (Container Insights).",
         (CLUSTER, NAMESPACE, FLEET),
         (
-            Section("Tasks: Prometheus left, CloudWatch right", _tasks()),
+            Section("Tasks: Prometheus on the left, CloudWatch on the right", _tasks()),
             Section("Nodes and pods", _nodes()),
         ),
         more=(
@@ -96,14 +96,12 @@ def _ours(name: str, statistic: str, label: str) -> Metric:
 def _tasks() -> tuple[Placed, ...]:
     tasks_of_agents = of_agents("agent_tasks_active", of=OF_FLEET)
     of_fleet = " ${PROP('Dim.Fleet')}"
-    note = (
-        "Published once a minute by the leader. Choose the fleets above; a gap means that the figure was not trusted."
-    )
+    note = "Published once a minute by the leader. Select the fleets above; a gap means that the figure was withheld."
     return (
         Placed(
             graph(
                 "Tasks (Prometheus)",
-                "Capacity, running and waiting tasks of the chosen fleets.",
+                "Capacity, running and queued tasks of the selected fleets.",
                 [
                     Query(total(CAPACITY), "capacity"),
                     Query(total(ACTIVE), "running"),
@@ -129,7 +127,7 @@ def _tasks() -> tuple[Placed, ...]:
             graph(
                 "Demand and coverage (Prometheus)",
                 "Demand in tasks, missing while it is withheld; coverage in percent.",
-                [Query(total(DEMAND), "demand"), Query(f"100 * min({recorded(COVERAGE)})", "least coverage, %")],
+                [Query(total(DEMAND), "demand"), Query(f"100 * min({recorded(COVERAGE)})", "lowest coverage, %")],
             ),
             12,
         ),
@@ -148,10 +146,10 @@ def _tasks() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Tasks per agent (Prometheus)",
-                "The least and the most busy agent of each fleet.",
+                "The busiest and the least busy agent of each fleet.",
                 [
-                    Query(f"max by ({BY_FLEET}) ({tasks_of_agents})", f"{FLEET_LEGEND} most"),
-                    Query(f"min by ({BY_FLEET}) ({tasks_of_agents})", f"{FLEET_LEGEND} least"),
+                    Query(f"max by ({BY_FLEET}) ({tasks_of_agents})", f"{FLEET_LEGEND} maximum"),
+                    Query(f"min by ({BY_FLEET}) ({tasks_of_agents})", f"{FLEET_LEGEND} minimum"),
                 ],
             ),
             12,
@@ -161,9 +159,9 @@ def _tasks() -> tuple[Placed, ...]:
                 "Tasks per agent (CloudWatch)",
                 "The distribution over the fleet's agents, from one metric.",
                 [
-                    _ours("AgentActiveTasks", "Maximum", "most"),
-                    _ours("AgentActiveTasks", "p90", "90 %"),
-                    _ours("AgentActiveTasks", "Minimum", "least"),
+                    _ours("AgentActiveTasks", "Maximum", "maximum"),
+                    _ours("AgentActiveTasks", "p90", "p90"),
+                    _ours("AgentActiveTasks", "Minimum", "minimum"),
                 ],
                 lines=of_fleet,
             ),
@@ -183,11 +181,11 @@ def _of_nodes(title: str, metric: str, highest: str) -> Placed:
 def _nodes() -> tuple[Placed, ...]:
     restarts = recorded(AGENT_RESTARTS)
     return (
-        _of_nodes("CPU of the nodes", "node_cpu_utilization", "busiest"),
-        _of_nodes("Memory of the nodes", "node_memory_utilization", "fullest"),
+        _of_nodes("Node CPU", "node_cpu_utilization", "maximum"),
+        _of_nodes("Node memory", "node_memory_utilization", "maximum"),
         Placed(
             _cloudwatch_graph(
-                "Restarts of pods (CloudWatch)",
+                "Pod restarts (CloudWatch)",
                 _INSIGHTS,
                 [
                     Metric(
@@ -204,8 +202,8 @@ def _nodes() -> tuple[Placed, ...]:
         ),
         Placed(
             graph(
-                "Restarts of agents (Prometheus)",
-                "Restarts in the life of each agent's pod, for agents that had any.",
+                "Agent restarts (Prometheus)",
+                "Restarts since each agent's pod was created, for agents with any.",
                 [Query(f"{restarts} > 0", "{{pod}}")],
             ),
             6,

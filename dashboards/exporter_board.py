@@ -1,7 +1,8 @@
-"""Dashboard 4, "Matillion exporter": whether the exporter sees, keeps up and publishes."""
+"""Dashboard 4, "Matillion exporter": whether the exporter finds and scrapes the agents, keeps up and publishes."""
 
 from grafana_foundation_sdk.builders import dashboard
 
+from alerts.durations import in_words
 from alerts.prometheus.recording import LEADERS, SYNC_AGE
 from alerts.settings import Settings
 from dashboards.boards import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, board
@@ -13,7 +14,7 @@ _SETTINGS = Settings()
 _LEGEND = "{{instance}}"
 _OUTCOME = "{{instance}} {{outcome}}"
 _CODE = "{{instance}} {{code}}"
-_LEADING = {1: ("leader", GREEN), 0: ("stands by", GREY)}
+_LEADING = {1: ("leader", GREEN), 0: ("standby", GREY)}
 
 
 def build() -> dashboard.Dashboard:
@@ -21,14 +22,14 @@ def build() -> dashboard.Dashboard:
     return board(
         EXPORTER_UID,
         "Matillion exporter",
-        "The exporter itself: what it reads, how fast, how current, and what it publishes.",
+        "The exporter itself: what it scrapes, how fast, how current its data is, and what it publishes.",
         (CLUSTER, EXPORTER_NAMESPACE, JOB),
         (
             Section("Now", _now()),
-            Section("Reading agents", _reading()),
-            Section("Finding agents", _finding()),
+            Section("Scraping", _reading()),
+            Section("Discovery", _finding()),
             Section("Publishing", _publishing()),
-            Section("The process", _process()),
+            Section("Process", _process()),
         ),
     )
 
@@ -39,7 +40,7 @@ def _now() -> tuple[Placed, ...]:
         Placed(
             figure(
                 "Replicas",
-                "Replicas of the exporter that Prometheus reads.",
+                "Replicas of the exporter that Prometheus scrapes.",
                 [Query(f"count(max by ({REPLICA}) ({installation}))")],
                 limits=((None, RED), (1, GREEN)),
             ),
@@ -49,7 +50,7 @@ def _now() -> tuple[Placed, ...]:
         Placed(
             figure(
                 "Version",
-                "Two during a rollout.",
+                "Two versions during a rollout.",
                 [Query(of_replicas("build_info", also_by="version"), "{{version}}")],
                 text=True,
             ),
@@ -59,7 +60,7 @@ def _now() -> tuple[Placed, ...]:
         Placed(
             figure(
                 "Leaders",
-                "Replicas that publish to CloudWatch: one. No figure without leader election.",
+                "Replicas that publish to CloudWatch: should be one. No data without leader election.",
                 [Query(f"max({recorded(LEADERS, of=OF_EXPORTER)})")],
                 limits=((None, RED), (1, GREEN)),
             ),
@@ -67,16 +68,15 @@ def _now() -> tuple[Placed, ...]:
             4,
         ),
         Placed(
-            figure(
-                "Agents known", "Targets that discovery knows.", [Query(f"max({of_replicas('discovery_targets')})")]
-            ),
+            figure("Targets", "Targets that discovery has found.", [Query(f"max({of_replicas('discovery_targets')})")]),
             4,
             4,
         ),
         Placed(
             figure(
-                "Age of the list of agents",
-                "Since the oldest source of targets was last known to be current; above 2 minutes demand is withheld.",
+                "Age of the target list",
+                "Time since the oldest source of targets was last confirmed as current; above "
+                f"{in_words(_SETTINGS.sync_age)} demand is withheld.",
                 [Query(f"max({recorded(SYNC_AGE, of=OF_EXPORTER)})")],
                 unit="s",
                 limits=((None, GREEN), (_SETTINGS.sync_age / 2, YELLOW), (_SETTINGS.sync_age, RED)),
@@ -86,8 +86,8 @@ def _now() -> tuple[Placed, ...]:
         ),
         Placed(
             figure(
-                "CloudWatch, a month",
-                "Estimate of what the published metrics cost in a month. No figure unless CloudWatch is enabled.",
+                "CloudWatch cost per month",
+                "Estimated cost of the published metrics. No data unless CloudWatch is enabled.",
                 [Query(f"max({of_replicas('cloudwatch_estimated_monthly_cost_dollars')})")],
                 unit="currencyUSD",
             ),
@@ -106,7 +106,7 @@ def _reading() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Scrapes by outcome",
-                "Scrapes of agents a second. Anything but ok is named by its kind.",
+                "Scrapes of agents per second, by their outcome; every one but ok is a kind of failure.",
                 [Query(of_replicas("scrapes_total", also_by="outcome", rate=True), _OUTCOME)],
                 unit="reqps",
             ),
@@ -114,17 +114,17 @@ def _reading() -> tuple[Placed, ...]:
         ),
         Placed(
             graph(
-                "Time of a scrape",
-                "Median and slowest 1 %, good or not.",
-                [Query(latency(0.5), "{{instance}} median"), Query(latency(0.99), "{{instance}} 99 %")],
+                "Scrape duration",
+                "Median and 99th percentile, successful or not.",
+                [Query(latency(0.5), "{{instance}} median"), Query(latency(0.99), "{{instance}} p99")],
                 unit="s",
             ),
             6,
         ),
         Placed(
             graph(
-                "Lines that could not be read",
-                "Lines of agents' pages a second that made no sense; each cost only itself.",
+                "Rejected lines",
+                "Lines of agents' pages per second that could not be parsed; the rest of the page is used.",
                 [Query(of_replicas("rejected_lines_total", rate=True), _LEGEND)],
             ),
             6,
@@ -136,8 +136,8 @@ def _finding() -> tuple[Placed, ...]:
     return (
         Placed(
             graph(
-                "Age of the list of agents",
-                "Saw teeth of up to a minute are usual: an unchanged list is confirmed about once a minute.",
+                "Age of the target list",
+                "A sawtooth of up to a minute is normal: an unchanged list is confirmed about once a minute.",
                 [Query(of_replicas("discovery_sync_age_seconds"), _LEGEND)],
                 unit="s",
                 limits=((None, GREEN), (_SETTINGS.sync_age, RED)),
@@ -145,13 +145,17 @@ def _finding() -> tuple[Placed, ...]:
             8,
         ),
         Placed(
-            graph("Agents known", "By replica; they should agree.", [Query(of_replicas("discovery_targets"), _LEGEND)]),
+            graph(
+                "Targets",
+                "By replica; all should have the same number.",
+                [Query(of_replicas("discovery_targets"), _LEGEND)],
+            ),
             8,
         ),
         Placed(
             graph(
-                "Watches that ended",
-                "Watches of the Kubernetes API that were taken up again, a second, by reason. Expired is ordinary.",
+                "Watch restarts",
+                "Watches of the Kubernetes API that were restarted, per second, by reason. Expired is normal.",
                 [Query(of_replicas("watch_restarts_total", also_by="reason", rate=True), "{{instance}} {{reason}}")],
             ),
             8,
@@ -162,13 +166,13 @@ def _finding() -> tuple[Placed, ...]:
 def _publishing() -> tuple[Placed, ...]:
     return (
         Placed(
-            timeline("Leader", "Who publishes.", [Query(of_replicas("leader"), _LEGEND)], _LEADING),
+            timeline("Leader", "The replica that publishes.", [Query(of_replicas("leader"), _LEGEND)], _LEADING),
             8,
         ),
         Placed(
             graph(
                 "CloudWatch requests by outcome",
-                "Requests a second; only the leader sends. Empty unless CloudWatch is enabled.",
+                "Requests per second; only the leader sends them. Empty unless CloudWatch is enabled.",
                 [Query(of_replicas("cloudwatch_requests_total", also_by="outcome", rate=True), _OUTCOME)],
                 unit="reqps",
             ),
@@ -177,7 +181,7 @@ def _publishing() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "CloudWatch data points by outcome",
-                "Data points a second. Rejected, expired and overflowed are lost.",
+                "Data points per second. Rejected, expired and overflowed ones are lost.",
                 [Query(of_replicas("cloudwatch_datums_total", also_by="outcome", rate=True), _OUTCOME)],
             ),
             8,
@@ -193,7 +197,7 @@ def _publishing() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Oldest data in the spool",
-                "The alert begins at the line, if nothing is accepted at the same time.",
+                "The line is the threshold of the alert, which fires if CloudWatch accepts nothing at the same time.",
                 [Query(of_replicas("cloudwatch_spool_oldest_age_seconds"), _LEGEND)],
                 unit="s",
                 limits=((None, GREEN), (_SETTINGS.cloudwatch_age, RED)),
@@ -203,7 +207,7 @@ def _publishing() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "External metrics requests by code",
-                "What the autoscaler asks for, a second. Empty unless external_metrics is enabled.",
+                "Requests of the autoscaler per second. Empty unless external_metrics is enabled.",
                 [
                     Query(
                         of_replicas("external_metrics_requests_total", also_by="code", rate=True),
@@ -222,7 +226,7 @@ def _process() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Event loop lag",
-                "The longest the event loop kept a timer waiting in the last minute. Above 0.05 s it is short of CPU.",
+                "Maximum delay of a timer by the event loop in the last minute. Above 0.05 s the exporter lacks CPU.",
                 [Query(of_replicas("event_loop_lag_seconds"), _LEGEND)],
                 unit="s",
                 limits=((None, GREEN), (0.05, YELLOW), (1, RED)),
@@ -232,7 +236,7 @@ def _process() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "CPU",
-                "Cores in use.",
+                "CPU cores used.",
                 [Query(of_replicas("process_cpu_seconds_total", rate=True, prefix=""), _LEGEND)],
             ),
             8,

@@ -1,4 +1,4 @@
-"""Dashboard 1, "Matillion fleet": how much a fleet can take, how much it has, and whether to believe it."""
+"""Dashboard 1, "Matillion fleet": the capacity of a fleet, its load, and whether the figures can be trusted."""
 
 from grafana_foundation_sdk.builders import dashboard
 
@@ -28,7 +28,7 @@ def build() -> dashboard.Dashboard:
     return board(
         FLEET_UID,
         "Matillion fleet",
-        "How much work the fleets can take, how much they have, and how much of that can be trusted.",
+        "Capacity and load of the fleets, and whether the figures can be trusted.",
         (CLUSTER, NAMESPACE, FLEET),
         (
             Section("Now", _now()),
@@ -43,8 +43,8 @@ def _now() -> tuple[Placed, ...]:
     return (
         Placed(
             figure(
-                "Utilisation",
-                "Running tasks of all task slots of the chosen fleets. Scaling aims at 80 % (16 of 20).",
+                "Utilization",
+                "Running tasks as a share of all task slots of the selected fleets. Scaling targets 80% (16 of 20).",
                 [Query(f"{total(ACTIVE)} / ({total(CAPACITY)} > 0)")],
                 unit="percentunit",
                 limits=FULLNESS,
@@ -56,7 +56,7 @@ def _now() -> tuple[Placed, ...]:
         Placed(
             figure(
                 "Free slots",
-                "Tasks the serving agents could take on right now.",
+                "Tasks that the serving agents could start right now.",
                 [Query(total(FREE_SLOTS))],
                 limits=((None, RED), (1, YELLOW), (5, GREEN)),
             ),
@@ -66,8 +66,8 @@ def _now() -> tuple[Placed, ...]:
         Placed(
             figure(
                 "Queued tasks",
-                "Tasks that wait for a slot, over the agents that report a queue. Agents with an old image do not: if "
-                "all are old, there is no figure.",
+                "Tasks that wait for a slot, on the agents that report a queue. Agents with an old image do not: if "
+                "all are old, there is no data.",
                 [Query(total(QUEUED))],
                 limits=((None, GREEN), (1, YELLOW), (20, RED)),
             ),
@@ -76,8 +76,8 @@ def _now() -> tuple[Placed, ...]:
         ),
         Placed(
             figure(
-                "Agents that serve",
-                "Agents that answer, are connected and take work.",
+                "Serving agents",
+                "Agents that answer, are connected and take tasks.",
                 [Query(total(AGENTS, _SERVING))],
             ),
             3,
@@ -85,7 +85,7 @@ def _now() -> tuple[Placed, ...]:
         ),
         Placed(
             figure(
-                "Agents out of work",
+                "Unavailable agents",
                 "Agents that are disconnected, stopped or unreachable.",
                 [Query(total(AGENTS, f'state=~"{OUT_OF_WORK}|unreachable"'))],
                 limits=((None, GREEN), (1, RED)),
@@ -95,8 +95,8 @@ def _now() -> tuple[Placed, ...]:
         ),
         Placed(
             figure(
-                "Least coverage",
-                "Of the agents that should answer, how many do, in the fleet where it is worst.",
+                "Lowest coverage",
+                "Share of the agents that should answer and do, in the fleet with the lowest.",
                 [Query(f"min({recorded(COVERAGE)})")],
                 unit="percentunit",
                 limits=((None, RED), (Settings().coverage_low, YELLOW), (1, GREEN)),
@@ -107,9 +107,9 @@ def _now() -> tuple[Placed, ...]:
         ),
         Placed(
             figure(
-                "Alerts that fire",
-                "Alerts about the chosen fleets, their agents and the exporter. No figure while no rules are loaded.",
-                # Nothing firing is no series; that it is nought is known only where the rules are at work.
+                "Firing alerts",
+                "Alerts on the selected fleets, their agents and the exporter. No data while no rules are loaded.",
+                # Without a firing alert there is no series, which means zero only where the rules are loaded.
                 [Query(f"count({_firing()}) or 0 * {total(CAPACITY)}")],
                 limits=((None, GREEN), (1, RED)),
             ),
@@ -121,7 +121,7 @@ def _now() -> tuple[Placed, ...]:
 
 def _firing() -> str:
     firing = 'alertname=~"Matillion.*", alertstate="firing", cluster=~"$cluster"'
-    # Alerts about the exporter have no fleet, and the namespace of theirs is the exporter's.
+    # Alerts on the exporter have no fleet, and their namespace is that of the exporter.
     return (
         "max by (alertname, severity, namespace, fleet, pod) "
         f'(ALERTS{{{firing}, namespace=~"$namespace", fleet=~"$fleet"}} or ALERTS{{{firing}, fleet=""}})'
@@ -133,8 +133,8 @@ def _work() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Tasks and capacity",
-                "Running and waiting tasks of the chosen fleets against the slots of their serving agents. Tasks on "
-                "agents that drain need no slot here any more.",
+                "Running and queued tasks of the selected fleets against the slots of their serving agents. Tasks on "
+                "draining agents no longer take one of these slots.",
                 [
                     Query(total(CAPACITY), "capacity"),
                     Query(total(ACTIVE), "running"),
@@ -148,8 +148,8 @@ def _work() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Demand, desired and actual agents",
-                "Desired: the agents it takes to hold the demand at the target load; missing while the demand is "
-                "withheld. Actual: all agents but those that drain, as a Deployment counts its replicas.",
+                "Desired: the agents needed to run the demand at the target load; missing while demand is withheld. "
+                "Actual: all agents that are not draining, as a Deployment counts its replicas.",
                 [
                     Query(total(DESIRED), "desired"),
                     Query(total(AGENTS, NOT_DRAINING), "actual"),
@@ -161,10 +161,10 @@ def _work() -> tuple[Placed, ...]:
         ),
         Placed(
             graph(
-                "What demand is made of",
-                "Held: work that unreachable agents are taken to have. Replacement: room asked for in place of agents "
-                "that are stopped, disconnected or crash looping. Unseen queue: what full agents prove to wait where "
-                "none reports a queue. The rest runs or waits.",
+                "Components of demand",
+                "Held: tasks assumed on unreachable agents. Replacement: capacity requested in place of agents that "
+                "are stopped, disconnected or crash looping. Unseen queue: tasks that must be waiting because every "
+                "agent is full and none reports a queue. The rest is running or queued.",
                 [
                     Query(total(DEMAND), "demand"),
                     Query(f"sum({of_fleets('held_tasks')})", "held"),
@@ -176,9 +176,9 @@ def _work() -> tuple[Placed, ...]:
         ),
         Placed(
             graph(
-                "Utilisation by fleet",
-                "Tasks on the serving agents of their slots. Above 100 % where people run interactive tasks, "
-                "which have no limit.",
+                "Utilization by fleet",
+                "Tasks on the serving agents as a share of their slots. Interactive tasks, which have no limit, can "
+                "raise it above 100%.",
                 [Query(recorded(UTILIZATION), FLEET_LEGEND)],
                 unit="percentunit",
                 limits=FULLNESS,
@@ -188,7 +188,7 @@ def _work() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Free slots by fleet",
-                "Tasks each fleet's serving agents could take on. At 0 new tasks wait, seen or not.",
+                "Tasks that the serving agents of each fleet could start. At 0, new tasks wait, visible or not.",
                 [Query(recorded(FREE_SLOTS), FLEET_LEGEND)],
             ),
             8,
@@ -218,8 +218,7 @@ def _agents() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Coverage",
-                "Of the agents that should answer, how many do. Below the line the fleet's demand is withheld from "
-                "every scaler.",
+                "Share of the agents that should answer and do. Below the line, demand is withheld from every scaler.",
                 [Query(recorded(COVERAGE), FLEET_LEGEND)],
                 unit="percentunit",
                 limits=((None, RED), (Settings().coverage_low, GREEN)),
@@ -232,7 +231,7 @@ def _agents() -> tuple[Placed, ...]:
 def _lists() -> tuple[Placed, ...]:
     fleets = listing(
         "Fleets",
-        "The chosen fleets as they are now. A click on a fleet leads to its agents.",
+        "The selected fleets as they are now. Click a fleet to open its agents.",
         [
             Query(f"sum by ({BY_FLEET}) ({recorded(AGENTS, _SERVING)})"),
             Query(recorded(ACTIVE)),
@@ -249,15 +248,15 @@ def _lists() -> tuple[Placed, ...]:
             Column("Value #B", "Running"),
             Column("Value #C", "Capacity"),
             Column("Value #D", "Queued"),
-            Column("Value #E", "Utilisation", "percentunit", FULLNESS, decimals=0),
+            Column("Value #E", "Utilization", "percentunit", FULLNESS, decimals=0),
             Column("Value #F", "Desired agents"),
             Column("Value #G", "Demand", names=_TRUST),
         ),
         link=link_to(AGENTS_UID, "Agents of the fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),
     )
     alerts = listing(
-        "Alerts that fire",
-        "Empty when all is well, and also while the alerting rules are not loaded.",
+        "Firing alerts",
+        "Empty when no alert is firing, and also while the alerting rules are not loaded.",
         [Query(_firing())],
         (
             Column("alertname", "Alert"),

@@ -55,7 +55,7 @@ GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "bl
 WIDTH = 24
 
 Steps = Sequence[tuple[float | None, str]]
-"""From which value on which colour; the first has no value."""
+"""From which value on which color; the first has no value."""
 FULLNESS: Steps = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
 """For a share of what there is that is taken."""
 
@@ -64,7 +64,7 @@ PanelBuilder = timeseries.Panel | stat.Panel | statetimeline.Panel | heatmap.Pan
 _Builder = TypeVar("_Builder", bound=PanelBuilder)
 
 Names = Mapping[int, tuple[str, str]]
-"""What a number means, and its colour."""
+"""What a number means, and its color."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ class _Row(Builder[RowPanel]):
 
 def thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
     """Return thresholds by value."""
-    colours = [Threshold(value=value, color=colour) for value, colour in steps]
-    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(colours)
+    colors = [Threshold(value=value, color=color) for value, color in steps]
+    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(colors)
 
 
 def graph(
@@ -191,7 +191,7 @@ def figure(
 
 
 def timeline(title: str, description: str, queries: Sequence[Query], names: Names) -> statetimeline.Panel:
-    """Return states over time; `names` says what a number means and its colour."""
+    """Return states over time; `names` says what a number means and its color."""
     return _asking(
         statetimeline.Panel()
         .title(title)
@@ -228,7 +228,7 @@ def spread(title: str, description: str, queries: Sequence[Query], *, unit: str 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: the field it is made of, its title, unit and colours."""
+    """A column of a table: the field it is made of, its title, unit and colors."""
 
     field: str
     title: str
@@ -285,7 +285,7 @@ def _column_style(column: Column) -> list[DynamicConfigValue]:
     if column.decimals is not None:
         style.append(DynamicConfigValue(id_val="decimals", value=column.decimals))
     if column.limits:
-        steps = [Threshold(value=value, color=colour) for value, colour in column.limits]
+        steps = [Threshold(value=value, color=color) for value, color in column.limits]
         config = ThresholdsConfig(mode=ThresholdsMode.ABSOLUTE, steps=steps)
         style.append(DynamicConfigValue(id_val="thresholds", value=config))
     if column.names:
@@ -298,8 +298,8 @@ def _column_style(column: Column) -> list[DynamicConfigValue]:
 def _mapping(names: Names) -> ValueMap:
     return ValueMap(
         options={
-            str(number): ValueMappingResult(text=text, color=colour, index=index)
-            for index, (number, (text, colour)) in enumerate(names.items())
+            str(number): ValueMappingResult(text=text, color=color, index=index)
+            for index, (number, (text, color)) in enumerate(names.items())
         }
     )
 

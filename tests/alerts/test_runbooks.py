@@ -24,13 +24,13 @@ def test_each_alert_has_its_page() -> None:
 
 @each_page
 def test_it_is_of_substance(page: str) -> None:
-    """It says what the alert means, where to look (with commands and a dashboard), what to do, what fools it."""
+    """It has what the alert means, how to diagnose it (commands and a dashboard), what to do, and false alarms."""
     text = PAGES[page]
     assert text.startswith(f"# {page}\n")
-    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["What it means", "Look at", "Do", "False alarms"]
-    look = text.partition("## Look at")[2].partition("## Do")[0]
-    assert "```" in look, "commands"
-    assert re.search(r"/d/matillion-[a-z]+", look), "a dashboard"
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Meaning", "Diagnosis", "Mitigation", "False alarms"]
+    diagnosis = text.partition("## Diagnosis")[2].partition("## Mitigation")[0]
+    assert "```" in diagnosis, "commands"
+    assert re.search(r"/d/matillion-[a-z]+", diagnosis), "a dashboard"
     assert len(text.split()) > 150
 
 
