@@ -34,13 +34,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show why a test needed its second try: what passed then may still be a defect."""
-    for report in terminalreporter.stats.get("rerun", []):
-        terminalreporter.section(f"first try of {report.nodeid}", sep="_")
-        terminalreporter.write_line(report.longreprtext)
-
-
 @pytest.fixture(autouse=True)
 def _own_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
     """Collect what a slow test left while that test is still to blame, not in whichever test comes next."""

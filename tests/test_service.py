@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.fakes.exporter_process import exporter
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,7 @@ async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
             sys.executable, "-m", "exporter", "run", "--config", str(tmp_path / "config.yaml"),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        _, log = await asyncio.wait_for(second.communicate(), 20)
+        _, log = await asyncio.wait_for(second.communicate(), PATIENCE)
     assert second.returncode == 1
     critical, last = log.decode().splitlines()[-2:]
     assert json.loads(critical)["part"] == "web server"
@@ -86,7 +87,7 @@ async def test_no_cluster_to_log_in_to(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     async with exporter(tmp_path, {"discovery": {"kubernetes": {"enabled": True}}}) as running:
-        _, output = await asyncio.wait_for(running.process.communicate(), 20)
+        _, output = await asyncio.wait_for(running.process.communicate(), PATIENCE)
     assert running.process.returncode == 1
     [line] = output.decode().splitlines()
     assert line.startswith(f"fleet-exporter: No credentials for Kubernetes: there is no kubeconfig at {tmp_path}/none")

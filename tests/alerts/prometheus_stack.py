@@ -8,8 +8,7 @@ import json
 import os
 import shutil
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -27,14 +26,14 @@ from exporter.simulator.fleet import Entry, PodAddresses, SimulatedFleets, write
 from exporter.simulator.scenario import Scenario
 from exporter.simulator.simulation import FleetPlan, Simulation
 from tests.fakes.ports import free_port
+from tests.waiting import eventually
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin"
 PROMETHEUS = shutil.which("prometheus", path=PATH)
 ALERTMANAGER = shutil.which("prometheus-alertmanager", path=PATH) or shutil.which("alertmanager", path=PATH)
 JOB = "matillion-fleet-exporter"
 OF_TARGET = {"namespace": "monitoring", "service": JOB, "endpoint": "web", "container": "exporter"}
-START_SECONDS = 30.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 30.0
 
 Labels = dict[str, str]
 
@@ -55,16 +54,6 @@ async def process(*command: str, log: Path) -> AsyncIterator[asyncio.subprocess.
         except TimeoutError:
             running.kill()
             await running.wait()
-
-
-async def until(
-    condition: Callable[[], Awaitable[bool]], seconds: float, what: Callable[[], object], pause: float = 0.3
-) -> None:
-    """Wait for a condition. Raises AssertionError with `what` stands instead."""
-    end = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < end, what()
-        await asyncio.sleep(pause)
 
 
 @asynccontextmanager
@@ -125,7 +114,7 @@ async def _answers(url: str, log: Path) -> None:
             except aiohttp.ClientError:
                 return False
 
-        await until(ready, START_SECONDS, lambda: f"{url} does not answer: {log.read_text()[-2000:]}")
+        await eventually(ready, what=lambda: f"{url} does not answer: {log.read_text()[-2000:]}")
 
 
 @dataclass

@@ -66,7 +66,6 @@ async def go_wrong(cloudwatch: FakeCloudWatch, chance: random.Random, minutes: i
             await cloudwatch.come_up()
 
 
-@pytest.mark.timeout(150)
 async def test_every_minute_arrives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Thirty minutes of every kind of outage, ten kills at random: each minute is there, with the value it had."""
     seed = time.time_ns()

@@ -27,13 +27,9 @@ from exporter.kube.election import LeaderElection
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.fault_proxy import FaultProxy, ProxyFault
 from tests.fakes.kube_api import kubeconfig
-from tests.fakes.kube_recorders import eventually
+from tests.waiting import PATIENCE, eventually
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for etcd and the API server to come up, the last for more than 200 faults to pass.
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.slow
 
 SEED = 20260301
 PAIRS = 3
@@ -77,7 +73,7 @@ async def test_permissions_as_documented(control_plane: ControlPlane, admin: Adm
             await eventually(lambda: logs)
             assert not election.is_leader()
             await admin.grant(namespace, "exporter", "lease", rules("exporter"))
-            await eventually(election.is_leader, 30)
+            await eventually(election.is_leader)
         await stop(task)
     assert 'resources: ["leases"], verbs: ["get", "create", "update"]' in logs[0]["fix"]
     assert namespace in logs[0]["fix"]
@@ -299,11 +295,11 @@ async def end(processes: list[Process]) -> list[int]:
     """Tell processes to end; return their exit codes."""
     for process in processes:
         process.process.send_signal(signal.SIGTERM)
-    return [await asyncio.to_thread(process.process.wait, 20) for process in processes]
+    return [await asyncio.to_thread(process.process.wait, PATIENCE) for process in processes]
 
 
 async def one_leads(pair: list[Process]) -> None:
-    await eventually(lambda: sum(process.publishes() for process in pair) == 1, 30)
+    await eventually(lambda: sum(process.publishes() for process in pair) == 1)
 
 
 async def test_no_two_publish_at_once_whatever_goes_wrong(
@@ -319,7 +315,7 @@ async def test_no_two_publish_at_once_whatever_goes_wrong(
                 rng = random.Random(SEED + number)  # noqa: S311 — the same faults every time
                 group.create_task(process.suffer(rng), name=f"faults {number}")
         await asyncio.gather(*map(one_leads, pairs))
-        await eventually(lambda: all(process.began() for process in processes), 30)
+        await eventually(lambda: all(process.began() for process in processes))
 
         # Those that stand by first: none is to take, while it ends, what a leader gives back.
         leaders = [process for process in processes if process.publishes()]

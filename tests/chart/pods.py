@@ -17,9 +17,9 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
 from tests.chart.rendering import Json, Objects
 from tests.fakes.image import Image, Mount
+from tests.waiting import PATIENCE
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-READY_SECONDS = 30.0
 Files = Mapping[str, str | bytes]
 
 
@@ -63,7 +63,7 @@ class Pod:
 
     async def ready(self) -> None:
         """Wait until the readiness probe is content."""
-        async with asyncio.timeout(READY_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while await self.probe("readinessProbe") != 200:
                 assert self.process.returncode is None, (await self.end())[1]
                 await asyncio.sleep(0.1)
@@ -80,7 +80,7 @@ class Pod:
 
     async def end(self) -> tuple[int, str]:
         """Return the exit code and the log, once it has ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             _, log = await self.process.communicate()
         assert self.process.returncode is not None
         return self.process.returncode, log.decode()
@@ -146,7 +146,7 @@ async def run_test_pod(
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(PATIENCE):
         output, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode()

@@ -15,11 +15,7 @@ from tests.fakes.hostile import HostileServer, page
 from tests.fakes.image import Image
 from tests.fakes.ports import free_port
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for the image to be built.
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.slow
 
 CLOUDWATCH = {
     "config__cluster": "test",

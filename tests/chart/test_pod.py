@@ -13,11 +13,7 @@ from tests.fakes.control_plane import CertificateAuthority
 from tests.fakes.image import Image
 from tests.fakes.ports import free_port
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for the image to be built.
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.slow
 
 FAMILY = "matillion_fleet_exporter_build_info"
 TARGETS = {"fleet-exporter-targets": {"targets.yaml": json.dumps([{"address": "127.90.0.1:9464", "fleet": "etl"}])}}

@@ -18,11 +18,7 @@ from tests.chart.rendering import RELEASE, RELEASE_NAME, Json
 from tests.fakes.control_plane import ControlPlane
 from tests.fakes.helm import CHART, Tool
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for the API server.
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.slow
 
 SECRET = f"{RELEASE_NAME}-external-metrics-tls"
 API_SERVICE = "v1beta1.external.metrics.k8s.io"

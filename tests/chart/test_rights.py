@@ -30,17 +30,11 @@ from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.helm import Tool
 from tests.fakes.image import Image
 from tests.fakes.ports import free_port
+from tests.waiting import PATIENCE
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for the image to be built and for the API server.
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "etl"}
-READ_SECONDS = 60.0
-USE_SECONDS = 60.0
-"""For every right to be used; what is asked seldom is asked once at the start."""
 
 _numbers = count(1)
 
@@ -174,7 +168,7 @@ async def until_read(pod: Pod, tasks: dict[str, int]) -> None:
     """Wait until the fleets of these namespaces have so many tasks: on a busy machine a scrape may fail."""
     shown: dict[str, float | None] = {}
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while {namespace: shown.get(namespace) for namespace in tasks} != tasks:
                 await asyncio.sleep(0.1)
                 fleets = (await pod.get("/api/v1/fleets"))["fleets"]
@@ -187,7 +181,7 @@ async def until_used(folder: Path, user: str, rights: list[Right]) -> None:
     """Wait until every right was used; fails with those that were not."""
     unused = rights
     try:
-        async with asyncio.timeout(USE_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while unused:
                 await asyncio.sleep(0.2)
                 asked = audit.requests(folder, user)

@@ -13,11 +13,7 @@ from tests.fakes.control_plane import ControlPlane
 from tests.fakes.helm import RUN_SECONDS
 from tools.programs import ROOT, MissingError, programs
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for the API server.
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 DEPLOYMENT = "etl-prod-matillion-runner-app"

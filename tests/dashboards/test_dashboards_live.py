@@ -12,15 +12,15 @@ from alerts.prometheus.recording import AGENT_STATE
 from exporter.simulator.scenario import DAY, HOUR, Incident, Scenario, Trouble, steady
 from exporter.simulator.simulation import FleetPlan
 from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS
-from tests.alerts.prometheus_stack import PROMETHEUS, Prometheus, exporter, prometheus, simulated, until
+from tests.alerts.prometheus_stack import PROMETHEUS, Prometheus, exporter, prometheus, simulated
 from tests.alerts.prometheus_timeline import World
 from tests.alerts.prometheus_worlds import LIMIT, OWN, agent, own, task_failures, working_set
 from tests.dashboards.boards_as_json import QUERIES, Asked, substituted
 from tests.factories import make_scaler
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(PROMETHEUS is None, reason="Prometheus is not installed (Debian: prometheus)"),
 ]
 
@@ -104,7 +104,7 @@ class FullPage:
         return web.Response(text="".join(f"{series} {value}\n" for series, value in page.items()))
 
 
-async def answered(server: Prometheus, asked: Collection[Asked], seconds: float) -> None:
+async def answered(server: Prometheus, asked: Collection[Asked]) -> None:
     """Wait until each query has had data."""
     waiting = set(asked)
 
@@ -114,7 +114,7 @@ async def answered(server: Prometheus, asked: Collection[Asked], seconds: float)
                 waiting.remove(one)
         return not waiting
 
-    await until(all_answered, seconds, lambda: "no data for\n" + "\n".join(map(str, waiting)), pause=2)
+    await eventually(all_answered, pause=1, what=lambda: "no data for\n" + "\n".join(map(str, waiting)))
 
 
 async def test_every_query_has_an_answer(tmp_path: Path) -> None:
@@ -132,12 +132,12 @@ async def test_every_query_has_an_answer(tmp_path: Path) -> None:
         simulation = {asked for asked in QUERIES if simulated_only(asked)}
         rest = set(QUERIES) - simulation
         assert len(simulation) > 0.7 * len(QUERIES)
-        await answered(server, simulation, 120)
+        await answered(server, simulation)
         for asked in rest:
             answer = await server.query(shortened(substituted(asked.expr, interval="10s")))
             assert not answer, f"simulated agents are enough for {asked}"
         page.shown = True
-        await answered(server, rest, 120)
+        await answered(server, rest)
 
 
 async def test_two_replicas_show_what_one_does(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ async def test_two_replicas_show_what_one_does(tmp_path: Path) -> None:
                 seen[query] = [float(one["value"][1]) for one in await server.query(query)]
             return seen == expected
 
-        await until(settled, 60, lambda: seen)
+        await eventually(settled, what=lambda: seen)
         namespaces = {
             series: {one["metric"]["namespace"] for one in await server.query(series)}
             for series in ("matillion_fleet_capacity_tasks", "matillion_fleet_exporter_build_info")

@@ -12,7 +12,8 @@ from exporter.kube.watch import RestartReason, WatchTiming
 from tests.fakes.background import background
 from tests.fakes.kube_api import ScriptedKubeApi, bookmark, event, lines, page, reply, status
 from tests.fakes.kube_hpas import raw_hpa
-from tests.fakes.kube_recorders import RecordingSink, eventually
+from tests.fakes.kube_recorders import RecordingSink
+from tests.waiting import eventually
 
 PATH = "/apis/autoscaling/{}/namespaces/matillion/horizontalpodautoscalers"
 MISSING = reply(404, status(404, "NotFound"))

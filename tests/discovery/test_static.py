@@ -4,7 +4,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from exporter.config import StaticSettings, StaticTarget
 from exporter.discovery.static import RETRY_INTERVAL, StaticDiscovery, to_target
 from exporter.fleet.model import Dialect, Endpoint, Target
 from tests.fakes.background import background
+from tests.waiting import eventually
 
 OTEL, LEGACY = Dialect.OTEL, Dialect.LEGACY
 LOOK = 0.02
@@ -57,17 +58,10 @@ async def running(settings: StaticSettings) -> AsyncIterator[RecordingSink]:
         yield sink
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something to become true."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the sink under test is a plain object, it has no event to wait for
-            await asyncio.sleep(LOOK / 4)
-
-
 async def looks(sink: RecordingSink, count: int = 5, source: str = "static") -> None:
     """Wait for some confirmations of the inline targets, which come once per look."""
     start = sink.confirmed.get(source, 0)
-    await until(lambda: sink.confirmed.get(source, 0) >= start + count)
+    await eventually(lambda: sink.confirmed.get(source, 0) >= start + count)
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +144,7 @@ async def test_what_is_current_is_confirmed_at_least_every_ten_seconds(tmp_path:
     sink = RecordingSink()
     discovery = StaticDiscovery(StaticSettings(targets=(StaticTarget(address="a"),), file=file), sink)
     task = asyncio.create_task(discovery.run())
-    await until(lambda: "static-file" in sink.members)
+    await eventually(lambda: "static-file" in sink.members)
     for _ in range(3):
         before = dict(sink.confirmed)
         await asyncio.sleep(10)
@@ -177,13 +171,13 @@ def follow(file: Path) -> StaticSettings:
 async def test_a_changed_file_is_read_again(file: Path) -> None:
     """Written in place, to another length or the same."""
     async with running(follow(file)) as sink:
-        await until(lambda: sink.addresses() == ["10.0.0.1"])
+        await eventually(lambda: sink.addresses() == ["10.0.0.1"])
         file.write_text("- {address: 10.0.0.2, fleet: f}\n")
-        await until(lambda: sink.addresses() == ["10.0.0.2"])
+        await eventually(lambda: sink.addresses() == ["10.0.0.2"])
         file.write_text('[{"address": "10.0.0.2"}, {"address": "10.0.0.3"}]')
-        await until(lambda: sink.addresses() == ["10.0.0.2", "10.0.0.3"])
+        await eventually(lambda: sink.addresses() == ["10.0.0.2", "10.0.0.3"])
         file.write_text("[]")
-        await until(lambda: sink.addresses() == [])
+        await eventually(lambda: sink.addresses() == [])
 
 
 async def test_a_swapped_configmap_is_read_again(tmp_path: Path) -> None:
@@ -196,10 +190,10 @@ async def test_a_swapped_configmap_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "agents.yaml"
     file.symlink_to("..data/agents.yaml")
     async with running(follow(file)) as sink:
-        await until(lambda: sink.addresses() == ["10.0.0.1"])
+        await eventually(lambda: sink.addresses() == ["10.0.0.1"])
         (tmp_path / "..data_tmp").symlink_to("..2")
         (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-        await until(lambda: sink.addresses() == ["10.0.0.2"])
+        await eventually(lambda: sink.addresses() == ["10.0.0.2"])
 
 
 @pytest.mark.parametrize("text", ["", "[", "a: 1", "[{address: ''}]", "[{adress: a}]", "[{address: inline}]"])
@@ -207,15 +201,15 @@ async def test_a_broken_file_keeps_the_last_good_targets(file: Path, text: str) 
     """It is no longer confirmed as current, and the log says so once, and once more when it is good again."""
     with capture_logs() as log:
         async with running(follow(file)) as sink:
-            await until(lambda: sink.addresses() == ["10.0.0.1"])
+            await eventually(lambda: sink.addresses() == ["10.0.0.1"])
             file.write_text(text)
-            await until(lambda: log[-1]["log_level"] == "error")
+            await eventually(lambda: log[-1]["log_level"] == "error")
             confirmed = sink.confirmed.get("static-file")
             await looks(sink)
             assert sink.addresses() == ["10.0.0.1"]
             assert sink.confirmed.get("static-file") == confirmed
             file.write_text("[{address: 10.0.0.2}]")
-            await until(lambda: sink.addresses() == ["10.0.0.2"])
+            await eventually(lambda: sink.addresses() == ["10.0.0.2"])
             await looks(sink, source="static-file")
     assert [entry["event"] for entry in log] == [
         "file of static targets was read",
@@ -230,15 +224,15 @@ async def test_a_vanished_file_keeps_the_last_good_targets(file: Path) -> None:
     """Until it is there again, even with the same content."""
     with capture_logs() as log:
         async with running(follow(file)) as sink:
-            await until(lambda: sink.addresses() == ["10.0.0.1"])
+            await eventually(lambda: sink.addresses() == ["10.0.0.1"])
             content = file.read_text()
             file.unlink()
-            await until(lambda: log[-1]["log_level"] == "error")
+            await eventually(lambda: log[-1]["log_level"] == "error")
             assert log[-1]["problems"] == ("there is no such file",)
             await looks(sink)
             assert sink.addresses() == ["10.0.0.1"]
             file.write_text(content)
-            await until(lambda: log[-1]["event"] == "file of static targets is good again")
+            await eventually(lambda: log[-1]["event"] == "file of static targets is good again")
 
 
 async def test_a_file_that_is_bad_from_the_start_delivers_nothing(file: Path) -> None:
@@ -249,7 +243,7 @@ async def test_a_file_that_is_bad_from_the_start_delivers_nothing(file: Path) ->
         assert "static-file" not in sink.members
         assert "static-file" not in sink.confirmed
         file.write_text("[{address: a}]")
-        await until(lambda: sink.addresses() == ["a"])
+        await eventually(lambda: sink.addresses() == ["a"])
 
 
 async def test_another_problem_is_said_again(file: Path) -> None:
@@ -259,13 +253,13 @@ async def test_another_problem_is_said_again(file: Path) -> None:
             for text in ("[", "[{address: ''}]"):
                 count = len(log)
                 file.write_text(text)
-                await until(lambda count=count: len(log) > count and log[-1]["log_level"] == "error")
+                await eventually(lambda count=count: len(log) > count and log[-1]["log_level"] == "error")
 
 
 async def test_a_file_that_is_still_being_written_is_left_alone(file: Path) -> None:
     """The first half of a list is a list, too: only a file that stays the same from one look to the next is read."""
     async with running(follow(file)) as sink:
-        await until(lambda: sink.addresses() == ["10.0.0.1"])
+        await eventually(lambda: sink.addresses() == ["10.0.0.1"])
         seen = set()
         with file.open("w") as writer:
             for number in range(60):
@@ -273,7 +267,7 @@ async def test_a_file_that_is_still_being_written_is_left_alone(file: Path) -> N
                 writer.flush()
                 seen.add(len(sink.addresses()))
                 await asyncio.sleep(LOOK / 4)
-        await until(lambda: len(sink.addresses()) == 60)
+        await eventually(lambda: len(sink.addresses()) == 60)
         assert seen == {1}
 
 
@@ -285,7 +279,7 @@ async def test_a_bad_file_is_tried_again_although_it_looks_unchanged(tmp_path: P
     sink = RecordingSink()
     with capture_logs() as log:
         task = asyncio.create_task(StaticDiscovery(StaticSettings(file=file), sink).run())
-        await until(lambda: len(log) == 1)
+        await eventually(lambda: len(log) == 1)
         await asyncio.sleep(RETRY_INTERVAL * 3)
         assert [entry["log_level"] for entry in log] == ["error"]
         target.write_text("[{address: a}]")
@@ -301,6 +295,6 @@ async def test_many_problems_do_not_make_a_long_line(file: Path) -> None:
     file.write_text("[" + "{address: ''}, " * 100 + "]")
     with capture_logs() as log:
         async with running(follow(file)):
-            await until(lambda: bool(log))
+            await eventually(lambda: bool(log))
     assert len(log[0]["problems"]) == 5
     assert log[0]["more_problems"] == 95

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fakes.exporter_process import exporter
 from tests.fakes.hostile import OTEL_PAGE, HostileServer, page
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ async def doctor(
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"KUBECONFIG": "/nowhere"} | (environ or {}),
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 

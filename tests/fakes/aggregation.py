@@ -20,7 +20,7 @@ from tests.factories import WALL_NOW
 from tests.fakes.background import background
 from tests.fakes.certificates import Authority
 from tests.fakes.kube_api import Json, ScriptedKubeApi, reply, status
-from tests.fakes.kube_recorders import eventually
+from tests.waiting import PATIENCE, eventually
 
 BASE = "/apis/external.metrics.k8s.io/v1beta1"
 HPA = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
@@ -208,7 +208,7 @@ async def aggregated(
         server = ExternalMetricsServer(settings, cluster, view, kube, counter, **times)
         world = World(folder, server, control, counter, view, serving, front_proxy, cert, key)
         async with background(server.run()):
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 await server.started.wait()
                 await eventually(lambda: not known or server.ready)
             counter.codes.clear()

@@ -27,7 +27,7 @@ from tests.fakes.aggregation import Counter
 from tests.fakes.background import background
 from tests.fakes.certificates import Authority
 from tests.fakes.control_plane import Admin, ControlPlane
-from tests.fakes.kube_recorders import eventually
+from tests.waiting import eventually
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 API_SERVICE = "/apis/apiregistration.k8s.io/v1/apiservices"

@@ -14,6 +14,8 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from tests.waiting import PATIENCE
+
 START_SECONDS = 60.0
 """For the browser to come up on a busy machine."""
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -73,7 +75,7 @@ class Page:
         await self.send("Page.navigate", url=url)
         await asyncio.wait_for(self._loaded.wait(), START_SECONDS)
 
-    async def until(self, script: str, seconds: float = 30.0) -> None:
+    async def until(self, script: str, seconds: float = PATIENCE) -> None:
         """Wait until an expression is true."""
         async with asyncio.timeout(seconds):
             while not await self.evaluate(f"Boolean({script})"):  # noqa: ASYNC110 - a page has no event of ours

@@ -17,6 +17,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from tests.waiting import PATIENCE
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -111,7 +113,7 @@ class FakeCloudWatch:
         self._released.set()
         self._released = asyncio.Event()
 
-    async def until(self, enough: Callable[[], bool], seconds: float = 30) -> None:
+    async def until(self, enough: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until something holds that changes with requests."""
         async with asyncio.timeout(seconds), self.arrived:
             await self.arrived.wait_for(enough)

@@ -7,6 +7,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.waiting import PATIENCE
+
 LISTS = frozenset({"Dimensions", "Statistics"})
 TIMES = frozenset({"StartTime", "EndTime"})
 FOR_THE_CLIENT = frozenset({"NoSignRequest", "Region", "EndpointUrl"})
@@ -30,7 +32,7 @@ async def ask_cloudwatch(command: str) -> dict[str, Any]:
         "X-Amz-Target": f"GraniteServiceVersion20100801.{_camel(operation)}",
     }
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(PATIENCE),
         aiohttp.ClientSession() as session,
         session.post(url, json=body, headers=headers) as response,
     ):

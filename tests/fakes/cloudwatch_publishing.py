@@ -18,6 +18,7 @@ from exporter.publish.fleet_datums import Selection
 from exporter.publish.spool import Spool
 from tests.factories import make_fleet, make_snapshot
 from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.waiting import PATIENCE
 
 QUICK = Pace(backlog_pause=0.02, first_retry=0.05, longest_retry=0.2, longest_sleep=0.01)
 """A pace for tests: it waits little for anything but answers, and sees soon that the wall clock was moved on."""
@@ -147,7 +148,7 @@ class Running:
             self.wall.now += 60
             await self.until(lambda before=asked: self.fleets.asked > before)
 
-    async def until(self, reached: Callable[[], bool], seconds: float = 30) -> None:
+    async def until(self, reached: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait until something holds, looking often."""
         async with asyncio.timeout(seconds):
             while not reached():  # noqa: ASYNC110 - what is waited for has no event of its own

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import ClientSession
 
 from tests.fakes.ports import free_port
+from tests.waiting import PATIENCE
 
 
 class Exporter:
@@ -29,7 +30,7 @@ class Exporter:
 
     async def ready(self) -> None:
         """Wait until /readyz says so."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     status, _ = await self.get("/readyz")
@@ -42,7 +43,7 @@ class Exporter:
     async def says(self, event: str, pod: str) -> None:
         """Read the log on until it says this of a pod, or has said it."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not any((line["event"], line.get("pod")) == (event, pod) for line in self._log):
                 written = await self.process.stderr.readline()
                 assert written, f"the exporter ended without saying: {event}, {pod}"
@@ -50,7 +51,7 @@ class Exporter:
 
     async def end(self) -> tuple[int, list[dict[str, Any]]]:
         """Return the exit code and the lines of the log, once the process has ended."""
-        _, log = await asyncio.wait_for(self.process.communicate(), 20)
+        _, log = await asyncio.wait_for(self.process.communicate(), PATIENCE)
         assert self.process.returncode is not None
         for line in log.splitlines():
             self._take(line)

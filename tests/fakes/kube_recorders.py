@@ -1,6 +1,5 @@
 """Take down what a watch or a discovery delivers, and wait for it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,16 +11,6 @@ from tests.fakes.background import background
 
 FAST = WatchTiming(backoff_first=0.1, backoff_longest=0.5)
 """Tries again sooner than in life, where nobody waits for it."""
-
-
-async def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until a condition holds; on a busy machine that may take a while."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 — what is waited for does not know that it is
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"did not come true within {seconds} s") from None
 
 
 class RecordingHandler:

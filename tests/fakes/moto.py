@@ -9,6 +9,7 @@ from typing import Any
 import aioboto3
 
 from tests.fakes.ports import free_port
+from tests.waiting import PATIENCE
 
 
 @asynccontextmanager
@@ -20,7 +21,7 @@ async def moto_server() -> AsyncIterator[str]:
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not await _listens(port):  # noqa: ASYNC110 - another process has no event to wait for
                 await asyncio.sleep(0.1)
         yield f"http://127.0.0.1:{port}"

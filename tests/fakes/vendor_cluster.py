@@ -15,6 +15,7 @@ from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.controller_manager import controllers
 from tests.fakes.vendor import Json, is_agent, vendor_objects
+from tests.waiting import PATIENCE
 
 NAMESPACE = "matillion"
 TASKS = 5
@@ -52,7 +53,7 @@ async def beside_the_vendor(plane: ControlPlane, admin: Admin, name: str) -> Asy
         await stack.enter_async_context(controllers(plane))
         stack.push_async_callback(_erase, admin)
         await apply(admin, *objects)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while len(pods := (await admin.call("GET", _pods()))["items"]) < wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         for pod in pods:

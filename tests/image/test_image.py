@@ -13,11 +13,7 @@ from exporter import __version__
 from tests.fakes.image import Image, Mount
 from tools.programs import ROOT
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for the image to be built.
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.slow
 
 TRY_TO_WRITE = """
 import os

@@ -23,9 +23,10 @@ from tests.fakes.helm import Tool
 from tests.fakes.policies import Place, lets_through
 from tests.fakes.vendor import SETS, Json, is_agent, vendor_objects
 from tests.fakes.vendor_cluster import NAMESPACE, TASKS, apply, beside_the_vendor
+from tests.waiting import PATIENCE
 from tools.programs import MissingError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 OLD_SELECTOR = "app.kubernetes.io/name=matillion-runner"
 """The default before: one chart's agents, and whatever carries their name."""
@@ -116,7 +117,7 @@ async def _serving(process: Exporter, wanted: dict[str, int]) -> None:
     """Wait until so many agents of each fleet serve, and there are no other fleets."""
     seen: dict[str, Any] = {}
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while seen != wanted:
                 await asyncio.sleep(0.2)
                 seen = {name: fleet["agents"]["serving"] for name, fleet in (await fleets_of(process)).items()}

@@ -16,8 +16,9 @@ from tests.fakes.cloudwatch import FakeCloudWatch
 from tests.fakes.cloudwatch_publishing import CREDENTIALS
 from tests.fakes.control_plane import ControlPlane
 from tests.fakes.exporter_process import Exporter, exporter
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 NOBODY = {"address": "127.99.0.1", "fleet": "f", "namespace": "n", "pod": "p"}
 LEASE_DURATION, RETRY_PERIOD = 15.0, 2.0
@@ -48,7 +49,7 @@ def settings(namespace: str, url: str, folder: Path) -> dict[str, Any]:
 
 async def leader(replicas: Sequence[Exporter]) -> Exporter:
     """Wait until one of the replicas leads, and return it."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             for replica in replicas:
                 _, page = await replica.get("/metrics")
@@ -77,7 +78,7 @@ async def test_a_change_of_leader_is_a_gap_that_nobody_fills(
             return replica
 
         async def published_since(moment: float) -> None:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while not cloudwatch.taken or cloudwatch.taken[-1].time < moment:  # noqa: ASYNC110 - as in `leader`
                     await asyncio.sleep(0.1)
 

@@ -1,7 +1,6 @@
 """The exporter process publishing to CloudWatch: an emulator over real HTTP, and a spool that outlives a kill."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tests.fakes.cloudwatch_publishing import CREDENTIALS
 from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.moto import moto_server, reader
 from tests.fakes.ports import free_port
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -54,13 +54,6 @@ async def published(url: str, metric: str) -> list[float]:
     return [point["Minimum"] for point in answer["Datapoints"]]
 
 
-async def until(met: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again, until it is so."""
-    async with asyncio.timeout(30):
-        while not await met():  # noqa: ASYNC110 - another process has no event to wait for
-            await asyncio.sleep(0.2)
-
-
 async def test_what_is_unknown_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fleet that cannot be seen is published with its coverage of 0 and without figures; a kill loses nothing."""
     for name, value in CREDENTIALS.items():
@@ -72,13 +65,13 @@ async def test_what_is_unknown_is_not_published(tmp_path: Path, monkeypatch: pyt
     nobody_there = f"http://127.0.0.1:{free_port()}"
     async with exporter(tmp_path, settings(tmp_path, nobody_there)) as first:
         await first.ready()
-        await until(lambda: more_than(waiting(first), 6))
+        await eventually(lambda: more_than(waiting(first), 6))
         assert await gauge(first, "leader") == 1
         first.process.kill()
         await first.process.communicate()
     async with moto_server() as url, exporter(tmp_path, settings(tmp_path, url)) as second:
         await second.ready()
-        await until(lambda: more_than(gauge(second, 'cloudwatch_datums_total{outcome="accepted"}'), 9))
+        await eventually(lambda: more_than(gauge(second, 'cloudwatch_datums_total{outcome="accepted"}'), 9))
         assert set(await published(url, "ScrapeCoveragePercent")) == {0.0}
         assert set(await published(url, "AgentsUnreachable")) == {1.0}
         told = {metric for metric in METRIC_NAMES if await published(url, metric)}

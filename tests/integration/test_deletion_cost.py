@@ -16,13 +16,10 @@ from tests.factories import NOW, make_facts, make_fleet, make_snapshot
 from tests.fakes.background import background
 from tests.fakes.control_plane import Admin, ControlPlane, Json
 from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment, version
-from tests.fakes.kube_recorders import eventually
 from tests.fakes.kubelet import FakeKubelet
+from tests.waiting import PATIENCE, eventually
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 QUICK = Pace(look_every=0.1, between_writes=0.02, per_pod=1.0, first_retry=0.1, longest_retry=0.5)
@@ -93,7 +90,7 @@ async def cost(admin: Admin, namespace: str, name: str) -> str | None:
 
 async def reaches(admin: Admin, namespace: str, costs: dict[str, str]) -> None:
     """Wait until the pods have these costs."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while {name: await cost(admin, namespace, name) for name in costs} != costs:  # noqa: ASYNC110 — another writes
             await asyncio.sleep(0.1)
 
@@ -180,7 +177,7 @@ async def test_a_scale_down_takes_the_idle_first(
     await create_deployment(admin, namespace, "agents", 5, LABELS)
     await admin.grant(namespace, "exporter", "patch-pods", [PATCH_PODS])
     async with controllers(control_plane), FakeKubelet(admin, namespace) as kubelet, writing(agents, kube):
-        await eventually(lambda: len(kubelet.serving) == 5, 60)
+        await eventually(lambda: len(kubelet.serving) == 5)
         names = [running.name for running in kubelet.serving]
         for number, name in enumerate(names):
             agents.uids[name] = (await pod(admin, namespace, name))["uid"]
@@ -188,5 +185,5 @@ async def test_a_scale_down_takes_the_idle_first(
         await reaches(admin, namespace, {name: "10" if agents.tasks[name] else "0" for name in names})
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/agents/scale"
         await admin.call("PATCH", path, {"spec": {"replicas": 2}}, "application/merge-patch+json")
-        await eventually(lambda: len(kubelet.serving) == 2, 60)
+        await eventually(lambda: len(kubelet.serving) == 2)
         assert [running.name for running in kubelet.serving] == [names[1], names[3]]

@@ -18,11 +18,11 @@ from exporter.kube.election import LeaderElection
 from tests.doctor.cluster import Seen, settings
 from tests.fakes.aggregation_layer import API_SERVICE, GROUP, external_metrics, registered
 from tests.fakes.control_plane import Admin, ControlPlane
-from tests.fakes.kube_recorders import eventually
 from tests.fakes.kubelet import FakeKubelet
 from tests.fakes.ports import free_port
+from tests.waiting import PATIENCE, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 AGENTS = [
@@ -173,7 +173,7 @@ async def keda_crd(admin: Admin, version: str, *, behavior: bool) -> AsyncIterat
         yield
     finally:
         await admin.call("DELETE", f"{CRDS}/{SCALED_OBJECTS}")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:  # it goes when its objects have gone
                 if SCALED_OBJECTS not in {one["metadata"]["name"] for one in (await admin.call("GET", CRDS))["items"]}:
                     break
@@ -199,7 +199,7 @@ async def test_keda(control_plane: ControlPlane, admin: Admin, namespace: str, t
         await give_owner(admin, namespace)
         assert (await pod.examine(given))["autoscaling", "KEDA"].found == "it is not installed"
         async with keda_crd(admin, "2.17.0", behavior=True):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while True:  # the API is there some time after its CRD
                     if name in (seen := await pod.examine(given)):
                         break

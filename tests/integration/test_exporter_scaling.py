@@ -25,8 +25,9 @@ from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.kubelet import FakeKubelet
 from tests.fakes.ports import free_port
 from tests.fakes.relay import Relay
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 PATCH_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}
@@ -106,7 +107,7 @@ async def test_serves_the_hpa(control_plane: ControlPlane, admin: Admin, namespa
                 return 0, ""
 
         async def says(status: int, text: str) -> None:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(PATIENCE):
                 while (found := await demand())[0] != status or text not in found[1]:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
 
@@ -146,7 +147,7 @@ async def test_marks_pods_as_the_leader(
             found: str | None = pod["metadata"].get("annotations", {}).get(ANNOTATION)
             return found
 
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while await cost() != "15":  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         _, page = await process.get("/metrics")
@@ -208,7 +209,7 @@ async def test_a_leader_that_sees_nothing_makes_room_and_is_sent_no_clients(
         network.cut()
         await until(second, BLIND_AFTER + 40)
         assert not await leads(first)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (await first.get("/readyz"))[0] != 503:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         said = (await first.get("/readyz"))[1]

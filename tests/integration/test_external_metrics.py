@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,11 @@ from tests.fakes.aggregation_layer import (
     registered,
 )
 from tests.fakes.control_plane import Admin, ControlPlane
-from tests.fakes.kube_recorders import eventually
 from tests.fakes.kubelet import FakeKubelet
+from tests.waiting import PATIENCE, eventually
 from tools.programs import MissingError, programs
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for etcd and the API server to come up.
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.slow
 
 AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 BASE = "/apis/external.metrics.k8s.io/v1beta1"
@@ -57,7 +53,7 @@ async def ask(session: Admin, path: str) -> tuple[int, Any]:
         return answer.status, json.loads(text) if text.startswith("{") else text
 
 
-async def served(admin: Admin, path: str, expected: int = 200, seconds: float = 30) -> Any:
+async def served(admin: Admin, path: str, expected: int = 200, seconds: float = PATIENCE) -> Any:
     """Return what is at a path as soon as it has the status."""
     status, body = 0, None
     async with asyncio.timeout(seconds):
@@ -74,13 +70,7 @@ async def says(admin: Admin, namespace: str, value: str) -> None:
         status, body = await ask(admin, demand(namespace))
         return status == 200 and [item["value"] for item in body["items"]] == [value]
 
-    await until(said)
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 40) -> None:
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 — what is waited for does not know that it is
-            await asyncio.sleep(0.2)
+    await eventually(said)
 
 
 async def kubectl(kubeconfig: Path, *arguments: str) -> tuple[int, str, str]:
@@ -92,7 +82,7 @@ async def kubectl(kubeconfig: Path, *arguments: str) -> tuple[int, str, str]:
         program, "--kubeconfig", str(kubeconfig), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
@@ -104,7 +94,7 @@ async def test_the_aggregation_layer_takes_it_for_available(running: Running, ad
         condition = await api_service_condition(admin)
         return (condition.get("status"), condition.get("reason")) == ("True", "Passed")
 
-    await until(available)
+    await eventually(available)
     resources = await served(admin, BASE)
     assert resources["kind"] == "APIResourceList"
     assert len(resources["resources"]) == 5
@@ -114,7 +104,7 @@ async def test_the_aggregation_layer_takes_it_for_available(running: Running, ad
         _, document = await ask(admin, "/openapi/v2")
         return any(path.startswith(BASE) for path in document["paths"])
 
-    await until(described, 60)
+    await eventually(described)
 
 
 async def test_a_person_reads_the_metric_with_kubectl(
@@ -164,7 +154,7 @@ async def test_rbac_of_the_cluster_decides(
     async def allowed() -> bool:
         return (await kubectl(reader, "get", "--raw", demand(namespace)))[0] == 0
 
-    await until(allowed)
+    await eventually(allowed)
     assert (await kubectl(reader, "get", "--raw", demand("default")))[0] == 1
 
 
@@ -181,7 +171,7 @@ async def test_without_its_own_rights_it_lets_nobody_in_and_says_what_to_grant(
             assert not running.server.ready
             await served(admin, demand(namespace), 503)
             await grant_what_the_api_needs(admin, namespace, "exporter")
-            await eventually(lambda: running.server.ready, 30)
+            await eventually(lambda: running.server.ready)
             await served(admin, BASE)
 
 

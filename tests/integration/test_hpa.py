@@ -1,7 +1,7 @@
 """A real Horizontal Pod Autoscaler scales a real Deployment by the external metrics API, through real RBAC."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,11 @@ from tests.fakes.aggregation_layer import (
 )
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment, replicas
-from tests.fakes.kube_recorders import eventually
 from tests.fakes.kubelet import FakeKubelet
 from tests.fakes.relay import network, service
+from tests.waiting import eventually
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(240),
-]
+pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 SYNCS = 5.0
@@ -69,7 +66,7 @@ class Scaled:
         async def there() -> bool:
             return await self.replicas() == count == len(self.kubelet.serving)
 
-        await until(there, seconds)
+        await eventually(there, seconds)
 
     async def stays(self, count: int, *, seconds: float = SYNCS) -> None:
         """Check that nothing changes for a number of looks."""
@@ -92,14 +89,8 @@ class Scaled:
             found = await self.condition(kind)
             return (found.get("status"), found.get("reason")) == (status, reason)
 
-        await until(said, 60)
+        await eventually(said)
         return await self.condition(kind)
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 — what is waited for does not know that it is
-            await asyncio.sleep(0.2)
 
 
 def autoscaler(least: int, most: int) -> dict[str, Any]:
@@ -237,20 +228,20 @@ async def test_the_exporter_knows_its_scaler(scaled: Scaled, running: Running, a
     kubelet.tasks = 0
     for pod in kubelet.serving:
         pod.agent.limited = 20
-    await eventually(lambda: decided(3), 30)
+    await eventually(lambda: decided(3))
 
     # It may not become as large as it wants: 60 tasks take four agents.
     await admin.call("PATCH", f"{hpas}/agents", {"spec": {"maxReplicas": 3}}, "application/merge-patch+json")
     await scaled.reaches(3)
     kubelet.set_tasks(20)
-    await eventually(lambda: said() == ("wants 4 agents, its HPA agents stops at 3",), 30)
+    await eventually(lambda: said() == ("wants 4 agents, its HPA agents stops at 3",))
 
     # What the vendor's chart brings along, beside it.
     vendors = autoscaler(2, 4) | {"metadata": {"name": "agents-hpa"}}
     vendors["spec"]["metrics"][0]["external"]["metric"] = {"name": "app_active_task_count"}
     await admin.call("POST", hpas, vendors)
-    await eventually(lambda: any("switch the vendor's agents-hpa off" in sentence for sentence in said()), 30)
-    await eventually(lambda: any("its HPA agents-hpa is not active" in sentence for sentence in said()), 30)
+    await eventually(lambda: any("switch the vendor's agents-hpa off" in sentence for sentence in said()))
+    await eventually(lambda: any("its HPA agents-hpa is not active" in sentence for sentence in said()))
     assert [(one.name, one.desired_agents) for one in known()] == [("agents", 3), ("agents-hpa", None)]
     await admin.call("DELETE", f"{hpas}/agents-hpa")
     await eventually(lambda: [one.name for one in known()] == ["agents"])
@@ -283,7 +274,7 @@ async def test_one_replica_that_sees_nothing_does_not_freeze_the_fleet(
         refusals = blind.counter.codes
         earlier = refusals.get(503, 0)
         ways[0].cut()
-        await eventually(lambda: refusals.get(503, 0) > earlier, 60)
+        await eventually(lambda: refusals.get(503, 0) > earlier)
         endpoints.append(seeing.port)
         scaled.kubelet.tasks = 0
         for pod in scaled.kubelet.serving:

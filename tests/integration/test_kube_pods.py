@@ -11,14 +11,11 @@ from exporter.kube.api import AccessDeniedError, Resource
 from exporter.kube.client import KubeClient
 from exporter.kube.watch import RestartReason, WatchTiming
 from tests.fakes.control_plane import Admin, ControlPlane
-from tests.fakes.kube_recorders import RecordingSink, eventually
+from tests.fakes.kube_recorders import RecordingSink
 from tests.fakes.vendor import SETS, is_agent, vendor_objects
+from tests.waiting import PATIENCE, eventually
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for etcd and the API server to come up.
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.slow
 
 Discover = Callable[..., Awaitable[RecordingSink]]
 AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
@@ -185,7 +182,7 @@ async def test_missing_permission_is_named_until_it_is_granted(
 
     assert f"upsert {source}" not in sink.calls
     await admin.grant(namespace, "exporter", "watch", [{**rule, "verbs": ["watch"]}])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         touch = 0
         while f"upsert {source}" not in sink.calls:  # changes come by the watch now, not by the next list
             touch += 1
@@ -217,8 +214,8 @@ async def test_api_server_that_goes_away_and_comes_back(
     assert set(sink.pods(source)) == {"stays", "goes"}
 
     await asyncio.to_thread(control_plane.start_api_server)
-    await eventually(lambda: set(sink.pods(source)) == {"stays"}, 20)
+    await eventually(lambda: set(sink.pods(source)) == {"stays"})
     await admin.create_pod(namespace, "new", labels=AGENT)
-    await eventually(lambda: set(sink.pods(source)) == {"stays", "new"}, 20)
+    await eventually(lambda: set(sink.pods(source)) == {"stays", "new"})
     assert f"remove {source}" not in sink.calls, "no event told of the deletion: the list did"
     assert RestartReason.ERROR in sink.restarts

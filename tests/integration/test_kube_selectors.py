@@ -10,7 +10,7 @@ from exporter.kube.client import KubeClient
 from exporter.kube.selector import SelectorError, parse_selector
 from tests.fakes.control_plane import Admin, ControlPlane
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 BAD_REQUEST = 400
 PODS: Mapping[str, Mapping[str, str]] = {

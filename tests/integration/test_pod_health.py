@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,23 +30,17 @@ from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
 from exporter.store.snapshots import SnapshotStore
-from tests.fakes import kube_recorders
 from tests.fakes.background import background
 from tests.fakes.container_logs import ContainerLogs
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.node_services import TLS_GOODBYE_SECONDS, Kubelet, MetricsServer
+from tests.waiting import eventually
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for etcd and the API server to come up.
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.slow
 
 AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 POLICY = Policy(stale_after=4.0)
 FAILED = "ERROR task failed"
-eventually = partial(kube_recorders.eventually, seconds=60)
-"""Several real servers have a part in each turn, on a machine that may be busy."""
 
 
 class Observed:

@@ -14,10 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.exporter_process import Exporter, exporter
-from tests.fakes.kube_recorders import eventually
 from tests.fakes.node_services import Kubelet
+from tests.waiting import PATIENCE, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "etl"}
 RIGHTS = [
@@ -30,7 +30,6 @@ QUICK = {
     # A leader that ends gives its Lease back: how soon that is seen is all that has to be quick.
     "leader_election": {"retry_period": "500ms"},
 }
-PATIENCE = 60
 FAILED, FINE = "ERROR task 7f3a failed: no such table SALARIES", "INFO task 7f3a finished"
 COUNT = "matillion_fleet_agent_task_failures_total"
 SKIPPED = "matillion_fleet_exporter_log_lines_skipped_total"
@@ -123,7 +122,7 @@ async def test_the_leader_counts_and_its_successor_goes_on(replicas: Replicas, k
     async with replicas.run("first") as first:
         await replicas.count(first, {"agent-1": 0, "agent-2": 0})
         async with replicas.run("second") as second:
-            await eventually(lambda: all(log.followed for log in logs), PATIENCE)
+            await eventually(lambda: all(log.followed for log in logs))
             logs[0].write(*lines(FINE, FAILED, FAILED))
             logs[1].write(*lines(FAILED))
             await replicas.count(first, {"agent-1": 2, "agent-2": 1})
@@ -133,12 +132,12 @@ async def test_the_leader_counts_and_its_successor_goes_on(replicas: Replicas, k
             assert [value for _, value in await series(second, "matillion_fleet_exporter_leader")] == [0]
             assert FAILED not in await ended(first)
             await replicas.count(second, {"agent-1": 0, "agent-2": 0})
-            await eventually(lambda: all(len(log.followed) == 2 for log in logs), PATIENCE)
+            await eventually(lambda: all(len(log.followed) == 2 for log in logs))
             logs[0].cut()
             logs[0].write(*lines(FAILED))
             await replicas.count(second, {"agent-1": 1, "agent-2": 0})
             assert FAILED not in await ended(second)
-    await eventually(lambda: not any(log.open_streams for log in logs), PATIENCE)
+    await eventually(lambda: not any(log.open_streams for log in logs))
 
 
 async def test_every_replica_counts_when_told_to(replicas: Replicas, kubelet: Kubelet) -> None:

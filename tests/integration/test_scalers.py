@@ -17,14 +17,11 @@ from tests.fakes.aggregation_layer import READ_HPAS, READ_PODS
 from tests.fakes.background import background
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.exporter_process import exporter
-from tests.fakes.kube_recorders import FAST, RecordingSink, eventually
+from tests.fakes.kube_recorders import FAST, RecordingSink
 from tests.fakes.kubelet import FakeKubelet
+from tests.waiting import PATIENCE, eventually
 
-pytestmark = [
-    pytest.mark.slow,
-    # The first test waits for etcd and the API server to come up.
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 HPAS = "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers"
@@ -137,7 +134,7 @@ async def test_an_exporter_with_the_right(
             _, found = await process.get("/api/v1/fleets")
             return [one for fleet in found["fleets"] for one in fleet["scalers"] or ()]
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not await scalers():  # noqa: ASYNC110 — what is waited for does not know that it is
                 await asyncio.sleep(0.1)
         assert [(one["name"], one["max_agents"], one["desired_agents"]) for one in await scalers()] == [

@@ -21,7 +21,7 @@ from exporter.kube.front_proxy import (
 from tests.fakes.background import background
 from tests.fakes.certificates import Authority
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
-from tests.fakes.kube_recorders import eventually
+from tests.waiting import eventually
 
 PEM = Authority("front-proxy-ca").pem.decode()
 DATA = {

@@ -7,7 +7,8 @@ import structlog
 
 from exporter.kube.watch import RestartReason
 from tests.fakes.kube_api import ScriptedKubeApi, bookmark, event, lines, obj, page
-from tests.fakes.kube_recorders import RecordingHandler, eventually
+from tests.fakes.kube_recorders import RecordingHandler
+from tests.waiting import eventually
 
 Follow = Callable[..., RecordingHandler]
 

@@ -10,7 +10,8 @@ from structlog.typing import EventDict
 
 from exporter.kube.watch import RestartReason
 from tests.fakes.kube_api import ScriptedKubeApi, bookmark, event, lines, obj, page, reply, status
-from tests.fakes.kube_recorders import RecordingHandler, eventually
+from tests.fakes.kube_recorders import RecordingHandler
+from tests.waiting import eventually
 
 Follow = Callable[..., RecordingHandler]
 
@@ -63,7 +64,7 @@ async def test_watch_that_overstays_is_ended_from_here(api: ScriptedKubeApi, fol
 async def test_gone_version_is_listed_over_at_once(api: ScriptedKubeApi, follow: Follow, answer: Handler) -> None:
     """410, as an HTTP status or as an event, means list now: no waiting, the difference is delivered."""
     api.script(lists=[page(obj("a")), page(obj("b"))], watches=[answer, lines()])
-    handler = follow(backoff_first=30.0, backoff_longest=30.0)
+    handler = follow(backoff_first=600.0, backoff_longest=600.0)
     await eventually(lambda: handler.versions == {"b": "1"})
     assert handler.restarts == [RestartReason.EXPIRED]
 
@@ -71,7 +72,7 @@ async def test_gone_version_is_listed_over_at_once(api: ScriptedKubeApi, follow:
 async def test_gone_again_and_again_is_no_hot_loop(api: ScriptedKubeApi, follow: Follow) -> None:
     """A server for which every version is too old is asked ever more rarely."""
     api.script(watches=[reply(410, GONE)])
-    handler = follow(backoff_first=30.0, backoff_longest=30.0)
+    handler = follow(backoff_first=600.0, backoff_longest=600.0)
     await eventually(lambda: len(handler.restarts) == 2)
     assert len(api.listed) == 2
 

@@ -11,8 +11,8 @@ from exporter.podhealth.log_follower import FollowingPace
 from tests.factories import WALL_NOW
 from tests.fakes.container_logs import LogApi
 from tests.fakes.followed_agents import FollowedAgents
-from tests.fakes.kube_recorders import eventually
 from tests.fakes.log_following import FAILED, FINE, at
+from tests.waiting import eventually
 
 
 async def test_failures_are_counted_as_they_are_written(
@@ -106,7 +106,7 @@ async def test_container_that_restarts_while_its_log_is_read(
     """Its last lines count, nothing is asked while it is dead, and its successor is followed at once."""
     log = api.pod()
     agents.add(restarts=0)
-    follow(pace=FollowingPace(backoff_first=0.02, backoff_longest=60.0, look=0.02))
+    follow(pace=FollowingPace(backoff_first=0.02, backoff_longest=600.0, look=0.02))
     await eventually(lambda: log.followed)
     log.write(at(1), at(2))
     log.end()

@@ -10,8 +10,8 @@ from exporter.config import PodLogsSettings
 from exporter.podhealth.pod_logs import PodLogs
 from tests.fakes.container_logs import LogApi
 from tests.fakes.followed_agents import FollowedAgents
-from tests.fakes.kube_recorders import eventually
 from tests.fakes.log_following import FAILED, Replica, at
+from tests.waiting import eventually
 
 
 @pytest.mark.slow
@@ -132,10 +132,10 @@ async def test_all_agents_that_may_be_followed_find_a_connection(
         agents.add(name)
     with capture_logs() as said:
         follow()
-        await eventually(lambda: len(api.pods) == 100 and all(api.pod(name).followed for name in names), 60)
+        await eventually(lambda: len(api.pods) == 100 and all(api.pod(name).followed for name in names))
         for name in names:
             api.pod(name).write(at(1))
-        await eventually(lambda: [agents.failures_of(name) for name in names] == [1] * 100, 9)
+        await eventually(lambda: [agents.failures_of(name) for name in names] == [1] * 100)
     assert said == []
 
 

@@ -17,7 +17,7 @@ from tests.factories import NOW
 from tests.fakes.background import background
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
-from tests.fakes.kube_recorders import eventually
+from tests.waiting import eventually
 
 FAST = SamplingPace(interval=0.02, longest_pause=0.1)
 TAKEN = "2024-03-01T10:00:00Z"

@@ -25,6 +25,7 @@ from tests.fakes.cloudwatch_publishing import (
     publishing,
     selection,
 )
+from tests.waiting import PATIENCE
 
 
 def restarted(number: int) -> Fleet:
@@ -150,7 +151,7 @@ async def test_a_new_leader_counts_on_where_the_old_one_stopped(tmp_path: Path, 
         await asyncio.sleep(0)
         source.current = (restarted(8),)
         cloudwatch.wall.now += 60
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not source.asked:  # noqa: ASYNC110 - what is waited for has no event of its own
                 await asyncio.sleep(0.01)
         source.current, leader.leads = (restarted(9),), True

@@ -16,6 +16,7 @@ from exporter.publish.external_metrics_values import EXTERNAL_METRICS
 from exporter.serve.errors import ServeError
 from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_snapshot
 from tests.fakes.aggregation import BASE, DEMAND, HPA, View, World, aggregated, demand, exchange
+from tests.waiting import PATIENCE
 
 AGGREGATOR = "system:kube-aggregator"
 
@@ -260,7 +261,7 @@ async def test_an_error_ends_its_connection(world: World) -> None:
         writer.write(head.encode())
         return (await reader.readuntil(b"\r\n\r\n")).lower()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         for _ in range(2):
             head = await ask("prod")
             assert head.startswith(b"http/1.1 200")

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.factories import make_fleet
 from tests.fakes.aggregation import BASE, DEMAND, HPA, Answer, World, aggregated, demand, exchange
 from tests.fakes.certificates import Authority
 from tests.fakes.kube_api import reply, status
+from tests.waiting import eventually
 
 MASTERS = {"X-Remote-User": "admin", "X-Remote-Group": "system:masters", "Authorization": "Bearer x"}
 """What an intruder would say to be let in."""
@@ -27,12 +28,6 @@ MASTERS = {"X-Remote-User": "admin", "X-Remote-Group": "system:masters", "Author
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with aggregated(tmp_path, [make_fleet(name="prod")]) as running:
         yield running
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 — what is waited for does not know that it is
-            await asyncio.sleep(0.02)
 
 
 def refused(answer: Answer, reason: str) -> None:
@@ -68,7 +63,7 @@ async def test_where_no_name_is_listed_every_one_is_allowed(world: World) -> Non
     async def allowed() -> bool:
         return (await world.ask(demand(), context=world.context(name="kubelet"))).status == 200
 
-    await until(allowed)
+    await eventually(allowed)
 
 
 async def test_a_certificate_of_another_authority_ends_the_handshake(world: World) -> None:
@@ -200,7 +195,7 @@ async def test_while_the_api_server_is_down(world: World) -> None:
     async def served() -> bool:
         return (await world.ask(demand("other"))).status == 404
 
-    await until(served)
+    await eventually(served)
 
 
 async def test_an_api_server_that_is_down_at_the_start(tmp_path: Path) -> None:
@@ -221,7 +216,7 @@ async def test_an_api_server_that_is_down_at_the_start(tmp_path: Path) -> None:
             except aiohttp.ClientError:
                 return False
 
-        await until(served)
+        await eventually(served)
 
 
 # -- what rotates ------------------------------------------------------------------------------------------------------
@@ -251,7 +246,7 @@ async def test_the_front_proxys_authority_rotates(world: World) -> None:
         assert (await exchange(kept, demand())).status == 200
         assert not await accepts(new)
         world.control.trust(world.front_proxy, successor)
-        await until(lambda: accepts(new))
+        await eventually(lambda: accepts(new))
         assert (await exchange(kept, demand())).status == 200
         assert await accepts(old)
         assert connections == 1, "the connection lived through it"
@@ -261,7 +256,7 @@ async def test_the_front_proxys_authority_rotates(world: World) -> None:
         async def old_is_out() -> bool:
             return not await accepts(old)
 
-        await until(old_is_out)
+        await eventually(old_is_out)
         with pytest.raises(aiohttp.ClientError):
             await exchange(kept, demand())
         assert await accepts(new)
@@ -289,7 +284,7 @@ async def test_the_answer_under_way_arrives_although_its_authority_goes(world: W
             except aiohttp.ClientError:
                 return False
 
-        await until(successor_in)
+        await eventually(successor_in)
         go.set()
         assert (await asking).status == 200
         with pytest.raises(aiohttp.ClientError):
@@ -304,7 +299,7 @@ async def test_a_config_map_that_makes_no_sense_changes_nothing(world: World) ->
         async def noticed() -> bool:
             return any("cannot be looked up" in entry["event"] for entry in logs)
 
-        await until(noticed)
+        await eventually(noticed)
         assert (await world.ask(demand())).status == 200
     assert "requestheader-client-ca-file holds no certificate" in logs[0]["error"]
 
@@ -339,7 +334,7 @@ async def test_the_serving_certificate_rotates(world: World) -> None:
         async def renewed() -> bool:
             return await served_name() == "renewed"
 
-        await until(renewed)
+        await eventually(renewed)
         assert (await exchange(kept, demand())).status == 200
     assert connections == 1
     assert (await world.ask(demand())).status == 200, "the new certificate came with the old trust"
@@ -358,7 +353,7 @@ async def test_a_rotation_while_the_files_are_half_replaced(world: World) -> Non
                 "The authorities of the front proxy cannot be put in use yet" in json.dumps(entry) for entry in logs
             )
 
-        await until(told)
+        await eventually(told)
         assert (await world.ask(demand())).status == 200
         assert world.key_file.read_bytes() == good_key
         world.key_file.write_bytes((world.folder / "new.key").read_bytes())
@@ -369,4 +364,4 @@ async def test_a_rotation_while_the_files_are_half_replaced(world: World) -> Non
             except aiohttp.ClientError:
                 return False
 
-        await until(accepted)
+        await eventually(accepted)

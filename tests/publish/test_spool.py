@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from exporter.publish.datum import Datum, DatumSeries
 from exporter.publish.spool import Spool
+from tests.waiting import PATIENCE
 
 SERIES = DatumSeries("ActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
 ALL = {"not_before": 0, "not_after": 2**40}
@@ -239,7 +240,7 @@ async def test_a_file_in_use_by_another_process(tmp_path: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
     )
     assert holder.stdout is not None
-    assert await asyncio.wait_for(holder.stdout.readline(), 20) == b"open\n"
+    assert await asyncio.wait_for(holder.stdout.readline(), PATIENCE) == b"open\n"
     async with spool(tmp_path) as one:
         await one.add(datums(100), {}, expire_before=0)
         assert not one.durable

@@ -28,6 +28,7 @@ from tests.fakes.hostile import (
     response,
     silent_port,
 )
+from tests.waiting import PATIENCE
 
 LIMIT = ScrapeSettings().max_body_bytes
 TIMEOUT = 0.4
@@ -400,11 +401,11 @@ async def test_a_fetch_that_is_cancelled_closes_its_connection(client: PageClien
 
     async with HostileServer(watch) as server:
         task = asyncio.create_task(fetch(client, server, 10.0))
-        await asyncio.wait_for(asked.wait(), 5.0)
+        await asyncio.wait_for(asked.wait(), PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(closed.wait(), 5.0)
+        await asyncio.wait_for(closed.wait(), PATIENCE)
 
 
 async def test_an_ipv6_address_is_scraped() -> None:

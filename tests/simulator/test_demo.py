@@ -26,6 +26,7 @@ from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.story import Story
 from exporter.simulator.vitals import CURRENT
 from tests.fakes.cloudwatch_command_line import ask_cloudwatch
+from tests.waiting import PATIENCE
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -49,8 +50,6 @@ SHOWN = (
     r"production: \d+ serving.* tasks, \d+ queued \| demand \d+, wants \d+ \| CloudWatch took [1-9]\d* datums\n",
     r"autoscaler: 4 → 5 agents \(\d+ tasks at 16 each take \d+ agents",
 )
-ENOUGH = 45.0
-"""Seconds within which it comes on a busy machine."""
 
 pytestmark = pytest.mark.usefixtures("log_as_before")
 
@@ -71,7 +70,7 @@ async def test_the_demo_shows_the_fleet_and_publishes_it(
     tasks, environment = asyncio.all_tasks(), dict(os.environ)
     running = asyncio.create_task(demo(options()))
     shown = ""
-    async with asyncio.timeout(ENOUGH):
+    async with asyncio.timeout(PATIENCE):
         while not all(re.search(wanted, shown) for wanted in SHOWN):
             await asyncio.wait([running], timeout=0.1)
             assert not running.done(), shown
@@ -130,7 +129,9 @@ def interrupted(process: "subprocess.Popen[str]", shown: str) -> str:
 @pytest.mark.slow
 def test_it_ends_by_itself() -> None:
     """After `--duration`, however far it has come, with exit code 0."""
-    done = subprocess.run(command("27", "--duration", "1s"), capture_output=True, text=True, timeout=ENOUGH, check=True)
+    done = subprocess.run(
+        command("27", "--duration", "1s"), capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     assert "The fleet began with 4 agents" in done.stdout
     assert done.stdout.endswith("threads left: 1\n")
     assert done.stderr == ""
@@ -225,7 +226,7 @@ async def run_until(told: str, route: tuple[Demand, aiohttp.ClientSession]) -> t
     followed = fleets()
     story = Story("production", 1000.0, now=lambda: 0.0)
     task = asyncio.create_task(scale(route[1], followed, story, ScalingPolicy()), name="autoscaler")
-    async with asyncio.timeout(ENOUGH):
+    async with asyncio.timeout(PATIENCE):
         while told not in story.scaler:  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.01)
     task.cancel()

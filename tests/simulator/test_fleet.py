@@ -29,6 +29,7 @@ from exporter.simulator.simulate import add_arguments, fleet_plans, run_until, s
 from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.vitals import CURRENT, LEGACY, Spelling
+from tests.waiting import PATIENCE
 
 RUN = os.getpid() % 256
 """Two runs at the same time would meet on the fixed ports, so each has addresses of its own."""
@@ -73,7 +74,7 @@ async def test_scaling_shows_in_the_list() -> None:
     async with (
         SimulatedFleets(simulation(), PodAddresses(BASE), 200.0, listings.put_nowait) as fleets,
         asyncio.TaskGroup() as group,
-        asyncio.timeout(30),
+        asyncio.timeout(PATIENCE),
     ):
         life = group.create_task(fleets.run(), name="simulated fleets")
         first = listed = await listings.get()
@@ -102,7 +103,7 @@ async def test_an_agent_that_dies_stays_listed() -> None:
         SimulatedFleets(simulation(dying), PodAddresses(BASE), 5.0, listings.append) as fleets,
         aiohttp.ClientSession() as session,
         asyncio.TaskGroup() as group,
-        asyncio.timeout(30),
+        asyncio.timeout(PATIENCE),
     ):
         life = group.create_task(fleets.run(), name="simulated fleets")
         [entry, _] = listings[-1]

@@ -25,7 +25,8 @@ from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAge
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.vitals import CURRENT
 from tests.fakes.followed_agents import FollowedAgents
-from tests.fakes.kube_recorders import RecordingSink, eventually
+from tests.fakes.kube_recorders import RecordingSink
+from tests.waiting import eventually
 
 _NO_METRIC = "FailedGetExternalMetric"
 SOURCE = f"kubernetes/{NAMESPACE}"

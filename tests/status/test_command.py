@@ -15,6 +15,7 @@ import pytest
 from exporter.cli import main
 from tests.factories import make_fleet, make_snapshot
 from tests.fakes.ports import free_port
+from tests.waiting import PATIENCE
 from tests.web.serving import StaticView, make_server, running, serve
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,7 @@ async def command(*arguments: str, terminal: int | None = None) -> AsyncIterator
 async def said(*arguments: str) -> tuple[int | None, str, str]:
     """Run it to its end; return exit code, output and errors."""
     async with command(*arguments) as process:
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -113,10 +114,10 @@ async def test_watching_lines() -> None:
     async with serve(StaticView(FLEETS)) as url, command("--url", url, "--watch", "--json") as process:
         assert process.stdout is not None
         for _ in range(2):
-            line = await asyncio.wait_for(process.stdout.readline(), 30)
+            line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
             assert json.loads(line)["fleets"][0]["fleet"] == "etl"
         process.send_signal(signal.SIGINT)
-        _, err = await asyncio.wait_for(process.communicate(), 30)
+        _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert (process.returncode, err) == (0, b"")
 
 
@@ -127,7 +128,7 @@ async def test_watching_on_a_terminal() -> None:
     seen = bytearray()
 
     async def until(text: str) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while text.encode() not in seen:
                 try:
                     seen.extend(os.read(ours, 65536))
@@ -145,7 +146,7 @@ async def test_watching_on_a_terminal() -> None:
             await until("What it said last:")
             await until("matillion/etl")
             process.send_signal(signal.SIGINT)
-            await asyncio.wait_for(process.wait(), 30)
+            await asyncio.wait_for(process.wait(), PATIENCE)
             await until("\x1b[?1049l")
     finally:
         os.close(ours)
@@ -157,8 +158,8 @@ async def test_a_reader_who_leaves() -> None:
     """`status | head` ends without a traceback."""
     async with serve(StaticView(FLEETS)) as url, command("--url", url, "--watch") as process:
         assert process.stdout is not None
-        await asyncio.wait_for(process.stdout.readline(), 30)
+        await asyncio.wait_for(process.stdout.readline(), PATIENCE)
         process.stdout._transport.close()  # type: ignore[attr-defined]  # as the end of `head` does
-        _, err = await asyncio.wait_for(process.communicate(), 30)
+        _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert err == b""
     assert process.returncode == 1

@@ -1,8 +1,7 @@
 """A running `WebServer` on a free port of 127.0.0.1, over a view whose content the test sets."""
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,16 +79,6 @@ async def serve(view: StaticView | None = None, **given: Any) -> AsyncIterator[s
     """Run a server made by `make_server`; yields its base URL over plain HTTP."""
     async with running(make_server(view, **given)) as address:
         yield f"http://{address}"
-
-
-async def eventually(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 15) -> None:
-    """Return as soon as something that another task, thread or process does has happened."""
-    async with asyncio.timeout(seconds):
-        while True:
-            result = holds()
-            if await result if inspect.isawaitable(result) else result:
-                return
-            await asyncio.sleep(0.02)
 
 
 def write(path: Path, content: str | bytes | None) -> None:

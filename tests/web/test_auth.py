@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from exporter.serve.errors import ServeError
 from exporter.web.passwords import PasswordHash
-from tests.web.serving import eventually, make_server, running, serve, write
+from tests.waiting import eventually
+from tests.web.serving import make_server, running, serve, write
 
 PASSWORD = "correct horse"
 CHEAP = PasswordHash.make(PASSWORD)

@@ -15,7 +15,6 @@ from tests.web.serving import StaticView, make_server, running, serve
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(180),
     pytest.mark.skipif(program() is None, reason="Chromium is not installed (Debian: chromium, `make tools`)"),
 ]
 

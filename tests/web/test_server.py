@@ -13,6 +13,7 @@ from aiohttp import web
 from exporter.serve.connections import ConnectionLimits
 from exporter.serve.errors import ServeError
 from tests.factories import make_fleet, make_snapshot
+from tests.waiting import PATIENCE
 from tests.web.serving import StaticView, make_server, metrics, running, serve
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -226,7 +227,7 @@ async def test_a_client_that_never_reads_is_let_go() -> None:
             await loop.sock_sendall(client, REQUEST.replace(b"/healthz", b"/api/v1/agents"))
             await asyncio.sleep(2.0)
             received = b""
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 try:
                     while piece := await loop.sock_recv(client, 1 << 20):
                         received += piece

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from exporter.serve.errors import ServeError
 from tests.fakes.certificates import Authority, private_pem
-from tests.web.serving import eventually, make_server, running, write
+from tests.waiting import PATIENCE, eventually
+from tests.web.serving import make_server, running, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +182,14 @@ async def test_a_connection_vouched_for_by_an_authority_taken_out_ends(files: Fi
 
             async def ask() -> bytes:
                 writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-                return await asyncio.wait_for(reader.readuntil(b"agents 1\n"), 10)
+                return await asyncio.wait_for(reader.readuntil(b"agents 1\n"), PATIENCE)
 
             assert (await ask()).startswith(b"HTTP/1.1 200 ")
             write(files.clients, authority.pem + successor.pem)
             await eventually(lambda: [entry["event"] for entry in logs].count("changed files are in use") == 1)
             assert (await ask()).startswith(b"HTTP/1.1 200 ")
             write(files.clients, successor.pem)
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
             writer.close()
 
 
