@@ -57,10 +57,10 @@ format: $(READY)  ## put the style right
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-alerts: $(READY)  ## write the alert and recording rules anew
+alerts: $(READY)  ## write the alert and recording rules, the CloudWatch alarms and their tables
 	$(BIN)/python -m alerts.build
 
-dashboards: $(READY)  ## write the Grafana dashboards anew
+dashboards: $(READY)  ## write the Grafana dashboards
 	$(BIN)/python -m dashboards.build
 
 docs: $(READY) alerts dashboards  ## write every generated file anew, the chart's copies too

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import agents_board, capacity_board, cloudwatch_board, exporter_board, fleet_board
+from dashboards import agents, capacity, cloudwatch, exporter, fleet
 from tools.generated import bring_in_step
 
 FOLDER = Path(__file__).parent
-BOARDS = (fleet_board, agents_board, capacity_board, exporter_board, cloudwatch_board)
+DASHBOARDS = (fleet, agents, capacity, exporter, cloudwatch)
 
 
 def files() -> dict[str, str]:
     """Return the text of every dashboard by the name of its file."""
     texts = {}
-    for module in BOARDS:
+    for module in DASHBOARDS:
         made = module.build().build()
         texts[f"{made.uid}.json"] = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(made) + "\n"
     return texts

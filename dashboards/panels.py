@@ -92,12 +92,12 @@ class Section:
     panels: Sequence[Placed]
 
 
-def lay_out(board: dashboard.Dashboard, sections: Sequence[Section]) -> None:
+def lay_out(made: dashboard.Dashboard, sections: Sequence[Section]) -> None:
     """Add the sections to the dashboard, below each other."""
     y = number = 0
     for section in sections:
         number += 1
-        board.with_row(_Row(RowPanel(title=section.title, id_val=number, grid_pos=GridPos(h=1, w=WIDTH, x=0, y=y))))
+        made.with_row(_Row(RowPanel(title=section.title, id_val=number, grid_pos=GridPos(h=1, w=WIDTH, x=0, y=y))))
         y += 1
         x = row_height = 0
         for placed in section.panels:
@@ -106,7 +106,7 @@ def lay_out(board: dashboard.Dashboard, sections: Sequence[Section]) -> None:
             number += 1
             placed.panel.id(number)
             placed.panel.grid_pos(GridPos(h=placed.height, w=placed.width, x=x, y=y))
-            board.with_panel(placed.panel)
+            made.with_panel(placed.panel)
             x, row_height = x + placed.width, max(row_height, placed.height)
         y += row_height
 

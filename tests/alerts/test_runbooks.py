@@ -9,7 +9,7 @@ from exporter.cli import _parser
 from exporter.config.shape import keys
 from exporter.fleet import cloudwatch_catalogue
 from tests.alerts.test_prometheus_rules import ALERTS_WITH_FOR, RECORDINGS
-from tests.dashboards.boards_as_json import BOARDS, panels
+from tests.dashboards.dashboards_as_json import DASHBOARDS, panels
 from tests.fakes.helm import CHART
 from tests.series import EXPORTER_NAMES, FLEET_NAMES
 
@@ -38,9 +38,9 @@ def test_it_is_of_substance(page: str) -> None:
 def test_dashboards_and_panels_are_there(page: str) -> None:
     """Every uid is a dashboard's, and every name in italics that of a dashboard or a panel."""
     text = PAGES[page]
-    assert set(re.findall(r"/d/([\w-]+)", text)) <= set(BOARDS)
-    titles = {board["title"] for board in BOARDS.values()}
-    titles |= {panel["title"] for board in BOARDS.values() for panel in panels(board)}
+    assert set(re.findall(r"/d/([\w-]+)", text)) <= set(DASHBOARDS)
+    titles = {dashboard["title"] for dashboard in DASHBOARDS.values()}
+    titles |= {panel["title"] for dashboard in DASHBOARDS.values() for panel in panels(dashboard)}
     prometheus_pages = {"Status → Targets"}
     italics = {" ".join(name.split()) for name in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text)}
     assert italics <= titles | prometheus_pages
@@ -50,7 +50,7 @@ def test_dashboards_and_panels_are_there(page: str) -> None:
 def test_variables_in_links_are_the_dashboards(page: str) -> None:
     """A link sets no variable that its dashboard does not have."""
     for uid, asked in re.findall(r"/d/([\w-]+)\?([^`\s]+)", PAGES[page]):
-        variables = {f"var-{variable['name']}" for variable in BOARDS[uid]["templating"]["list"]}
+        variables = {f"var-{variable['name']}" for variable in DASHBOARDS[uid]["templating"]["list"]}
         assert {part.partition("=")[0] for part in asked.split("&")} <= variables | {"from", "to"}
 
 

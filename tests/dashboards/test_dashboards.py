@@ -15,7 +15,7 @@ from alerts.build import FOLDER as RULES_FOLDER
 from dashboards.build import FOLDER, files, main
 from exporter.fleet import cloudwatch_catalogue
 from exporter.publish import instruments
-from tests.dashboards.boards_as_json import BOARDS, QUERIES, Asked, cloudwatch_queries, panels, substituted
+from tests.dashboards.dashboards_as_json import DASHBOARDS, QUERIES, Asked, cloudwatch_queries, panels, substituted
 from tests.series import FLEET_NAMES
 
 UIDS = {"matillion-fleet", "matillion-agents", "matillion-capacity", "matillion-exporter", "matillion-cloudwatch"}
@@ -43,8 +43,8 @@ def metrics_of(expr: str) -> set[str]:
 
 def test_the_dashboards_are_those_that_are_promised() -> None:
     """Five, each known by a uid that runbooks and bookmarks can rely on."""
-    assert {board["uid"] for board in BOARDS.values()} == UIDS == set(BOARDS)
-    assert len({board["title"] for board in BOARDS.values()}) == len(UIDS)
+    assert {dashboard["uid"] for dashboard in DASHBOARDS.values()} == UIDS == set(DASHBOARDS)
+    assert len({dashboard["title"] for dashboard in DASHBOARDS.values()}) == len(UIDS)
 
 
 def test_the_files_are_as_generated(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,9 +65,9 @@ def test_the_json_goes_through_the_models_of_grafana(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(UIDS))
 def test_no_panel_overlaps_another(name: str) -> None:
     """Panels stand within the 24 columns, none on another, each with a number of its own."""
-    board = BOARDS[name]
+    dashboard = DASHBOARDS[name]
     taken: dict[tuple[int, int], str] = {}
-    for panel in board["panels"]:
+    for panel in dashboard["panels"]:
         at = panel["gridPos"]
         assert at["x"] >= 0
         assert at["w"] > 0
@@ -75,7 +75,7 @@ def test_no_panel_overlaps_another(name: str) -> None:
         for cell in itertools.product(range(at["x"], at["x"] + at["w"]), range(at["y"], at["y"] + at["h"])):
             assert cell not in taken, f"{panel['title']} lies on {taken[cell]}"
             taken[cell] = panel["title"]
-    numbers = [panel["id"] for panel in board["panels"]]
+    numbers = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(numbers)) == len(numbers)
 
 
@@ -83,7 +83,7 @@ def test_no_panel_overlaps_another(name: str) -> None:
 def test_every_row_is_full(name: str) -> None:
     """No hole is left to the right of a panel: every line of the grid is either empty or taken from 0 to 24."""
     lines: dict[int, int] = {}
-    for panel in BOARDS[name]["panels"]:
+    for panel in DASHBOARDS[name]["panels"]:
         at = panel["gridPos"]
         for y in range(at["y"], at["y"] + at["h"]):
             lines[y] = lines.get(y, 0) + at["w"]
@@ -93,7 +93,7 @@ def test_every_row_is_full(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(UIDS))
 def test_a_panel_has_all_that_belongs_to_one(name: str) -> None:
     """Title, description, unit where it has numbers, words for no data, its data source by the variable."""
-    for panel in panels(BOARDS[name]):
+    for panel in panels(DASHBOARDS[name]):
         assert panel["title"]
         assert panel["description"].endswith("."), panel["title"]
         assert panel["datasource"]["uid"] in {"${datasource}", "${cloudwatch}"}
@@ -109,8 +109,8 @@ def test_a_panel_has_all_that_belongs_to_one(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(UIDS))
 def test_a_dashboard_has_its_variables_and_leads_to_the_others(name: str) -> None:
     """A data source to choose, the selection, and a menu of the other dashboards that takes the selection along."""
-    board = BOARDS[name]
-    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    dashboard = DASHBOARDS[name]
+    variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     wanted = {"cluster", "namespace"} | ({"job"} if name == "matillion-exporter" else {"fleet"})
     wanted |= {"pod"} if name == "matillion-agents" else set()
@@ -118,17 +118,17 @@ def test_a_dashboard_has_its_variables_and_leads_to_the_others(name: str) -> Non
     for chosen in wanted:
         assert variables[chosen]["allValue"] == ".*"
         assert variables[chosen]["includeAll"]
-    text = json.dumps(board["panels"])
+    text = json.dumps(dashboard["panels"])
     used = set(re.findall(r"\$\{?(\w+)", text)) - {"__rate_interval", "__data", "__url_time_range", "PROP"}
     assert used <= set(variables), "a panel uses a variable that the dashboard does not have"
-    [menu] = board["links"]
+    [menu] = dashboard["links"]
     assert (menu["type"], menu["tags"], menu["includeVars"], menu["keepTime"]) == (
         "dashboards",
         ["matillion-fleet"],
         True,
         True,
     )
-    assert board["tags"] == ["matillion-fleet"]
+    assert dashboard["tags"] == ["matillion-fleet"]
     for uid in re.findall(r"/d/([\w-]+)", text):
         assert uid in UIDS
 

@@ -15,7 +15,7 @@ from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS
 from tests.alerts.prometheus_stack import PROMETHEUS, Prometheus, exporter, prometheus, simulated
 from tests.alerts.prometheus_timeline import World
 from tests.alerts.prometheus_worlds import LIMIT, OWN, agent, own, task_failures, working_set
-from tests.dashboards.boards_as_json import QUERIES, Asked, substituted
+from tests.dashboards.dashboards_as_json import QUERIES, Asked, substituted
 from tests.factories import make_scaler
 from tests.waiting import eventually
 

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.builders import dashboard
 from alerts.durations import in_words
 from alerts.prometheus.recording import LEADERS, SYNC_AGE
 from alerts.settings import Settings
-from dashboards.boards import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, board
+from dashboards.frame import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, framed
 from dashboards.panels import GREEN, GREY, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
 from dashboards.queries import OF_EXPORTER, REPLICA, of_replicas, recorded
 from exporter.publish.instruments import EXPORTER_PREFIX
@@ -19,7 +19,7 @@ _LEADING = {1: ("leader", GREEN), 0: ("standby", GREY)}
 
 def build() -> dashboard.Dashboard:
     """Return the dashboard."""
-    return board(
+    return framed(
         EXPORTER_UID,
         "Matillion exporter",
         "The exporter itself: what it scrapes, how fast, how current its data is, and what it publishes.",

@@ -15,7 +15,7 @@ from alerts.prometheus.recording import (
     UTILIZATION,
 )
 from alerts.settings import Settings
-from dashboards.boards import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, board, link_to
+from dashboards.frame import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, framed, link_to
 from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
 from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, of_fleets, recorded, total
 
@@ -25,7 +25,7 @@ _TRUST = {0: ("withheld", RED), 1: ("trusted", GREEN)}
 
 def build() -> dashboard.Dashboard:
     """Return the dashboard."""
-    return board(
+    return framed(
         FLEET_UID,
         "Matillion fleet",
         "Capacity and load of the fleets, and whether the figures can be trusted.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from dashboards.build import FOLDER
 
-BOARDS: dict[str, dict[str, Any]] = {
+DASHBOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))
 }
 
@@ -17,24 +17,24 @@ BOARDS: dict[str, dict[str, Any]] = {
 class Asked:
     """A PromQL query and where it stands."""
 
-    board: str
+    dashboard: str
     panel: str
     expr: str
     instant: bool
 
     def __str__(self) -> str:
-        return f"{self.board}: {self.panel}: {self.expr}"
+        return f"{self.dashboard}: {self.panel}: {self.expr}"
 
 
-def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
+def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the panels that show something, those inside closed rows too."""
-    every = [inner for panel in board["panels"] for inner in (panel, *panel.get("panels", ()))]
+    every = [inner for panel in dashboard["panels"] for inner in (panel, *panel.get("panels", ()))]
     return [panel for panel in every if panel["type"] != "row"]
 
 
 def _queries() -> Iterator[Asked]:
-    for name, board in BOARDS.items():
-        for panel in panels(board):
+    for name, dashboard in DASHBOARDS.items():
+        for panel in panels(dashboard):
             for target in panel.get("targets", ()):
                 if target["datasource"]["type"] == "prometheus":
                     yield Asked(name, panel["title"], target["expr"], bool(target.get("instant")))
@@ -46,8 +46,8 @@ QUERIES = tuple(_queries())
 
 def cloudwatch_queries() -> Iterator[dict[str, Any]]:
     """Yield every CloudWatch query of every dashboard."""
-    for board in BOARDS.values():
-        for panel in panels(board):
+    for dashboard in DASHBOARDS.values():
+        for panel in panels(dashboard):
             yield from (t for t in panel.get("targets", ()) if t["datasource"]["type"] == "cloudwatch")
 
 

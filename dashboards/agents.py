@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders import dashboard, table
 
 from alerts.prometheus.recording import AGENT_HEAP, AGENT_MEMORY, AGENT_RESTARTS
 from alerts.settings import Settings
-from dashboards.boards import AGENTS_UID, CLUSTER, FLEET, NAMESPACE, POD, board, link_to
+from dashboards.frame import AGENTS_UID, CLUSTER, FLEET, NAMESPACE, POD, framed, link_to
 from dashboards.panels import (
     BLUE,
     GREEN,
@@ -45,7 +45,7 @@ _MEMORY = ((None, GREEN), (_SETTINGS.memory_pressure, ORANGE), (_SETTINGS.memory
 
 def build() -> dashboard.Dashboard:
     """Return the dashboard."""
-    return board(
+    return framed(
         AGENTS_UID,
         "Matillion agents",
         "Each agent of a fleet: state, tasks, memory, connection, restarts.",

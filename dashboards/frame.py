@@ -72,7 +72,7 @@ def data_source(name: str, label: str, kind: str) -> dashboard.DatasourceVariabl
     return dashboard.DatasourceVariable(name).label(label).type(kind)
 
 
-def board(
+def framed(
     uid: str,
     title: str,
     description: str,

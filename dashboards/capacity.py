@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from alerts.prometheus.recording import AGENTS, DEMAND, DESIRED, FREE_SLOTS, QUEUED, UTILIZATION
 from alerts.settings import Settings
-from dashboards.boards import CAPACITY_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, board, link_to
+from dashboards.frame import CAPACITY_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, framed, link_to
 from dashboards.panels import (
     FULLNESS,
     GREEN,
@@ -40,7 +40,7 @@ def build() -> dashboard.Dashboard:
         .values("10,12,14,15,16,17,18,20")
         .current(VariableOption(selected=True, text="16", value="16"))
     )
-    return board(
+    return framed(
         CAPACITY_UID,
         "Matillion capacity planning",
         "Utilization of the fleets over weeks, and how many agents another target would have needed.",

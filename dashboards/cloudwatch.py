@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models.cloudwatch import CloudWatchQueryMode, Metric
 from grafana_foundation_sdk.models.dashboard import VariableRefresh, VariableSort
 
 from alerts.prometheus.recording import ACTIVE, AGENT_RESTARTS, CAPACITY, COVERAGE, DEMAND, QUEUED
-from dashboards.boards import CLOUDWATCH, CLOUDWATCH_UID, CLUSTER, FLEET, NAMESPACE, board, data_source
+from dashboards.frame import CLOUDWATCH, CLOUDWATCH_UID, CLUSTER, FLEET, NAMESPACE, data_source, framed
 from dashboards.panels import Placed, Query, Section, graph
 from dashboards.queries import BY_FLEET, FLEET_LEGEND, OF_FLEET, of_agents, recorded, total
 
@@ -35,7 +35,7 @@ class Metric:
 
 def build() -> dashboard.Dashboard:
     """Return the dashboard."""
-    return board(
+    return framed(
         CLOUDWATCH_UID,
         "Matillion fleet and cluster (Prometheus and CloudWatch)",
         "The fleet in Prometheus and in CloudWatch, beside the nodes it runs on (Container Insights).",
