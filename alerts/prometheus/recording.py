@@ -61,7 +61,7 @@ def _fleet(settings: Settings, clock: Clock) -> list[Recording]:
         Recording(FREE_SLOTS, latest("free_slots", FLEET)),
         Recording(REFUSING, latest("agents_refusing", FLEET)),
         Recording(COVERAGE, latest("coverage_ratio", FLEET)),
-        Recording(UTILIZATION, f"{latest('tasks_serving', FLEET)} / ({CAPACITY} > 0)"),
+        Recording(UTILIZATION, latest("utilization_ratio", FLEET)),
         Recording(
             VERSIONS,
             f"""

@@ -113,8 +113,8 @@ def _cell(name: str, fleet: Json, paper: Paper, *, short: bool) -> str:
         case "AGENTS":
             return _agents(fleet["agents"], short=short)
         case "LOAD":
-            active, capacity = fleet.get("tasks_active"), fleet.get("capacity_tasks")
-            return paper.bar(active / capacity, _BAR) if active is not None and capacity else ""
+            utilization = fleet.get("utilization")
+            return "" if utilization is None else paper.bar(utilization, _BAR)
         case "DEMAND" | "WANTED" | "HPA" if not fleet["trusted"]:
             return STAYS if name == "HPA" else WITHHELD
         case "FREE" if fleet.get("free_slots") and not fleet.get("free_slots_certain", True):

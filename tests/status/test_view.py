@@ -45,6 +45,14 @@ def test_a_fleet_that_is_well() -> None:
     ]
 
 
+def test_the_load_is_of_the_agents_that_have_the_slots() -> None:
+    """A task on an agent that lost the control plane runs, and fills no slot: the bar is the fleet's utilization."""
+    lost = [make_snapshot(f"b-{number}", reading=make_reading(16, connected=False)) for number in range(3)]
+    [line] = [line for line in lines(status(fleet_with(*lost)), width=140) if line.startswith("matillion/etl")]
+    assert "██████░░░░" in line, "24 tasks on 40 slots"
+    assert "72" in line, "all that run"
+
+
 def test_an_untrusted_fleet_shows_no_demand() -> None:
     """The figures that may not be acted on are withheld, and why stands below; what is not known is no number."""
     silent = [make_snapshot(f"a-{number}", never_read=True, error=UNSEEN) for number in range(3)]

@@ -55,7 +55,7 @@ async def test_what_a_reader_sees(page: Page) -> None:
         for part in ("trusted", "running 54 of 40", "free 0", "queued 8", "2 serving", "1 disconnected"):
             assert part in card
         label = await page.evaluate("document.querySelector(\"[data-fleet='matillion/busy'] .bar\").ariaLabel")
-        assert label == "54 of 40 tasks running, 8 queued"
+        assert label == "42 of 40 slots in use, 8 queued"
         table = await text_of(page, "#agents")
         assert "b-3 matillion/busy disconnected 12" in table
         assert "not connected to the control plane, 12 tasks active" in table

@@ -17,8 +17,8 @@ const NOW = 1_767_234_600;
 const makeFleet = (given = {}, agents = {}) => ({
   namespace: "matillion", fleet: "etl", trusted: true, untrusted_reason: null, remarks: [], scalers: null,
   agents: {total: 1, serving: 1, unreachable: 0, disconnected: 0, stopped: 0, starting: 0, draining: 0, ...agents},
-  desired_agents: 1, hpa_agents: 1, capacity_tasks: 20, tasks_active: 12, tasks_queued: 0, held_tasks: 0, demand_tasks: 12,
-  free_slots: 8, free_slots_certain: true, ...given,
+  desired_agents: 1, hpa_agents: 1, capacity_tasks: 20, tasks_active: 12, tasks_serving: 12, tasks_queued: 0, held_tasks: 0,
+  demand_tasks: 12, free_slots: 8, free_slots_certain: true, ...given,
 });
 
 /** @param {Partial<Agent>} given @returns {Agent} */
@@ -96,13 +96,15 @@ test("free slots are an upper bound where it is not certain that they can be use
 });
 
 test("the bar ends where the slots end, or the work", () => {
-  assert.deepEqual(load(makeFleet()), {running: 60, queued: 0, limit: null, label: "12 of 20 tasks running, 0 queued"});
-  const over = load(makeFleet({tasks_active: 30, tasks_queued: 10}));
-  assert.deepEqual(over, {running: 75, queued: 25, limit: 50, label: "30 of 20 tasks running, 10 queued"});
-  const unqueued = load(makeFleet({capacity_tasks: 0, tasks_active: 0, tasks_queued: null}));
-  assert.deepEqual(unqueued, {running: 0, queued: 0, limit: null, label: "0 of 0 tasks running, ? queued"});
-  assert.equal(load(makeFleet({capacity_tasks: 0, tasks_active: 3}))?.limit, null);
-  assert.equal(load(makeFleet({tasks_active: null})), null);
+  assert.deepEqual(load(makeFleet()), {running: 60, queued: 0, limit: null, label: "12 of 20 slots in use, 0 queued"});
+  const over = load(makeFleet({tasks_serving: 30, tasks_queued: 10}));
+  assert.deepEqual(over, {running: 75, queued: 25, limit: 50, label: "30 of 20 slots in use, 10 queued"});
+  const unqueued = load(makeFleet({capacity_tasks: 0, tasks_serving: 0, tasks_queued: null}));
+  assert.deepEqual(unqueued, {running: 0, queued: 0, limit: null, label: "0 of 0 slots in use, ? queued"});
+  assert.equal(load(makeFleet({capacity_tasks: 0, tasks_serving: 3}))?.limit, null);
+  assert.equal(load(makeFleet({tasks_serving: null})), null);
+  const lost = load(makeFleet({tasks_active: 65, tasks_serving: 10}));
+  assert.equal(lost?.running, 50, "a task on an agent that lost the control plane fills no slot");
 });
 
 test("states are counted in one order, and none of which there is no agent", () => {

@@ -10,7 +10,7 @@
  * @typedef {Record<State | "total", number>} Counts
  * @typedef {{namespace: string, fleet: string, trusted: boolean, untrusted_reason: string | null, remarks: string[],
  *   agents: Counts, desired_agents: number | null, hpa_agents: number | null, capacity_tasks: number, tasks_active: number | null,
- *   tasks_queued: number | null, held_tasks: number | null, demand_tasks: number | null, free_slots: number | null,
+ *   tasks_serving: number | null, tasks_queued: number | null, held_tasks: number | null, demand_tasks: number | null, free_slots: number | null,
  *   free_slots_certain: boolean, scalers: Scaler[] | null}} Fleet
  * @typedef {{namespace: string, fleet: string, pod: string, state: State, reason: string, needs_attention: boolean,
  *   fresh: boolean, version: string | null, tasks_active: number | null, tasks_queued: number | null,
@@ -87,12 +87,13 @@ export const scalerLine = (scaler) =>
   + `desired ${number(scaler.desired_agents)}`;
 
 /**
- * The bar: widths in percent, and where the slots end if the work goes beyond them; null where it is not known what runs.
+ * The bar: how far tasks fill the slots of the serving agents, and the queue behind them, as widths in percent; where the
+ * slots end if the work goes beyond them; null where it is not known what runs.
  *
  * @param {Fleet} fleet
  */
 export function load(fleet) {
-  const running = fleet.tasks_active, capacity = fleet.capacity_tasks, queued = fleet.tasks_queued ?? 0;
+  const running = fleet.tasks_serving, capacity = fleet.capacity_tasks, queued = fleet.tasks_queued ?? 0;
   if (running === null) return null;
   const whole = Math.max(capacity, running + queued, 1);
   const share = (/** @type {number} */ value) => (100 * value) / whole;
@@ -100,7 +101,7 @@ export function load(fleet) {
     running: share(running),
     queued: share(queued),
     limit: capacity && capacity < whole ? share(capacity) : null,
-    label: `${number(running)} of ${number(capacity)} tasks running, ${number(fleet.tasks_queued)} queued`,
+    label: `${number(running)} of ${number(capacity)} slots in use, ${number(fleet.tasks_queued)} queued`,
   };
 }
 
