@@ -74,13 +74,13 @@ test("a fleet's figures, and what each is of", () => {
   assert.equal(shown(fleet, "running").text, "54 of 40");
   assert.equal(shown(fleet, "queued").text, "8");
   assert.equal(shown(fleet, "held").text, "12");
-  assert.equal(shown(fleet, "wanted").text, "1 2 there");
+  assert.equal(shown(fleet, "wanted").text, "1 (2 there)");
   for (const {meaning} of figures(fleet)) assert.ok(meaning.length > 20);
 });
 
 test("an HPA's own sum is shown where it differs", () => {
-  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: 5}), "wanted").text, "4 1 there, an HPA: 5");
-  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: null}), "wanted").text, "4 1 there");
+  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: 5}), "wanted").text, "4 (1 there, an HPA: 5)");
+  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: null}), "wanted").text, "4 (1 there)");
 });
 
 test("what an untrusted fleet must not tell a scaler is withheld, the rest is shown", () => {
@@ -195,10 +195,16 @@ test("a search finds names, state, reason and version, each word anywhere", () =
   assert.equal(chosen([makeAgent({version: null})], true, "null").length, 0);
 });
 
-test("where no agent is shown, it is said why", () => {
-  assert.equal(noAgents(false, ""), "No agent needs attention.");
-  assert.equal(noAgents(true, ""), "No agent was found.");
-  assert.equal(noAgents(true, "x"), "No agent matches.");
+test("where no agent is shown, it is said why, and only good where there are some", () => {
+  assert.deepEqual(noAgents(3, ""), {text: "No agent needs attention.", good: true});
+  assert.deepEqual(noAgents(3, "x"), {text: "No agent matches.", good: false});
+  for (const search of ["", "x"]) assert.deepEqual(noAgents(0, search), {text: "No agent was found.", good: false});
+});
+
+test("a chart in which nothing is above zero has no highest value", () => {
+  const drawn = chart({...makeTrack([NOW - 15, NOW], [0, 0]), capacity_tasks: [0, 0]}, NOW, 900);
+  assert.equal(drawn?.legend(null).head, `${clock(NOW - 15)} – ${clock(NOW)}`);
+  assert.equal(drawn.lines[1].path, "M0.0 104.0L600.0 104.0");
 });
 
 test("memory is the container's where it is known, else the heap", () => {

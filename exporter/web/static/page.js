@@ -122,7 +122,8 @@ function chartFigure(fleet) {
 /** @param {Agent[]} agents */
 function agentsTable(agents) {
   if (!agents.length) {
-    return el("p", {class: `table empty${wish.search || wish.all ? "" : " good"}`}, noAgents(wish.all, wish.search));
+    const {text, good} = noAgents(seen.agents.length, wish.search);
+    return el("p", {class: good ? "table empty good" : "table empty"}, text);
   }
   const rows = agents.slice(0, wish.rows).map(agentRow);
   const more = el("button", {type: "button"}, `Show ${Math.min(MOST_ROWS, agents.length - wish.rows)} more of ${agents.length}`);

@@ -124,7 +124,7 @@ export function figures(fleet) {
     figure("queued", number(fleet.tasks_queued)),
     figure("held", number(fleet.held_tasks)),
     forScalers("demand", fleet.demand_tasks),
-    forScalers("wanted", fleet.desired_agents, `${there} there${differs ? `, an HPA: ${fleet.hpa_agents}` : ""}`),
+    forScalers("wanted", fleet.desired_agents, `(${there} there${differs ? `, an HPA: ${fleet.hpa_agents}` : ""})`),
   ];
 }
 
@@ -172,9 +172,9 @@ export function chart(points, now, range) {
   const times = points.time_seconds.slice(first);
   const columns = LINES.map(([kind, name]) => ({kind, values: points[name].slice(first)}));
   const from = times[0], width = Math.max(now - from, 1), bottom = HEIGHT - FOOT;
-  const highest = Math.max(1, ...columns.flatMap(({values}) => values.map((value) => value ?? 0)));
+  const highest = Math.max(...columns.flatMap(({values}) => values.map((value) => value ?? 0)));
   const x = (/** @type {number} */ time) => (WIDTH * (time - from)) / width;
-  const y = (/** @type {number} */ value) => HEAD + (bottom - HEAD) * (1 - value / highest);
+  const y = (/** @type {number} */ value) => HEAD + (bottom - HEAD) * (1 - value / Math.max(highest, 1));
   const line = (/** @type {[number, number][]} */ run) =>
     run.map(([time, value], at) => `${at ? "L" : "M"}${x(time).toFixed(1)} ${y(value).toFixed(1)}`).join("");
   return {
@@ -195,7 +195,7 @@ export function chart(points, now, range) {
     cursor: (index) => `M${x(times[index])} 0V${bottom}`,
     /** @param {number | null} index of the point the reader looks at @returns {{head: string, entries: [string, string][]}} */
     legend: (index) => index === null
-      ? {head: `${clock(from)} – ${clock(now)}, up to ${number(highest)} tasks`, entries: columns.map(({kind}) => [kind, kind])}
+      ? {head: `${clock(from)} – ${clock(now)}${highest ? `, up to ${number(highest)} tasks` : ""}`, entries: columns.map(({kind}) => [kind, kind])}
       : {head: clock(times[index], true), entries: columns.map(({kind, values}) => [kind, `${kind} ${number(values[index])}`])},
   };
 }
@@ -241,9 +241,17 @@ export function chosen(agents, all, search) {
       || URGENCY.indexOf(one.state) - URGENCY.indexOf(other.state));
 }
 
-/** @param {boolean} all @param {string} search @returns what stands in place of agents where there are none to show */
-export const noAgents = (all, search) =>
-  search ? "No agent matches." : all ? "No agent was found." : "No agent needs attention.";
+/**
+ * What stands in place of agents where there are none to show. Only where there are some is it good that none needs attention.
+ *
+ * @param {number} known agents
+ * @param {string} search
+ * @returns {{text: string, good: boolean}}
+ */
+export function noAgents(known, search) {
+  if (!known) return {text: "No agent was found.", good: false};
+  return search ? {text: "No agent matches.", good: false} : {text: "No agent needs attention.", good: true};
+}
 
 /** @param {Agent} agent @returns its container's memory, else its heap, of the limit; null where neither is known */
 export const memory = (agent) =>
