@@ -100,8 +100,8 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
                 _log.info("exporter stops")
                 for task in tasks:
                     task.cancel()
-        except* PartFailedError as failures:
-            raise failures.exceptions[0] from None
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
 
 
 def _discovery(
@@ -208,8 +208,9 @@ async def _together(work: dict[str, Part]) -> None:
             for name, part in work.items():
                 group.create_task(_guarded(name, part), name=name)
             await asyncio.Event().wait()
-    except* PartFailedError as failures:
-        raise failures.exceptions[0] from None
+    except ExceptionGroup as failures:
+        # Not `except*`: before Python 3.11.4 what is raised in it is put into a group again (python/cpython#103590).
+        raise failures.exceptions[0] from failures
 
 
 def _leadership(settings: LeaderElectionSettings, kube: KubeClient | None, fit: Callable[[], bool]) -> Leadership:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from exporter.config.durations import parse_duration
 from exporter.service import stop_on_signals
-from exporter.simulator.agent import SimulatorError, WrongUseError
+from exporter.simulator.agent import WrongUseError
 from exporter.simulator.fleet import (
     DEFAULT_BASE,
     DEFAULT_FIRST_PORT,
@@ -117,8 +117,8 @@ async def run_until(fleets: SimulatedFleets, stop: asyncio.Event, seconds: float
                 life = group.create_task(fleets.run(), name="simulated fleets")
                 await stop.wait()
                 life.cancel()
-    except* SimulatorError as failures:
-        raise failures.exceptions[0] from None
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
 
 
 def fleet_plans(agents: int, legacy: int, fleets: int, names: Spelling) -> list[FleetPlan]:

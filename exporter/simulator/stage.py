@@ -107,10 +107,13 @@ async def perform(options: argparse.Namespace) -> None:
             settings = _settings(world.discovery, publishing.settings, options.listen)
             try:
                 await _play(settings, world, story, console, stop, later=publishing.movers)
-            except* (service.PartFailedError, SimulatorError) as failures:
+            except ExceptionGroup as failures:
+                first = failures.exceptions[0]
+                if not isinstance(first, service.PartFailedError | SimulatorError):
+                    raise
                 print(*log.failures, sep="\n", file=sys.stderr)
                 # The setting that the exporter names is an option here.
-                raise SimulatorError(str(failures.exceptions[0]).replace("web.listen", "--listen")) from None
+                raise SimulatorError(str(first).replace("web.listen", "--listen")) from failures
     counts, shown = simulation.fleets[FLEET].counts(), story.cloudwatch
     print(
         f"The fleet began with {len(IMAGES)} agents, had up to {story.most_replicas} and ended with "
