@@ -77,7 +77,7 @@ bench: $(READY)  ## measure against Prometheus on the same targets
 	$(BIN)/python -m benchmarks.visibility
 
 tools: $(READY)  ## programs some tests use (Debian's, helm, kubectl); without them those tests are left out and say so
-	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager chromium:chromium
+	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager chromium,chromium-browser,google-chrome:chromium
 	@$(BIN)/python -m tools.programs
 
 clean:  ## remove what was made here
