@@ -1,1 +1,1 @@
-"""Alerts and how they are made: Prometheus rules here, CloudWatch alarms beside them, a runbook page for each alert."""
+"""Prometheus alerts and CloudWatch alarms from one set of thresholds, and a runbook for each alert."""

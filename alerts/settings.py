@@ -106,7 +106,7 @@ class Settings:
     """The exporter's `capacity.max_sync_age`."""
     stale_for: float = 2 * MINUTE
     replicas_disagree: float = 0.5
-    """Share of a fleet's agents that one replica sees and another does not; a node that only one reaches is less."""
+    """Share of a fleet's agents that only one of two replicas reaches; the agents of a single node are fewer."""
     replicas_disagree_for: float = 5 * MINUTE
     """A new replica takes a moment to read every agent, and a rollout replaces each replica once."""
     cloudwatch_age: float = 10 * MINUTE

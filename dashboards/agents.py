@@ -60,7 +60,7 @@ def build() -> dashboard.Dashboard:
 
 
 def _memory_of(kind: str) -> str:
-    """Return one kind of memory without the label that says which, so that it joins the other columns' rows."""
+    """Return one kind of memory without its label, so that it joins the rows of the other columns."""
     series = recorded(AGENT_MEMORY, f'memory="{kind}"', of=OF_AGENT)
     return f"max by ({BY_AGENT}) ({series})"
 

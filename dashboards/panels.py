@@ -1,4 +1,4 @@
-"""The house style: how panels look, what they say when there is nothing to show, and how they are laid out.
+"""The house style: how panels look, what they show without data, and how they are laid out.
 
 Knows Grafana's builders and none of the metrics.
 """
@@ -49,22 +49,22 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${datasource}")
 NO_DATA = "no data"
-"""Unknown is not zero: an empty panel says so, and its description says what could be missing."""
+"""Unknown is not zero: an empty panel shows this, and its description names what may be missing."""
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#808080"
 WIDTH = 24
 
 Steps = Sequence[tuple[float | None, str]]
-"""From which value on which color; the first has no value."""
+"""The color from each value on; the first has no value."""
 FULLNESS: Steps = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
-"""For a share of what there is that is taken."""
+"""For the used share of a resource."""
 
 
 PanelBuilder = timeseries.Panel | stat.Panel | statetimeline.Panel | heatmap.Panel | table.Panel
 _Builder = TypeVar("_Builder", bound=PanelBuilder)
 
 Names = Mapping[int, tuple[str, str]]
-"""What a number means, and its color."""
+"""The meaning and the color of each number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def figure(
 
 
 def timeline(title: str, description: str, queries: Sequence[Query], names: Names) -> statetimeline.Panel:
-    """Return states over time; `names` says what a number means and its color."""
+    """Return states over time; `names` has the meaning and the color of each number."""
     return _asking(
         statetimeline.Panel()
         .title(title)
@@ -212,7 +212,7 @@ def timeline(title: str, description: str, queries: Sequence[Query], names: Name
 
 
 def spread(title: str, description: str, queries: Sequence[Query], *, unit: str = "short") -> heatmap.Panel:
-    """Return how many series lie where, over time."""
+    """Return the distribution of the series over time."""
     return _asking(
         heatmap.Panel()
         .title(title)

@@ -17,9 +17,9 @@ BY_FLEET = ", ".join(FLEET)
 BY_AGENT = ", ".join(AGENT)
 FLEET_LEGEND = "{{namespace}}/{{fleet}}"
 NOT_DRAINING = 'state!="draining"'
-"""Agents as a Deployment counts its replicas: one that drains has left it."""
+"""Agents as a Deployment counts its replicas, which a draining one no longer is."""
 REPLICA = "instance"
-"""What tells the replicas of an exporter apart."""
+"""The label that distinguishes the replicas of an exporter."""
 
 STATE_NUMBERS = {
     AgentState.SERVING: 0,
@@ -29,7 +29,7 @@ STATE_NUMBERS = {
     AgentState.STOPPED: 4,
     AgentState.UNREACHABLE: 5,
 }
-"""States as numbers, from well to not well: a state timeline shows numbers."""
+"""States as numbers, from healthy to unhealthy: a state timeline shows numbers."""
 
 
 def recorded(series: str, *matchers: str, of: str = OF_FLEET) -> str:

@@ -1,7 +1,7 @@
 """The alarms of a fleet's stack and the thresholds that a stack may set. Does not know how a template is written.
 
-An alarm compares one statistic of one metric with one number. Where that is less than what the alert of the same
-meaning looks at, `alerts.pairs` says so.
+An alarm compares one statistic of one metric with one number. Where its alert evaluates more than that, `alerts.pairs`
+gives the difference.
 """
 
 from dataclasses import dataclass

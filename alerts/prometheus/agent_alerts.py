@@ -131,7 +131,7 @@ def _memory(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             name="MatillionAgentMemoryCritical",
             severity="critical",
             for_seconds=settings.memory_critical_for,
-            when=f"an agent uses more than {settings.memory_critical:.0%} of one of them",
+            when=f"an agent uses more than {settings.memory_critical:.0%} of its container or heap limit",
             expr=f"{AGENT_MEMORY} > {settings.memory_critical:g}",
             summary=f"Agent {_AGENT} is about to run out of memory",
             description=f"{used}; at the limit, all its tasks are lost.",
@@ -140,7 +140,8 @@ def _memory(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             name="MatillionAgentMemoryExhaustionPredicted",
             severity="warning",
             for_seconds=settings.leak_for,
-            when=f"at its current growth an agent reaches one of them within {in_words(settings.leak_horizon)}",
+            when="at its current growth an agent reaches its container or heap limit within "
+            f"{in_words(settings.leak_horizon)}",
             expr=f"""
             {AGENT_MEMORY} > {settings.leak_floor:g}
             and predict_linear({AGENT_MEMORY}[{clock(settings.leak_window)}], {ahead}) > 1

@@ -106,8 +106,8 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             name="MatillionFleetRefusing",
             severity="warning",
             for_seconds=settings.refusing_for,
-            when=f"{settings.refusing_share:.0%} of the serving agents have free slots and refuse tasks: CPU, heap or "
-            "memory at the limit",
+            when=f"at least {settings.refusing_share:.0%} of the serving agents have free slots and refuse tasks: CPU, "
+            "heap or memory at the limit",
             expr=f"""
             {REFUSING} / {on(FLEET)} sum by ({", ".join(FLEET)}) ({AGENTS}{{state="serving"}} > 0)
             >= {settings.refusing_share:g}

@@ -1,4 +1,4 @@
-"""Recording rules: what alerts and dashboards both read, computed once and the same for any number of replicas."""
+"""Recording rules: series that alerts and dashboards share, the same for any number of replicas."""
 
 from alerts.prometheus.labels import AGENT, FLEET, INSTALLATION
 from alerts.prometheus.rules import Clock, Group, Recording, latest, on
@@ -14,16 +14,16 @@ FREE_SLOTS = "fleet:matillion_fleet_free_slots:max"
 REFUSING = "fleet:matillion_fleet_agents_refusing:max"
 COVERAGE = "fleet:matillion_fleet_coverage_ratio:max"
 UTILIZATION = "fleet:matillion_fleet_utilization:ratio"
-"""Tasks on the serving agents of their slots: a task on an agent that gives no slot fills none."""
+"""Tasks on the serving agents as a share of their slots: a task on any other agent takes none of these."""
 VERSIONS = "fleet:matillion_fleet_agent_versions:count"
 TASK_FAILURES = "fleet:matillion_fleet_agent_task_failures:increase"
 
 AGENT_STATE = "agent:matillion_fleet_agent_state:max"
-"""1, and only for the state the agent is in."""
+"""Always 1; only the series of the agent's current state exists."""
 AGENT_RESTARTS = "agent:matillion_fleet_agent_restarts:max"
 AGENT_HEAP = "agent:matillion_fleet_agent_heap_utilization:ratio"
 AGENT_MEMORY = "agent:matillion_fleet_agent_memory_utilization:ratio"
-"""Of the container's limit (`memory="container"`) and of the heap's, after garbage collection (`memory="heap"`)."""
+"""Share of the container's limit (`memory="container"`) and of the heap's after collection (`memory="heap"`)."""
 
 SYNC_AGE = "installation:matillion_fleet_exporter_discovery_sync_age_seconds:max"
 LEADERS = "installation:matillion_fleet_exporter_leader:max"
@@ -46,7 +46,7 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
 
 def _fleet(settings: Settings, clock: Clock) -> list[Recording]:
     by_fleet = ", ".join(FLEET)
-    # Rounded: `increase` extrapolates to the ends of its window, and there are no parts of a failure.
+    # Rounded: `increase` extrapolates to the ends of its window, and there is no fraction of a failure.
     failures = (
         f"max by ({', '.join(AGENT)}) "
         f"(round(increase(matillion_fleet_agent_task_failures_total[{clock(settings.task_failures_window)}])))"

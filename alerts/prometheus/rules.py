@@ -14,7 +14,7 @@ _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms"
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Writes times as Prometheus reads them, `faster` times shorter: 1 for use, more to see hours in a minute."""
+    """Writes durations as Prometheus reads them, `faster` times shorter: 1 for use, more to play hours in a minute."""
 
     faster: float = 1.0
 
@@ -30,7 +30,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording rule. Its name says `level:metric:operation`, the level being what its labels tell apart."""
+    """A recording rule, named `level:metric:operation`; the level is what its labels distinguish."""
 
     name: str
     expr: str
@@ -54,7 +54,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules that Prometheus evaluates one after the other."""
+    """Rules that Prometheus evaluates in sequence."""
 
     name: str
     rules: tuple[Recording | Alert, ...]

@@ -66,7 +66,7 @@ AGENT_CASES = (
         alert="MatillionAgentDisconnected",
         course=since_onset(seeing(*with_fleet(agent("etl-1", connected=False)))),
         after=2,
-        # An old image says nothing of its connection; an agent that drains or starts is not lost.
+        # An old image does not report its connection; a draining or starting agent is not lost.
         not_enough=(
             seeing(*with_fleet(legacy("etl-1", connected=None))),
             seeing(*with_fleet(agent("etl-1", connected=False, facts={"draining_time": 1.0}), starting("etl-3"))),
@@ -93,7 +93,7 @@ AGENT_CASES = (
         alert="MatillionAgentLegacyMetrics",
         course=since_onset(seeing(agent("etl-0"), legacy("etl-1"))),
         after=60,
-        # What was said last of an agent that is not seen any more is still how it was read.
+        # The last known endpoint of an agent that is no longer reachable.
         not_enough=(seeing(agent("etl-0"), agent("etl-1"), starting("etl-2")),),
         severity="info",
         labels=POD_LABELS,

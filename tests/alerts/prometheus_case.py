@@ -28,7 +28,7 @@ class Case:
     course: Course
     """What happens, from minute 0 on."""
     beside: Course | None = None
-    """What other replicas see, where it takes one that sees something else."""
+    """What other replicas report, where one has to report something else."""
     onset: int = ONSET
     """The first minute in which the alert's expression is true."""
     after: int
@@ -60,5 +60,5 @@ def since_onset(bad: Course) -> Course:
 
 
 def with_gap(course: Course, minute: int, minutes: int = 5) -> Course:
-    """Return the course as a Prometheus sees it that gets nothing for some minutes, as while an exporter restarts."""
+    """Return the course with no data for some minutes, as while an exporter restarts."""
     return then(then(course, minute, lambda _: None), minute + minutes, course)

@@ -41,7 +41,7 @@ def _growing_queue(minute: int) -> World:
 
 
 def _too_small_and_unknown(minute: int) -> World:
-    """Return a world in which what the fleet wants is withheld."""
+    """Return a world in which the demand of the fleet is withheld."""
     agents = [agent(f"etl-{number}", 17) for number in range(3)]
     return World(agents, own(minute), sync_age=600.0, scalers=(make_scaler(max_agents=3),))
 
@@ -91,7 +91,7 @@ OTHER_CASES = (
         after=1,
         not_enough=(
             seeing(*with_fleet(agent("etl-0", connected=False), agent("etl-1", connected=False))),
-            # One of three answers, and it is disconnected: what the others are nobody knows.
+            # One of three answers, and it is disconnected: the state of the others is unknown.
             seeing(*with_fleet(agent("etl-0", connected=False), agent("etl-1", age=60), legacy("etl-2", age=60))),
             seeing(draining("etl-0"), starting("etl-1")),
         ),
@@ -182,13 +182,13 @@ OTHER_CASES = (
     ),
     Case(
         alert="MatillionFleetAtMaximum",
-        # Two scalers: the one that stops later says how far it goes.
+        # Two scalers: the higher maximum counts.
         course=since_onset(scaled(make_scaler(max_agents=3), make_scaler("b", max_agents=2), tasks=17)),
         after=15,
         not_enough=(
             scaled(make_scaler(max_agents=3), tasks=16),
             scaled(make_scaler(max_agents=2), make_scaler("b", max_agents=4), tasks=17),
-            # Nobody knows the maximum, or there is none.
+            # The maximum is unknown, or there is none.
             seeing(*FLEET, agent("etl-3", 60)),
             scaled(tasks=17),
             # What is withheld from the scaler is not held against it.
@@ -223,7 +223,7 @@ OTHER_CASES = (
         course=with_gap(since_onset(_THREE_VERSIONS), 12 * HOUR),
         after=DAY,
         lingers=15,
-        # Two versions; and an agent that has not said yet which one it is.
+        # Two versions; and an agent that has not reported its version yet.
         not_enough=(seeing(agent("etl-0", version="11.1.0"), agent("etl-1", version="11.2.0"), starting("etl-2")),),
         labels=FLEET_LABELS,
         summary=f"3 agent versions are running in {F}",
@@ -291,7 +291,7 @@ OTHER_CASES = (
         course=since_onset(_unseen(3)),
         beside=healthy,
         after=5,
-        # One of three agents; and a replica that is replaced and sees nothing for three minutes.
+        # One of three agents; and a replica that is replaced and reaches none for three minutes.
         not_enough=(_unseen(1), then(then(healthy, ONSET, _unseen(3)), ONSET + 3, healthy)),
         labels=FLEET_LABELS | {"job": EXPORTER_LABELS["job"], "instance": "10.0.0.1:9850"},
         summary=f"A replica of the exporter does not reach the agents of {F}",

@@ -32,14 +32,14 @@ Page = dict[str, float]
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What a replica of the exporter sees in one minute."""
+    """What a replica of the exporter knows in one minute."""
 
     snapshots: Sequence[AgentSnapshot] = ()
     own: Mapping[str, float] = field(default_factory=dict)
     """Series of the exporter itself, and of agents' metrics that are not read from snapshots."""
     sync_age: float = 1.0
     scalers: tuple[Scaler, ...] | None = None
-    """What scales each fleet; None where nobody knows."""
+    """The scalers of each fleet; None where they are unknown."""
 
     @property
     def page(self) -> Page:

@@ -14,10 +14,12 @@ OWN = "matillion_fleet_exporter_"
 
 
 def agent(pod: str, tasks: float = 12, *, facts: Mapping[str, Any] | None = None, **fields: Any) -> AgentSnapshot:
-    """Return an agent with a current image, healthy but for what is said; fields of a reading or of a snapshot."""
-    said = {name: fields.pop(name) for name in tuple(fields) if name in _READING}
+    """Return an agent with a current image, healthy but for the given fields of a reading or of a snapshot."""
+    given = {name: fields.pop(name) for name in tuple(fields) if name in _READING}
     heap = {"heap_used_bytes": 0.4 * HEAP_LIMIT, "heap_limit_bytes": HEAP_LIMIT}
-    return make_snapshot(pod, reading=make_reading(tasks, **(heap | said)), facts=make_facts(**(facts or {})), **fields)
+    return make_snapshot(
+        pod, reading=make_reading(tasks, **(heap | given)), facts=make_facts(**(facts or {})), **fields
+    )
 
 
 def legacy(pod: str, tasks: float = 12, **fields: Any) -> AgentSnapshot:
@@ -27,7 +29,7 @@ def legacy(pod: str, tasks: float = 12, **fields: Any) -> AgentSnapshot:
 
 
 def starting(pod: str, **facts: Any) -> AgentSnapshot:
-    """Return an agent whose pod has just been made; what is given Kubernetes says of it."""
+    """Return an agent whose pod was just created; the arguments are what Kubernetes reports of it."""
     return make_snapshot(pod, never_read=True, address=None, facts=make_facts(ready=False, **facts))
 
 
@@ -93,7 +95,7 @@ def healthy(minute: int) -> World:
 
 
 def seeing(*snapshots: AgentSnapshot, extra: Mapping[str, float] | None = None) -> Course:
-    """Return a course in which a healthy exporter sees these agents all the time."""
+    """Return a course in which a healthy exporter reaches these agents all the time."""
     return lambda minute: World(snapshots, own(minute) | (extra or {}))
 
 

@@ -1,4 +1,4 @@
-"""What each alarm of the CloudFormation template says in each world, by CloudWatch's rules and the exporter's datums.
+"""The state of each alarm of the template in each world, by CloudWatch's rules and the exporter's datums.
 
 The table of expected states is the one in docs/cloudwatch.md.
 """
@@ -77,7 +77,7 @@ def healthy(minute: int) -> Sequence[Fleet]:
 
 
 def sick(minute: int) -> Sequence[Fleet]:
-    """Everything at once: one agent is full, one lost the control plane, two cannot be seen and keep dying."""
+    """Everything at once: one agent is full, one lost the control plane, two are unreachable and keep crashing."""
     full = idle(
         "a",
         reading=make_reading(20, tasks_queued=5),
@@ -90,7 +90,7 @@ def sick(minute: int) -> Sequence[Fleet]:
 
 
 def blind(before: World) -> World:
-    """Nobody answers any more. What Kubernetes says of the pods stays as it was, and they restart no more."""
+    """No agent answers any more. What Kubernetes reports of the pods stays the same, and they no longer restart."""
     known = [agent.snapshot for fleet in before(BEFORE - 1) for agent in fleet.agents]
     fleet = make_fleet([replace(snapshot, read_at=NOW - 300) for snapshot in known])
     return lambda minute: (fleet,)
@@ -140,7 +140,7 @@ def course(name: str, minutes: Sequence[Sequence[Datum]], extra: int, **paramete
 
 
 def messages(states: Sequence[str]) -> list[str]:
-    """Return what the topic is told: the alarm's beginning and its end, and nothing of want of data."""
+    """Return the notifications to the topic: the start and the end of the alarm, and none about missing data."""
     return [after for before, after in pairwise(states) if after not in {before, INSUFFICIENT_DATA}]
 
 
@@ -189,21 +189,21 @@ def test_each_alarm_in_each_world_is_in_the_documented_state(world: str, before:
 
 
 def test_before_the_worlds_begin_a_healthy_fleet_is_quiet_and_a_sick_one_is_not() -> None:
-    """Without this the table would say little: a sick fleet raises every alarm but that of silence."""
+    """Without this the table would prove little: a sick fleet raises every alarm but that of silence."""
     for before, state in ((healthy, OK), (sick, ALARM)):
         minutes = published((before, BEFORE))
         found = {name: course(name, minutes, 2)[-1] for name in FLEET_ALARMS}
         assert found == dict.fromkeys(FLEET_ALARMS, state) | {"ExporterSilent": OK}
 
 
-# -- what on-call is told ----------------------------------------------------------------------------------------------
+# -- notifications of on-call ------------------------------------------------------------------------------------------
 
 SEEN_BY_AGENTS = ("ConnectivityLost", "QueueBuildingUp", "NoFreeCapacity", "CapacityLow")
 
 
 @pytest.mark.parametrize("extra", EXTRA)
-def test_an_alarm_does_not_end_because_nobody_can_see(extra: int) -> None:
-    """A sick fleet goes out of sight and comes back as it was: what the agents said is neither ended nor told again."""
+def test_an_alarm_does_not_end_because_agents_are_unreachable(extra: int) -> None:
+    """A sick fleet becomes unreachable and returns unchanged: its alarms neither end nor notify again."""
     minutes = published((sick, BEFORE), (blind(sick), AFTER), (sick, BEFORE))
     for name in SEEN_BY_AGENTS:
         states = course(name, minutes, extra)
@@ -211,16 +211,16 @@ def test_an_alarm_does_not_end_because_nobody_can_see(extra: int) -> None:
 
 
 @pytest.mark.parametrize("extra", EXTRA)
-def test_going_blind_is_told_once(extra: int) -> None:
-    """A healthy fleet goes out of sight and comes back: one alarm says so and ends; no other says anything at all."""
+def test_unreachable_agents_are_notified_once(extra: int) -> None:
+    """A healthy fleet becomes unreachable and returns: one alarm starts and ends, and no other notifies at all."""
     minutes = published((healthy, BEFORE), (blind(healthy), AFTER), (healthy, BEFORE))
     for name in FLEET_ALARMS:
-        told = messages(course(name, minutes, extra)[BEFORE - 1 :])
-        assert told == ([ALARM, OK] if name == "AgentsUnreachable" else []), name
+        sent = messages(course(name, minutes, extra)[BEFORE - 1 :])
+        assert sent == ([ALARM, OK] if name == "AgentsUnreachable" else []), name
 
 
 @pytest.mark.parametrize("extra", EXTRA)
-def test_a_minute_of_trouble_before_nobody_can_see_is_no_alarm(extra: int) -> None:
+def test_a_minute_of_trouble_before_agents_are_unreachable_is_no_alarm(extra: int) -> None:
     """CloudWatch would take a lone breaching point for an alarm when nothing comes after it, and `missing` is set."""
     minutes = published((healthy, BEFORE), (sick, 1), (blind(healthy), AFTER))
     for name in SEEN_BY_AGENTS:
@@ -228,11 +228,11 @@ def test_a_minute_of_trouble_before_nobody_can_see_is_no_alarm(extra: int) -> No
 
 
 @pytest.mark.parametrize("extra", EXTRA)
-def test_a_night_without_agents_is_told_as_silence(extra: int) -> None:
+def test_a_night_without_agents_is_notified_as_silence(extra: int) -> None:
     """A fleet at rest that is scaled to 0 and back raises no alarm but ExporterSilent; what counts has data again."""
     minutes = published((healthy, BEFORE), (leaving(healthy), 2), (nothing, AFTER), (healthy, BEFORE))
-    told = {name: messages(course(name, minutes, extra)[BEFORE - 1 :]) for name in FLEET_ALARMS}
-    assert {name: said for name, said in told.items() if said} == {
+    sent = {name: messages(course(name, minutes, extra)[BEFORE - 1 :]) for name in FLEET_ALARMS}
+    assert {name: states for name, states in sent.items() if states} == {
         "ExporterSilent": [ALARM, OK],
         "Restarts": [OK],
         "TaskFailures": [OK],

@@ -1,4 +1,4 @@
-"""The alarms of the CloudFormation template: each can match what the publisher sends, and rings when it should."""
+"""The alarms of the CloudFormation template: each matches what the publisher sends, and fires when it should."""
 
 import json
 from collections.abc import Mapping
@@ -113,7 +113,7 @@ def test_a_datum_that_came_twice_raises_no_alarm() -> None:
     assert summed == {"AgentRestarts", "TaskFailures"}
 
 
-def test_node_alarms_are_asked_for() -> None:
+def test_node_alarms_are_optional() -> None:
     """They watch Container Insights' metrics of the cluster."""
     ours = alarms(NodeAlarms="true")
     assert ours.keys() == FLEET_ALARMS | NODE_ALARMS
@@ -124,8 +124,8 @@ def test_node_alarms_are_asked_for() -> None:
     }
 
 
-def test_who_is_told() -> None:
-    """With a topic every alarm tells of its beginning and its end; without one there is no action at all."""
+def test_alarms_notify_the_topic() -> None:
+    """With a topic every alarm notifies it of its start and its end; without one there is no action at all."""
     topic = "arn:aws:sns:eu-west-1:123456789012:pager"
     for alarm in alarms(AlarmTopicArn=topic, NodeAlarms="true").values():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
@@ -192,8 +192,8 @@ async def _state(client: Any, alarm: Mapping[str, Any], end: float) -> str:
 
 
 @pytest.mark.slow
-async def test_alarms_ring_when_they_should(tmp_path: Path, aws_credentials: None) -> None:
-    """Made in an AWS, fed by the publisher: quiet over a healthy fleet, all ring over a sick one, one over silence."""
+async def test_alarms_fire_when_they_should(tmp_path: Path, aws_credentials: None) -> None:
+    """Created in an AWS, fed by the publisher: quiet for a healthy fleet, all fire for a sick one, one for silence."""
     clock = HandClock()
     async with moto_server() as url, reader(url) as client:
         for alarm in alarms().values():

@@ -28,7 +28,7 @@ pytestmark = [
 
 HOUR = 60
 NOTHING = 'alertname=~".+",severity!="info"'
-"""What must not fire. That an agent speaks the legacy page only is no trouble of the day, and said all the time."""
+"""What must not fire. MatillionAgentLegacyMetrics reports no incident, and may fire all the time."""
 FIRST, SECOND, NEXT = "10.0.0.1:9850", "10.0.0.2:9850", "10.0.0.3:9850"
 
 

@@ -50,7 +50,7 @@ ALERTS_WITH_FOR = {
     "MatillionExporterCloudWatchFailing": "5m",
     "MatillionExporterNoLeader": "2m",
 }
-"""The alerts that there are: names and times are a promise to whoever routes or silences them."""
+"""All alerts: names and times are a contract with routes and silences."""
 
 FOREIGN = {"process_start_time_seconds"}
 
@@ -85,8 +85,8 @@ def test_an_alert_has_all_that_belongs_to_one(rule: dict[str, Any]) -> None:
         assert f"$labels.{label}" in text
 
 
-def test_the_exporter_calls_trouble_what_the_alerts_do() -> None:
-    """An agent is said to need attention from where its alert begins; demand is withheld where alerts say so."""
+def test_the_exporter_uses_the_thresholds_of_the_alerts() -> None:
+    """An agent needs attention from the threshold of its alert on; demand is withheld where the alerts fire."""
     settings, capacity = Settings(), CapacitySettings()
     assert (settings.memory_pressure, settings.drain_too_long_for) == (MEMORY_SHARE, LONG_DRAIN_SECONDS)
     assert (capacity.min_coverage, capacity.max_sync_age) == (settings.coverage_low, settings.sync_age)
@@ -100,7 +100,7 @@ def test_every_alert_has_its_tests() -> None:
     assert set(ALERTS_WITH_FOR) - tried == {"MatillionAgentDrainTooLong"}
 
 
-def test_the_dogs_that_must_not_double_are_aggregated() -> None:
+def test_every_series_is_aggregated_over_replicas() -> None:
     """No raw series is used but under `max by (…)`, or where its presence alone is asked for."""
     for rule in chain(ALERTS, RECORDINGS):
         expr = rule["expr"]
@@ -132,7 +132,7 @@ def test_recordings_are_named_by_level_metric_and_operation() -> None:
 
 
 def test_the_files_are_as_generated(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """`--check` is content with the files in the repository, and says which one is not in step."""
+    """`--check` accepts the files in the repository, and names one that is out of date."""
     assert main(["--check"]) == 0
     assert main(["--output", str(tmp_path)]) == 0
     (tmp_path / "alerts.yaml").write_text("changed")
@@ -161,7 +161,7 @@ def test_times_are_written_as_prometheus_reads_them(seconds: float, text: str) -
 
 @pytest.mark.slow
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
-def test_promtool_finds_nothing_to_mend() -> None:
+def test_promtool_reports_nothing() -> None:
     """`promtool check rules --lint=all` passes on every file."""
     assert PROMTOOL is not None
     paths = sorted(str(path) for path in FOLDER.glob("*.yaml"))

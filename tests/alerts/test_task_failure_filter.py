@@ -1,4 +1,4 @@
-"""The metric filter for those who ship their agents' logs: the exporter's count, by CloudWatch Logs.
+"""The metric filter on logs that are shipped to CloudWatch: the exporter's count, by CloudWatch Logs.
 
 What AWS makes of the pattern cannot be tested here, since no emulator evaluates one: it is held against the rules that
 AWS describes (tests/fakes/log_filter.py). That AWS' API takes the filter as it is made is tested with its own client.
@@ -111,7 +111,7 @@ def test_patterns_that_cloudwatch_logs_does_not_know_are_refused_at_once(pattern
 
 
 def test_the_example_of_the_page_is_allowed() -> None:
-    """What the page tells to give the template is a pattern that CloudFormation lets through."""
+    """The pattern that the page passes to the template is one that CloudFormation accepts."""
     [pattern] = re.findall(r"FailurePattern='([^']*)'", PAGE)
     assert MetricFilter(properties(FailurePattern=pattern)).count(as_shipped("ERROR Task 7f3a failed", **ADDED))
 

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 NOT_SIMULATED = (
-    # What only Kubernetes says of a pod; simulated agents are found at fixed addresses.
+    # Reported only by Kubernetes; simulated agents are found at fixed addresses.
     "agent_restarts",
     "agent_created_timestamp_seconds",
     "agent_last_terminated",
@@ -34,7 +34,7 @@ NOT_SIMULATED = (
     "agent_memory_working_set_bytes",
     'memory="container"',
     "agent_task_failures_total",
-    # What scales them, which Kubernetes says, too.
+    # The scalers, which are also reported by Kubernetes.
     "scaler_",
     # What only an exporter has that publishes to CloudWatch, and one that an autoscaler asks.
     "exporter_cloudwatch",
