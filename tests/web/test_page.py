@@ -19,6 +19,7 @@ pytestmark = [
 ]
 
 DRAWN = "document.querySelectorAll('.fleet').length"
+TABLE = "(document.querySelector('div.table'))"
 MAIN = "document.querySelector('main').innerText"
 UNSEEN = "connection refused on 127.0.10.1:9464"
 
@@ -218,6 +219,8 @@ async def test_screens_and_tastes(page: Page, *, width: int, dark_mode: bool) ->
         await page.goto(url)
         await page.until(f"{DRAWN} === 2")
         assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        # Nothing of the table stands outside either: the reason of a state is what a reader came for.
+        assert await page.evaluate("(({scrollWidth, clientWidth}) => scrollWidth <= clientWidth)" + TABLE)
         for selector in ("h3", ".why", ".states .good", ".states .bad", ".figures dt", "td .faint", ".withheld"):
             contrast = await page.evaluate(CONTRAST % repr(selector))
             assert contrast >= 4.5, selector
