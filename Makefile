@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format alerts dashboards docs site bench tools clean
+.PHONY: help demo test test-fast lint format alerts dashboards docs site bench pins tools clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -76,9 +76,15 @@ bench: $(READY)  ## measure against Prometheus on the same targets
 	$(BIN)/python -m benchmarks.spool
 	$(BIN)/python -m benchmarks.visibility
 
-tools: $(READY)  ## programs some tests use (Debian's, helm, kubectl); without them those tests are left out and say so
-	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager chromium,chromium-browser,google-chrome:chromium
+pins: $(READY)  ## pin the newest versions that fit, with hashes, for the image
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[pins]'
+	$(BIN)/python -m tools.pins
+
+tools: $(READY)  ## what some tests use: Debian's programs, helm, kubectl, the image's base; without it they are left out and say so
+	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager chromium,chromium-browser,google-chrome:chromium \
+	  buildah:buildah debootstrap:debootstrap setpriv:util-linux
 	@$(BIN)/python -m tools.programs
+	@$(BIN)/python -m tools.base_image
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache

@@ -7,10 +7,9 @@ import pytest
 
 from tests.chart import audit
 from tests.chart.rendering import Chart
+from tests.fakes.built_image import Image, image
 from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder
 from tests.fakes.helm import Tool
-from tests.fakes.image import Image
-from tests.fakes.image_fixtures import image
 from tools.programs import MissingError, programs
 
 __all__ = ["admin", "control_plane", "control_plane_folder", "image"]
@@ -43,7 +42,7 @@ def chart(helm: Tool) -> Chart:
 @pytest.fixture
 def pod_folder(image: Image) -> Path:
     """Give a folder for a pod's volumes, which the pod's user can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="pod-", dir=image.layer.parent))
+    folder = Path(tempfile.mkdtemp(prefix="pod-", dir=image.folder))
     folder.chmod(0o755)
     return folder
 

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
 from tests.chart.rendering import Json, Objects
-from tests.fakes.image import Image, Mount
+from tests.fakes.built_image import Image, Mount
 from tests.waiting import PATIENCE
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"

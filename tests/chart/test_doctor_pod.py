@@ -11,8 +11,8 @@ import pytest
 
 from tests.chart.pods import running
 from tests.chart.rendering import SCENARIOS, Chart, Objects
+from tests.fakes.built_image import Image
 from tests.fakes.hostile import HostileServer, page
-from tests.fakes.image import Image
 from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ async def test_beside_a_running_exporter(chart: Chart, image: Image, pod_folder:
                     assert answer.status == 200, path
     found = {check["name"]: check for check in json.loads(report)["checks"]}
     assert found["settings"]["found"].startswith("/etc/fleet-exporter/config/config.yaml: good for the cluster test")
-    assert found["running exporter"]["outcome"] == "ok"
+    assert found["running exporter"]["outcome"] == "ok", found["running exporter"]
     assert found["default/etl"]["outcome"] == "ok"
     assert found["spool"]["found"].startswith("/var/lib/fleet-exporter is writable")
     assert found["endpoint"]["outcome"] == "failed"

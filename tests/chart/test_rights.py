@@ -26,9 +26,9 @@ from tests.chart import audit
 from tests.chart.audit import Right
 from tests.chart.pods import Cluster, Pod, running
 from tests.chart.rendering import Chart, Json, Objects
+from tests.fakes.built_image import Image
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.helm import Tool
-from tests.fakes.image import Image
 from tests.fakes.ports import free_port
 from tests.waiting import PATIENCE
 

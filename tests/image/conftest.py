@@ -1,5 +1,5 @@
 """The image that the Dockerfile makes."""
 
-from tests.fakes.image_fixtures import image
+from tests.fakes.built_image import image
 
 __all__ = ["image"]
