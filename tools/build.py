@@ -11,14 +11,15 @@ from pathlib import Path
 from tools import build_chart, build_cloudwatch, build_configuration, build_http, build_metrics, build_scaling
 from tools.generated import Block, bring_in_step, rendered
 
-PAGES = (build_cloudwatch, build_configuration, build_metrics, build_scaling, build_chart)
-"""Those with one block; `build_http` has several."""
+PAGES = (build_configuration, build_metrics, build_scaling, build_chart)
+"""Those with one block; the others have several."""
 
 
 def wanted() -> dict[Path, str]:
     """Return what every generated file should hold."""
     pages: dict[Path, str] = {}
-    for block in (*(Block(page.PAGE, page.BEGIN, page.END, page.tables) for page in PAGES), *build_http.blocks()):
+    single = (Block(page.PAGE, page.BEGIN, page.END, page.tables) for page in PAGES)
+    for block in (*single, *build_cloudwatch.blocks(), *build_http.blocks()):
         text = pages.get(block.page) or block.page.read_text(encoding="utf-8")
         pages[block.page] = rendered(text, block.begin, block.end, list(block.lines()))
     return pages | dict(build_chart.files())

@@ -27,7 +27,7 @@ INTERVAL = 15.0
 RETENTION = 6 * 3600.0
 """Seconds a point is kept: long enough to look back over half a night's run."""
 MAX_FLEETS = 100
-"""Fleets with a history. At six hours every 15 s one fleet takes about 0.25 MB, so this bounds it at 25 MB."""
+"""Fleets with a history. At six hours every 15 s a figure takes 12 KB, so twenty of them are bounded at 32 MB."""
 
 FIGURES = tuple(figure for figure in FLEET_FIGURES if figure.history is True)
 """What a point holds of a fleet; the names are those of the JSON answer."""

@@ -78,13 +78,7 @@ async def test_discovery_lists_every_metric(world: World) -> None:
                 "kind": "ExternalMetricValueList",
                 "verbs": ["get"],
             }
-            for name in (
-                "matillion_fleet_demand_tasks",
-                "matillion_fleet_tasks_active",
-                "matillion_fleet_tasks_queued",
-                "matillion_fleet_free_slots",
-                "matillion_fleet_utilization_percent",
-            )
+            for name in EXTERNAL_METRICS
         ],
     }
     assert not world.control.reviews, "a probe is no question to the API server"
