@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from alerts.durations import in_words
 from alerts.settings import Settings
 
+_NO_FORECAST = "An alarm compares current values with a number; it does not extrapolate."
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -25,7 +27,6 @@ def pairs(settings: Settings) -> tuple[Pair, ...]:
 
 
 def _fleet(settings: Settings) -> tuple[Pair, ...]:
-    no_forecast = "An alarm does not extrapolate."
     no_scaler = (
         "Nothing about scalers is published to CloudWatch. `QueueBuildingUp` and `NoFreeCapacity` show the effect."
     )
@@ -48,7 +49,7 @@ def _fleet(settings: Settings) -> tuple[Pair, ...]:
         Pair(
             "MatillionFleetQueueGrowing",
             "QueueBuildingUp",
-            "An alarm does not see a trend: it fires on any queue that lasts, growing or not.",
+            "An alarm does not detect a trend: it fires on any queue that lasts, growing or not.",
         ),
         Pair(
             "MatillionFleetSaturated",
@@ -62,7 +63,7 @@ def _fleet(settings: Settings) -> tuple[Pair, ...]:
             "The number of agents that refuse tasks is not published to CloudWatch. Their slots do not count as free, "
             "so `NoFreeCapacity` fires when no other agent has one.",
         ),
-        Pair("MatillionFleetCapacityExhaustionPredicted", None, no_forecast),
+        Pair("MatillionFleetCapacityExhaustionPredicted", None, _NO_FORECAST),
         Pair("MatillionFleetAtMaximum", None, no_scaler),
         Pair("MatillionScalerInactive", None, no_scaler),
         Pair("MatillionTaskFailures", "TaskFailures"),
@@ -79,7 +80,8 @@ def _agent(settings: Settings) -> tuple[Pair, ...]:
         Pair(
             "MatillionAgentDisconnected",
             "ConnectivityLost",
-            "`AgentsDisconnected` does not include stopped agents. Their slots are missing in `CapacityLow`.",
+            "`AgentsDisconnected` does not include stopped agents. `CapacityLow` fires when too many slots are "
+            "missing.",
         ),
         Pair(
             "MatillionAgentUnreachable",
@@ -111,7 +113,7 @@ def _agent(settings: Settings) -> tuple[Pair, ...]:
             "`MemoryNearLimit` fires earlier on the same metric. To be notified only of the critical state, set "
             f"`MemoryPercentThreshold` to {100 * settings.memory_critical:g}.",
         ),
-        Pair("MatillionAgentMemoryExhaustionPredicted", None, "An alarm does not extrapolate."),
+        Pair("MatillionAgentMemoryExhaustionPredicted", None, _NO_FORECAST),
         Pair(
             "MatillionAgentOOMKilled",
             "Restarts",
@@ -129,15 +131,16 @@ def _agent(settings: Settings) -> tuple[Pair, ...]:
             "Restarts",
             f"The alert is about one agent: {settings.restarts} restarts within {in_words(settings.restarts_window)}. "
             "The alarm is about the fleet, where as many are often unrelated: it takes "
-            f"{settings.fleet_restarts} within {in_words(settings.fleet_restarts_window)}, which have one cause.",
+            f"{settings.fleet_restarts} within {in_words(settings.fleet_restarts_window)}, "
+            "which probably have one cause.",
         ),
     )
 
 
 def _exporter(settings: Settings) -> tuple[Pair, ...]:
     silence = (
-        "CloudWatch does not see the cause, only that nothing is published. The alarm waits as long as for an exporter "
-        f"that is down, {in_words(settings.exporter_down_for)}."
+        "The cause is not visible in CloudWatch, only that nothing is published. The alarm waits as long as for an "
+        f"exporter that is down, {in_words(settings.exporter_down_for)}."
     )
     return (
         Pair(

@@ -76,7 +76,7 @@ def _figures(span: str) -> tuple[Placed, ...]:
             f"quantile_over_time(0.95, {utilization}[{span}])",
         ),
         _utilization(
-            f"Highest utilisation in {span}",
+            f"Highest utilization in {span}",
             "Interactive tasks can raise it above 100%.",
             f"max_over_time({utilization}[{span}])",
         ),

@@ -6,7 +6,7 @@ from alerts.durations import in_words
 from alerts.prometheus.recording import LEADERS, SYNC_AGE
 from alerts.settings import Settings
 from dashboards.frame import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, framed
-from dashboards.panels import GREEN, GREY, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
+from dashboards.panels import GRAY, GREEN, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
 from dashboards.queries import OF_EXPORTER, REPLICA, of_replicas, recorded
 from exporter.publish.instruments import EXPORTER_PREFIX
 
@@ -14,7 +14,7 @@ _SETTINGS = Settings()
 _LEGEND = "{{instance}}"
 _OUTCOME = "{{instance}} {{outcome}}"
 _CODE = "{{instance}} {{code}}"
-_LEADING = {1: ("leader", GREEN), 0: ("standby", GREY)}
+_LEADING = {1: ("leader", GREEN), 0: ("standby", GRAY)}
 
 
 def build() -> dashboard.Dashboard:

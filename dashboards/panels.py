@@ -51,7 +51,7 @@ PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${datasource}")
 NO_DATA = "no data"
 """Unknown is not zero: an empty panel shows this, and its description names what may be missing."""
 
-GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#808080"
+GREEN, YELLOW, ORANGE, RED, BLUE, GRAY = "green", "yellow", "orange", "red", "blue", "#808080"
 WIDTH = 24
 
 Steps = Sequence[tuple[float | None, str]]
@@ -200,7 +200,7 @@ def timeline(title: str, description: str, queries: Sequence[Query], names: Name
         .no_value(NO_DATA)
         .mappings([_mapping(names)])
         .color_scheme(_by_thresholds())
-        .thresholds(thresholds([(None, GREY)]))
+        .thresholds(thresholds([(None, GRAY)]))
         .merge_values(True)
         .show_value(VisibilityMode.NEVER)
         .row_height(0.8)
