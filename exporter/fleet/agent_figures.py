@@ -125,7 +125,7 @@ AGENT_FIGURES: tuple[AgentFigure, ...] = (
         json="kubernetes.created_time_seconds", cloudwatch=_NOT_ALARMED),
     AgentFigure("task_failures", Unit.COUNT, Basis.KUBERNETES, lambda agent: agent.snapshot.task_failures,
         "Failed tasks in the agent's log since it was first followed.",
-        unknown="nobody follows it (pod_logs)",
+        unknown="pod_logs does not follow it",
         counter=True,
         cloudwatch=CloudWatch("TaskFailures", MetricSet.DEFAULT, begins_again=True)),
     AgentFigure("scrape_duration_seconds", Unit.SECONDS, Basis.EXPORTER, lambda agent: agent.snapshot.scrape_seconds,

@@ -11,7 +11,7 @@ from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
 from exporter.fleet.cloudwatch_catalogue import CLOUDWATCH_METRICS, METRIC_NAMES
 from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.model import AgentState, Condition, Dialect, Fleet
-from exporter.fleet.outlets import PREFIX, Basis, Figure, Without
+from exporter.fleet.outlets import PREFIX, Basis, CloudWatch, Figure, FleetFigure, Without
 from exporter.publish.external_metrics_values import EXTERNAL_METRICS
 from exporter.publish.fleet_datums import Baseline, Selection, count
 from exporter.publish.instruments import EXPORTER_METRICS, EXPORTER_PREFIX
@@ -213,6 +213,8 @@ def test_every_row_is_in_an_outlet_or_says_why_not(figure: Figure[Any]) -> None:
     reasons = [outlet.reason for outlet in outlets if isinstance(outlet, Without)]
     assert all(re.fullmatch(r"[a-z`][^\n|]{5,}[^.]", reason) for reason in reasons)
     assert len(reasons) < len(OUTLETS)
+    increase = isinstance(figure.cloudwatch, CloudWatch) and figure.counter
+    assert not (increase and isinstance(figure, FleetFigure)), "increases are counted of agents only"
 
 
 def test_metrics_shows_the_rows_that_name_it() -> None:

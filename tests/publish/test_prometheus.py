@@ -67,7 +67,7 @@ async def get(server: TestServer, accept: str = "", encoding: str = "identity") 
 
 
 async def test_text_is_the_default(server: TestServer) -> None:
-    """Without a wish the client gets text 0.0.4, and every series of the catalogue that is known is on it."""
+    """Without a wish the client gets text 0.0.4, and every series that is known is on it."""
     answer, body = await get(server)
     assert answer.headers["Content-Type"] == CONTENT_TYPE_PLAIN_0_0_4
     families = {family.name: family for family in read_text(body.decode())}
@@ -142,7 +142,7 @@ async def test_no_fleets_make_a_valid_page(server: TestServer, source: Source) -
 
 
 async def test_the_exporters_own_series(server: TestServer) -> None:
-    """Exactly the instruments of the catalogue, less those of what is not set up; labels that can occur start at 0."""
+    """Exactly the instruments of the table, less those of what is not set up; labels that can occur start at 0."""
     _, body = await get(server)
     own = {
         family.name: family
@@ -199,7 +199,7 @@ def test_the_leader_is_shown_as_it_is_now(source: Source) -> None:
 
 
 def test_scrapes_are_counted(source: Source) -> None:
-    """Outcome, duration and rejected lines go where the catalogue says."""
+    """Outcome, duration and rejected lines go where the table of instruments says."""
     metrics = make_metrics(source)
     metrics.scraped("ok", 0.02, 0)
     metrics.scraped("timeout", 3.0, 2)
