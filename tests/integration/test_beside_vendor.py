@@ -209,7 +209,7 @@ async def test_what_would_not_work(control_plane: ControlPlane, admin: Admin, ch
     assert f"targets the Deployment {prod}, which does not exist" in found.found
     assert f"point it to {prod}-app" in found.fix
     named = with_our_rights["autoscaling", f"Deployment of {NAMESPACE}/etl-prod"].found
-    assert named.startswith(f"it is {prod}-app, as the vendor's chart calls it")
+    assert named.startswith(f"it is {prod}-app, as named by the vendor's chart")
     found = seen["autoscaling", f"replicas of {NAMESPACE}/{prod}-app"]
     assert found.outcome is Outcome.WARNING
     assert f"scaled by {prod}-hpa; " in found.found
