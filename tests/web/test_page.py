@@ -53,7 +53,7 @@ async def test_what_a_reader_sees(page: Page) -> None:
         await page.goto(url)
         await page.until(f"{DRAWN} === 2")
         card = await text_of(page, "[data-fleet='matillion/busy']")
-        for part in ("trusted", "running 54 of 40", "free 0", "queued 8", "2 serving", "1 disconnected"):
+        for part in ("trusted", "running 54 (42 of 40)", "free 0", "queued 8", "2 serving", "1 disconnected"):
             assert part in card
         label = await page.evaluate("document.querySelector(\"[data-fleet='matillion/busy'] .bar\").ariaLabel")
         assert label == "42 of 40 slots in use, 8 queued"

@@ -10,8 +10,8 @@
  * @typedef {Record<State | "total", number>} Counts
  * @typedef {{namespace: string, fleet: string, trusted: boolean, untrusted_reason: string | null, remarks: string[],
  *   agents: Counts, desired_agents: number | null, hpa_agents: number | null, capacity_tasks: number, tasks_active: number | null,
- *   tasks_serving: number | null, tasks_queued: number | null, held_tasks: number | null, demand_tasks: number | null, free_slots: number | null,
- *   free_slots_certain: boolean, scalers: Scaler[] | null}} Fleet
+ *   tasks_serving: number | null, tasks_queued: number | null, held_tasks: number | null, demand_tasks: number | null,
+ *   free_slots: number | null, free_slots_certain: boolean, scalers: Scaler[] | null}} Fleet
  * @typedef {{namespace: string, fleet: string, pod: string, state: State, reason: string, needs_attention: boolean,
  *   fresh: boolean, version: string | null, tasks_active: number | null, tasks_queued: number | null,
  *   heap_used_bytes: number | null, heap_limit_bytes: number | null, memory_working_set_bytes: number | null,
@@ -38,7 +38,7 @@ export const TONE = {serving: "good", starting: "doubtful", draining: "faint", u
 const LINES = [["capacity", "capacity_tasks"], ["running", "tasks_active"], ["queued", "tasks_queued"], ["demand", "demand_tasks"]];
 
 export const MEANING = {
-  running: "tasks running, of what the serving agents can run at once",
+  running: "tasks running, of what the serving agents can run at once; in brackets those on serving agents, where others run too",
   free: "slots of serving agents that no task has; ≤ where neither CPU nor memory is known, which may keep them from being used",
   queued: "tasks that wait for a slot; ? where no agent reports a queue",
   held: "tasks assumed on agents that cannot be seen, so that the fleet is not shrunk",
@@ -118,8 +118,11 @@ export function figures(fleet) {
     fleet.trusted ? figure(term, number(value), rest) : figure(term, "withheld", "", true);
   const there = fleet.agents.total - fleet.agents.draining;
   const differs = fleet.hpa_agents !== null && fleet.hpa_agents !== fleet.desired_agents;
+  // Tasks on agents that are not serving run on, and fill none of the slots.
+  const slots = number(fleet.capacity_tasks);
+  const filled = fleet.tasks_serving === fleet.tasks_active ? `of ${slots}` : `(${number(fleet.tasks_serving)} of ${slots})`;
   return [
-    figure("running", number(fleet.tasks_active), `of ${number(fleet.capacity_tasks)}`),
+    figure("running", number(fleet.tasks_active), filled),
     figure("free", (fleet.free_slots_certain || !fleet.free_slots ? "" : "≤ ") + number(fleet.free_slots)),
     figure("queued", number(fleet.tasks_queued)),
     figure("held", number(fleet.held_tasks)),
