@@ -1,7 +1,6 @@
-"""A process that publishes to CloudWatch until it is killed: the real publisher and spool, with a fast wall clock.
+"""A process that publishes to CloudWatch until it is killed: the real publisher and spool, by a clock it shares.
 
-Its one fleet has as many tasks as `MinutesOfWork.of` says for the minute. Arguments: endpoint, spool, the clock's
-origin and its speed.
+Its one fleet has as many tasks as `MinutesOfWork.of` says for the minute. Arguments: endpoint, spool, the clock's file.
 """
 
 import asyncio
@@ -10,19 +9,20 @@ from pathlib import Path
 
 from exporter.config import CloudWatchSettings, SpoolSettings
 from exporter.publish.cloudwatch import CloudWatchPublisher, Pace
-from tests.fakes.cloudwatch_publishing import Counts, FastClock, Leader, MinutesOfWork, selection
+from tests.chaos.shared_clock import LivedClock
+from tests.fakes.cloudwatch_publishing import Counts, Leader, MinutesOfWork, selection
 
 
-async def main(endpoint: str, spool: str, origin: str, speed: str) -> None:
-    clock = FastClock(float(speed), float(origin))
+async def main(endpoint: str, spool: str, clock_file: str) -> None:
+    clock = LivedClock(Path(clock_file))
     settings = CloudWatchSettings(
         region="eu-west-1", endpoint_url=endpoint, spool=SpoolSettings(path=Path(spool)), per_agent=True
     )
-    # A minute takes two seconds here: the pace is as much quicker.
-    pace = Pace(deadline=0.7, backlog_pause=0.1, first_retry=0.1, longest_retry=1.0, longest_sleep=0.02)
-    publisher = CloudWatchPublisher(
-        settings, selection("default"), MinutesOfWork(clock), Leader(), Counts(), wall=clock, pace=pace
-    )
+    # A minute takes about a second here: the pace is as much quicker.
+    pace = Pace(deadline=0.5, backlog_pause=0.05, first_retry=0.05, longest_retry=0.5, longest_sleep=0.02)
+    # The work is that of the minute which the publisher takes it to be.
+    work = MinutesOfWork(lambda: clock.last)
+    publisher = CloudWatchPublisher(settings, selection("default"), work, Leader(), Counts(), wall=clock, pace=pace)
     async with publisher:
         await publisher.run()
 

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.shared_clock import SharedClock
+from tests.fakes.background import background
 from tests.fakes.cloudwatch import FakeCloudWatch, Fault
-from tests.fakes.cloudwatch_publishing import CREDENTIALS, FastClock, MinutesOfWork
+from tests.fakes.cloudwatch_publishing import CREDENTIALS, MinutesOfWork
 
 pytestmark = pytest.mark.slow
 
-MINUTE = 1.8
-"""Real seconds a minute takes: long enough to start a process on a busy machine."""
 OUTAGE = 30
+"""Minutes."""
 KILLS = 10
 
 
 class Exporter:
     """A publishing process that is started again each time it was killed, as Kubernetes does."""
 
-    def __init__(self, directory: Path, cloudwatch: FakeCloudWatch, clock: FastClock) -> None:
-        self._arguments = [cloudwatch.url, str(directory / "spool.db"), str(clock.origin), str(clock.speed)]
+    def __init__(self, directory: Path, cloudwatch: FakeCloudWatch, clock: Path) -> None:
+        self._arguments = [cloudwatch.url, str(directory / "spool.db"), str(clock)]
         self._log = directory / "log"
 
     async def start(self) -> None:
@@ -40,28 +41,29 @@ class Exporter:
         await self._process.wait()
 
 
-async def kill_at_random(exporter: Exporter, chance: random.Random, kills: int, within: float) -> None:
-    """Kill and start the exporter so many times, at random moments within so many real seconds."""
-    begin = time.monotonic()
-    for at in sorted(chance.uniform(0, within) for _ in range(kills)):
-        await asyncio.sleep(max(0.0, begin + at - time.monotonic()))
+async def kill_at_random(
+    exporter: Exporter, clock: SharedClock, chance: random.Random, kills: int, *, begin: float, end: float
+) -> None:
+    """Kill and start the exporter so many times, at random moments between two minutes of the clock."""
+    for at in sorted(chance.uniform(begin, end) for _ in range(kills)):
+        await clock.until(at)
         await exporter.kill()
         await exporter.start()
-    await asyncio.sleep(max(0.0, begin + within - time.monotonic()))
+    await clock.until(end)
 
 
-async def go_wrong(cloudwatch: FakeCloudWatch, chance: random.Random, minutes: int) -> None:
-    """Go through every kind of outage in random order, for so many minutes in all."""
+async def go_wrong(cloudwatch: FakeCloudWatch, clock: SharedClock, chance: random.Random, *, begin: float) -> None:
+    """Go through every kind of outage in random order, from this minute of the clock on."""
     faults: list[Fault | None] = [fault for fault in Fault if fault not in {Fault.NONE, Fault.CUT_AFTER}]
     # None is a CloudWatch that takes no connections.
     faults.append(None)
     chance.shuffle(faults)
-    for fault in faults:
+    for number, fault in enumerate(faults, 1):
         if fault is None:
             await cloudwatch.go_down()
         else:
             cloudwatch.fail(fault)
-        await asyncio.sleep(minutes * MINUTE / len(faults))
+        await clock.until(begin + OUTAGE * number / len(faults))
         if fault is None:
             await cloudwatch.come_up()
 
@@ -70,20 +72,22 @@ async def test_every_minute_arrives(tmp_path: Path, capsys: pytest.CaptureFixtur
     """Thirty minutes of every kind of outage, ten kills at random: each minute is there, with the value it had."""
     seed = time.time_ns()
     chance = random.Random(seed)  # noqa: S311 - it picks moments, it keeps no secret
-    clock = FastClock(60 / MINUTE)
-    async with FakeCloudWatch(clock) as cloudwatch:
-        exporter = Exporter(tmp_path, cloudwatch, clock)
+    clock = SharedClock(tmp_path / "clock")
+    async with FakeCloudWatch(clock) as cloudwatch, background(clock.run()):
+        exporter = Exporter(tmp_path, cloudwatch, tmp_path / "clock")
         await exporter.start()
-        await cloudwatch.until(lambda: bool(cloudwatch.taken), 20)
+        await cloudwatch.until(lambda: bool(cloudwatch.taken))
+        begin = (clock() - clock.start) / 60
+        over = begin + OUTAGE
         async with asyncio.TaskGroup() as group:
-            group.create_task(go_wrong(cloudwatch, chance, OUTAGE))
-            group.create_task(kill_at_random(exporter, chance, KILLS - 3, OUTAGE * MINUTE))
+            group.create_task(go_wrong(cloudwatch, clock, chance, begin=begin))
+            group.create_task(kill_at_random(exporter, clock, chance, KILLS - 3, begin=begin, end=over))
         taken_in_outage = len(set(cloudwatch.times("ActiveTasks")))
         cloudwatch.fail(Fault.NONE)
         # The moments in which a kill can hurt most are those in which the backlog goes out.
-        await kill_at_random(exporter, chance, 3, 3 * MINUTE)
+        await kill_at_random(exporter, clock, chance, 3, begin=over, end=over + 3)
         end = clock.start + (clock() - clock.start) // 60 * 60
-        await cloudwatch.until(lambda: len(expected(clock, end) - cloudwatch.times("ActiveTasks").keys()) == 0, 20)
+        await cloudwatch.until(lambda: len(expected(clock, end) - cloudwatch.times("ActiveTasks").keys()) == 0)
         await exporter.kill()
     times = cloudwatch.times("ActiveTasks")
     wanted = expected(clock, end)
@@ -103,6 +107,6 @@ async def test_every_minute_arrives(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert max(times.values()) <= 1 + KILLS
 
 
-def expected(clock: FastClock, end: float) -> set[float]:
+def expected(clock: SharedClock, end: float) -> set[float]:
     """Return the minutes from the first one until before `end`."""
     return {clock.start + 60 * n for n in range(round((end - clock.start) / 60))}

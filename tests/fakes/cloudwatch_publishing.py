@@ -35,22 +35,6 @@ CREDENTIALS = {
 """What the default credential chain finds, and nothing of the machine's."""
 
 
-class FastClock:
-    """A wall clock that runs `speed` times as fast as the real one, from the beginning of an hour on.
-
-    Clocks made from the same `origin` (real Unix time) agree, also in several processes.
-    """
-
-    def __init__(self, speed: float, origin: float | None = None) -> None:
-        self.speed = speed
-        self.origin = time.time() if origin is None else origin
-        self.start = self.origin // 3600 * 3600
-        self.correction = 0.0
-
-    def __call__(self) -> float:
-        return self.start + (time.time() - self.origin) * self.speed + self.correction
-
-
 class HandClock:
     """A wall clock that stands at the beginning of an hour until it is moved on by hand, however long that takes."""
 
