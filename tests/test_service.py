@@ -30,7 +30,8 @@ async def test_a_signal_ends_it_in_good_order(tmp_path: Path, number: signal.Sig
         started = asyncio.get_running_loop().time()
         running.process.send_signal(number)
         code, log = await running.end()
-        assert asyncio.get_running_loop().time() - started < 5
+        # aiohttp alone would wait for a minute.
+        assert asyncio.get_running_loop().time() - started < 30
     assert code == 0
     assert log[-1]["event"] == "exporter stops"
 
@@ -49,7 +50,7 @@ async def test_a_signal_while_an_agent_hangs(tmp_path: Path) -> None:
             connection, _ = await asyncio.get_running_loop().run_in_executor(None, listening.accept)
             with connection:
                 running.process.terminate()
-                code, _ = await asyncio.wait_for(running.end(), 5)
+                code, _ = await asyncio.wait_for(running.end(), 9)
     assert code == 0
 
 

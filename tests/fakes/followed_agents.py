@@ -16,11 +16,14 @@ class FollowedAgents:
         self.told: list[int | None] = []
         """Every count, in the order in which it came."""
         self.memory: dict[str, UsageSample] = {}
+        self.looks = 0
+        """How often somebody looked at an agent."""
 
     def uids(self) -> Iterable[str]:
         return self.targets.keys()
 
     def target(self, uid: str) -> Target | None:
+        self.looks += 1
         return self.targets.get(uid)
 
     def usage_sampled(self, uid: str, sample: UsageSample) -> None:

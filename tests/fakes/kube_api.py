@@ -88,6 +88,8 @@ class ScriptedKubeApi:
         self.lists: list[Handler] = [page()]
         self.watches: list[Handler] = [lines()]
         self.requests: list[web.Request] = []
+        self.moments: list[float] = []
+        """When each list was asked for, by the clock of the loop."""
         self.url = ""
         self.kubeconfig = folder / "scripted.kubeconfig"
 
@@ -130,6 +132,8 @@ class ScriptedKubeApi:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
         script = self.watches if "watch" in request.query else self.lists
+        if script is self.lists:
+            self.moments.append(asyncio.get_running_loop().time())
         answer = script.pop(0) if len(script) > 1 else script[0]
         return await answer(request)
 

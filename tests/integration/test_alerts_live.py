@@ -80,13 +80,16 @@ def named(labels: Labels) -> tuple[str, str]:
 
 async def test_trouble_reaches_the_pager_and_ends(tmp_path: Path) -> None:
     """Lost connections, a growing queue, full fleets, a leak and a silent agent page once each, and end with it."""
+    # The fleets begin to live when all that is to see them is there.
+    targets = tmp_path / "targets.yaml"
+    targets.write_text("[]\n")
     async with (
-        simulated(tmp_path, FLEETS, base="127.60.0.0", speed=SPEED) as targets,
         exporter(tmp_path, targets, "replica-1") as one,
         exporter(tmp_path, targets, "replica-2") as two,
         pager() as receiver,
         alertmanager(tmp_path, receiver) as manager,
         prometheus(tmp_path, [one, two], faster=FASTER, alertmanager=manager),
+        simulated(tmp_path, FLEETS, base="127.60.0.0", speed=SPEED),
     ):
         seen: dict[tuple[str, str], set[str]] = {}
 

@@ -24,7 +24,7 @@ NOBODY = {"address": "127.99.0.1", "fleet": "f", "namespace": "n", "pod": "p"}
 LEASE_DURATION, RETRY_PERIOD = 15.0, 2.0
 """Seconds; the defaults. A look at the Lease takes up to a fifth longer than the retry period."""
 PERIOD = 1.0
-START = 5.0
+START = 30.0
 """Seconds within which a process on a busy machine has done what it was told."""
 
 
@@ -101,8 +101,9 @@ async def test_a_change_of_leader_is_a_gap_that_nobody_fills(
         await published_since(time.time() + 3 * PERIOD)
 
     crash, orderly = (gap_around(moment, cloudwatch) for moment in (killed, ended))
-    assert LEASE_DURATION - RETRY_PERIOD - PERIOD <= crash <= LEASE_DURATION + 1.2 * RETRY_PERIOD + PERIOD + START
-    assert orderly <= 1.2 * RETRY_PERIOD + PERIOD + START
+    least = LEASE_DURATION - RETRY_PERIOD - PERIOD
+    assert least <= crash <= LEASE_DURATION + 1.2 * RETRY_PERIOD + PERIOD + START
+    assert orderly < least, "it does not wait for the lease to run out"
 
 
 def gap_around(moment: float, cloudwatch: FakeCloudWatch) -> float:

@@ -12,6 +12,7 @@ from exporter.kube.api import Json
 from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import User
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
+from tests.waiting import eventually
 
 LIST = ResourceAccess("list", "external.metrics.k8s.io", "v1beta1", "matillion_fleet_demand_tasks", "matillion")
 HPA = User("system:serviceaccount:kube-system:hpa", ("system:authenticated",), "u-1", (("scope", ("a", "b")),))
@@ -107,9 +108,9 @@ def fields(access: ResourceAccess) -> dict[str, Any]:
 
 async def test_many_at_once_are_one_question(judge: Judge, review: AccessReview) -> None:
     """Requests that arrive while the question is under way wait for its answer; one that gives up takes none along."""
-    judge.delay = 0.2
+    judge.delay = 0.5
     waiting = [asyncio.create_task(review.judge(HPA, LIST)) for _ in range(100)]
-    await asyncio.sleep(0.05)
+    await eventually(lambda: judge.asked)
     waiting[50].cancel()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [isinstance(result, Verdict) and result.allowed for result in results].count(True) == 99
@@ -118,9 +119,9 @@ async def test_many_at_once_are_one_question(judge: Judge, review: AccessReview)
 
 async def test_the_first_that_gives_up_leaves_the_question_to_the_next(judge: Judge, review: AccessReview) -> None:
     """Who asked first may leave; the others still get an answer."""
-    judge.delay = 0.2
+    judge.delay = 0.5
     waiting = [asyncio.create_task(review.judge(HPA, LIST)) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    await eventually(lambda: judge.asked)
     waiting[0].cancel()
     results = await asyncio.gather(*waiting[1:])
     assert all(result.allowed for result in results)

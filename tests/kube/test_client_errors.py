@@ -12,6 +12,7 @@ from aiohttp import web
 from exporter.kube.api import AccessDeniedError, ApiError, ExpiredError, InactiveError, Resource, UnreachableError
 from exporter.kube.client import KubeClient
 from tests.fakes.kube_api import ScriptedKubeApi, kubeconfig, lines, obj, page, reply, status
+from tests.waiting import eventually
 
 PODS = Resource("", "v1", "pods", "matillion")
 
@@ -200,7 +201,7 @@ async def test_cancelled_request_is_cancelled(api: ScriptedKubeApi, client: Kube
     """Cancellation is never turned into an error of the API."""
     api.script(lists=[reply(200, {}, after=30)])
     task = asyncio.create_task(client.get(PODS))
-    await asyncio.sleep(0.1)
+    await eventually(lambda: api.requests)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

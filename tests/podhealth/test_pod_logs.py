@@ -61,7 +61,9 @@ async def test_nothing_is_lost_or_counted_twice_when_streams_are_cut(
         log.write(*burst)
         await asyncio.sleep(0.01)
         if rng.random() < 0.2:
+            before = len(log.requests)
             log.cut()
+            await eventually(lambda: len(log.requests) > before)  # noqa: B023 - waited for within the round
     log.cuts = []
     log.cut()
     await eventually(lambda: agents.failures_of() == expected)
@@ -100,6 +102,12 @@ async def test_rotated_log_goes_on(api: LogApi, agents: FollowedAgents, follow: 
     await eventually(lambda: agents.failures_of() == 3)
 
 
+async def more_looks(agents: FollowedAgents, number: int) -> None:
+    """Wait until the agents have been looked at so many times more."""
+    enough = agents.looks + number
+    await eventually(lambda: agents.looks >= enough)
+
+
 async def test_container_that_restarts_while_its_log_is_read(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
 ) -> None:
@@ -112,9 +120,10 @@ async def test_container_that_restarts_while_its_log_is_read(
     log.end()
     agents.add(restarts=0, started_time=None, last_terminated_reason="OOMKilled", waiting_reason="CrashLoopBackOff")
     await eventually(lambda: agents.failures_of() == 2)
-    await asyncio.sleep(0.2)
+    await eventually(lambda: not log.open_streams)
+    await more_looks(agents, 5)
     asked = len(log.requests)
-    await asyncio.sleep(0.2)
+    await more_looks(agents, 5)
     assert len(log.requests) == asked
     log.restart()
     agents.add(restarts=1, started_time=WALL_NOW + 20, last_terminated_reason="OOMKilled")

@@ -1,6 +1,7 @@
 """Who may ask: passwords and tokens, how they are refused, and how they change under a running server."""
 
 import asyncio
+import time
 from base64 import b64encode
 from pathlib import Path
 
@@ -73,12 +74,12 @@ async def test_right_password_opens_and_wrong_ones_do_not(users: Path) -> None:
 async def test_a_known_password_costs_one_hash(users: Path) -> None:
     """A scrape every few seconds must not cost a hash each: hundreds pass in the time of a few, wrong ones too."""
     async with serve(basic_auth={"users_file": str(users)}) as url, aiohttp.ClientSession(url) as client:
-        started = asyncio.get_running_loop().time()
+        started = time.process_time()
         for _ in range(100):
             assert await status(client, Authorization=basic("prometheus", PASSWORD)) == 200
             assert await status(client, Authorization=basic("prometheus", "old")) == 401
-        # 200 hashes would take about 40 s.
-        assert asyncio.get_running_loop().time() - started < 10
+        # 200 hashes would take about 40 s of the processor.
+        assert time.process_time() - started < 10
 
 
 @pytest.mark.slow
@@ -88,7 +89,7 @@ async def test_a_flood_of_unknown_passwords_is_turned_away_and_stops_nobody(user
         known = basic("prometheus", PASSWORD)
         assert await status(client, Authorization=known) == 200
         flood = [asyncio.create_task(status(client, Authorization=basic("x", str(number)))) for number in range(40)]
-        await asyncio.sleep(0.05)
+        await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
         assert await status(client, Authorization=known) == 200
         assert await status(client, "/healthz") == 200
         assert set(await asyncio.gather(*flood)) == {401, 429}

@@ -5,15 +5,17 @@ import json
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from exporter.serve.connections import ConnectionLimits
 from exporter.serve.errors import ServeError
 from tests.factories import make_fleet, make_snapshot
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 from tests.web.serving import StaticView, make_server, metrics, running, serve
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -24,7 +26,7 @@ async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWri
     return await asyncio.open_connection(host, int(port))
 
 
-async def ended(reader: asyncio.StreamReader, seconds: float = 10) -> bytes:
+async def ended(reader: asyncio.StreamReader, seconds: float = PATIENCE) -> bytes:
     """Return what still came until the server closed the connection."""
     async with asyncio.timeout(seconds):
         try:
@@ -84,7 +86,8 @@ async def test_ends_quickly_with_connections_open() -> None:
         asking[1].write(REQUEST.replace(b"/healthz", b"/metrics"))
         await begun.wait()
         started = time.monotonic()
-    assert time.monotonic() - started < 2
+    # aiohttp alone would wait for a minute.
+    assert time.monotonic() - started < 30
     for reader, writer in (idle, half, asking):
         await ended(reader)
         writer.close()
@@ -116,14 +119,12 @@ async def test_a_header_that_drips_in_is_cut_off() -> None:
     server = make_server(limits=ConnectionLimits(header_timeout=0.3))
     async with running(server) as address:
         reader, writer = await connect(address)
-        started = time.monotonic()
         writer.write(b"GET / HTTP/1.1\r\nX: ")
         closing = asyncio.create_task(ended(reader))
         while not closing.done():
             writer.write(b"a")
             await asyncio.wait({closing}, timeout=0.02)
         assert await closing == b""
-        assert time.monotonic() - started < 5
         writer.close()
 
 
@@ -149,13 +150,13 @@ async def test_an_error_ends_its_connection_and_a_good_answer_does_not(path: str
 @pytest.mark.slow
 async def test_a_request_in_time_stops_the_clock() -> None:
     """The deadline is for the first header only: a connection that asked may be kept for the next request."""
-    server = make_server(limits=ConnectionLimits(header_timeout=0.2))
+    server = make_server(limits=ConnectionLimits(header_timeout=1.0))
     async with running(server) as address:
         reader, writer = await connect(address)
-        for _ in range(2):
+        for pause in (1.2, 0.0):
             writer.write(REQUEST)
             assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(pause)
         writer.close()
 
 
@@ -217,24 +218,22 @@ async def test_hostile_requests_are_refused_and_the_server_goes_on(hostile: byte
 async def test_a_client_that_never_reads_is_let_go() -> None:
     """A list longer than all buffers waits for its reader only so long, and holds no more than a slice meanwhile."""
     view = StaticView([make_fleet([make_snapshot(f"agent-{number:05}") for number in range(10_000)])])
-    async with running(make_server(view, answer_timeout=1.0)) as address:
-        host, _, port = address.rpartition(":")
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.setblocking(False)
+    with capture_logs() as logs, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        async with running(make_server(view, answer_timeout=1.0)) as address:
+            host, _, port = address.rpartition(":")
             loop = asyncio.get_running_loop()
             await loop.sock_connect(client, (host, int(port)))
             await loop.sock_sendall(client, REQUEST.replace(b"/healthz", b"/api/v1/agents"))
-            await asyncio.sleep(2.0)
+            await eventually(lambda: any("not taken in time" in entry["event"] for entry in logs))
             received = b""
             async with asyncio.timeout(PATIENCE):
-                try:
+                with suppress(ConnectionResetError):
                     while piece := await loop.sock_recv(client, 1 << 20):
                         received += piece
-                except ConnectionResetError:
-                    pass
-        assert received.startswith(b"HTTP/1.1 200")
-        assert not received.endswith(b"0\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200")
+    assert not received.endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize(
