@@ -42,23 +42,28 @@ def aggregate(
             key=lambda agent: (agent.snapshot.target.pod, agent.snapshot.target.uid),
         )
     )
-    states = Counter(agent.state for agent in agents)
+    states = Counter([agent.state for agent in agents])
     answering = sum(states[state] for state in _ANSWERING)
     counted = _counted(agents, answering, policy, now)
     # Whoever should answer and does not is unreachable: the others have a reading that counts.
-    expected = answering + sum(agent.state is AgentState.UNREACHABLE for agent in counted)
+    expected = answering + (states[AgentState.UNREACHABLE] - (len(agents) - len(counted)))
     coverage = answering / expected if expected else 1.0
     serving = [agent for agent in counted if agent.state is AgentState.SERVING]
-    members = readings(agent for agent in counted if agent.state is not AgentState.DRAINING)
+    of_serving = readings(serving)
+    members = readings([agent for agent in counted if agent.state is not AgentState.DRAINING])
     working = sum([reading.tasks_active for reading in members], start=0.0)
-    at_serving = sum([reading.tasks_active for reading in readings(serving)], start=0.0)
+    at_serving = sum([reading.tasks_active for reading in of_serving], start=0.0)
     queues = [reading.tasks_queued for reading in members if reading.tasks_queued is not None]
     tasks_queued = (max(queues) if policy.queue == "shared" else sum(queues)) if queues else None
     seen = working + (tasks_queued or 0.0)
     unseen = unseen_work(counted, working, tasks_queued or 0.0, policy, now)
-    slots = [_free_slots(agent, policy) for agent in serving]
+    # Whoever serves has a reading that counts.
+    slots = [
+        max(0.0, policy.tasks_per_agent - reading.tasks_active) if agent.refusing is None else 0.0
+        for agent, reading in zip(serving, of_serving, strict=True)
+    ]
     counted_at = [agent.snapshot.read_at for agent in agents if agent.fresh and agent.snapshot.read_at is not None]
-    draining = readings(agent for agent in agents if agent.state is AgentState.DRAINING)
+    draining = readings([agent for agent in agents if agent.state is AgentState.DRAINING])
     return Fleet(
         namespace=namespace,
         name=name,
@@ -75,8 +80,8 @@ def aggregate(
         free_slots_certain=all(
             not free or limits_known(agent.snapshot, now) for agent, free in zip(serving, slots, strict=True)
         ),
-        agents_saturated=sum(reading.tasks_active >= policy.tasks_per_agent for reading in readings(serving)),
-        agents_refusing=sum(agent.refusing is not None for agent in serving),
+        agents_saturated=len([1 for reading in of_serving if reading.tasks_active >= policy.tasks_per_agent]),
+        agents_refusing=len([1 for agent in serving if agent.refusing is not None]),
         never_heard=len(agents) - len(counted),
         held_tasks=unseen.held,
         replacement_tasks=unseen.replacement,
@@ -100,14 +105,9 @@ def _counted(agents: Sequence[Agent], answering: int, policy: Policy, now: float
     """
     if not answering:
         return agents
-    return [agent for agent in agents if not never_heard(agent, policy, now)]
-
-
-def _free_slots(agent: Agent, policy: Policy) -> float:
-    reading = agent.snapshot.reading
-    if reading is None or agent.refusing is not None:
-        return 0.0
-    return max(0.0, policy.tasks_per_agent - reading.tasks_active)
+    return [
+        agent for agent in agents if agent.state is not AgentState.UNREACHABLE or not never_heard(agent, policy, now)
+    ]
 
 
 def _untrusted_reason(fresh: int, expected: int, coverage: float, sync_age: float, policy: Policy) -> str | None:

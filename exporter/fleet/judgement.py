@@ -21,22 +21,24 @@ def judge(snapshot: AgentSnapshot, policy: Policy, now: float, start_seconds: fl
 
     `start_seconds` is how long agents of its fleet usually take to their first reading; None where that is not known.
     """
-    fresh = (
-        snapshot.read_at is not None and now - snapshot.read_at <= policy.stale_after and snapshot.displaced_by is None
-    )
-    patience = min(LONGEST_START, start_seconds or 0.0)
-    state = _state(snapshot, fresh, policy, now, patience)
-    memory, _ = current_usage(snapshot, now)
-    return Agent(snapshot, state, fresh, memory, _refusing(snapshot, state, policy, now))
+    read_at, pressed = snapshot.read_at, snapshot.since.pressed
+    fresh = read_at is not None and now - read_at <= policy.stale_after and snapshot.displaced_by is None
+    state = _state(snapshot, fresh, policy, now, start_seconds)
+    memory = current_usage(snapshot, now)[0] if snapshot.usage is not None else None
+    refusing = None
+    if state is AgentState.SERVING and pressed is not None and now - pressed >= REFUSES_AFTER:
+        refusing = _refusing(snapshot, policy, now)
+    return Agent(snapshot, state, fresh, memory, refusing)
 
 
-def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float, patience: float) -> AgentState:
+def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float, start_seconds: float | None) -> AgentState:
     facts = snapshot.target.facts
     if facts is not None and facts.draining_time is not None:
         return AgentState.DRAINING
     if snapshot.displaced_by is not None:
         return AgentState.UNREACHABLE
     if snapshot.reading is None:
+        patience = min(LONGEST_START, start_seconds or 0.0)
         booting = snapshot.target.address is None or _still_booting(snapshot, policy, now, patience)
         return AgentState.STARTING if booting else AgentState.UNREACHABLE
     return said(snapshot.reading) if fresh else AgentState.UNREACHABLE
@@ -67,11 +69,11 @@ def _still_booting(snapshot: AgentSnapshot, policy: Policy, now: float, patience
     return known is not None and now - min(known, facts.ready_since) <= patience
 
 
-def _refusing(snapshot: AgentSnapshot, state: AgentState, policy: Policy, now: float) -> str | None:
-    pressed, reading = snapshot.since.pressed, snapshot.reading
-    if state is not AgentState.SERVING or reading is None or reading.tasks_active >= policy.tasks_per_agent:
+def _refusing(snapshot: AgentSnapshot, policy: Policy, now: float) -> str | None:
+    reading = snapshot.reading
+    if reading is None or reading.tasks_active >= policy.tasks_per_agent:
         return None
-    return pressure(snapshot, reading, now) if pressed is not None and now - pressed >= REFUSES_AFTER else None
+    return pressure(snapshot, reading, now)
 
 
 def never_heard(agent: Agent, policy: Policy, now: float) -> bool:

@@ -4,7 +4,7 @@ Pure. The vendor says that an agent takes no new task above 80 % CPU or at its m
 ours: a container at its memory limit is about to die, and a busyness score at its top is the agent's own word for it.
 """
 
-from exporter.fleet.model import AgentSnapshot, PodFacts, Reading
+from exporter.fleet.model import AgentSnapshot, Reading
 
 CPU_SHARE = 0.80
 """Of the container's CPU limit (the vendor's documentation of agents)."""
@@ -16,8 +16,6 @@ BUSYNESS_TOP = 100.0
 """The score's scale is not published. It is taken for percent: on a smaller scale no agent would ever reach this."""
 REFUSES_AFTER = 15.0
 """Seconds for which one of these must hold: three scrapes, or one measurement of the metrics API."""
-
-_NOTHING_KNOWN = PodFacts()
 
 
 def current_usage(snapshot: AgentSnapshot, now: float) -> tuple[float | None, float | None]:
@@ -34,34 +32,33 @@ def current_usage(snapshot: AgentSnapshot, now: float) -> tuple[float | None, fl
     return sample.working_set_bytes, sample.cpu_cores
 
 
-def _shares(snapshot: AgentSnapshot, reading: Reading | None, now: float) -> dict[str, float]:
-    """Return how much of each limit that is known is used, 1 being all of it."""
-    facts = snapshot.target.facts or _NOTHING_KNOWN
-    memory, cpu = current_usage(snapshot, now)
-    heap, heap_limit, busyness = _said(reading)
-    known = {
-        "CPU": (cpu, facts.cpu_limit_cores),
-        "heap": (heap, heap_limit),
-        "memory": (memory, facts.memory_limit_bytes),
-        "busyness": (busyness, BUSYNESS_TOP),
-    }
-    return {name: used / limit for name, (used, limit) in known.items() if used is not None and limit}
+_LIMITS = (("CPU", CPU_SHARE), ("heap", HEAP_SHARE), ("memory", MEMORY_SHARE), ("busyness", 1.0))
+
+
+def _shares(snapshot: AgentSnapshot, reading: Reading | None, now: float) -> tuple[float | None, ...]:
+    """Return how much of each of `_LIMITS` is used, 1 being all of it; None where that is not known."""
+    cpu = heap = memory = busyness = None
+    facts = snapshot.target.facts
+    if snapshot.usage is not None and facts is not None:
+        working_set, cores = current_usage(snapshot, now)
+        cpu, memory = _share(cores, facts.cpu_limit_cores), _share(working_set, facts.memory_limit_bytes)
+    if reading is not None:
+        heap = _share(reading.heap_used_bytes, reading.heap_limit_bytes)
+        busyness = _share(reading.busyness_score, BUSYNESS_TOP)
+    return cpu, heap, memory, busyness
+
+
+def _share(used: float | None, limit: float | None) -> float | None:
+    return used / limit if used is not None and limit else None
 
 
 def limits_known(snapshot: AgentSnapshot, now: float) -> bool:
     """Return whether anything is known that would keep the agent from taking work."""
     reading = snapshot.reading
     # The heap is on every OpenTelemetry page: no need to look further in nearly every case.
-    return (reading is not None and bool(reading.heap_limit_bytes)) or bool(_shares(snapshot, reading, now))
-
-
-def _said(reading: Reading | None) -> tuple[float | None, float | None, float | None]:
-    if reading is None:
-        return None, None, None
-    return reading.heap_used_bytes, reading.heap_limit_bytes, reading.busyness_score
-
-
-_LIMITS = {"CPU": CPU_SHARE, "heap": HEAP_SHARE, "memory": MEMORY_SHARE, "busyness": 1.0}
+    if reading is not None and reading.heap_limit_bytes:
+        return True
+    return any(share is not None for share in _shares(snapshot, reading, now))
 
 
 def pressure(snapshot: AgentSnapshot, reading: Reading | None, now: float) -> str | None:
@@ -69,7 +66,7 @@ def pressure(snapshot: AgentSnapshot, reading: Reading | None, now: float) -> st
 
     `reading` is its latest, which `snapshot` may not hold yet.
     """
-    for name, share in _shares(snapshot, reading, now).items():
-        if share >= _LIMITS[name]:
+    for (name, limit), share in zip(_LIMITS, _shares(snapshot, reading, now), strict=True):
+        if share is not None and share >= limit:
             return f"{name} at {share:.0%}"
     return None

@@ -11,23 +11,32 @@ from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import pressure
 
 _SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
+_NOT_RUNNING = (AgentStatus.STOPPED, *_SHUTTING_DOWN)
 
 
 def after_reading(before: AgentSnapshot, reading: Reading, policy: Policy, now: float) -> Since:
     """Return the spans after `reading`, which was complete at `now` and is to replace the one in `before`."""
-    since = before.since
+    since, known, pressed = before.since, before.since.known, before.since.pressed
     if before.read_at is None or now - before.read_at > policy.stale_after:
         # Nobody knows what happened while it was out of sight.
-        since = Since(known=since.known, pressed=since.pressed)
+        since = Since(known=known, pressed=pressed)
+    serving = _kept(since.serving, takes_work(reading), now)
     full, last_full = _full(since, reading, policy, now)
+    free = _kept(since.free, reading.tasks_active < policy.tasks_per_agent, now)
+    pressed = _kept(pressed, pressure(before, reading, now) is not None, now)
+    stopping = _kept(since.stopping, reading.status in _SHUTTING_DOWN, now)
+    after = (serving, full, last_full, free, pressed, stopping)
+    if after == (since.serving, since.full, since.last_full, since.free, since.pressed, since.stopping):
+        # As after most readings: to make the same once more takes longer than to find that out.
+        return since
     return Since(
-        known=since.known,
-        serving=_kept(since.serving, takes_work(reading), now),
+        known=known,
+        serving=serving,
         full=full,
         last_full=last_full,
-        free=_kept(since.free, reading.tasks_active < policy.tasks_per_agent, now),
-        pressed=_kept(since.pressed, pressure(before, reading, now) is not None, now),
-        stopping=_kept(since.stopping, reading.status in _SHUTTING_DOWN, now),
+        free=free,
+        pressed=pressed,
+        stopping=stopping,
     )
 
 
@@ -39,7 +48,7 @@ def after_sample(snapshot: AgentSnapshot, now: float) -> Since:
 
 def takes_work(reading: Reading) -> bool:
     """Return whether an agent is at work by its own words: running, and not cut off the control plane."""
-    return reading.status not in (AgentStatus.STOPPED, *_SHUTTING_DOWN) and reading.connected is not False
+    return reading.status not in _NOT_RUNNING and reading.connected is not False
 
 
 def _kept(since: float | None, holds: bool, now: float) -> float | None:

@@ -30,13 +30,22 @@ def unseen_work(agents: Sequence[Agent], working: float, queued: float, policy: 
     """Return what to reckon with beside the tasks that run (`working`) and wait (`queued`) on those that count."""
     seen = working + queued
     members = [agent for agent in agents if agent.state is not AgentState.DRAINING]
-    standings = [standing(agent, policy, now) for agent in members]
+    takers = [
+        agent
+        for agent in members
+        if agent.state is AgentState.SERVING or standing(agent, policy, now) is AgentState.SERVING
+    ]
     rolled = _rolled_out(agents, policy, now) if len(members) < len(agents) else 0.0
-    replaced = _replacement(members, standings, policy)
+    doubtful = _doubtful(members)
+    replaced = _replacement(doubtful, len(takers), policy, now)
     replicas = _without_surge(members)
+    if replicas is not members:
+        doubtful = _doubtful(replicas)
     full_fleet = float(policy.target_tasks_per_agent * len(replicas))
-    held = rolled + _held(replicas, full_fleet - seen - replaced - rolled, replaced, policy, now)
-    takers = [agent for agent, stands in zip(members, standings, strict=True) if stands is AgentState.SERVING]
+    held = rolled
+    if doubtful:
+        unfilled = full_fleet - seen - replaced - rolled
+        held += _held(doubtful, replicas, policy, now, unfilled=unfilled, replaced=replaced)
     exhausted = bool(takers) and all(_without_slot(agent, policy) for agent in takers)
     if exhausted and any(agent.refusing is not None for agent in takers):
         # Agents that refuse work are busy with what they have: their pods are all needed, and others for what waits.
@@ -56,15 +65,25 @@ def readings(agents: Iterable[Agent]) -> list[Reading]:
 # -- agents that cannot be seen, or give no slot -----------------------------------------------------------------------
 
 
-def _held(members: Sequence[Agent], unfilled: float, replaced: float, policy: Policy, now: float) -> float:
+def _doubtful(members: Iterable[Agent]) -> Sequence[Agent]:
+    """Return the agents of which it is not known what they do, or that give no slot."""
+    return [agent for agent in members if agent.state is not AgentState.SERVING or crash_looping(agent)]
+
+
+def _held(
+    doubtful: Sequence[Agent],
+    members: Sequence[Agent],
+    policy: Policy,
+    now: float,
+    *,
+    unfilled: float,
+    replaced: float,
+) -> float:
     """Return the work of agents nobody sees, and what may wait for those that give no slot.
 
     Where that is not known exactly, the pods decide: it is taken to be so much that they are filled to the target
     (`unfilled` is what they lack), or as near to it as can be. So it neither shrinks the fleet nor makes it grow.
     """
-    doubtful = [agent for agent in members if agent.state is not AgentState.SERVING or crash_looping(agent)]
-    if not doubtful:
-        return 0.0
     nothing_waits = _queue_reported(members) or any(_has_room(agent, policy) for agent in members)
     bounds = [
         _bounds(agent, policy, now, nothing_waits=nothing_waits)
@@ -123,12 +142,11 @@ def _bounds(agent: Agent, policy: Policy, now: float, *, nothing_waits: bool) ->
     return last, last + (waiting if said(known) in OUT_OF_WORK else 0.0)
 
 
-def _replacement(members: Sequence[Agent], standings: Sequence[AgentState], policy: Policy) -> float:
+def _replacement(doubtful: Iterable[Agent], serving: int, policy: Policy, now: float) -> float:
     """Return the room to ask for in place of pods that fill a replica but give no slot."""
-    serving = standings.count(AgentState.SERVING)
     lost = sum(
-        (stands in OUT_OF_WORK and not _about_to_drain(agent, policy)) or crash_looping(agent)
-        for agent, stands in zip(members, standings, strict=True)
+        (standing(agent, policy, now) in OUT_OF_WORK and not _about_to_drain(agent, policy)) or crash_looping(agent)
+        for agent in doubtful
     )
     return float(policy.target_tasks_per_agent * min(lost, _ceil(policy.max_replaced * serving)))
 
