@@ -5,7 +5,7 @@ from typing import Any
 
 from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
 from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
-from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, CloudWatch, Family, Figure, Without
+from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, PREFIX, CloudWatch, Family, Figure, Without
 from exporter.publish import instruments
 from tools.generated import DOCS
 
@@ -42,33 +42,34 @@ def _section(title: str, labels: tuple[str, ...], rows: Iterable[_Row]) -> Itera
 
 
 def _outlets() -> Iterator[str]:
-    yield from ("## Where else a figure is", "", "By its name there, or *why it is not*.", "")
-    yield "| figure | `/metrics` | CloudWatch | external metrics | JSON | history |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield from ("## Where else a figure is", "")
+    yield "By its name there (a series' without the prefix), or *why it is not*. The figure's own name is its JSON key."
+    yield from (
+        "",
+        "| figure | `/metrics` | CloudWatch | external metrics | history |",
+        "| --- | --- | --- | --- | --- |",
+    )
     for fleet_figure in FLEET_FIGURES:
         external, history = fleet_figure.external, fleet_figure.history
         cells = (
             *_first_cells(fleet_figure),
             _cell(fleet_figure.external_name if external is True else external),
-            _cell(fleet_figure.json or fleet_figure.name),
-            _cell(fleet_figure.name if history is True else history),
+            "yes" if history is True else _cell(history),
         )
         yield f"| {' | '.join(cells)} |"
-    yield from ("", "Of agents, and of what scales a fleet:", "")
-    yield from ("| figure | `/metrics` | CloudWatch | JSON |", "| --- | --- | --- | --- |")
-    others: tuple[Figure[Any], ...] = (*AGENT_FIGURES, *SCALER_FIGURES)
-    for figure in others:
-        yield f"| {' | '.join((*_first_cells(figure), _cell(figure.json or figure.name)))} |"
+    for title, figures in (("an agent", AGENT_FIGURES), ("what scales a fleet", SCALER_FIGURES)):
+        yield from ("", f"Of {title}:", "", "| figure | `/metrics` | CloudWatch |", "| --- | --- | --- |")
+        yield from (f"| {' | '.join(_first_cells(figure))} |" for figure in figures)
 
 
 def _first_cells(figure: Figure[Any]) -> tuple[str, str, str]:
     cloudwatch = figure.cloudwatch
     return (
-        figure.scope.replace("_", " ") + figure.name.replace("_", " "),
+        f"`{figure.name}`; {_cell(figure.json)}" if isinstance(figure.json, Without) else f"`{figure.json_key}`",
         _cell(figure.metric_name if figure.metrics is True else figure.metrics),
         _cell(cloudwatch.name if isinstance(cloudwatch, CloudWatch) else cloudwatch),
     )
 
 
 def _cell(outlet: str | Without) -> str:
-    return f"*{outlet.reason}*" if isinstance(outlet, Without) else f"`{outlet}`"
+    return f"*{outlet.reason}*" if isinstance(outlet, Without) else f"`{outlet.removeprefix(PREFIX)}`"

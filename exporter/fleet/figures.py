@@ -23,7 +23,7 @@ _NOT_SCALED_BY = Without("nothing to scale by")
 _NOT_CHARTED = Without("the page draws no chart of it")
 _IN_DEMAND = Without("part of `DemandTasks`")
 _SETTING = Without("a setting, which changes only with the configuration")
-_STATES = Without("a series of `matillion_fleet_agents`")
+_STATES = Without("a series of `agents`")
 
 
 def _agents_by_state(fleet: Fleet) -> list[Series]:
@@ -60,12 +60,12 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         cloudwatch=CloudWatch("ScrapeCoveragePercent", MetricSet.MINIMAL), external=_NOT_SCALED_BY, history=True),
     FleetFigure("sync_age_seconds", Unit.SECONDS, Basis.EXPORTER, lambda fleet: fleet.sync_age,
         "Age of the list of agents.",
-        metrics=Without("`matillion_fleet_exporter_discovery_sync_age_seconds` has it of all fleets"),
+        metrics=Without("`exporter_discovery_sync_age_seconds` has it of all fleets"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("reading_age_seconds", Unit.SECONDS, Basis.EXPORTER, lambda fleet: fleet.read_age,
         "Age of the oldest reading that counts.",
         unknown="no reading counts",
-        metrics=Without("`matillion_fleet_agent_last_scrape_timestamp_seconds` has it of each agent"),
+        metrics=Without("`agent_last_scrape_timestamp_seconds` has it of each agent"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("agents", Unit.AGENTS, Basis.KUBERNETES, lambda fleet: len(fleet.agents),
         "Agents of the fleet, in whatever state.",
@@ -87,7 +87,7 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
     FleetFigure("agents_crash_looping", Unit.AGENTS, Basis.KUBERNETES, _crash_looping,
         "Agents whose container Kubernetes holds back because it keeps dying.",
         unknown="no Kubernetes stands behind the fleet",
-        metrics=Without("`matillion_fleet_agent_waiting` has it of each agent"),
+        metrics=Without("`agent_waiting` has it of each agent"),
         json=Without("`kubernetes.crash_looping` has it of each agent"),
         cloudwatch=CloudWatch("AgentsCrashLooping", MetricSet.DEFAULT), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("agents_saturated", Unit.AGENTS, Basis.READINGS, lambda fleet: fleet.agents_saturated,
@@ -118,7 +118,7 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
     FleetFigure("hpa_agents", Unit.AGENTS, Basis.READINGS, hpa_agents,
         "Agents an HPA settles at that goes by the demand, within its tolerance and its bounds.",
         unknown="the fleet is not trusted or no single HPA goes by its demand",
-        metrics=Without("`matillion_fleet_scaler_desired_agents` is what the HPA itself says"),
+        metrics=Without("`scaler_desired_agents` is what the HPA itself says"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("tasks_active", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_active,
         "Tasks running on agents that are not draining.",

@@ -161,7 +161,7 @@ class ScalerFigure(Figure[Scaler]):
     scope: ClassVar[str] = "scaler_"
     labels: ClassVar[tuple[str, ...]] = ("scaler",)
 
-    cloudwatch: CloudWatch | Without = field(default=_OF_FLEETS, kw_only=True)
+    cloudwatch: CloudWatch | Without = field(default=Without("figures of fleets and agents only"), kw_only=True)
     external: Literal[True] | Without = field(default=_OF_FLEETS, kw_only=True)
     history: Literal[True] | Without = field(default=_OF_FLEETS, kw_only=True)
 
