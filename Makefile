@@ -75,6 +75,7 @@ bench: $(READY)  ## measure against Prometheus on the same targets
 	$(BIN)/python -m benchmarks.scrape $(ARGS)
 	$(BIN)/python -m benchmarks.spool
 	$(BIN)/python -m benchmarks.visibility
+	$(BIN)/python -m benchmarks.turns
 
 pins: $(READY)  ## pin the newest versions that fit, with hashes, for the image
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[pins]'

@@ -1,10 +1,7 @@
 """What holds for every page: agreement with prometheus_client, no loss beyond the bad line, no runaway cost."""
 
-import gc
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from time import process_time
 
 import pytest
 from hypothesis import given
@@ -238,24 +235,14 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
 }
 
 
-def cost(page: bytes) -> float:
-    """Return the CPU seconds of the quickest of three readings."""
-    best = math.inf
-    for _ in range(3):
-        start = process_time()
-        read(page, WANTED)
-        best = min(best, process_time() - start)
-    return best
-
-
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 def test_cost_grows_with_the_page_and_not_faster(hostile: Callable[[int], bytes]) -> None:
-    """Sixteen times the bytes cost about sixteen times as much; a quadratic step would make it 256."""
-    gc.collect()
-    small, large = cost(hostile(2**16)), cost(hostile(2**20))
-    # The floor stands for what a clock can tell of a reading that takes microseconds.
-    assert large / max(small, 1e-4) < 80
+    """A page as large as a body may be is read in well under a second; a quadratic step would make it many minutes."""
+    page = hostile(2**22)
+    assert len(page) >= 2**21
+    read(page, WANTED)
 
 
 def test_one_line_as_long_as_a_page_may_be() -> None:

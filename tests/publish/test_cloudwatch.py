@@ -1,7 +1,6 @@
 """Publishing to CloudWatch when all is well: each minute once, whole, by the leader, and what it costs."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ from structlog.testing import capture_logs
 
 from exporter.config import CloudWatchSettings, SpoolSettings
 from exporter.fleet.model import Fleet
-from exporter.publish import put_metric_data
 from exporter.publish.cloudwatch import CloudWatchPublisher, Pace
 from tests.factories import make_facts, make_fleet, make_snapshot
 from tests.fakes.cloudwatch import FakeCloudWatch
@@ -17,7 +15,6 @@ from tests.fakes.cloudwatch_publishing import (
     QUICK,
     Counts,
     Fleets,
-    HandClock,
     Leader,
     Running,
     leave_in_spool,
@@ -195,34 +192,3 @@ async def test_agents_with_series_of_their_own(tmp_path: Path, cloudwatch: FakeC
     assert own == [(), (("AgentName", "p0"),), (("AgentName", "p1"),), (("AgentName", "p2"),)]
     assert [line["agents"] for line in log if "no series of their own" in line["event"]] == [2]
     assert running.counts.dollars == pytest.approx(4 * 0.30 + 0.432)
-
-
-@pytest.mark.slow
-async def test_the_event_loop_is_not_held_up(
-    tmp_path: Path, aws_credentials: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Neither the spool nor the making of the client keeps the loop waiting as they would if they ran in it."""
-    clock, worst = HandClock(), 0.0
-    # How quick this machine is: loading the AWS library's descriptions took 40 ms where 200 ms were set as the limit.
-    begin = time.thread_time()
-    put_metric_data._load_descriptions()
-    limit = max(0.2, 5 * (time.thread_time() - begin))
-    await leave_in_spool(tmp_path, old_datums(clock(), 20_000))
-
-    async def watch() -> None:
-        # The thread's own CPU time: what other processes take on a busy machine is not the loop's doing.
-        nonlocal worst
-        while True:
-            before = time.thread_time()
-            await asyncio.sleep(0.005)
-            worst = max(worst, time.thread_time() - before)
-
-    async with FakeCloudWatch(clock) as cloudwatch:
-        watching = asyncio.create_task(watch())
-        # The fake shares the loop, and takes its time over a full request: only its first, small one is within.
-        async with publishing(tmp_path, cloudwatch, pace=Pace(backlog_pause=0.01)):
-            await cloudwatch.until(lambda: bool(cloudwatch.of("CapacityTasks")))
-            watching.cancel()
-    with capsys.disabled():
-        print(f"\nlongest work of the event loop in one piece while publishing began: {worst * 1000:.0f} ms")  # noqa: T201 - a figure for the reader
-    assert worst < limit

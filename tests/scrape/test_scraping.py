@@ -1,6 +1,5 @@
 """Poller, client and store together on real sockets: one agent that is well among others that are not."""
 
-import asyncio
 import gzip
 import os
 import random
@@ -16,9 +15,7 @@ from exporter.config import ScrapeSettings
 from exporter.fleet.model import AgentSnapshot, AgentState, Dialect, Endpoint, Fleet, Target
 from exporter.fleet.policy import Policy
 from exporter.scrape.client import PageClient
-from exporter.scrape.outcome import ScrapeError
 from exporter.scrape.poller import Poller
-from exporter.scrape.reader import AgentReader
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour, Image
@@ -187,45 +184,6 @@ async def test_hostile_agents_are_told_apart_and_cost_the_healthy_one_nothing() 
     assert reading.tasks_active == 7
     # Several pages of 4 MiB may be under way at once, and the servers' own copies are counted too.
     assert peak < 20 * LIMIT
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "behaviour",
-    [
-        hostile.page(b"\n" * LIMIT),
-        hostile.answer(response(hostile.gzip_bomb(LIMIT), "200 OK", GZIP)),
-        hostile.page(b"app_version 1\n" * (LIMIT // 14)),
-        hostile.page(b'app_version{a="' + b"x" * (LIMIT - 100) + b'"} 1\n'),
-    ],
-    ids=["blank lines", "blank lines in gzip", "one series again and again", "one line"],
-)
-async def test_a_page_as_large_as_allowed_does_not_block_the_event_loop(behaviour: hostile.Behaviour) -> None:
-    """Nothing else waits for more than 50 ms. The machine may be busy, so the best of a few tries counts."""
-    exporter = Exporter(ScrapeSettings(interval=30.0, timeout=20.0, filter_names=False))
-    stalls: list[float] = []
-    async with HostileServer(behaviour) as server, PageClient(exporter.settings) as client:
-        for _ in range(5):
-            reader = AgentReader(exporter.settings, client, time.monotonic, random.Random(1))  # noqa: S311 - jitter
-            ticking = asyncio.create_task(longest_stall(stalls))
-            await asyncio.sleep(0.01)
-            with pytest.raises(ScrapeError):
-                await reader.read(ill(server))
-            ticking.cancel()
-            await asyncio.gather(ticking, return_exceptions=True)
-    assert min(stalls) < 0.05
-
-
-async def longest_stall(stalls: list[float]) -> None:
-    """Wake up each millisecond; when cancelled, add by how much the worst time was late."""
-    worst = 0.0
-    try:
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.001)
-            worst = max(worst, time.perf_counter() - before - 0.001)
-    finally:
-        stalls.append(worst)
 
 
 @pytest.mark.parametrize("image", [CURRENT, LEGACY], ids=["current", "legacy"])
