@@ -10,7 +10,7 @@ first in the order below and underscores before dots: they say the same figure t
 count of executing tasks, on which all else rests, is then looked for in the next where the first has none to use.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -124,7 +124,10 @@ _HIGHEST_COUNT = 2.0**53
 # Longer than any version or commit hash; the bound is for a hostile page, since both become labels.
 _LONGEST_VERSION = 128
 _NO_LIMIT = -1.0
-"""How Micrometer, after Java's MemoryUsage, says that a pool may grow as it likes."""
+"""How Micrometer, after Java's MemoryUsage, says that a pool may grow as it likes; OpenTelemetry gives it no series.
+
+G1 gives the limit of the whole heap to its old generation and none to the others, so those that have one add up.
+"""
 
 
 class NotAnAgentError(Exception):
@@ -164,6 +167,7 @@ def interpret(page: Page) -> Reading:
     """
     values = page.values
     layout, tasks_active = _chosen(page)
+    limited = [place for place in layout.heap_limit if values[place] != _NO_LIMIT]
     status, connected = _agreed(values, layout.status), _agreed(values, layout.connected)
     return Reading(
         dialect=layout.dialect,
@@ -175,7 +179,7 @@ def interpret(page: Page) -> Reading:
         sessions_open=_total(values, layout.sessions_open),
         busyness_score=_agreed(values, layout.busyness_score),
         heap_used_bytes=_total(values, layout.heap_used),
-        heap_limit_bytes=_total(values, _limited(values, layout.heap_limit)),
+        heap_limit_bytes=_total(values, limited),
         version=layout.version,
         commit=layout.commit,
     )
@@ -240,7 +244,7 @@ def _layouts(page: tuple[Series, ...]) -> tuple[_Layout, ...]:
     return tuple(chain.from_iterable(layouts(dialect, names) for dialect, names in _VOCABULARIES.items()))
 
 
-def _total(values: Values, places: Places) -> float | None:
+def _total(values: Values, places: Sequence[int]) -> float | None:
     """Return the sum of a count's series; unknown if there is none or one of them is no count."""
     if not places:
         return None
@@ -259,16 +263,9 @@ def _agreed(values: Values, places: Places) -> float | None:
     if not places:
         return None
     value = values[places[0]]
-    return value if isfinite(value) and all(values[place] == value for place in places[1:]) else None
-
-
-def _limited(values: Values, places: Places) -> Places:
-    """Return the pools that have a limit.
-
-    One without has no series (OpenTelemetry) or says -1 (Micrometer). G1 gives the limit of the whole heap to its old
-    generation and none to the others, so the pools that do have one are what adds up.
-    """
-    return tuple([place for place in places if values[place] != _NO_LIMIT])
+    if len(places) > 1 and any(values[place] != value for place in places):
+        return None
+    return value if isfinite(value) else None
 
 
 def _agreed_text(builds: Iterable[Labels], wanted: str) -> str | None:

@@ -189,15 +189,17 @@ class SnapshotStore:
         if before is not None:
             now = self._monotonic()
             self._start_times.heard(before.target, now)
+            # `replace` would take twice as long, and this is done for each scrape.
             self._put(
-                replace(
-                    before,
+                AgentSnapshot(
+                    target=before.target,
                     reading=reading,
                     read_at=now,
                     read_time=self._wall(),
                     url=url,
                     scrape_seconds=seconds,
-                    error=None,
+                    usage=before.usage,
+                    task_failures=before.task_failures,
                     since=after_reading(before, reading, self._policy, now),
                 )
             )
