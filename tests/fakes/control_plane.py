@@ -8,6 +8,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +32,11 @@ Json = dict[str, Any]
 READY_SECONDS = 90.0
 """For a server to come up: seconds on an idle machine, many on a busy one."""
 PROGRAMS = ("etcd", "kube-apiserver")
+NEWEST_FIRST = {
+    "horizontalpodautoscalers": ("autoscaling", "v2", "v2beta2"),
+    "poddisruptionbudgets": ("policy", "v1", "v1beta1"),
+}
+"""Group and versions of what not every server has in one version; the objects are the same in each."""
 
 
 def assets() -> Path | None:
@@ -130,6 +137,16 @@ class ControlPlane:
         self.kubeconfig = self._write_kubeconfig(
             "admin", {"client-certificate": str(self._admin_files[0]), "client-key": str(self._admin_files[1])}
         )
+
+    @cached_property
+    def version(self) -> tuple[int, int]:
+        """The API server's version of Kubernetes, such as (1, 20): what tests adapt to."""
+        said = subprocess.run(
+            [self.binaries / "kube-apiserver", "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        numbers = re.search(r"v(\d+)\.(\d+)", said)
+        assert numbers, said
+        return int(numbers[1]), int(numbers[2])
 
     def start(self) -> None:
         """Start etcd and the API server, and wait until both are ready."""
@@ -293,6 +310,13 @@ class Admin:
             if not answer.ok:
                 raise RuntimeError(f"{method} {path}: {answer.status} {text}")
             return cast(Json, json.loads(text))
+
+    async def collection(self, resource: str, namespace: str) -> str:
+        """Return the path of a collection in the newest version that this server has and tests know."""
+        group, *known = NEWEST_FIRST[resource]
+        served = {one["version"] for one in (await self.call("GET", f"/apis/{group}"))["versions"]}
+        version = next(one for one in known if one in served)
+        return f"/apis/{group}/{version}/namespaces/{namespace}/{resource}"
 
     async def create_namespace(self, name: str) -> None:
         """Make a namespace."""

@@ -4,7 +4,6 @@ The binary is looked for beside those of the control plane.
 """
 
 import asyncio
-import re
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,14 +16,6 @@ PROGRAM = "kube-controller-manager"
 def available(plane: ControlPlane) -> bool:
     """Return whether the binary is there."""
     return (plane.binaries / PROGRAM).exists()
-
-
-def version(plane: ControlPlane) -> tuple[int, int]:
-    """Return the controllers' version of Kubernetes, such as (1, 20)."""
-    said = subprocess.run([plane.binaries / PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
-    numbers = re.search(r"v(\d+)\.(\d+)", said)
-    assert numbers, said
-    return int(numbers[1]), int(numbers[2])
 
 
 @asynccontextmanager
@@ -44,7 +35,7 @@ async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
         "--horizontal-pod-autoscaler-sync-period=1s",
         "--horizontal-pod-autoscaler-downscale-stabilization=1s",
     ]
-    if version(plane) < (1, 24):
+    if plane.version < (1, 24):
         # Later versions have no port without TLS that could be turned off.
         flags.append("--port=0")
     with (plane.folder / f"{PROGRAM}.log").open("ab") as log:

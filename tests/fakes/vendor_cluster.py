@@ -20,15 +20,13 @@ from tests.waiting import PATIENCE
 NAMESPACE = "matillion"
 TASKS = 5
 _PATHS = {
-    "Deployment": "apis/apps/v1/namespaces/{}/deployments",
-    "HorizontalPodAutoscaler": "apis/autoscaling/v2beta2/namespaces/{}/horizontalpodautoscalers",
-    "NetworkPolicy": "apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "PodDisruptionBudget": "apis/policy/v1beta1/namespaces/{}/poddisruptionbudgets",
-    "Role": "apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
-    "RoleBinding": "apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
-    "ServiceAccount": "api/v1/namespaces/{}/serviceaccounts",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
 }
-"""In the versions of Kubernetes 1.20: what later ones say in v2 and v1 is the same here."""
+_VERSIONED = {"HorizontalPodAutoscaler": "horizontalpodautoscalers", "PodDisruptionBudget": "poddisruptionbudgets"}
 _OLD_ENOUGH = "2024-01-01T00:00:00Z"
 _numbers = count(1)
 
@@ -36,9 +34,16 @@ _numbers = count(1)
 async def apply(admin: Admin, *objects: Json) -> None:
     """Create objects of the kinds known here."""
     for one in objects:
-        path = _PATHS[one["kind"]].format(one["metadata"]["namespace"])
-        version = path.partition("/namespaces/")[0].removeprefix("apis/").removeprefix("api/")
-        await admin.call("POST", f"/{path}", one | {"apiVersion": version})
+        path = await _path(admin, one["kind"], one["metadata"]["namespace"])
+        version = path.partition("/namespaces/")[0].removeprefix("/apis/").removeprefix("/api/")
+        await admin.call("POST", path, one | {"apiVersion": version})
+
+
+async def _path(admin: Admin, kind: str, namespace: str) -> str:
+    """Return the path of a kind's collection."""
+    if kind in _VERSIONED:
+        return await admin.collection(_VERSIONED[kind], namespace)
+    return _PATHS[kind].format(namespace)
 
 
 @asynccontextmanager
@@ -95,8 +100,8 @@ async def _run(admin: Admin, pod: Json, stack: AsyncExitStack) -> None:
 async def _erase(admin: Admin) -> None:
     """Take everything out of the namespace; what owns goes before what it owns."""
     for kind in ("HorizontalPodAutoscaler", "Deployment", "NetworkPolicy", "PodDisruptionBudget"):
-        await admin.call("DELETE", f"/{_PATHS[kind].format(NAMESPACE)}")
+        await admin.call("DELETE", await _path(admin, kind, NAMESPACE))
     for kind in ("RoleBinding", "Role", "ServiceAccount"):
-        await admin.call("DELETE", f"/{_PATHS[kind].format(NAMESPACE)}")
+        await admin.call("DELETE", await _path(admin, kind, NAMESPACE))
     await admin.call("DELETE", f"/apis/apps/v1/namespaces/{NAMESPACE}/replicasets")
     await admin.call("DELETE", f"{_pods()}?gracePeriodSeconds=0")

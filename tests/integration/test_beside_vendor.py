@@ -173,7 +173,7 @@ async def test_policies_and_scalers(control_plane: ControlPlane, admin: Admin, c
         base = f"apis/{{}}/namespaces/{NAMESPACE}"
         policies = await admin.call("GET", f"/{base.format('networking.k8s.io/v1')}/networkpolicies")
         pods = await admin.call("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")
-        hpas = await admin.call("GET", f"/{base.format('autoscaling/v2beta2')}/horizontalpodautoscalers")
+        hpas = await admin.call("GET", await admin.collection("horizontalpodautoscalers", NAMESPACE))
         deployments = await admin.call("GET", f"/{base.format('apps/v1')}/deployments")
     for pod in pods["items"]:
         labels = pod["metadata"]["labels"]

@@ -15,7 +15,7 @@ from exporter.publish.deletion_cost import ANNOTATION, DeletionCost, Pace
 from tests.factories import NOW, make_facts, make_fleet, make_snapshot
 from tests.fakes.background import background
 from tests.fakes.control_plane import Admin, ControlPlane, Json
-from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment, version
+from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment
 from tests.fakes.kubelet import FakeKubelet
 from tests.waiting import PATIENCE, eventually
 
@@ -172,7 +172,7 @@ async def test_a_scale_down_takes_the_idle_first(
     """Of five agents the three without work go, whichever of them are older."""
     if not available(control_plane):
         pytest.skip(f"KUBEBUILDER_ASSETS has no {PROGRAM}")
-    if version(control_plane) < UNDERSTOOD_SINCE:
+    if control_plane.version < UNDERSTOOD_SINCE:
         pytest.skip("ReplicaSets heed pod-deletion-cost since Kubernetes 1.22; the control plane here is older")
     await create_deployment(admin, namespace, "agents", 5, LABELS)
     await admin.grant(namespace, "exporter", "patch-pods", [PATCH_PODS])

@@ -133,7 +133,7 @@ async def test_a_token_nobody_knows(control_plane: ControlPlane, admin: Admin, n
 
 async def test_two_autoscalers(control_plane: ControlPlane, admin: Admin, namespace: str) -> None:
     """An administrator's doctor finds the vendor's HPA beside another one on the same workload."""
-    path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
+    path = await admin.collection("horizontalpodautoscalers", namespace)
     for name in ("runner", "fleet"):
         external = {"metric": {"name": f"{name}_tasks"}, "target": {"type": "AverageValue", "averageValue": "16"}}
         spec = {
@@ -205,7 +205,7 @@ async def test_keda(control_plane: ControlPlane, admin: Admin, namespace: str, t
                         break
                     await asyncio.sleep(0.2)
             assert seen[name].found == "none of its HPAs scales the agents"
-            path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
+            path = await admin.collection("horizontalpodautoscalers", namespace)
             await admin.call("POST", path, hpa)
             unread = (await pod.examine(given))[name]
             assert unread.outcome is Outcome.NOT_CHECKED

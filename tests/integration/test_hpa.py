@@ -77,8 +77,8 @@ class Scaled:
 
     async def condition(self, kind: str) -> dict[str, Any]:
         """Return a condition of the autoscaler."""
-        path = f"/apis/autoscaling/v2beta2/namespaces/{self._namespace}/horizontalpodautoscalers/agents"
-        found = await self._admin.call("GET", path)
+        path = await self._admin.collection("horizontalpodautoscalers", self._namespace)
+        found = await self._admin.call("GET", f"{path}/agents")
         conditions = found.get("status", {}).get("conditions") or []
         return next((entry for entry in conditions if entry["type"] == kind), {})
 
@@ -127,7 +127,7 @@ async def two_agents(admin: Admin, namespace: str, ports: Sequence[int] = (8080,
     """Run them for as long as the context lasts; they declare these ports."""
     await create_deployment(admin, namespace, "agents", 2, LABELS, ports=ports)
     async with FakeKubelet(admin, namespace, tasks=12) as kubelet:
-        path = f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
+        path = await admin.collection("horizontalpodautoscalers", namespace)
         await admin.call("POST", path, autoscaler(2, 8))
         try:
             deployment = Scaled(admin, namespace, kubelet)
@@ -205,7 +205,7 @@ async def test_lost_agents_are_replaced_and_a_lost_api_changes_nothing(
 
 async def test_the_exporter_knows_its_scaler(scaled: Scaled, running: Running, admin: Admin, namespace: str) -> None:
     """Bounds, decisions and conditions are the real controller's, and what stands in the fleet's way is said."""
-    kubelet, hpas = scaled.kubelet, f"/apis/autoscaling/v2beta2/namespaces/{namespace}/horizontalpodautoscalers"
+    kubelet, hpas = scaled.kubelet, await admin.collection("horizontalpodautoscalers", namespace)
 
     def known() -> list[Scaler]:
         [fleet] = running.store.fleets()
