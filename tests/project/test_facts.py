@@ -120,6 +120,7 @@ def test_reviews_collapse_what_is_generated() -> None:
         *(ROOT / "chart" / "files" / "rules").glob("*"),
         *(ROOT / "chart" / "files" / "dashboards").glob("*"),
         *(ROOT / "dashboards").glob("*.json"),
+        *ROOT.glob("*.lock"),
         ROOT / "chart" / "values.schema.json",
     ]
     assert len(generated) > 10
