@@ -30,13 +30,7 @@ def after_reading(before: AgentSnapshot, reading: Reading, policy: Policy, now: 
         # As after most readings: to make the same once more takes longer than to find that out.
         return since
     return Since(
-        known=known,
-        serving=serving,
-        full=full,
-        last_full=last_full,
-        free=free,
-        pressed=pressed,
-        stopping=stopping,
+        known=known, serving=serving, full=full, last_full=last_full, free=free, pressed=pressed, stopping=stopping
     )
 
 

@@ -71,13 +71,7 @@ def _doubtful(members: Iterable[Agent]) -> Sequence[Agent]:
 
 
 def _held(
-    doubtful: Sequence[Agent],
-    members: Sequence[Agent],
-    policy: Policy,
-    now: float,
-    *,
-    unfilled: float,
-    replaced: float,
+    doubtful: Sequence[Agent], members: Sequence[Agent], policy: Policy, now: float, *, unfilled: float, replaced: float
 ) -> float:
     """Return the work of agents nobody sees, and what may wait for those that give no slot.
 
