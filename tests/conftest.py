@@ -34,6 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
 
 
+def pytest_collection_finish() -> None:
+    """Keep what the session itself has on its heap out of the garbage collector's walks, which are many (see below)."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _own_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
     """Collect what a slow test left while that test is still to blame, not in whichever test comes next."""

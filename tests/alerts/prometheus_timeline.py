@@ -23,6 +23,7 @@ from exporter.fleet.capacity import aggregate
 from exporter.fleet.model import AgentSnapshot, Scaler
 from exporter.publish.prometheus import render
 from tests.factories import NOW, POLICY
+from tests.waiting import PATIENCE
 
 JOB, NAMESPACE = "matillion-fleet-exporter", "monitoring"
 PROMTOOL = shutil.which("promtool")
@@ -151,12 +152,18 @@ def group(
     }
 
 
+@cache
+def _rule_groups() -> list[dict[str, Any]]:
+    """Return the rules as they are generated."""
+    return [group for _, text in files(Settings()) for group in yaml.safe_load(text)["groups"]]
+
+
 def run_promtool(folder: Path, groups: Sequence[dict[str, Any]], *, alert: str | None = None) -> None:
     """Run the groups against the rules as they are generated: the recording rules and one alert, or all alerts.
 
     Raises AssertionError with promtool's own words.
     """
-    rule_groups = [group for _, text in files(Settings()) for group in yaml.safe_load(text)["groups"]]
+    rule_groups = [dict(group) for group in _rule_groups()]
     for rule_group in rule_groups:
         rules = rule_group["rules"]
         rule_group["rules"] = [rule for rule in rules if alert is None or rule.get("alert", alert) == alert]
@@ -171,6 +178,11 @@ def run_promtool(folder: Path, groups: Sequence[dict[str, Any]], *, alert: str |
     (folder / "tests.yaml").write_text(json.dumps(document))
     assert PROMTOOL is not None
     result = subprocess.run(
-        [PROMTOOL, "test", "rules", "tests.yaml"], cwd=folder, capture_output=True, text=True, timeout=50, check=False
+        [PROMTOOL, "test", "rules", "tests.yaml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr

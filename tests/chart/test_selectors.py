@@ -49,7 +49,9 @@ def policy_selector(helm: Tool, text: str) -> Any:
     if done.returncode:
         raise SelectorError(done.stderr)
     (found,) = (
-        one["spec"] for one in yaml.safe_load_all(done.stdout) if one and one["metadata"]["name"].endswith("-agents")
+        one["spec"]
+        for one in yaml.load_all(done.stdout, yaml.CSafeLoader)
+        if one and one["metadata"]["name"].endswith("-agents")
     )
     return found["podSelector"]
 

@@ -1,6 +1,7 @@
 """Reads a CloudFormation template and works out its intrinsic functions, as far as our templates use them."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,18 @@ def _function(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, A
 _Loader.add_multi_constructor("!", _function)
 
 
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file says: hundreds of tests ask, each for a template of its own."""
+    document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader with our tags
+    return document
+
+
 class Template:
     """A template with values for its parameters; `resources` are those whose condition holds, worked out."""
 
     def __init__(self, path: Path, **parameters: str) -> None:
-        self._template = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader with our tags
+        self._template = _read(path)
         declared = self._template["Parameters"]
         assert parameters.keys() <= declared.keys()
         self._values = PSEUDO | {
