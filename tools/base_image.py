@@ -2,11 +2,12 @@
 
 The tests build the Dockerfile where no registry of images can be reached. debootstrap installs the Debian release and
 the Python that the base's name speaks of, and the result bears that very name. It has the layout of the official image
-as far as the Dockerfile relies on it. It is kept outside the tree until its recipe, which is this file, changes.
+as far as the Dockerfile relies on it. It is kept outside the tree until its recipe (`_make`) changes.
 """
 
 import fcntl
 import hashlib
+import inspect
 import os
 import platform
 import re
@@ -83,7 +84,7 @@ def require_images() -> None:
         try:
             _run("mount", "-t", "overlay", "overlay", "-o", "lowerdir=/etc:/usr", folder)
         except RuntimeError as error:
-            raise NoImagesError(f"running the image takes root and overlayfs: {str(error).splitlines()[1:2]}") from None
+            raise NoImagesError(f"running the image takes root and overlayfs: {str(error).splitlines()[-1]}") from None
 
 
 def base_storage() -> Path:
@@ -91,7 +92,7 @@ def base_storage() -> Path:
     require_images()
     name, version, release = base_of((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matillion-fleet-exporter"
-    recipe = f"{name} {platform.machine()} {Path(__file__).read_text(encoding='utf-8')}"
+    recipe = f"{name} {platform.machine()} {inspect.getsource(_make)}"
     place = cache / f"base-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
     with locked(cache):
