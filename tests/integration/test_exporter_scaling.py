@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 PATCH_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}
 LEASE = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}
-QUICK = {"scrape": {"interval": "200ms", "timeout": "150ms"}, "capacity": {"stale_after": "1s", "forget_after": "60s"}}
+QUICK = {"scrape": {"interval": "300ms", "timeout": "300ms"}, "capacity": {"stale_after": "2s", "forget_after": "60s"}}
 
 
 async def installed(control_plane: ControlPlane, admin: Admin, namespace: str) -> dict[str, str]:
@@ -202,12 +202,12 @@ async def test_a_leader_that_sees_nothing_makes_room_and_is_sent_no_clients(
                     await asyncio.sleep(0.2)
 
         first, network = await started("first")
-        await until(first, 20)
+        await until(first, PATIENCE)
         second, _ = await started("second")
         assert not await leads(second)
 
         network.cut()
-        await until(second, BLIND_AFTER + 40)
+        await until(second, BLIND_AFTER + PATIENCE)
         assert not await leads(first)
         async with asyncio.timeout(PATIENCE):
             while (await first.get("/readyz"))[0] != 503:  # noqa: ASYNC110
@@ -219,7 +219,7 @@ async def test_a_leader_that_sees_nothing_makes_room_and_is_sent_no_clients(
 
         second.process.terminate()
         assert (await second.end())[0] == 0
-        await until(first, 60)
+        await until(first, PATIENCE)
         await first.ready()
         lease = await admin.call("GET", f"/apis/coordination.k8s.io/v1/namespaces/default/leases/{namespace}-exporter")
         assert lease["metadata"]["annotations"] == {UNFIT_ANNOTATION: "true"}

@@ -28,8 +28,8 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
-SYNCS = 5.0
-"""Seconds in which the autoscaler, looking every second, would long have acted if it were going to."""
+SYNCS = 2.5
+"""Seconds in which the autoscaler, looking three times a second, would long have acted if it were going to."""
 ENOUGH = 5
 """Good answers after which the autoscaler has surely heard the next one, too."""
 

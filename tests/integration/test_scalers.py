@@ -162,6 +162,12 @@ async def test_an_exporter_without_the_right(
         await admin.create_pod(namespace, "prod-1", labels=LABELS)
         async with exporter(tmp_path, settings, {"KUBECONFIG": str(kubeconfig)}) as process:
             await process.ready()
+
+            async def read() -> bool:
+                _, found = await process.get("/api/v1/fleets")
+                return [fleet["tasks_active"] for fleet in found["fleets"]] == [12.0]
+
+            await eventually(read)
             _, found = await process.get("/api/v1/fleets")
             _, page = await process.get("/metrics")
             process.process.terminate()

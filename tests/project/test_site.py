@@ -114,7 +114,8 @@ def test_what_leads_nowhere_is_named(copy: Path) -> None:
 def test_an_image_of_another_host_is_named(copy: Path) -> None:
     """A badge would tell its host of every reader."""
     page = copy / "docs" / "alerts.md"
-    page.write_text('# Alerts\n\n<img src="https://elsewhere.test/badge.svg">\n', encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text + '\n<img src="https://elsewhere.test/badge.svg">\n', encoding="utf-8")
     code, errors = built(copy)
     assert code == 1
     assert errors.startswith("loaded from another host: docs/alerts/index.html: <img")
