@@ -55,21 +55,23 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the exporter")
-    run.add_argument("--config", type=Path, metavar="FILE", help="settings (YAML); the environment overrides it")
+    run.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (YAML); environment variables override it"
+    )
     run.set_defaults(command=_run)
 
-    check = commands.add_parser("check-config", help="check a file of settings, without running anything")
-    check.add_argument("file", type=Path, metavar="FILE", help="settings (YAML)")
+    check = commands.add_parser("check-config", help="validate a settings file without running anything")
+    check.add_argument("file", type=Path, metavar="FILE", help="settings file (YAML)")
     check.set_defaults(command=_check_config)
 
     shown = commands.add_parser(
-        "status", help="show what a running exporter knows: fleets, and agents that need attention"
+        "status", help="show the state of a running exporter: fleets, and agents that need attention"
     )
     status.add_arguments(shown)
     shown.set_defaults(command=_status)
 
     examined = commands.add_parser(
-        "doctor", help="check the cluster, the agents and the AWS account, and say what to mend"
+        "doctor", help="check the cluster, the agents and the AWS account, and report what to fix"
     )
     doctor.add_arguments(examined)
     examined.set_defaults(command=_doctor)
@@ -79,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     simulated.set_defaults(command=_simulate)
 
     played = commands.add_parser(
-        "demo", help="run fake agents, the exporter, a CloudWatch and a small autoscaler, and show them at work"
+        "demo",
+        help="run fake agents, the exporter, an emulated CloudWatch and a small autoscaler, and show them at work",
     )
     demo.add_arguments(played)
     played.set_defaults(command=_demo)

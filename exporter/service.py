@@ -234,7 +234,9 @@ def _replaceable(leadership: Leadership, sees: Callable[[], bool]) -> Callable[[
 
     def reason() -> str | None:
         leader = leadership.fit_leader()
-        return None if leader is None or sees() else f"no agent is seen from here, and {leader}, which leads, sees them"
+        if leader is None or sees():
+            return None
+        return f"no agent is reachable from here, but the leader {leader} reaches them"
 
     return reason
 
@@ -248,7 +250,7 @@ async def _guarded(name: str, part: Part) -> None:
     except Exception as error:
         _log.critical("a part of the exporter failed", part=name, exc_info=True)
         raise PartFailedError(name, str(error) or type(error).__name__) from error
-    raise PartFailedError(name, "it ended by itself")
+    raise PartFailedError(name, "it ended unexpectedly")
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

@@ -125,7 +125,7 @@ def test_a_file_this_user_may_not_read_is_refused(write) -> None:
     user = os.geteuid()
     os.seteuid(user or NOBODY)
     try:
-        assert report(path) == "this user may not read it"
+        assert report(path) == "permission denied"
     finally:
         os.seteuid(user)
 
@@ -260,7 +260,7 @@ def test_problems_of_variables_are_called_by_their_variable(write) -> None:
     assert lines == [
         "5 problems",
         f"  FLEET_EXPORTER__LOG__LEVEL: {syntax}",
-        "  FLEET_EXPORTER__SCRAPE__INTERVALL: there is no such setting; did you mean FLEET_EXPORTER__SCRAPE__INTERVAL?",
+        "  FLEET_EXPORTER__SCRAPE__INTERVALL: unknown setting; did you mean FLEET_EXPORTER__SCRAPE__INTERVAL?",
         "  scrape.concurrency: 0 is not a whole number from 1 to 10000",
         "  FLEET_EXPORTER__SCRAPE__ENDPOINTS[0].port: 0 is not a whole number from 1 to 65535",
         '  FLEET_EXPORTER__CAPACITY.tasks_per_agent: "none" is not a whole number of at least 1',
@@ -271,7 +271,7 @@ def test_two_spellings_of_one_variable_are_refused() -> None:
     """Which one should count cannot be told."""
     environ = {"FLEET_EXPORTER__CLUSTER": "a", "fleet_exporter__cluster": "b"}
     assert report(None, environ) == (
-        "configuration: fleet_exporter__cluster: the same setting is given by FLEET_EXPORTER__CLUSTER"
+        "configuration: fleet_exporter__cluster: the same setting is set by FLEET_EXPORTER__CLUSTER"
     )
 
 
@@ -334,7 +334,7 @@ def test_label_selectors_of_kubernetes_are_taken(write, selector: str) -> None:
         ("=b", "expected a label key, found '='"),
         ("a,,b", "expected a label key, found ','"),
         ("a>1", "> is not supported; =, !=, in, notin, a key alone and !key are"),
-        (" ", "an empty one would take every pod for an agent"),
+        (" ", "an empty one would match every pod"),
     ],
 )
 def test_what_is_no_selector_is_refused(write, selector: str, reason: str) -> None:
@@ -388,8 +388,8 @@ def test_a_file_of_targets_is_yaml_or_json(write) -> None:
         ("[{address: ''}]", f'[0].address: "" is not {ADDRESS}; it names no host'),
         ("[{}]", f"[0].address: this is required: {ADDRESS}"),
         ("[5]", "[0]: 5 is not a mapping of keys to values"),
-        ("[{address: a}, {address: a}]", '[1]: "default/default/a" (namespace/fleet/pod) already stands at [0]'),
-        ("[{address: a, fleat: f}]", "[0].fleat: there is no such key; did you mean fleet?"),
+        ("[{address: a}, {address: a}]", '[1]: "default/default/a" (namespace/fleet/pod) is already listed at [0]'),
+        ("[{address: a, fleat: f}]", "[0].fleat: unknown key; did you mean fleet?"),
     ],
 )  # fmt: skip
 def test_a_bad_file_of_targets_is_refused_with_places_in_it(write, text: str, expected: str) -> None:
@@ -412,7 +412,7 @@ def test_a_bad_file_of_targets_is_found_when_the_settings_are_loaded(
     targets.write_text("[{address: b}, {address: a}]")
     config.write_text(f"discovery: {{static: {{file: {targets}, targets: [{{address: a}}]}}}}")
     assert report(config) == (
-        'discovery.static.file: [1] "default/default/a" already stands in discovery.static.targets'
+        'discovery.static.file: [1] "default/default/a" is already listed in discovery.static.targets'
     )
 
 

@@ -64,7 +64,7 @@ async def test_an_agent_that_does_not_answer_is_not_zero(tmp_path: Path) -> None
         assert 'matillion_fleet_trusted{namespace="n",fleet="f"} 0.0' in page
         status, answer = await running.get("/api/v1/fleets/n/f/demand")
     assert status == 503
-    assert "only 0 of 1 agents answer" in answer["error"]
+    assert "only 0 of 1 agents respond" in answer["error"]
 
 
 async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ class SimulatedExporter:
             raise MetricError(reason)
         for fleet in store.fleets():
             if fleet.demand_tasks is None:
-                raise MetricError(fleet.untrusted_reason or "the demand is not known")
+                raise MetricError(fleet.untrusted_reason or "the demand is unknown")
             value = demand_document(fleet, fleet.demand_tasks)["value"]
             assert isinstance(value, float)
             return value

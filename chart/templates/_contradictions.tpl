@@ -45,7 +45,7 @@
 {{- fail "config.external_metrics.listen: its port is already taken by config.web.listen; choose another one" -}}
 {{- end -}}
 {{- if and (eq $tls.source "secret") (not (and $tls.secretName $tls.caBundle)) -}}
-{{- fail "externalMetrics.tls.source is secret: the API server speaks TLS only; name the certificate in externalMetrics.tls.secretName and its authority in externalMetrics.tls.caBundle, or choose the source generated or certManager" -}}
+{{- fail "externalMetrics.tls.source is secret: the API server requires TLS; name the certificate in externalMetrics.tls.secretName and its authority in externalMetrics.tls.caBundle, or choose the source generated or certManager" -}}
 {{- end -}}
 {{- if and (eq $tls.source "certManager") (not $tls.certManager.issuerRef.name) -}}
 {{- fail "externalMetrics.tls.source is certManager: name the issuer in externalMetrics.tls.certManager.issuerRef, or choose the source generated or secret" -}}
@@ -53,7 +53,7 @@
 {{- end -}}
 
 {{- if and (ne $mode "none") (not .Values.autoscaling.fleets) -}}
-{{- fail (printf "autoscaling.mode is %s and there is no fleet to scale: list fleets in autoscaling.fleets, or set the mode to none" $mode) -}}
+{{- fail (printf "autoscaling.mode is %s but there is no fleet to scale: list fleets in autoscaling.fleets, or set the mode to none" $mode) -}}
 {{- end -}}
 {{- if and (eq $mode "externalMetrics") (not $config.external_metrics.enabled) -}}
 {{- fail "autoscaling.mode is externalMetrics: the HPA would ask an API that nobody serves; set config.external_metrics.enabled to true" -}}

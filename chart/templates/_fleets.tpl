@@ -40,7 +40,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- end -}}
 {{- range list (printf "the fleet %s/%s" $namespace $given.name) (printf "the Deployment %s/%s" $namespace $deployment) -}}
 {{- if hasKey $seen . -}}
-{{- fail (printf "%s: %s already stands at %s; two scalers would work against each other, take one out" $where . (get $seen .)) -}}
+{{- fail (printf "%s: %s is already listed at %s; two scalers would work against each other, take one out" $where . (get $seen .)) -}}
 {{- end -}}
 {{- $_ := set $seen . $where -}}
 {{- end -}}

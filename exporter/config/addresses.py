@@ -69,7 +69,7 @@ def _host(text: str) -> str:
         try:
             return str(ipaddress.IPv4Address(text))
         except ValueError:
-            raise ValueError("the host looks like an IPv4 address and is none") from None
+            raise ValueError("the host looks like an IPv4 address but is not one") from None
     if len(text) > _LONGEST_HOST_NAME or not _HOST_NAME.fullmatch(text):
         raise ValueError("the host is neither an IP address nor a host name")
     return text

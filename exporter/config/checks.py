@@ -57,13 +57,11 @@ def _discovery(settings: Settings, findings: Findings) -> None:
     endpoints = [(endpoint.port, endpoint.path) for endpoint in settings.scrape.endpoints]
     _repeated(("scrape", "endpoints"), [f"{port}{path}" for port, path in endpoints], findings)
     if not endpoints:
-        findings.add(
-            "scrape.endpoints", "an empty list leaves nothing to ask an agent; leave the key out for the default"
-        )
+        findings.add("scrape.endpoints", "an empty list leaves no endpoint to scrape; omit the key for the default")
     if settings.deletion_cost.enabled and not kubernetes.enabled:
         findings.add(
             "deletion_cost.enabled",
-            "only pods found by discovery.kubernetes can be marked; enable that, or set this to false",
+            "only pods found by discovery.kubernetes can be annotated; enable that, or set this to false",
             "discovery.kubernetes.enabled",
         )
     findings.problems += targets(static.targets, ("discovery", "static", "targets"), findings.wrong)
@@ -75,7 +73,7 @@ def _repeated(where: Path, values: Sequence[str], findings: Findings) -> None:
         if first != index:
             findings.add(
                 (*where, index),
-                f"{shown(value)} already stands at {dotted((*where, first))}",
+                f"{shown(value)} is already listed at {dotted((*where, first))}",
                 ".".join(map(str, where)),
             )
 
@@ -89,7 +87,7 @@ def targets(given: Sequence[StaticTarget], where: Path, wrong: Collection[Path])
         if first != index:
             names = "/".join(target.identity)
             findings.add(
-                (*where, index), f"{shown(names)} (namespace/fleet/pod) already stands at {dotted((*where, first))}"
+                (*where, index), f"{shown(names)} (namespace/fleet/pod) is already listed at {dotted((*where, first))}"
             )
         if target.host_and_port[1] is None:
             for key in ("path", "kind"):
@@ -108,7 +106,7 @@ def _times(settings: Settings, findings: Findings) -> None:
         findings.add(
             "capacity.stale_after",
             f"{format_duration(capacity.stale_after)} is shorter than scrape.interval + scrape.timeout "
-            f"({format_duration(shortest)}), so that good readings would not count",
+            f"({format_duration(shortest)}), so valid readings would expire",
             "scrape.interval",
             "scrape.timeout",
         )
@@ -126,7 +124,7 @@ def _capacity(settings: Settings, findings: Findings) -> None:
         findings.add(
             "capacity.target_tasks_per_agent",
             f"{target} must not be more than {highest}: an HPA tolerates {HPA_TOLERANCE:.0%} over its target, so that "
-            f"with less room below the {limit} slots of capacity.tasks_per_agent a queue could wait for ever",
+            f"with less room below the {limit} slots of capacity.tasks_per_agent a queue could wait forever",
             "capacity.tasks_per_agent",
         )
 
@@ -157,7 +155,7 @@ def _cloudwatch(settings: Settings, findings: Findings) -> None:
     elif interval < 60 and settings.cloudwatch.storage_resolution == 60:  # noqa: PLR2004 - a minute
         findings.add(
             "cloudwatch.interval",
-            f"{format_duration(interval)} is less than the minute CloudWatch keeps apart; set "
+            f"{format_duration(interval)} is less than CloudWatch's standard resolution of a minute; set "
             "cloudwatch.storage_resolution to 1, or the interval to 1m",
             "cloudwatch.storage_resolution",
         )
@@ -169,7 +167,9 @@ def _pod_logs(settings: Settings, findings: Findings) -> None:
     if not settings.pod_logs.enabled:
         return
     if settings.pod_logs.failure_pattern is None:
-        findings.add("pod_logs.failure_pattern", "this is required: how a failed task reads differs between images")
+        findings.add(
+            "pod_logs.failure_pattern", "this is required: the log line of a failed task differs between images"
+        )
     if not settings.discovery.kubernetes.enabled:
         message = "the logs are read through Kubernetes: set discovery.kubernetes.enabled to true"
         findings.add("pod_logs.enabled", message, "discovery")
@@ -181,7 +181,7 @@ def _listeners(settings: Settings, findings: Findings) -> None:
         findings.add("external_metrics.listen", f"port {external.port} is already taken by web.listen", "web.listen")
     for key in ("cert_file", "key_file"):
         if settings.external_metrics.enabled and getattr(settings.external_metrics, key) is None:
-            findings.add(f"external_metrics.{key}", "this is required: the API server speaks TLS only")
+            findings.add(f"external_metrics.{key}", "this is required: the API server requires TLS")
 
 
 def _named_files(settings: Settings) -> Iterator[tuple[str, FilePath]]:

@@ -46,9 +46,9 @@ def read_environment(environ: Mapping[str, str]) -> Overrides:
             close = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.8)
             overrides.intended |= {known[name] for name in close}
             suggestion = f"; did you mean {close[0]}?" if close else ""
-            overrides.problems.append(Problem((), f"there is no such setting{suggestion}", variable))
+            overrides.problems.append(Problem((), f"unknown setting{suggestion}", variable))
         elif path in overrides.variables:
-            message = f"the same setting is given by {overrides.variables[path]}"
+            message = f"the same setting is set by {overrides.variables[path]}"
             overrides.problems.append(Problem((), message, variable))
         else:
             overrides.variables[path] = variable

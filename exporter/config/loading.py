@@ -71,7 +71,7 @@ def _check_target_file(static: StaticSettings) -> list[Problem]:
         return [Problem(where, f"{shown(str(static.file))} cannot be used: {one}") for one in error.problems]
     inline = {target.identity for target in static.targets}
     return [
-        Problem(where, f"[{index}] {shown('/'.join(target.identity))} already stands in discovery.static.targets")
+        Problem(where, f"[{index}] {shown('/'.join(target.identity))} is already listed in discovery.static.targets")
         for index, target in enumerate(from_file)
         if target.identity in inline
     ]
@@ -85,7 +85,7 @@ def _read_file(path: FilePath | None) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [Problem((), reason)]
     data, problems = parse_yaml(text)
     if data is None and not problems:
-        problems = [Problem((), "the file is empty; write {} for a configuration of defaults only")]
+        problems = [Problem((), "the file is empty; write {} to use the defaults")]
     elif data is not None and not isinstance(data, dict):
         problems.append(Problem((), f"{shown(data)} is not a mapping of keys to values"))
     return data if isinstance(data, dict) else {}, problems
@@ -144,7 +144,7 @@ def _describe(error: ErrorDetails, wrong: set[Path]) -> Problem:
         return Problem(path, f"this is required: {allowed}")
     reason = str(error.get("ctx", {}).get("error", ""))
     if shape and shape.is_text and isinstance(given, bool | int | float):
-        reason = f"to mean text, put {shown(given)} in quotes"
+        reason = f"for text, put {shown(given)} in quotes"
     return Problem(path, f"{shown(given)} is not {allowed}{f'; {reason}' if reason else ''}")
 
 
@@ -155,11 +155,11 @@ def _unknown_key(path: Path, wrong: set[Path]) -> str:
     close = difflib.get_close_matches(key.lower().replace("-", "_"), siblings, n=1)
     if close:
         wrong.add((*path[:-1], close[0]))
-        return f"there is no such key; did you mean {close[0]}?"
+        return f"unknown key; did you mean {close[0]}?"
     elsewhere = [one.path for one in keys() if one.path.rpartition(".")[2] == key]
     if len(elsewhere) == 1:
-        return f"there is no such key here; did you mean {elsewhere[0]}?"
-    return f"there is no such key; the keys here are {', '.join(siblings)}"
+        return f"unknown key here; did you mean {elsewhere[0]}?"
+    return f"unknown key; valid keys here: {', '.join(siblings)}"
 
 
 def _name_variables(problems: list[Problem], overrides: Overrides) -> list[Problem]:

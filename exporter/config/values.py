@@ -207,7 +207,7 @@ def _read_url(text: str) -> str:
     if url.scheme not in {"http", "https"} or not url.hostname or re.search(r"\s", text):
         raise ValueError("")
     if "@" in url.netloc:
-        raise ValueError("it must not carry a user or password; AWS credentials come from the pod's role")
+        raise ValueError("it must not contain a user or password; AWS credentials come from the pod's role")
     if url.query or url.fragment:
         raise ValueError("it must end with the host or a path")
     return text
@@ -215,7 +215,7 @@ def _read_url(text: str) -> str:
 
 def _read_label_selector(text: str) -> str:
     if not parse_selector(text).requirements:
-        raise ValueError("an empty one would take every pod for an agent")
+        raise ValueError("an empty one would match every pod")
     return text
 
 

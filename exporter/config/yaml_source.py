@@ -42,7 +42,7 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]  # types-PyYAML has no types for the parser
         if event is not None and getattr(event, "anchor", None):
-            raise ConstructorError(None, None, "anchors and aliases (& and *) are not read", event.start_mark)
+            raise ConstructorError(None, None, "anchors and aliases (& and *) are not supported", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -65,13 +65,13 @@ class _StrictLoader(yaml.SafeLoader):
                 what = shown(key.value) if isinstance(key, ScalarNode) else "this"
                 raise ConstructorError(None, None, f"a key must be text, and {what} is not; write it in quotes", mark)
             if key.value in first_lines:
-                message = f"the key {shown(key.value)} was already given on line {first_lines[key.value]}"
+                message = f"the key {shown(key.value)} is already set on line {first_lines[key.value]}"
                 self.complaints.append(_at(mark, message))
             first_lines.setdefault(key.value, mark.line + 1)
 
 
 def _refuse_tag(_loader: _StrictLoader, node: Node) -> None:
-    message = f"the tag {node.tag.replace(_TAG, '!!')} is not read; write a plain value"
+    message = f"the tag {node.tag.replace(_TAG, '!!')} is not supported; write a plain value"
     raise ConstructorError(None, None, message, node.start_mark)
 
 
@@ -116,7 +116,7 @@ def parse_yaml(text: str) -> tuple[Any, list[Problem]]:
 _WHY_NOT: dict[type[OSError], str] = {
     FileNotFoundError: "there is no such file",
     IsADirectoryError: "it is a directory, not a file",
-    PermissionError: "this user may not read it",
+    PermissionError: "permission denied",
 }
 
 

@@ -26,13 +26,13 @@ class PassedOverPods:
         self._pods: dict[str, PassedOver] = {}
         self._agents: set[str] = set()
         # A CronJob makes a new pod with each run, so each namespace and reason is logged once.
-        self._passed_over = Trouble(_log, "pod is passed over", level=logging.INFO, remembered=ONCE_EACH)
+        self._passed_over = Trouble(_log, "pod is ignored", level=logging.INFO, remembered=ONCE_EACH)
         self._alone = Trouble(
             _log,
-            "every pod that the selector finds is passed over",
+            "every pod that the selector matches is ignored",
             source=source,
             label_selector=label_selector,
-            fix="let discovery.kubernetes.label_selector find the agents, or let them declare their port",
+            fix="make discovery.kubernetes.label_selector match the agents, or let them declare their port",
         )
 
     def replace(self, items: Mapping[str, Found]) -> None:

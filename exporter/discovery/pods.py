@@ -164,7 +164,7 @@ class _NamespacePods:
         self._ready_instants = ready_instants
         self._unlabelled = Trouble(
             _log,
-            "Pod without the fleet label; its workload's name is taken for the fleet",
+            "pod without the fleet label; its workload's name is used as the fleet",
             remembered=ONCE_EACH,
             fleet_label=reader.fleet_label,
         )

@@ -112,7 +112,7 @@ class _PatientReader:
         self._longest_pause = longest_pause
         self._trouble = Trouble(
             _log,
-            "what scales the fleets is not known: HorizontalPodAutoscalers cannot be read",
+            "autoscalers of the fleets are unknown: HorizontalPodAutoscalers cannot be read",
             "HorizontalPodAutoscalers can be read again",
         )
         self.stream = client.stream
@@ -133,7 +133,7 @@ class _PatientReader:
                 return answer
 
     def _report(self, resource: Resource, error: ApiError) -> None:
-        level, fix = logging.INFO, "none is needed where nothing scales the agents"
+        level, fix = logging.INFO, "not needed if nothing scales the agents"
         if error.status == _FORBIDDEN:
             level, fix = logging.WARNING, resource.grant("list", "watch")
         fix = f"{fix}; or set scalers.enabled to false"

@@ -73,8 +73,8 @@ class _FileWatch:
         self._check_interval = check_interval
         self._trouble = Trouble(
             _log,
-            "file of static targets cannot be used, the last good targets are kept",
-            "file of static targets is good again",
+            "static targets file is invalid, the last valid targets stay in use",
+            "static targets file is valid again",
             level=logging.ERROR,
             file=str(file),
         )
@@ -111,12 +111,12 @@ class _FileWatch:
     def _refuse_taken(self, targets: tuple[Target, ...]) -> None:
         twice = [(index, target) for index, target in enumerate(targets) if target.uid in self._taken]
         if twice:
-            message = "this agent already stands in discovery.static.targets"
+            message = "this agent is already listed in discovery.static.targets"
             raise ConfigError(str(self._file), [Problem((index,), message) for index, _ in twice])
 
     def _deliver(self, targets: tuple[Target, ...]) -> None:
         if not self._trouble.active and targets != self._delivered:
-            _log.info("file of static targets was read", file=str(self._file), targets=len(targets))
+            _log.info("static targets file loaded", file=str(self._file), targets=len(targets))
         self._trouble.resolve(targets=len(targets))
         self._delivered = targets
         self._store.replace(FILE, targets)

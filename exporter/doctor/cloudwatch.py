@@ -123,7 +123,7 @@ class _Aws:
             answered, date, took = await _ask(url)
         except (aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
-            late = f"no answer within {ENDPOINT_SECONDS:g} s" if isinstance(error, TimeoutError) else reason
+            late = f"no response within {ENDPOINT_SECONDS:g} s" if isinstance(error, TimeoutError) else reason
             raise CheckFailedError(
                 f"{url} cannot be reached: {late}",
                 "check the egress path: NAT, or a VPC endpoint for monitoring and its security group; DNS; the "

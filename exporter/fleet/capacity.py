@@ -113,7 +113,7 @@ def _counted(agents: Sequence[Agent], answering: int, policy: Policy, now: float
 def _untrusted_reason(fresh: int, expected: int, coverage: float, sync_age: float, policy: Policy) -> str | None:
     reasons = []
     if coverage < policy.min_coverage:
-        reasons.append(f"only {fresh} of {expected} agents answer, {policy.min_coverage:.0%} are needed")
+        reasons.append(f"only {fresh} of {expected} agents respond, {policy.min_coverage:.0%} are required")
     if sync_age > policy.max_sync_age:
-        reasons.append(f"the list of agents is {sync_age:.0f} s old, {policy.max_sync_age:.0f} s are allowed")
+        reasons.append(f"the list of agents is {sync_age:.0f} s old, at most {policy.max_sync_age:.0f} s is allowed")
     return "; ".join(reasons) or None

@@ -52,7 +52,7 @@ def _draining(agent: Agent, facts: PodFacts | None, now: float, wall_now: float)
         else f"draining for {duration(wall_now - asked)}"
     )
     if reading is None or read_at is None:
-        return f"{since}, its tasks are not known" + _because(agent.snapshot)
+        return f"{since}, its tasks are unknown" + _because(agent.snapshot)
     if agent.fresh:
         return f"{since}, {_tasks(agent.snapshot)} left"
     return f"{since}, {_tasks(agent.snapshot)} left {duration(now - read_at)} ago, not scraped since" + _because(
@@ -68,8 +68,10 @@ def _stopped(snapshot: AgentSnapshot) -> str:
         case AgentStatus.SHUTTING_DOWN:
             says = "it is shutting down (status 3)"
         case _:
-            return "the agent answers, and says that it is not running (status 0)"
-    return f"the agent says that {says}, but its pod is not deleted: it takes no more work, {_tasks(snapshot)} left"
+            return "the agent responds and reports that it is not running (status 0)"
+    return (
+        f"the agent reports that {says}, but its pod is not deleted: it accepts no more work, {_tasks(snapshot)} left"
+    )
 
 
 def _starting(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_now: float) -> str:
@@ -86,7 +88,7 @@ def _starting(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_
 
 def _unreachable(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_now: float) -> str:
     if snapshot.displaced_by is not None:
-        return f"its address {snapshot.target.address} is that of a younger agent, {snapshot.displaced_by}"
+        return f"its address {snapshot.target.address} belongs to a newer agent, {snapshot.displaced_by}"
     if facts is not None and facts.waiting_reason is not None:
         return _waiting(facts.waiting_reason, facts, wall_now)
     if snapshot.read_at is not None:
@@ -108,7 +110,7 @@ def _serving(snapshot: AgentSnapshot, now: float) -> str:
 
 
 def _refusing(agent: Agent) -> str:
-    return "" if agent.refusing is None else f", takes no more work: {agent.refusing}"
+    return "" if agent.refusing is None else f", accepts no more work: {agent.refusing}"
 
 
 def _memory(agent: Agent) -> str:

@@ -1,6 +1,6 @@
 """What a person should know of a fleet beyond its figures, in sentences: the same on the page, in `status` and in JSON.
 
-Pure. A remark says what is so and what follows from it. Why a fleet is not to be trusted is `Fleet.untrusted_reason`,
+Pure. A remark says what is so and what follows from it. Why a fleet is not trusted is `Fleet.untrusted_reason`,
 why an agent is in its state is `explain`; neither is said again here.
 """
 
@@ -30,31 +30,37 @@ def passed_over_remarks(pods: Sequence[PassedOver]) -> tuple[str, ...]:
 
 def _passed_over(reason: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    are = "pod matches the selector but is no agent" if len(names) == 1 else "pods match the selector but are no agents"
+    are = (
+        "pod matches the selector but is not an agent"
+        if len(names) == 1
+        else "pods match the selector but are not agents"
+    )
     return f"{len(names)} {are}: {', '.join(names[:_NAMED])}{more} ({reason})"
 
 
 def _unseen_queue(fleet: Fleet) -> Iterator[str]:
     if fleet.unseen_queue_tasks:
         yield (
-            "every serving agent is full or refuses work and none reports a queue: "
-            f"{_count(fleet.unseen_queue_tasks)} tasks are added to the demand for what surely waits unseen"
+            "every serving agent is full or refuses work, and none reports a queue: "
+            f"{_count(fleet.unseen_queue_tasks)} tasks are added to the demand for work that must be waiting unseen"
         )
 
 
 def _refusing(fleet: Fleet) -> Iterator[str]:
     if fleet.agents_refusing:
         yield (
-            f"{fleet.agents_refusing} of {fleet.states[AgentState.SERVING]} serving agents take no more work although "
-            "they have slots (CPU, heap, memory or busyness at the limit): their slots are not free"
+            f"{fleet.agents_refusing} of {fleet.states[AgentState.SERVING]} serving agents accept no more "
+            "work although "
+            "they have free slots (CPU, heap, memory or busyness at the limit); these slots are not counted as free"
         )
 
 
 def _never_heard(fleet: Fleet) -> Iterator[str]:
     if fleet.never_heard:
         yield (
-            f"{fleet.never_heard} of {len(fleet.agents)} agents have never answered, for longer than any takes to "
-            "start: they count in no other figure"
+            f"{fleet.never_heard} of {len(fleet.agents)} agents have never responded, for longer than an "
+            "agent takes to "
+            "start: they are excluded from all other figures"
         )
 
 
@@ -62,7 +68,7 @@ def _queue_alike(fleet: Fleet) -> Iterator[str]:
     if fleet.queue_alike:
         yield (
             "all agents report the same queue: if it is the fleet's and not each agent's own, it is counted once per "
-            "agent, and capacity.queue is to be set to shared"
+            "agent; set capacity.queue to shared"
         )
 
 

@@ -48,15 +48,15 @@ def _rivals(target: str, scalers: tuple[Scaler, ...]) -> str:
     theirs = [scaler.name for scaler in scalers if is_vendors(scaler)]
     # Where all of them are the vendor's, nobody can say which one is too many.
     left_on = len(theirs) < len(scalers) and theirs
-    fix = f"switch the vendor's {' and '.join(theirs)} off" if left_on else "take all but one away"
-    return f"{len(scalers)} HPAs scale the Deployment {target} and work against each other: {listed}; {fix}"
+    fix = f"disable the vendor's {' and '.join(theirs)}" if left_on else "remove all but one"
+    return f"{len(scalers)} HPAs scale the Deployment {target} and conflict: {listed}; {fix}"
 
 
 def _standing_still(scaler: Scaler) -> Iterator[str]:
     if scaler.able is not None and scaler.able.holds is False:
         yield f"its HPA {scaler.name} cannot scale it: {scaler.able.why}"
     elif scaler.active is not None and scaler.active.holds is False and not scaler.switched_off:
-        yield f"its HPA {scaler.name} is not active, so the fleet stays as large as it is: {scaler.active.why}"
+        yield f"its HPA {scaler.name} is not active, so the fleet keeps its size: {scaler.active.why}"
 
 
 def _at_its_maximum(fleet: Fleet, scaler: Scaler) -> Iterator[str]:
@@ -64,6 +64,6 @@ def _at_its_maximum(fleet: Fleet, scaler: Scaler) -> Iterator[str]:
     if most is None:
         return
     if wanted is not None and wanted > most:
-        yield f"wants {wanted} agents, its HPA {scaler.name} stops at {most}"
+        yield f"desires {wanted} agents, but its HPA {scaler.name} allows at most {most}"
     elif scaler.limited is not None and scaler.limited.holds and scaler.limited.reason == "TooManyReplicas":
-        yield f"its HPA {scaler.name} wants more than the {most} agents at which it stops"
+        yield f"its HPA {scaler.name} desires more than its maximum of {most} agents"

@@ -104,7 +104,7 @@ class AccessReview:
         self._verdicts: OrderedDict[tuple[User, Access], _Remembered] = OrderedDict()
         self._asking: dict[tuple[User, Access], asyncio.Lock] = {}
         self._trouble = Trouble(
-            _log, "permissions cannot be asked for, whoever asks is refused", "permissions can be asked for again"
+            _log, "permissions cannot be reviewed, requests are denied", "permissions can be reviewed again"
         )
 
     async def judge(self, user: User, access: Access) -> Verdict:
@@ -115,7 +115,7 @@ class AccessReview:
         lock = self._asking.get(key)
         if lock is None:
             if len(self._asking) >= MOST_AT_ONCE:
-                return Verdict(False, "too many permissions are being asked for at once")
+                return Verdict(False, "too many concurrent permission reviews")
             lock = self._asking[key] = asyncio.Lock()
         async with lock:
             # Who waited for the same question has its answer now.
@@ -140,7 +140,7 @@ class AccessReview:
             answer = await self._api.send("POST", REVIEWS, _review(user, access), timeout=self._timeout)
         except KubeError as error:
             self._trouble.report(type(error), **error.fields(_GRANT))
-            verdict, counts = Verdict(False, "the API server could not be asked for the permission"), False
+            verdict, counts = Verdict(False, "the API server did not review the permission"), False
         else:
             verdict, counts = _verdict(answer), True
             self._trouble.resolve()

@@ -28,9 +28,11 @@ REQUEST_SECONDS = 30.0
 """For a whole answer. client-go's users set 30 s too; the API server itself gives up after 60."""
 
 _ADVICE = {
-    404: "Check that it exists and that its name and namespace are right; an API that is not installed answers so too.",
-    409: "It was changed by someone else meanwhile: read it again before changing it.",
-    429: "The API server asks to slow down.",
+    404: (
+        "Check that it exists and that its name and namespace are right; an API that is not installed answers the same."
+    ),
+    409: "It was changed concurrently: read it again before changing it.",
+    429: "The API server throttles requests.",
 }
 
 

@@ -178,7 +178,7 @@ class KubeClient:
         try:
             token = (await self._api.configuration.auth_settings()).get("BearerToken")
         except Exception as error:  # reading a rotated token fails in whatever way the library finds
-            raise CredentialsError(f"Cannot {request}: the token cannot be read again: {error}.") from error
+            raise CredentialsError(f"Cannot {request}: the token cannot be reloaded: {error}.") from error
         if token is not None:
             headers["Authorization"] = token["value"]
         with self._translated(request):
@@ -197,7 +197,7 @@ class KubeClient:
         with self._translated(request):
             body = _json_object(await response.read())
         if body is None:
-            body = {"message": f"the answer is not from Kubernetes but {response.content_type}, {response.reason}"}
+            body = {"message": f"the response is not from Kubernetes but {response.content_type}, {response.reason}"}
         wait = _seconds(response.headers.get("Retry-After"))
         return api_error(request.verb, request.resource, response.status, body, retry_after=wait)
 
@@ -208,13 +208,13 @@ class KubeClient:
         try:
             yield
         except aiohttp.SocketTimeoutError as error:
-            raise InactiveError(f"Cannot {request}: nothing came from {host} for too long.") from error
+            raise InactiveError(f"Cannot {request}: {host} sent nothing for too long.") from error
         except TimeoutError as error:
-            raise UnreachableError(f"Cannot {request}: {host} did not answer in time.") from error
+            raise UnreachableError(f"Cannot {request}: {host} did not respond in time.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise UnreachableError(
                 f"Cannot {request}: {host} cannot be reached ({str(error) or type(error).__name__}). "
-                "Check that the API server runs and that no firewall or NetworkPolicy is in the way."
+                "Check that the API server is running and that no firewall or NetworkPolicy blocks the connection."
             ) from error
 
 

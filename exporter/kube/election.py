@@ -37,7 +37,7 @@ JITTER = 0.2
 """Each pause is longer by up to this share, so that replicas started together do not keep asking together."""
 
 _CHANGED_MEANWHILE = (404, 409)
-_UNFIT = "the work cannot be done here; another may"
+_UNFIT = "this replica cannot do the work; another may"
 _NEVER = float("-inf")
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Only Linux has both; where there is one, it counts suspended time too."""
@@ -130,8 +130,8 @@ class _Round(Enum):
     """How one attempt to hold the Lease went."""
 
     HELD = "held"
-    OTHERS = "somebody else holds it"
-    FAILED = "no answer to rely on"
+    OTHERS = "another replica holds it"
+    FAILED = "no reliable response"
 
 
 class LeaderElection:
@@ -255,7 +255,7 @@ class LeaderElection:
             return None
         if renewing.done():
             renewing.result()
-            return "somebody else holds the lease"
+            return "another replica holds the lease"
         return f"the lease could not be renewed for {self._settings.renew_deadline:g} s"
 
     async def _step_down(
@@ -273,7 +273,7 @@ class LeaderElection:
         await asyncio.wait((working, renewing), timeout=within)
         self._unfinished = not working.done()
         if self._unfinished:
-            self._log.critical("the leader's work does not end although it was cancelled", waited_seconds=within)
+            self._log.critical("the leader's work does not end after its cancellation", waited_seconds=within)
 
     async def _renew(self) -> None:
         """Keep the Lease; returns when somebody else has it."""
@@ -344,8 +344,8 @@ class LeaderElection:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._free()
         except (KubeError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {RELEASE_SECONDS:g} s"
-            self._log.warning("lease not released; the others wait until it runs out", error=reason)
+            reason = str(error) or f"no response within {RELEASE_SECONDS:g} s"
+            self._log.warning("lease not released; other replicas wait until it expires", error=reason)
 
     async def _pass_on(self) -> None:
         """Give the Lease up while this process goes on. Where that fails, it has run out or is another's some day."""

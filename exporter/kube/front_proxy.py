@@ -86,7 +86,7 @@ class FrontProxy:
         if not isinstance(authorities, str) or not _holds_certificates(authorities):
             raise FrontProxyError(
                 f"Cannot use {AUTHENTICATION}: requestheader-client-ca-file holds no certificate. Check that the API "
-                "server runs with --requestheader-client-ca-file, that is, that its aggregation layer is set up."
+                "server runs with --requestheader-client-ca-file, that is, that its aggregation layer is configured."
             )
         users = _names(data, "requestheader-username-headers")
         if not users:
@@ -152,8 +152,8 @@ class FrontProxySource:
         self._in_use: FrontProxy | None = None
         self._trouble = Trouble(
             _log,
-            "front proxy cannot be looked up, the last good settings stay in use",
-            "front proxy can be looked up again",
+            "front proxy configuration cannot be read, the last valid one stays in use",
+            "front proxy configuration can be read again",
         )
 
     async def run(self) -> None:
@@ -162,7 +162,9 @@ class FrontProxySource:
             try:
                 await self._read()
             except KubeError as error:
-                unknown = "front proxy cannot be looked up, nobody is let in" if self._in_use is None else ""
+                unknown = (
+                    "front proxy configuration cannot be read, all requests are denied" if self._in_use is None else ""
+                )
                 self._trouble.report(type(error), unknown, **error.fields(_GRANT))
             await asyncio.sleep(self._backoff.next() if self._in_use is None else self._read_again)
 
@@ -171,7 +173,7 @@ class FrontProxySource:
         if found != self._in_use:
             await self._use(found)
             _log.info(
-                "front proxy is known" if self._in_use is None else "front proxy has changed",
+                "front proxy configured" if self._in_use is None else "front proxy configuration changed",
                 allowed_names=sorted(found.allowed_names),
             )
             self._in_use = found

@@ -172,13 +172,15 @@ class LeaseStore:
         answer = self._checked(verb, await self._api.send(method, resource, lease, timeout=self._timeout))
         wrote, got = LeaseRecord.of(lease), LeaseRecord.of(answer)
         if (wrote.holder, wrote.renewed) != (got.holder, got.renewed):
-            raise LeaseError(f"Cannot {verb} {self._lease}: the server answered well but stored something else.")
+            raise LeaseError(f"Cannot {verb} {self._lease}: the server reported success but stored something else.")
         return answer
 
     def _checked(self, verb: str, answer: Json) -> Json:
         version = mapping(answer.get("metadata")).get("resourceVersion")
         if answer.get("kind") != "Lease" or not isinstance(version, str) or not version:
-            raise LeaseError(f"Cannot {verb} {self._lease}: the answer is not a Lease. Check that no proxy answers.")
+            raise LeaseError(
+                f"Cannot {verb} {self._lease}: the response is not a Lease. Check that no proxy answers in its place."
+            )
         return answer
 
 

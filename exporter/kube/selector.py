@@ -145,7 +145,7 @@ def _set(tokens: _Tokens) -> frozenset[str]:
         raise SelectorError(f"expected a comma or a closing bracket, found {_shown(sign)}")
     if commas_at_end and commas_at_end % 2 == 0:
         # The API server takes commas in pairs for one empty value, and then wants another one.
-        raise SelectorError("expected a label value, found a comma too many at the end of a list")
+        raise SelectorError("expected a label value, found a trailing comma in a list")
     return frozenset(values)
 
 

@@ -142,18 +142,18 @@ class Reflector(Generic[T]):
         self._expired_before = False
         self._list_trouble = Trouble(
             _log,
-            "Kubernetes cannot be listed; what was known is kept",
-            "Kubernetes can be listed again",
+            "list failed; the last known state is kept",
+            "list works again",
             resource=str(resource),
         )
         self._watch_trouble = Trouble(
             _log,
-            "Kubernetes cannot be watched; it is listed again and again",
-            "Kubernetes can be watched again",
+            "watch failed; falling back to repeated lists",
+            "watch works again",
             resource=str(resource),
         )
         self._unknown_types = Trouble(
-            _log, "Watch event of unknown type passed over", remembered=ONCE_EACH, resource=str(resource)
+            _log, "watch event of unknown type ignored", remembered=ONCE_EACH, resource=str(resource)
         )
 
     async def run(self) -> NoReturn:
@@ -195,7 +195,7 @@ class Reflector(Generic[T]):
             return 0.0
         if error is None:
             self._version = None
-            self._watch_failed(OutOfStepError(f"Each watch of {self._resource} is ended by the server at once."))
+            self._watch_failed(OutOfStepError(f"Each watch of {self._resource} is closed by the server immediately."))
         if isinstance(error, ExpiredError) and not self._expired_before:
             self._expired_before = True
             return 0.0
@@ -220,7 +220,7 @@ class Reflector(Generic[T]):
             if not token:
                 break
             if len(items) == before:
-                raise OutOfStepError(f"The list of {self._resource} goes on for ever: a page brought nothing new.")
+                raise OutOfStepError(f"The list of {self._resource} never ends: a page contained nothing new.")
             more = [("continue", token)]
         self._known = known
         self._version = version
@@ -326,7 +326,7 @@ def _page(resource: Resource, page: Json) -> tuple[list[Json], str, str]:
     objects = [] if objects is None else objects
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     if not isinstance(metadata, dict) or not isinstance(objects, list) or not isinstance(version, str) or not version:
-        raise OutOfStepError(f"The answer to a list of {resource} is not a list.")
+        raise OutOfStepError(f"The response to a list of {resource} is not a list.")
     return objects, version, str(metadata.get("continue") or "")
 
 
@@ -334,11 +334,11 @@ def _event(line: bytes) -> tuple[str, Json]:
     try:
         event = json.loads(line)
     except ValueError as error:
-        raise OutOfStepError(f"A line of {len(line)} bytes on a watch is not JSON: {error}.") from error
+        raise OutOfStepError(f"A line of {len(line)} bytes in a watch is not JSON: {error}.") from error
     kind = event.get("type") if isinstance(event, dict) else None
     obj = event.get("object") if isinstance(event, dict) else None
     if not isinstance(kind, str) or not isinstance(obj, dict):
-        raise OutOfStepError(f"A line of {len(line)} bytes on a watch is not an event.")
+        raise OutOfStepError(f"A line of {len(line)} bytes in a watch is not an event.")
     return kind, obj
 
 
@@ -346,7 +346,7 @@ def _version(obj: object) -> str:
     metadata = obj.get("metadata") if isinstance(obj, dict) else None
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     if not isinstance(version, str) or not version:
-        raise OutOfStepError("An object came without a resourceVersion.")
+        raise OutOfStepError("An object has no resourceVersion.")
     return version
 
 
@@ -355,5 +355,5 @@ def _identity(obj: object) -> tuple[str, str]:
     metadata = obj.get("metadata") if isinstance(obj, dict) else None
     uid = metadata.get("uid") if isinstance(metadata, dict) else None
     if not isinstance(uid, str) or not uid:
-        raise OutOfStepError("An object came without a UID.")
+        raise OutOfStepError("An object has no UID.")
     return uid, _version(obj)

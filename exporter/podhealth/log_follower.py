@@ -87,8 +87,8 @@ class AgentLog:
         self._refusal = refusal
         self._trouble = Trouble(
             _log,
-            "an agent's log cannot be followed",
-            "an agent's log can be followed again",
+            "log of an agent cannot be followed",
+            "log of an agent is followed again",
             namespace=target.namespace,
             pod=target.pod,
         )
@@ -216,8 +216,8 @@ class _Counter:
         self._budget = LineBudget(search.lines_per_second)
         self._flood = Trouble(
             _log,
-            "an agent logs more lines than are looked at; some of its failed tasks may not be counted",
-            "all lines of an agent's log are looked at again",
+            "log lines of an agent are skipped: too many per second; failed tasks may be missed",
+            "log lines of an agent are no longer skipped",
             pod=pod,
         )
         self._skipped = 0

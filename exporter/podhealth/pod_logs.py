@@ -65,8 +65,8 @@ class PodLogs:
         self._began: float | None = None
         self._left_out = Trouble(
             _log,
-            "more agents than logs that may be followed; the others' failed tasks are not counted",
-            "the logs of all agents are followed again",
+            "more agents than pod_logs.max_streams; failed tasks of the others are not counted",
+            "logs of all agents are followed again",
         )
 
     async def run(self) -> NoReturn:
@@ -88,7 +88,7 @@ class PodLogs:
     def _open_streams(self, group: asyncio.TaskGroup, targets: Sequence[Target], began: float) -> None:
         places = self._settings.max_streams - len(self._streams)
         if len(targets) > places:
-            fix = "raise pod_logs.max_streams, or count them where the logs are kept"
+            fix = "raise pod_logs.max_streams, or count them where the logs are stored"
             self._left_out.report(left_out=len(targets) - places, most=self._settings.max_streams, fix=fix)
         else:
             self._left_out.resolve()
@@ -106,7 +106,9 @@ class PodLogs:
 
     def _refusal(self, namespace: str) -> Trouble:
         """Return what the logs of a namespace share: a hundred pods are refused for one and the same reason."""
-        refusal = Trouble(_log, "agents' logs may not be read", "agents' logs may be read now", namespace=namespace)
+        refusal = Trouble(
+            _log, "no permission to read agents' logs", "permission to read agents' logs granted", namespace=namespace
+        )
         return self._refusals.setdefault(namespace, refusal)
 
     def _leading_since(self) -> float | None:

@@ -87,7 +87,7 @@ class PodMemory:
         resource = POD_METRICS.within(namespace)
         backoff = Backoff(self._pace.interval * 2, self._pace.longest_pause)
         where = namespace or "every namespace"
-        trouble = Trouble(_log, "memory in use cannot be asked for", "memory in use is known again", namespace=where)
+        trouble = Trouble(_log, "memory usage cannot be read", "memory usage can be read again", namespace=where)
         while True:
             try:
                 await self._deliver(await self._list(resource))
@@ -104,7 +104,7 @@ class PodMemory:
         page = await self._client.get(resource, self._query, timeout=self._pace.timeout)
         items = page.get("items")
         if not isinstance(items, list):
-            raise KubeError(f"The answer to a list of {resource} is not a list.")
+            raise KubeError(f"The response to a list of {resource} is not a list.")
         by_pod: dict[tuple[str, str], PodUsage] = {}
         for begin in range(0, len(items), PODS_A_TURN):
             by_pod |= {(usage.namespace, usage.pod): usage for usage in usages(items[begin : begin + PODS_A_TURN])}
@@ -189,8 +189,8 @@ def _usage(containers: object) -> Iterator[tuple[str, ContainerUsage]]:
 
 def _report(trouble: Trouble, error: KubeError, resource: Resource) -> None:
     if error.status == _NOT_INSTALLED:
-        fix = "install metrics-server; until then heap, which agents report themselves, is what there is"
-        event = "memory in use is not known: the cluster has no metrics API"
+        fix = "install metrics-server; without it only the heap that agents report is known"
+        event = "memory usage is unknown: the cluster has no metrics API"
         trouble.report(error.kind, event, logging.INFO, fix=fix)
     else:
         trouble.report(error.kind, **{"fix": "check metrics-server", **error.fields(resource.grant("list"))})

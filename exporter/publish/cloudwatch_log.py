@@ -19,18 +19,18 @@ class PublishingLog:
         self._settings = settings
         self._not_taken = Trouble(
             _log,
-            "CloudWatch does not take data; it is kept and sent later",
-            "CloudWatch takes data again",
+            "CloudWatch does not accept data; it is spooled and sent later",
+            "CloudWatch accepts data again",
             remembered=len(PutOutcome),
         )
         self._rejected = Trouble(
             _log,
-            "CloudWatch does not take this datum; it is dropped",
+            "CloudWatch rejects a datum; it is dropped",
             level=logging.ERROR,
             remembered=ONCE_EACH,
         )
-        self._dropped = Trouble(_log, "data that CloudWatch never took is dropped", level=logging.ERROR)
-        self._left_out = Trouble(_log, "some agents have no series of their own in CloudWatch")
+        self._dropped = Trouble(_log, "data that CloudWatch did not accept is dropped", level=logging.ERROR)
+        self._left_out = Trouble(_log, "some agents have no metrics of their own in CloudWatch")
         self._cost_logged = False
 
     def answered(self, answer: PutResult, waiting: int) -> None:
@@ -49,8 +49,11 @@ class PublishingLog:
                 f"{self._settings.namespace} (docs/cloudwatch.md)"
             )
         if outcome is PutOutcome.THROTTLED:
-            return "nothing, if it passes; else ask AWS for a higher PutMetricData quota or publish less often"
-        return "check the way to CloudWatch (cloudwatch.region, cloudwatch.endpoint_url, NetworkPolicy, VPC endpoint)"
+            return "none if it recovers; otherwise request a higher PutMetricData quota or publish less often"
+        return (
+            "check the network path to CloudWatch (cloudwatch.region, cloudwatch.endpoint_url, "
+            "NetworkPolicy, VPC endpoint)"
+        )
 
     def rejected(self, datum: Datum, reason: str) -> None:
         """Say, once a series, that CloudWatch will never take its datum."""
@@ -60,7 +63,7 @@ class PublishingLog:
     def dropped(self, expired: int, overflowed: int) -> None:
         """Say when data that was never sent begins to be lost."""
         if expired or overflowed:
-            fix = "see why CloudWatch does not take data; cloudwatch.spool has the bounds of what is kept"
+            fix = "check why CloudWatch does not accept data; cloudwatch.spool limits what is stored"
             self._dropped.report(too_old=expired, too_many=overflowed, fix=fix)
         else:
             self._dropped.resolve()
@@ -78,6 +81,6 @@ class PublishingLog:
     def left_out(self, agents: int) -> None:
         """Say when agents get no series of their own because there are too many."""
         if agents:
-            self._left_out.report(agents=agents, fix="raise cloudwatch.max_per_agent; every series is billed")
+            self._left_out.report(agents=agents, fix="raise cloudwatch.max_per_agent; every metric is billed")
         else:
             self._left_out.resolve()

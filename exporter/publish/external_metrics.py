@@ -77,7 +77,7 @@ class ExternalMetricsServer:
     ) -> None:
         """Take the settings; raises ServeError when they name no certificate."""
         if settings.cert_file is None or settings.key_file is None:
-            raise ServeError("external_metrics needs cert_file and key_file: the API server speaks TLS only")
+            raise ServeError("external_metrics needs cert_file and key_file: the API server requires TLS")
         self._source = source
         self._cluster = cluster
         self._observer = observer
@@ -146,7 +146,7 @@ class ExternalMetricsServer:
         try:
             await self._tls.trust(front_proxy.authorities)
         except ServeError as error:
-            raise KubeError(f"The authorities of the front proxy cannot be put in use yet: {error}.") from error
+            raise KubeError(f"The CA of the front proxy cannot be loaded yet: {error}.") from error
         self._front_proxy = front_proxy
 
     # -- what holds for every request ---------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class ExternalMetricsServer:
             log.exception("request failed", path=request.path)
             if request.writer.output_size:
                 return broken_off(request)
-            response = _status(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here; the log says what")
+            response = _status(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the exporter's log")
         if request.path not in HEALTH_PATHS:
             self._observer.external_metrics_requested(response.status)
         return response
@@ -186,17 +186,17 @@ class ExternalMetricsServer:
         """Return who asks. Raises RefusalError."""
         front_proxy = self._front_proxy
         if front_proxy is None:
-            raise _unauthorized("the API server's front proxy is not known yet")
+            raise _unauthorized("the API server's front proxy configuration is not loaded yet")
         certificate = self._tls.client_certificate(request.get_extra_info)
         if certificate is None:
-            raise _unauthorized("the connection came without a certificate of the API server's front proxy")
+            raise _unauthorized("the connection has no certificate of the API server's front proxy")
         if not front_proxy.allows(common_name(certificate)):
-            raise _unauthorized(f"the certificate of {common_name(certificate)!r} is not one the front proxy may have")
+            raise _unauthorized(f"the certificate of {common_name(certificate)!r} is not allowed for the front proxy")
         if expired(certificate, self._source.wall_now()):
-            raise _unauthorized("the certificate has run out since the connection was made")
+            raise _unauthorized("the certificate has expired since the connection was opened")
         user = front_proxy.user(request.headers)
         if user is None:
-            raise _unauthorized("the front proxy does not say on whose behalf it asks")
+            raise _unauthorized("the front proxy did not send the user it acts for")
         return user
 
     async def _must_be_allowed(self, user: User, access: Access) -> None:
@@ -214,7 +214,7 @@ class ExternalMetricsServer:
     async def _readyz(self, _request: web.Request) -> web.Response:
         reason = self._source.not_ready_reason()
         if not self.ready:
-            reason = "the API server's front proxy is not known yet"
+            reason = "the API server's front proxy configuration is not loaded yet"
         if reason is not None:
             return web.Response(text=f"{reason}\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
         return web.Response(text="ready\n")
@@ -257,11 +257,11 @@ def _only_a_plain_list(request: web.Request) -> None:
     """Refuse what would need another answer than a list of everything that matches: passing it over would be wrong."""
     query = request.query
     if len(query.getall("labelSelector", [])) > 1:
-        raise RefusalError(HTTPStatus.BAD_REQUEST, "labelSelector may be given once")
+        raise RefusalError(HTTPStatus.BAD_REQUEST, "labelSelector may appear only once")
     if query.get("fieldSelector"):
-        raise RefusalError(HTTPStatus.BAD_REQUEST, "external metrics have no fields to select by: use labelSelector")
+        raise RefusalError(HTTPStatus.BAD_REQUEST, "external metrics do not support fieldSelector: use labelSelector")
     if query.get("watch", "false").lower() not in {"", "0", "f", "false"}:
-        raise RefusalError(HTTPStatus.METHOD_NOT_ALLOWED, "external metrics cannot be watched")
+        raise RefusalError(HTTPStatus.METHOD_NOT_ALLOWED, "external metrics do not support watch")
 
 
 def _unauthorized(message: str) -> RefusalError:
@@ -277,9 +277,9 @@ def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
     """Return the answer for what aiohttp itself refuses."""
     message = error.text or error.reason
     if isinstance(error, web.HTTPMethodNotAllowed):
-        message = f"{request.method} is not possible here, only {', '.join(sorted(error.allowed_methods))}"
+        message = f"{request.method} is not allowed here, only {', '.join(sorted(error.allowed_methods))}"
     elif error.status == HTTPStatus.NOT_FOUND:
-        message = f"there is nothing at {request.path[:200]}"
+        message = f"no resource at {request.path[:200]}"
     answer = _status(error.status, message)
     if allowed := error.headers.get(hdrs.ALLOW):
         answer.headers[hdrs.ALLOW] = allowed

@@ -19,7 +19,7 @@ class ExternalMetricsLog:
     def __init__(self) -> None:
         self._refusals: OrderedDict[tuple[Question, str], str | None] = OrderedDict()
         self._strangers = Trouble(
-            _log, "request without the front proxy's certificate is refused", remembered=ONCE_EACH
+            _log, "request without the front proxy's certificate is rejected", remembered=ONCE_EACH
         )
 
     def served(self, question: Question, user: str) -> None:
@@ -31,7 +31,7 @@ class ExternalMetricsLog:
         """Take note that there was none. The status tells one kind of trouble from another; the message has figures."""
         if self._changed((question, user), refusal.status.phrase):
             _log.warning(
-                "external metric is refused",
+                "external metric request is rejected",
                 user=user,
                 **_named(question),
                 status=refusal.status.value,

@@ -62,7 +62,7 @@ def items(question: Question, known: Knowledge) -> list[dict[str, object]]:
     try:
         selector = parse_selector(question.selector)
     except SelectorError as error:
-        message = f"the label selector {question.selector[:200]!r} cannot be understood: {error}"
+        message = f"the label selector {question.selector[:200]!r} cannot be parsed: {error}"
         raise RefusalError(HTTPStatus.BAD_REQUEST, message) from None
     if known.not_ready_reason is not None:
         # Not even a fleet that is known can be told from a part of one before the first round is over.
@@ -76,8 +76,8 @@ def items(question: Question, known: Knowledge) -> list[dict[str, object]]:
         names = ", ".join(fleet.name for fleet in chosen)
         raise RefusalError(
             HTTPStatus.BAD_REQUEST,
-            f"{question.metric} of several fleets ({names}) would be added up, which says nothing; "
-            f"choose one by its label, such as fleet={chosen[0].name}",
+            f"{question.metric} of several fleets ({names}) cannot be summed up meaningfully; "
+            f"select one by its label, such as fleet={chosen[0].name}",
         )
     return [_item(metric, fleet, known) for fleet in chosen]
 
@@ -100,7 +100,7 @@ def _labels(fleet: Fleet, cluster: str | None) -> dict[str, str]:
 def _item(metric: FleetFigure, fleet: Fleet, known: Knowledge) -> dict[str, object]:
     named = f"fleet {fleet.name!r} in namespace {fleet.namespace!r}"
     if fleet.untrusted_reason is not None:
-        message = f"the figures of {named} are not to be trusted: {fleet.untrusted_reason}"
+        message = f"the figures of {named} are not trusted: {fleet.untrusted_reason}"
         raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, message)
     value = metric.in_percent(fleet)
     withheld = f"{metric.external_name} of {named} is withheld"

@@ -147,7 +147,7 @@ class MetricDataClient:
                 finally:
                     self._in_flight -= 1
         except TimeoutError:
-            return PutResult(PutOutcome.TIMEOUT, f"no answer within {self._deadline:g} s")
+            return PutResult(PutOutcome.TIMEOUT, f"no response within {self._deadline:g} s")
         except Exception as error:  # noqa: BLE001 - the libraries below let through whatever theirs below raise; `_judge` tells a bug from an outage
             answer = _judge(error)
             # A client holds on to the credentials it found, or to having found none.
@@ -204,7 +204,7 @@ def _judge(error: Exception) -> PutResult:
         case BotoCoreError() | ResponseParserError() | aiohttp.ClientError() | OSError():
             return PutResult(PutOutcome.FAILED, reason)
         case _:
-            _log.error("sending to CloudWatch failed in an unforeseen way", exc_info=error)
+            _log.error("unexpected failure while sending to CloudWatch", exc_info=error)
             return PutResult(PutOutcome.FAILED, reason)
 
 

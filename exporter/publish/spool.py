@@ -46,8 +46,8 @@ class Spool:
         self._memory: SpoolFile | None = None
         self._trouble = Trouble(
             _log,
-            "the spool cannot be kept on disk; what CloudWatch does not take at once is kept in memory only",
-            "the spool is on disk again",
+            "the spool cannot be written to disk; unsent data is in memory only",
+            "the spool is written to disk again",
             level=logging.ERROR,
             path=str(path),
         )
@@ -176,7 +176,7 @@ class Spool:
         self._owed.clear()
         disk = SpoolFile(self._path)
         _log.error(
-            "the spool's file was damaged and is begun anew; what waited in it is not sent",
+            "the spool file was corrupt and is re-created; its unsent data is lost",
             path=str(self._path), kept_as=str(aside), reason=str(error),
         )  # fmt: skip
         return disk
@@ -187,7 +187,7 @@ class Spool:
             self._close_quietly(self._disk)
             self._disk = None
         self._trouble.report(
-            reason=str(error), fix="make cloudwatch.spool.path a file on a writable volume with room for it"
+            reason=str(error), fix="point cloudwatch.spool.path to a file on a writable volume with enough space"
         )
 
     def _close(self) -> None:

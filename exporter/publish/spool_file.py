@@ -65,7 +65,7 @@ class SpoolFile:
         [(layout,)] = execute("PRAGMA user_version")
         [(tables,)] = execute("SELECT count(*) FROM sqlite_master")
         if tables and (application, layout) != (_APPLICATION_ID, _LAYOUT):
-            raise NotASpoolError("it holds something else than a spool of this version")
+            raise NotASpoolError("it is not a spool file of this version")
         execute("PRAGMA journal_mode = WAL")
         # A commit is on disk when it returns: there are a few each minute.
         execute("PRAGMA synchronous = FULL")

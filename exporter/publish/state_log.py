@@ -39,7 +39,7 @@ class StateLog:
         for key, fleet in fleets.items():
             self._compare_fleet(self._fleets.get(key), fleet)
         for key in self._fleets.keys() - fleets.keys():
-            _log.info("fleet has no agents any more", namespace=key[0], fleet=key[1])
+            _log.info("fleet has no agents left", namespace=key[0], fleet=key[1])
         for uid, agent in agents.items():
             self._compare_agent(self._agents.get(uid), agent)
         for uid in self._agents.keys() - agents.keys():

@@ -180,7 +180,7 @@ class PageClient:
         if len(body) > self._max_bytes:
             raise ScrapeError(ScrapeOutcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
         if not decompress.eof:
-            raise ScrapeError(ScrapeOutcome.CUT, "compressed data ends too early")
+            raise ScrapeError(ScrapeOutcome.CUT, "compressed data is truncated")
         return body
 
 
@@ -240,9 +240,9 @@ def _inflated(decompress: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
     try:
         inflated = decompress.decompress(chunk, most)
     except zlib.error as error:
-        raise ScrapeError(ScrapeOutcome.ENCODING, "compressed data is damaged") from error
+        raise ScrapeError(ScrapeOutcome.ENCODING, "compressed data is corrupt") from error
     if decompress.unused_data:
-        raise ScrapeError(ScrapeOutcome.ENCODING, "something follows the end of the compressed data")
+        raise ScrapeError(ScrapeOutcome.ENCODING, "trailing data after the compressed page")
     return inflated
 
 

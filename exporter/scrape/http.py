@@ -200,7 +200,7 @@ class HttpConnection(asyncio.Protocol):
             waiter.set_exception(error)
 
     def _lost(self) -> ScrapeError:
-        where = "in the middle of the page" if self.answering else "while waiting for an answer"
+        where = "in the middle of the page" if self.answering else "while waiting for a response"
         return ScrapeError(ScrapeOutcome.CUT, f"connection lost {where}")
 
     # -- the parser's side --------------------------------------------------------------------------------------------
@@ -265,4 +265,4 @@ class HttpConnection(asyncio.Protocol):
 
 def not_http() -> ScrapeError:
     """Return the error for a server that does not keep to the protocol."""
-    return ScrapeError(ScrapeOutcome.NOT_HTTP, "the answer is not HTTP")
+    return ScrapeError(ScrapeOutcome.NOT_HTTP, "the response is not HTTP")

@@ -129,7 +129,7 @@ class Poller:
             # A page nobody foresaw must not take down the view of all other agents. It is a bug, and said to be one.
             seconds = self._monotonic() - started
             if self._store.failed(target, _bug(error), seconds=seconds):
-                _log.exception("scrape failed in a way that is a bug of the exporter", pod=target.pod)
+                _log.exception("scrape failed: a bug in the exporter", pod=target.pod)
             self._observer.scraped(ScrapeOutcome.INTERNAL, seconds, 0)
             return False
         seconds = self._monotonic() - started
@@ -141,9 +141,7 @@ class Poller:
         try:
             await reader.recheck(target)
         except Exception:  # noqa: BLE001 - as in _scrape
-            _log.exception(
-                "looking for a better endpoint failed in a way that is a bug of the exporter", pod=target.pod
-            )
+            _log.exception("search for a better endpoint failed: a bug in the exporter", pod=target.pod)
 
 
 def _bug(error: Exception) -> str:

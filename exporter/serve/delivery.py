@@ -31,7 +31,7 @@ def deliver_in(timeout: float) -> Middleware:
                 await response.write_eof()
                 return response
         except TimeoutError:
-            log.debug("answer was not taken in time, connection closed", path=request.path, client=request.remote)
+            log.debug("response was not read in time, connection closed", path=request.path, client=request.remote)
             return broken_off(request)
         except ConnectionError:
             return broken_off(request)

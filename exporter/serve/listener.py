@@ -26,9 +26,9 @@ _HANDSHAKE = 5.0
 """Seconds for a TLS handshake."""
 
 _BIND_ERRORS = {
-    errno.EADDRINUSE: "another program listens there; stop it or change {setting}",
+    errno.EADDRINUSE: "another process listens on this address; stop it or change {setting}",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address; change {setting}",
-    errno.EACCES: "ports below 1024 need a privilege this process does not have; change {setting}",
+    errno.EACCES: "ports below 1024 need a privilege that this process does not have; change {setting}",
 }
 
 

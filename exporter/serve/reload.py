@@ -51,10 +51,10 @@ class Reloaded:
                 await self._reload()
             except ServeError as error:
                 log.error(
-                    "changed files are not usable, the last good ones stay in use", what=self.what, error=str(error)
+                    "changed files are invalid, the last valid ones stay in use", what=self.what, error=str(error)
                 )
             else:
-                log.info("changed files are in use", what=self.what)
+                log.info("changed files are loaded", what=self.what)
 
     async def _reload(self) -> None:
         async with self._loading:

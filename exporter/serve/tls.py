@@ -149,7 +149,7 @@ class ServerTls:
             setting, source = f"{self._setting}.client_ca_file", str(self._client_ca_file)
             text = read_file(self._client_ca_file, setting, source)
         elif self._trusted:
-            setting, source, text = self._setting, "what clients are to be verified by", self._trusted
+            setting, source, text = self._setting, "the CA that verifies clients", self._trusted
         else:
             return frozenset()
         try:

@@ -76,7 +76,7 @@ class SimulatedCloudWatch:
             await asyncio.to_thread(server.shutdown)
             await serving
             server.server_close()
-        raise SimulatorError("moto, the demo's CloudWatch, ended by itself")
+        raise SimulatorError("moto, the demo's CloudWatch, ended unexpectedly")
 
     def _socket(self) -> socket.socket:
         if self._listening is None:

@@ -46,7 +46,7 @@ async def _page(session: aiohttp.ClientSession, path: str) -> bytes:
                 raise NoAnswerError(f"HTTP {response.status}, {' '.join((await response.text()).split())}")
             return await response.read()
     except TimeoutError:
-        raise NoAnswerError(f"no answer within {ANSWER_SECONDS:g} s") from None
+        raise NoAnswerError(f"no response within {ANSWER_SECONDS:g} s") from None
     except aiohttp.ClientError as error:
         raise NoAnswerError(f"{type(error).__name__}: {error}") from error
 
@@ -61,7 +61,7 @@ async def watch(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
         except NoAnswerError as reason:
             # Before the first reading this is how it should be; later it is news.
             if story.fleet is not None:
-                story.tell(f"the exporter does not say how the fleet is: {reason}")
+                story.tell(f"the exporter does not report the fleet: {reason}")
         else:
             story.observed(fleet, agents["agents"], fleets.replicas(story.name))
         await asyncio.sleep(WATCH_SECONDS)

@@ -203,9 +203,9 @@ def _figures(view: View, fleet: Document) -> Table:
         ("tasks running", _count(fleet["tasks_active"]), ACTIVE),
         ("queued", _count(fleet["tasks_queued"]), QUEUED if fleet["tasks_queued"] else ""),
         ("free slots", f"{_count(fleet['free_slots'])} of {fleet['capacity_tasks']}", free_style),
-        ("held for the unseen", _count(fleet["held_tasks"]), HELD if fleet["held_tasks"] else ""),
+        ("assumed on unreachable agents", _count(fleet["held_tasks"]), HELD if fleet["held_tasks"] else ""),
         ("demand", _count(fleet["demand_tasks"]), "bold"),
-        ("agents wanted", f"{_count(fleet['desired_agents'])} ({_count(view.replicas)} now)", "bold"),
+        ("desired agents", f"{_count(fleet['desired_agents'])} ({_count(view.replicas)} now)", "bold"),
     )
     figures.add_row(*(Text(value, style=style or "bold") for _, value, style in cells))
     figures.add_row(*(Text(label, style="grey62") for label, _, _ in cells))
@@ -222,7 +222,7 @@ def _legend() -> Text:
 def _advice(view: View, fleet: Document) -> Text:
     if not fleet["trusted"]:
         return Text(f"withheld from the autoscaler: {fleet['untrusted_reason']}", style="red")
-    coverage = f"{fleet['coverage']:.0%} of the agents answer. " if fleet["coverage"] < 1 else ""
+    coverage = f"{fleet['coverage']:.0%} of the agents respond. " if fleet["coverage"] < 1 else ""
     return Text(f"{coverage}autoscaler: {view.scaler}", style="grey62", no_wrap=True, overflow="ellipsis")
 
 

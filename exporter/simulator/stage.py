@@ -258,7 +258,7 @@ async def _print(story: Story) -> None:
         print(f"{label:{LABEL}}{place}")
     shown = story.cloudwatch
     if isinstance(shown, CloudWatchView):
-        print(f"{'CloudWatch':{LABEL}}{shown.url} (moto, not AWS), datums of {shown.namespace}; to see some:")
+        print(f"{'CloudWatch':{LABEL}}{shown.url} (moto, not AWS), datums of {shown.namespace}; to query them:")
         print(" \\\n    ".join(cloudwatch.statistics_command(shown.url, NAMESPACE, FLEET)))
     else:
         print(f"{'CloudWatch':{LABEL}}off: {shown}")

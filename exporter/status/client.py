@@ -100,12 +100,12 @@ class StatusClient:
         try:
             self._url = URL(url)
         except ValueError as error:
-            raise StatusError(f"{url!r} is no URL ({error}); it looks like {DEFAULT_URL}") from None
+            raise StatusError(f"{url!r} is not a URL ({error}), such as {DEFAULT_URL}") from None
         if self._url.scheme not in {"http", "https"} or not self._url.host:
-            raise StatusError(f"{url!r} is no URL of an exporter; it looks like {DEFAULT_URL}")
+            raise StatusError(f"{url!r} is not the URL of an exporter, such as {DEFAULT_URL}")
         if self._url.user is not None or self._url.password is not None:
             raise StatusError(
-                "credentials in a URL can be seen by everybody on this machine; use --user or --bearer-token-file"
+                "credentials in a URL are visible to every user of this machine; use --user or --bearer-token-file"
             )
         self._credentials = credentials
 
@@ -169,37 +169,37 @@ class StatusClient:
                 return answer.status, bytes(body)
         except aiohttp.ClientConnectorCertificateError as error:
             reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
-            message = (
-                f"{self._url} shows a certificate that is not trusted ({reason}); pass --ca-file with its authority"
-            )
+            message = f"{self._url} presents a certificate that is not trusted ({reason}); pass --ca-file with its CA"
             raise StatusError(message) from None
         except TimeoutError:
-            raise StatusError(f"{self._url} did not answer in time; is it the exporter, and is it well?") from None
+            raise StatusError(f"{self._url} did not respond in time; is it the exporter, and is it healthy?") from None
         except aiohttp.ClientConnectorError as error:
             raise self._unreachable(error) from None
         except (aiohttp.ClientError, OSError) as error:
-            hint = "; if it speaks TLS, its URL begins with https" if self._url.scheme == "http" else ""
-            raise StatusError(f"{self._url} broke off without an answer ({_reason(error)}){hint}") from None
+            hint = "; if it uses TLS, its URL begins with https" if self._url.scheme == "http" else ""
+            raise StatusError(
+                f"{self._url} closed the connection without a response ({_reason(error)}){hint}"
+            ) from None
 
     def _refused(self, answer: aiohttp.ClientResponse) -> StatusError:
         if answer.status == HTTPStatus.FORBIDDEN:
-            return StatusError(f"{self._url} asks for a client certificate; pass --cert-file and --key-file")
+            return StatusError(f"{self._url} requires a client certificate; pass --cert-file and --key-file")
         schemes = [value.split(" ")[0].lower() for value in answer.headers.getall(hdrs.WWW_AUTHENTICATE, [])]
         ways = {"bearer": "--bearer-token-file FILE", "basic": "--user NAME"}
         how = " or ".join(way for scheme, way in ways.items() if scheme in schemes) or " or ".join(ways.values())
         if self._credentials.headers():
-            return StatusError(f"{self._url} does not know these credentials; check what {how} names")
-        return StatusError(f"{self._url} asks for credentials; pass {how}")
+            return StatusError(f"{self._url} rejects these credentials; check {how}")
+        return StatusError(f"{self._url} requires credentials; pass {how}")
 
     def _unreachable(self, error: aiohttp.ClientConnectorError) -> StatusError:
         forward = "kubectl -n NAMESPACE port-forward service/matillion-fleet-exporter 9850"
         return StatusError(
-            f"{self._url} cannot be reached ({_reason(error.os_error)}); is the exporter running there? "
+            f"{self._url} cannot be reached ({_reason(error.os_error)}); is the exporter running? "
             f"For one in a cluster: {forward}"
         )
 
     def _foreign(self) -> StatusError:
-        return StatusError(f"{self._url} answers, but not as an exporter does; check the URL")
+        return StatusError(f"{self._url} responds, but is not an exporter; check the URL")
 
 
 def _is_list_of(document: object, what: str) -> bool:

@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add = parser.add_argument
     add("--url", default=DEFAULT_URL, help=f"the exporter's web server ({DEFAULT_URL})")
-    add("--watch", action="store_true", help="look again every two seconds, until Ctrl-C")
-    add("--json", action="store_true", help="print the fleets and agents as JSON; with --watch one document a line")
-    who = parser.add_argument_group("where the exporter asks for credentials (docs/http.md)")
-    who.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="a file with the token")
-    who.add_argument("--user", metavar="NAME", help="a user; the password is asked for")
-    who.add_argument("--password-file", type=Path, metavar="FILE", help="a file with the user's password")
-    who.add_argument("--ca-file", type=Path, metavar="FILE", help="the authority of the server's certificate (PEM)")
-    who.add_argument("--cert-file", type=Path, metavar="FILE", help="a client certificate (PEM)")
+    add("--watch", action="store_true", help="refresh every two seconds, until Ctrl-C")
+    add("--json", action="store_true", help="print the fleets and agents as JSON; with --watch one document per line")
+    who = parser.add_argument_group("if the exporter requires credentials (docs/http.md)")
+    who.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="file with the token")
+    who.add_argument("--user", metavar="NAME", help="user name; the password is prompted for")
+    who.add_argument("--password-file", type=Path, metavar="FILE", help="file with the user's password")
+    who.add_argument("--ca-file", type=Path, metavar="FILE", help="CA of the server's certificate (PEM)")
+    who.add_argument("--cert-file", type=Path, metavar="FILE", help="client certificate (PEM)")
     who.add_argument("--key-file", type=Path, metavar="FILE", help="its private key (PEM)")
 
 
@@ -79,7 +79,7 @@ async def _watch_screen(client: StatusClient, options: argparse.Namespace) -> No
                 paper = Paper.of(sys.stdout, os.environ)
                 trouble = [paper.paint(line, Style.BAD) for line in paper.paragraph(f"{error}", 0)]
                 if lines:
-                    trouble += ["", paper.paint("What it said last:", Style.FAINT)]
+                    trouble += ["", paper.paint("Last response:", Style.FAINT)]
             sys.stdout.write(drawn([*trouble, *lines], shutil.get_terminal_size().lines))
             sys.stdout.flush()
             await asyncio.sleep(WATCH_SECONDS)
@@ -99,17 +99,17 @@ def drawn(lines: Sequence[str], height: int) -> str:
 def _credentials(options: argparse.Namespace) -> Credentials:
     """Gather the credentials that the options name. Raises StatusError."""
     if options.user is not None and options.bearer_token_file is not None:
-        raise StatusError("--user and --bearer-token-file exclude each other; give one")
+        raise StatusError("--user and --bearer-token-file are mutually exclusive; pass one")
     password = ""
     if options.user is not None and ":" in options.user:
-        raise StatusError("a user's name has no colon; the password is asked for, or read from --password-file")
+        raise StatusError("a user name has no colon; the password is prompted for, or read from --password-file")
     if options.user is not None:
         if options.password_file is not None:
             password = _secret(options.password_file, "--password-file")
         elif sys.stdin.isatty():
             password = getpass(f"Password of {options.user}: ")
         else:
-            raise StatusError("there is no terminal to ask for the password; pass --password-file FILE")
+            raise StatusError("no terminal to prompt for the password; pass --password-file FILE")
     elif options.password_file is not None:
         raise StatusError("--password-file needs --user NAME")
     if options.key_file is not None and options.cert_file is None:
@@ -129,7 +129,7 @@ def _secret(file: Path, option: str) -> str:
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise StatusError(f"the file that {option} names cannot be read ({type(error).__name__})") from None
+        raise StatusError(f"the file of {option} cannot be read ({type(error).__name__})") from None
     if not secret or "\n" in secret:
-        raise StatusError(f"the file that {option} names must hold one line, and nothing else")
+        raise StatusError(f"the file of {option} must contain exactly one line")
     return secret

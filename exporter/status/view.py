@@ -82,8 +82,8 @@ def _fleets(fleets: Sequence[Json], paper: Paper) -> Iterator[str]:
     for fleet, cells in zip(fleets, lines, strict=True):
         yield "".join(cells).rstrip()
         if not fleet["trusted"]:
-            reason = fleet.get("untrusted_reason") or "its figures are not to be acted on"
-            yield from _note("  not to be trusted", f"{reason}; no scaler is told its demand", paper)
+            reason = fleet.get("untrusted_reason") or "do not act on its figures"
+            yield from _note("  not trusted", f"{reason}; its demand is withheld from autoscalers", paper)
         for remark in fleet.get("remarks", ()):
             yield from _note("  note", remark, paper, Style.DOUBTFUL)
 
@@ -158,7 +158,7 @@ def _number(value: object) -> str:
 def _attention(agents: Sequence[Json], total: int, paper: Paper) -> Iterator[str]:
     if not agents:
         yield paper.paint(
-            f"None of {total} agents needs attention." if total != 1 else "The one agent is well.", Style.GOOD
+            f"None of {total} agents needs attention." if total != 1 else "The agent is healthy.", Style.GOOD
         )
         return
     share = f"{len(agents)} of {total} agents need{'s' if len(agents) == 1 else ''} attention"

@@ -26,8 +26,8 @@ class Sight:
         self._unseen_since: float | None = None
         self._trouble = Trouble(
             _log,
-            "no agent is seen of all that should answer",
-            "agents are seen again, or none should answer any more",
+            "no agent is reachable of all that should respond",
+            "agents are reachable again, or none is expected to respond",
         )
 
     def lost(self, fleets: Sequence[Fleet], now: float) -> bool:

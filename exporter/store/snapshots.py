@@ -322,7 +322,7 @@ class SnapshotStore:
         if missing := self._missing():
             return f"not synced yet: {', '.join(sorted(missing))}"
         if self._first_round:
-            return f"first scrape round: {len(self._first_round)} agents to go"
+            return f"first scrape round: {len(self._first_round)} agents left"
         return None
 
     def _missing(self) -> set[str]:

@@ -57,8 +57,8 @@ class Api:
         fleet = self._find(request)
         demand_tasks = fleet.demand_tasks
         if demand_tasks is None or not isfinite(demand_tasks):
-            reason = fleet.untrusted_reason or "the demand is not known"
-            raise web.HTTPServiceUnavailable(text=f"the demand of {_named(fleet)} is not to be trusted: {reason}")
+            reason = fleet.untrusted_reason or "the demand is unknown"
+            raise web.HTTPServiceUnavailable(text=f"the demand of {_named(fleet)} is not trusted: {reason}")
         return json_answer(request, demand_document(fleet, demand_tasks))
 
     async def agents(self, request: web.Request) -> web.StreamResponse:
@@ -66,7 +66,7 @@ class Api:
         query = _query(request, ("namespace", "fleet", "state"))
         state = query.get("state")
         if state is not None and state not in _STATES:
-            raise web.HTTPBadRequest(text=f"there is no state {state!r}; the states are {', '.join(_STATES)}")
+            raise web.HTTPBadRequest(text=f"unknown state {state!r}; the states are {', '.join(_STATES)}")
         now, wall_now = self._view.now(), self._wall_clock()
         chosen = _chosen(self._view.fleets(), query.get("namespace"), query.get("fleet"), state)
         documents = (agent_document(agent, now, wall_now) for agent in chosen)
@@ -92,9 +92,7 @@ class Api:
         reason = self._view.not_ready_reason()
         if reason is not None:
             raise web.HTTPServiceUnavailable(text=f"not ready yet: {reason}")
-        raise web.HTTPNotFound(
-            text=f"there is no fleet {name!r} in namespace {namespace!r}; {PREFIX}/fleets lists those there are"
-        )
+        raise web.HTTPNotFound(text=f"no fleet {name!r} in namespace {namespace!r}; {PREFIX}/fleets lists all fleets")
 
 
 def _query(request: web.Request, allowed: Collection[str]) -> dict[str, str]:
@@ -102,11 +100,11 @@ def _query(request: web.Request, allowed: Collection[str]) -> dict[str, str]:
     for name in request.query:
         if name not in allowed:
             known = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
-            raise web.HTTPBadRequest(text=f"{request.path} does not know the parameter {name!r}; {known}")
+            raise web.HTTPBadRequest(text=f"{request.path} does not support the parameter {name!r}; {known}")
         if len(request.query.getall(name)) > 1:
-            raise web.HTTPBadRequest(text=f"the parameter {name!r} may be given once")
+            raise web.HTTPBadRequest(text=f"the parameter {name!r} may appear only once")
         if not request.query[name]:
-            raise web.HTTPBadRequest(text=f"the parameter {name!r} is empty; give a value or leave it out")
+            raise web.HTTPBadRequest(text=f"the parameter {name!r} is empty; pass a value or omit it")
     return dict(request.query)
 
 

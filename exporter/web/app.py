@@ -90,15 +90,15 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.writer.output_size:
             # Half an answer is out; it must not look like a whole one.
             return broken_off(request)
-        return _error_answer(request, web.HTTPInternalServerError(text="something went wrong here; the log says what"))
+        return _error_answer(request, web.HTTPInternalServerError(text="internal error; see the exporter's log"))
 
 
 def _error_answer(request: web.Request, error: web.HTTPException) -> web.Response:
     text = error.text or error.reason
     if isinstance(error, web.HTTPMethodNotAllowed):
-        text = f"{request.method} is not possible here, only {', '.join(sorted(error.allowed_methods))}"
+        text = f"{request.method} is not allowed here, only {', '.join(sorted(error.allowed_methods))}"
     elif error.status == HTTPStatus.NOT_FOUND and request.match_info.http_exception is error:
-        text = f"there is nothing at {request.path}; / lists what there is"
+        text = f"no resource at {request.path}; / lists the resources"
     if request.path.startswith("/api/"):
         answer = json_answer(request, {"error": text}, error.status)
     else:

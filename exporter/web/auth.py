@@ -58,7 +58,7 @@ class Access:
     async def _admit(self, request: web.Request) -> None:
         """Return if the request may go on; raise the HTTP error that refuses it otherwise."""
         if self._tls is not None and self._tls.client_certificate(request.get_extra_info) is None:
-            raise web.HTTPForbidden(text="a client certificate is required; the connection came without one")
+            raise web.HTTPForbidden(text="a client certificate is required")
         if self._users_file is None and self._token_file is None:
             return
         scheme, _, credentials = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
@@ -66,7 +66,7 @@ class Access:
             if scheme.lower() == "basic" and await self._knows(credentials.strip()):
                 return
         except TooBusyError:
-            message = "too many passwords are being checked; try again"
+            message = "too many concurrent password checks; try again"
             raise web.HTTPTooManyRequests(text=message, headers={hdrs.RETRY_AFTER: "1"}) from None
         if scheme.lower() == "bearer" and self._is_token(credentials.strip()):
             return
@@ -86,7 +86,7 @@ class Access:
         return self._token is not None and hmac.compare_digest(token.encode(errors="surrogateescape"), self._token)
 
     def _unauthorized(self, *, given: bool) -> web.HTTPUnauthorized:
-        message = "the credentials are not known" if given else "credentials are required"
+        message = "the credentials are invalid" if given else "credentials are required"
         refusal = web.HTTPUnauthorized(text=message)
         if self._users_file is not None:
             refusal.headers.add(hdrs.WWW_AUTHENTICATE, f'Basic realm="{_REALM}", charset="UTF-8"')
@@ -116,7 +116,7 @@ def _token(path: Path) -> bytes:
     # The file is not named: a token pasted in its place must not reach a log.
     text = read_file(path, "web.bearer_token_file", "the file it names").strip()
     if not text:
-        raise ServeError("web.bearer_token_file: the file it names is empty; put the token into it")
+        raise ServeError("web.bearer_token_file: the file is empty; write the token to it")
     if len(text.split()) > 1:
-        raise ServeError("web.bearer_token_file: the file it names holds more than one word; a token has no spaces")
+        raise ServeError("web.bearer_token_file: the file contains more than one word; a token has no spaces")
     return text.encode()

@@ -64,7 +64,7 @@ class History:
         self._max_fleets = max_fleets
         self._wall_clock = wall_clock
         self._tracks: dict[_Key, _Track] = {}
-        self._full = Trouble(log, "some fleets get no history: there are too many", limit=max_fleets)
+        self._full = Trouble(log, "some fleets have no history: there are too many", limit=max_fleets)
 
     async def run(self) -> None:
         """Take points until cancelled."""

@@ -73,7 +73,7 @@ def _line(fleet: Fleet) -> str:
     states = ", ".join(f"{fleet.states[state]} {state}" for state in AgentState if fleet.states[state]) or "no agents"
     active = "an unknown number" if fleet.tasks_active is None else f"{fleet.tasks_active:.0f}"
     queued = "" if fleet.tasks_queued is None else f", {fleet.tasks_queued:.0f} queued"
-    trust = "" if fleet.untrusted_reason is None else f" — not to be trusted: {fleet.untrusted_reason}"
+    trust = "" if fleet.untrusted_reason is None else f" — not trusted: {fleet.untrusted_reason}"
     return (
         f"<strong>{escape(f'{fleet.namespace}/{fleet.name}')}</strong>: {states}; "
         f"{active} of {fleet.capacity_tasks} tasks running{queued}{escape(trust)}"

@@ -12,7 +12,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "external metrics without a given certificate": (
         {"config__external_metrics__enabled": True, "externalMetrics__tls__source": "secret"},
         (
-            "externalMetrics.tls.source is secret: the API server speaks TLS only; name the certificate in "
+            "externalMetrics.tls.source is secret: the API server requires TLS; name the certificate in "
             "externalMetrics.tls.secretName and its authority in externalMetrics.tls.caBundle, or choose the source "
             "generated or certManager"
         ),
@@ -78,7 +78,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a scaler without fleets": (
         {"autoscaling__mode": "kedaMetricsApi"},
         (
-            "autoscaling.mode is kedaMetricsApi and there is no fleet to scale: list fleets in "
+            "autoscaling.mode is kedaMetricsApi but there is no fleet to scale: list fleets in "
             "autoscaling.fleets, or set "
             "the mode to none"
         ),
@@ -213,7 +213,7 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         [FLEET, FLEET | {"name": "other"}],
         {},
         (
-            "autoscaling.fleets[1] (other): the Deployment matillion/etl-runner already stands at "
+            "autoscaling.fleets[1] (other): the Deployment matillion/etl-runner is already listed at "
             "autoscaling.fleets[0] "
             "(etl); two scalers would work against each other, take one out"
         ),
@@ -221,13 +221,14 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
     "one deployment twice, once by the vendor's rule": (
         [FLEET | {"deployment": "a-matillion-agent-app"}, {"name": "a", "chart": "matillion-agent", "max": 3}],
         {},
-        "autoscaling.fleets[1] (a): the Deployment matillion/a-matillion-agent-app already stands at",
+        "autoscaling.fleets[1] (a): the Deployment matillion/a-matillion-agent-app is already listed at",
     ),
     "one fleet twice": (
         [FLEET, FLEET | {"deployment": "other"}],
         {},
         (
-            "autoscaling.fleets[1] (etl): the fleet matillion/etl already stands at autoscaling.fleets[0] (etl); two "
+            "autoscaling.fleets[1] (etl): the fleet matillion/etl is already listed at autoscaling.fleets[0] "
+            "(etl); two "
             "scalers would work against each other, take one out"
         ),
     ),

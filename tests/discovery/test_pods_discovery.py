@@ -160,7 +160,7 @@ async def test_what_is_no_agent_is_passed_over_and_said_once(api: ScriptedKubeAp
     assert set(reasons) == {"runner-1", "job-2"}
     assert reasons["job-2"] == "it belongs to a Job"
     said = [(log["event"], log["pod"]) for log in logs]
-    assert said == [("pod is passed over", "runner-1"), ("pod is passed over", "job-1")]
+    assert said == [("pod is ignored", "runner-1"), ("pod is ignored", "job-1")]
 
 
 async def test_nothing_but_others_is_a_warning_with_the_fix(api: ScriptedKubeApi, discover: Discover) -> None:
@@ -180,7 +180,7 @@ async def test_nothing_but_others_is_a_warning_with_the_fix(api: ScriptedKubeApi
         sink = discover()
         await eventually(lambda: f"synced {SOURCE}" in sink.calls)
     warnings = [log for log in logs if log["log_level"] == "warning"]
-    assert [log["event"] for log in warnings] == ["every pod that the selector finds is passed over"] * 2
+    assert [log["event"] for log in warnings] == ["every pod that the selector matches is ignored"] * 2
     assert (warnings[0]["pods"], warnings[0]["source"]) == (2, SOURCE)
     assert "discovery.kubernetes.label_selector" in warnings[0]["fix"]
 

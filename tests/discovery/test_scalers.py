@@ -111,7 +111,7 @@ async def test_a_missing_right_is_said_once_with_the_grant(api: ScriptedKubeApi,
     assert sink.scaler_names() == ["prod-hpa"]
     refused, granted = log
     assert (refused["log_level"], refused["namespace"]) == ("warning", "matillion")
-    assert refused["event"] == "what scales the fleets is not known: HorizontalPodAutoscalers cannot be read"
+    assert refused["event"] == "autoscalers of the fleets are unknown: HorizontalPodAutoscalers cannot be read"
     assert (
         'add the rule {apiGroups: ["autoscaling"], resources: ["horizontalpodautoscalers"], verbs: ["list", "watch"]} '
         "to a Role in namespace 'matillion'"
@@ -128,7 +128,7 @@ async def test_a_right_that_is_taken_away_is_waited_for(api: ScriptedKubeApi, di
         await eventually(lambda: sink.scaler_names() == ["b"])
     assert sink.restarts == [RestartReason.FORBIDDEN]
     assert [entry["log_level"] for entry in log] == ["warning", "warning", "info"]
-    assert "cannot be watched" in log[0]["event"]
+    assert "watch failed" in log[0]["event"]
 
 
 async def test_a_server_without_the_api_is_no_trouble(api: ScriptedKubeApi, discover: Discover) -> None:

@@ -212,9 +212,9 @@ async def test_a_broken_file_keeps_the_last_good_targets(file: Path, text: str) 
             await eventually(lambda: sink.addresses() == ["10.0.0.2"])
             await looks(sink, source="static-file")
     assert [entry["event"] for entry in log] == [
-        "file of static targets was read",
-        "file of static targets cannot be used, the last good targets are kept",
-        "file of static targets is good again",
+        "static targets file loaded",
+        "static targets file is invalid, the last valid targets stay in use",
+        "static targets file is valid again",
     ]
     assert log[1]["kept_targets"] == 1
     assert log[1]["problems"]
@@ -232,7 +232,7 @@ async def test_a_vanished_file_keeps_the_last_good_targets(file: Path) -> None:
             await looks(sink)
             assert sink.addresses() == ["10.0.0.1"]
             file.write_text(content)
-            await eventually(lambda: log[-1]["event"] == "file of static targets is good again")
+            await eventually(lambda: log[-1]["event"] == "static targets file is valid again")
 
 
 async def test_a_file_that_is_bad_from_the_start_delivers_nothing(file: Path) -> None:

@@ -107,7 +107,7 @@ class Line:
             async with asyncio.timeout(timeout):
                 return await self._answer(method, resource, body)
         except TimeoutError:
-            raise UnreachableError("did not answer in time") from None
+            raise UnreachableError("did not respond in time") from None
 
     async def _answer(self, method: str, resource: Resource, body: Json | None) -> Json:
         fault = self.fault(method)

@@ -530,7 +530,7 @@ def test_an_untrusted_fleet_s_demand_is_withheld_and_the_rest_is_shown() -> None
     """No number at all for a scaler, and words for a person."""
     result = fleet(agents(1, 10), agents(2, 10, age=31.0))
     assert (result.demand_tasks, result.desired_agents) == (None, None)
-    assert result.untrusted_reason == "only 1 of 3 agents answer, 50% are needed"
+    assert result.untrusted_reason == "only 1 of 3 agents respond, 50% are required"
     assert (result.demand, result.tasks_active, result.held_tasks, result.capacity_tasks) == (30.0, 10.0, 20.0, 20)
 
 
@@ -539,14 +539,14 @@ def test_an_old_list_of_agents_is_not_trusted(sync_age: float, trusted: bool) ->
     """Who belongs to the fleet has to be known as well as what they do."""
     result = fleet(agents(2, 10), sync_age=sync_age)
     assert (result.trusted, result.demand_tasks) == (trusted, 20.0 if trusted else None)
-    assert result.untrusted_reason == (None if trusted else "the list of agents is 120 s old, 120 s are allowed")
+    assert result.untrusted_reason == (None if trusted else "the list of agents is 120 s old, at most 120 s is allowed")
 
 
 def test_every_reason_is_given() -> None:
     """Two things wrong are two things to say."""
     result = fleet(agents(1, 10, age=31.0), sync_age=500.0, policy=Policy(min_coverage=0.9, max_sync_age=60.0))
     assert result.untrusted_reason == (
-        "only 0 of 1 agents answer, 90% are needed; the list of agents is 500 s old, 60 s are allowed"
+        "only 0 of 1 agents respond, 90% are required; the list of agents is 500 s old, at most 60 s is allowed"
     )
 
 

@@ -51,9 +51,9 @@ def test_serving_close_to_the_memory_limit_says_so() -> None:
 
 def test_serving_on_an_older_reading_says_what_went_wrong_since() -> None:
     """A reading that still counts is shown with its age and the reason there is no newer one."""
-    agent = make_agent(age=14, error="no answer within 3 s on 127.0.10.1:9464")
+    agent = make_agent(age=14, error="no response within 3 s on 127.0.10.1:9464")
     assert said(agent, AgentState.SERVING) == (
-        "serving 12 tasks 14 s ago; since then: no answer within 3 s on 127.0.10.1:9464"
+        "serving 12 tasks 14 s ago; since then: no response within 3 s on 127.0.10.1:9464"
     )
 
 
@@ -131,26 +131,26 @@ def test_draining_never_passes_an_old_count_for_a_current_one() -> None:
     assert said(quiet, AgentState.DRAINING) == (
         "draining since 02:14 UTC, 7 tasks left 3 min ago, not scraped since: connection refused"
     )
-    assert said(unread, AgentState.DRAINING) == "draining since 02:14 UTC, its tasks are not known"
+    assert said(unread, AgentState.DRAINING) == "draining since 02:14 UTC, its tasks are unknown"
 
 
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (AgentStatus.PENDING_SHUTDOWN, "the agent says that its shutdown is pending (status 2)"),
-        (AgentStatus.SHUTTING_DOWN, "the agent says that it is shutting down (status 3)"),
+        (AgentStatus.PENDING_SHUTDOWN, "the agent reports that its shutdown is pending (status 2)"),
+        (AgentStatus.SHUTTING_DOWN, "the agent reports that it is shutting down (status 3)"),
     ],
 )
 def test_an_agent_that_shuts_down_without_a_deletion_is_stopped(status: int, sentence: str) -> None:
     """It takes no more work but still fills a replica, and both are said."""
-    rest = ", but its pod is not deleted: it takes no more work, 3 tasks left"
+    rest = ", but its pod is not deleted: it accepts no more work, 3 tasks left"
     assert said(make_agent(reading=make_reading(3, status=status)), AgentState.STOPPED) == sentence + rest
 
 
 def test_an_agent_whose_address_another_one_has_says_whose() -> None:
     """Two live pods with one address: who answers there is the younger."""
     agent = make_agent(displaced_by="matillion/agent-2")
-    expected = "its address 127.0.10.1 is that of a younger agent, matillion/agent-2"
+    expected = "its address 127.0.10.1 belongs to a newer agent, matillion/agent-2"
     assert said(agent, AgentState.UNREACHABLE) == expected
 
 
@@ -158,14 +158,14 @@ def test_an_agent_that_refuses_work_says_why() -> None:
     """It has slots, and takes nothing."""
     facts = make_facts(cpu_limit_cores=2.0)
     agent = make_agent(facts=facts, usage=make_memory(cpu_cores=1.7), since=Since(pressed=NOW - 20))
-    assert said(agent, AgentState.SERVING) == "serving 12 tasks, takes no more work: CPU at 85%"
+    assert said(agent, AgentState.SERVING) == "serving 12 tasks, accepts no more work: CPU at 85%"
 
 
 def test_lost_agents_say_what_they_report() -> None:
     """Stopped and disconnected agents answer; the sentence is what they answered."""
     stopped = make_agent(reading=make_reading(0, status=AgentStatus.STOPPED))
     disconnected = make_agent(reading=make_reading(3, connected=False))
-    assert said(stopped, AgentState.STOPPED) == "the agent answers, and says that it is not running (status 0)"
+    assert said(stopped, AgentState.STOPPED) == "the agent responds and reports that it is not running (status 0)"
     assert said(disconnected, AgentState.DISCONNECTED) == "not connected to the control plane, 3 tasks active"
 
 

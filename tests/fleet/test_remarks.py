@@ -17,9 +17,9 @@ def test_each_remark_says_what_is_so_and_what_follows() -> None:
     fleet = replace(make_fleet(), unseen_queue_tasks=48.0, agents_refusing=1, never_heard=1, queue_alike=True)
     unseen, refusing, never, alike = remarks(fleet)
     assert "none reports a queue: 48 tasks are added to the demand" in unseen
-    assert refusing.startswith("1 of 1 serving agents take no more work")
-    assert never.startswith("1 of 1 agents have never answered")
-    assert "capacity.queue is to be set to shared" in alike
+    assert refusing.startswith("1 of 1 serving agents accept no more work")
+    assert never.startswith("1 of 1 agents have never responded")
+    assert "set capacity.queue to shared" in alike
 
 
 def test_pods_passed_over_are_told_by_reason() -> None:
@@ -28,8 +28,9 @@ def test_pods_passed_over_are_told_by_reason() -> None:
     job = [PassedOver("matillion", f"job-{number}", "it belongs to a Job") for number in range(5)]
     assert passed_over_remarks([job[0], PassedOver("b", "ssh-0", "it has no port"), *job[1:]]) == (
         (
-            "5 pods match the selector but are no agents: matillion/job-0, matillion/job-1, matillion/job-2 and 2 more "
+            "5 pods match the selector but are not agents: matillion/job-0, matillion/job-1, matillion/job-2 "
+            "and 2 more "
             "(it belongs to a Job)"
         ),
-        "1 pod matches the selector but is no agent: b/ssh-0 (it has no port)",
+        "1 pod matches the selector but is not an agent: b/ssh-0 (it has no port)",
     )

@@ -25,7 +25,7 @@ def test_a_scaler_that_does_its_work_is_not_spoken_of() -> None:
 def test_a_fleet_that_wants_more_than_the_maximum(tasks: float, wanted: int) -> None:
     """Once the demand takes more agents than the HPA asks for."""
     assert said(make_scaler(max_agents=2), tasks=tasks) == (
-        [f"wants {wanted} agents, its HPA etl-prod stops at 2"] if wanted > 2 else []
+        [f"desires {wanted} agents, but its HPA etl-prod allows at most 2"] if wanted > 2 else []
     )
 
 
@@ -37,7 +37,7 @@ def test_an_untrusted_fleet_wants_nothing() -> None:
 def test_an_hpa_that_is_at_its_maximum_by_itself() -> None:
     """By other metrics than this exporter's it may want more."""
     limited = Condition(True, "TooManyReplicas", "too many")
-    assert said(make_scaler(limited=limited)) == ["its HPA etl-prod wants more than the 12 agents at which it stops"]
+    assert said(make_scaler(limited=limited)) == ["its HPA etl-prod desires more than its maximum of 12 agents"]
     assert said(make_scaler(limited=Condition(True, "TooFewReplicas"))) == []
     assert said(make_scaler(limited=Condition(None, "TooManyReplicas"))) == []
     assert said(make_scaler(limited=None, max_agents=None), tasks=100.0) == []
@@ -47,8 +47,7 @@ def test_an_hpa_without_its_metrics() -> None:
     """It holds the fleet's size; why is in its own words."""
     [sentence] = said(make_scaler(active=FAILED))
     assert sentence == (
-        "its HPA etl-prod is not active, so the fleet stays as large as it is: "
-        "FailedGetExternalMetric: the metric cannot be had"
+        "its HPA etl-prod is not active, so the fleet keeps its size: FailedGetExternalMetric: the metric cannot be had"
     )
     assert said(make_scaler(active=Condition(None, "Who"))) == said(make_scaler(active=None)) == []
 
@@ -68,8 +67,8 @@ def test_two_on_one_deployment() -> None:
     """Both are named, and what each goes by."""
     [sentence] = said(make_scaler("a"), make_scaler("b", metrics=()))
     assert sentence == (
-        "2 HPAs scale the Deployment etl-prod-matillion-runner-app and work against each other: "
-        "a (by matillion_fleet_demand_tasks) and b (by no metric); take all but one away"
+        "2 HPAs scale the Deployment etl-prod-matillion-runner-app and conflict: "
+        "a (by matillion_fleet_demand_tasks) and b (by no metric); remove all but one"
     )
 
 
@@ -79,10 +78,10 @@ def test_the_vendors_hpa_left_on_beside_another() -> None:
         "etl-prod-matillion-runner-hpa", metrics=("app_active_task_count", "app_active_request_count")
     )
     [sentence] = said(make_scaler(), vendors)
-    assert sentence.endswith("; switch the vendor's etl-prod-matillion-runner-hpa off")
+    assert sentence.endswith("; disable the vendor's etl-prod-matillion-runner-hpa")
     assert said(vendors) == []
     [sentence] = said(vendors, make_scaler("x-hpa", metrics=("cpu",)))
-    assert sentence.endswith("; take all but one away")
+    assert sentence.endswith("; remove all but one")
 
 
 def test_each_deployment_has_its_own() -> None:

@@ -144,7 +144,7 @@ async def test_silence_and_the_end_of_a_pod(
     assert (fleet["tasks_active"], fleet["trusted"]) == (None, False)
     status, answer = await running.get(f"/api/v1/fleets/{namespace}/prod/demand")
     assert status == 503
-    assert "only 0 of 1 agents answer" in answer["error"]
+    assert "only 0 of 1 agents respond" in answer["error"]
     await admin.delete_pod(namespace, "prod-2", grace_seconds=0)
     await sees(running, namespace, lambda fleet: fleet["agents"]["draining"] == 0)
     _, page = await running.get("/metrics")

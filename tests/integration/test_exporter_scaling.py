@@ -115,7 +115,7 @@ async def test_serves_the_hpa(control_plane: ControlPlane, admin: Admin, namespa
         kubelet.set_tasks(17)
         await says(200, '"value":"17"')
         await kubelet.behave(kubelet.serving[0], Behaviour.CLOSED)
-        await says(503, "only 0 of 1 agents answer")
+        await says(503, "only 0 of 1 agents respond")
         _, page = await process.get("/metrics")
         counted = [line for line in page.splitlines() if "external_metrics_requests_total{" in line]
         assert {line.split('"')[1]: float(line.split()[-1]) > 0 for line in counted}.items() >= {

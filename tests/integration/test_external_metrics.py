@@ -135,7 +135,7 @@ async def test_a_person_reads_the_metric_with_kubectl(
     await kubelet.behave(kubelet.serving[0], Behaviour.CLOSED)
     body = await served(admin, demand(namespace), 503)
     assert (body["kind"], body["reason"]) == ("Status", "ServiceUnavailable")
-    assert "only 0 of 1 agents answer" in body["message"]
+    assert "only 0 of 1 agents respond" in body["message"]
 
 
 async def test_rbac_of_the_cluster_decides(

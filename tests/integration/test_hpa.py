@@ -234,13 +234,13 @@ async def test_the_exporter_knows_its_scaler(scaled: Scaled, running: Running, a
     await admin.call("PATCH", f"{hpas}/agents", {"spec": {"maxReplicas": 3}}, "application/merge-patch+json")
     await scaled.reaches(3)
     kubelet.set_tasks(20)
-    await eventually(lambda: said() == ("wants 4 agents, its HPA agents stops at 3",))
+    await eventually(lambda: said() == ("desires 4 agents, but its HPA agents allows at most 3",))
 
     # What the vendor's chart brings along, beside it.
     vendors = autoscaler(2, 4) | {"metadata": {"name": "agents-hpa"}}
     vendors["spec"]["metrics"][0]["external"]["metric"] = {"name": "app_active_task_count"}
     await admin.call("POST", hpas, vendors)
-    await eventually(lambda: any("switch the vendor's agents-hpa off" in sentence for sentence in said()))
+    await eventually(lambda: any("disable the vendor's agents-hpa" in sentence for sentence in said()))
     await eventually(lambda: any("its HPA agents-hpa is not active" in sentence for sentence in said()))
     assert [(one.name, one.desired_agents) for one in known()] == [("agents", 3), ("agents-hpa", None)]
     await admin.call("DELETE", f"{hpas}/agents-hpa")

@@ -336,23 +336,23 @@ async def test_metrics_server_that_comes_goes_and_refuses(
             return [line["event"] for line in said if "memory" in line["event"]]
 
         observed = observe(namespace, control_plane.kubeconfig)
-        await eventually(lambda: events() == ["memory in use is not known: the cluster has no metrics API"])
+        await eventually(lambda: events() == ["memory usage is unknown: the cluster has no metrics API"])
         async with metrics.running(control_plane, admin, namespace):
             # Until the API server has found it, it may say 503.
             await eventually(lambda: observed.memory() == 1024**3)
-            await eventually(lambda: events()[-1] == "memory in use is known again")
+            await eventually(lambda: events()[-1] == "memory usage can be read again")
             assert set(metrics.selectors) == {KubernetesSettings().label_selector}
             before = len(events())
             metrics.refusing = True
             await eventually(lambda: len(events()) == before + 1)
-            refused = [line for line in said if line["event"] == "memory in use cannot be asked for"][-1]
+            refused = [line for line in said if line["event"] == "memory usage cannot be read"][-1]
             assert 'apiGroups: ["metrics.k8s.io"], resources: ["pods"], verbs: ["list"]' in refused["fix"]
             metrics.refusing = False
             metrics.taken = datetime.fromtimestamp(time.time() - 86.0, UTC)
-            await eventually(lambda: events()[-1] == "memory in use is known again")
+            await eventually(lambda: events()[-1] == "memory usage can be read again")
             assert observed.memory() == 1024**3
             await eventually(lambda: observed.memory() is None)
-        await eventually(lambda: events()[-1] == "memory in use is not known: the cluster has no metrics API")
+        await eventually(lambda: events()[-1] == "memory usage is unknown: the cluster has no metrics API")
 
 
 async def test_permissions_are_named_until_they_are_granted(
@@ -372,11 +372,11 @@ async def test_permissions_are_named_until_they_are_granted(
         with capture_logs() as said:
             observed = observe(namespace, kubeconfig)
             await eventually(lambda: {line["event"] for line in said if "fix" in line} >= {
-                "memory in use cannot be asked for", "agents' logs may not be read"
+                "memory usage cannot be read", "no permission to read agents' logs"
             })  # fmt: skip
             await asyncio.sleep(1.0)
         fixes = [line["fix"] for line in said if line["event"] in {
-            "memory in use cannot be asked for", "agents' logs may not be read"
+            "memory usage cannot be read", "no permission to read agents' logs"
         }]  # fmt: skip
         assert sorted('resources: ["pods/log"], verbs: ["get"]' in fix for fix in fixes) == [False, True]
         assert sorted('["metrics.k8s.io"], resources: ["pods"], verbs: ["list"]' in fix for fix in fixes) == [

@@ -173,7 +173,7 @@ async def test_a_failure_is_soon_forgotten_and_told_once(
         clock.now = 3.0
         assert (await review.judge(HPA, LIST)).allowed
     assert [entry["event"] for entry in logs] == [
-        "permissions cannot be asked for, whoever asks is refused",
-        "permissions can be asked for again",
+        "permissions cannot be reviewed, requests are denied",
+        "permissions can be reviewed again",
     ]
     assert "system:auth-delegator" in logs[0]["fix"]

@@ -99,7 +99,7 @@ async def test_token_that_cannot_be_read_again_is_a_matter_of_credentials() -> N
     settings = Configuration(api_key={"BearerToken": "Bearer old"})
     settings.refresh_api_key_hook = vanished
     async with KubeClient(ApiClient(settings)) as client:
-        with pytest.raises(CredentialsError, match="the token cannot be read again: no token any more"):
+        with pytest.raises(CredentialsError, match="the token cannot be reloaded: no token any more"):
             await client.get(PODS)
 
 

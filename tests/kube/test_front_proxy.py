@@ -159,7 +159,7 @@ async def test_a_change_is_handed_over_once(api: ScriptedKubeApi, kube: KubeClie
             api.script([reply(200, config_map(allowed_names='["new"]'))])
             await eventually(lambda: len(used.taken) == 2)
     assert [sorted(proxy.allowed_names) for proxy in used.taken] == [["front-proxy-client"], ["new"]]
-    assert events(logs) == ["front proxy is known", "front proxy has changed"]
+    assert events(logs) == ["front proxy configured", "front proxy configuration changed"]
     assert api.requests[0].path == "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
 
 
@@ -184,9 +184,9 @@ async def test_the_last_good_stays(api: ScriptedKubeApi, kube: KubeClient, troub
             asked = len(api.requests)
             await eventually(lambda: len(api.requests) > asked + 5)
             api.script([reply(200, config_map())])
-            await eventually(lambda: "front proxy can be looked up again" in events(logs))
+            await eventually(lambda: "front proxy configuration can be read again" in events(logs))
     assert len(used.taken) == 1
-    assert events(logs).count("front proxy cannot be looked up, the last good settings stay in use") == 1
+    assert events(logs).count("front proxy configuration cannot be read, the last valid one stays in use") == 1
 
 
 async def test_a_missing_permission_is_named(api: ScriptedKubeApi, kube: KubeClient) -> None:
@@ -200,7 +200,7 @@ async def test_a_missing_permission_is_named(api: ScriptedKubeApi, kube: KubeCli
             api.script([reply(200, config_map())])
             await eventually(lambda: used.taken)
     told = [entry for entry in logs if entry["log_level"] == "warning"]
-    assert [entry["event"] for entry in told] == ["front proxy cannot be looked up, nobody is let in"]
+    assert [entry["event"] for entry in told] == ["front proxy configuration cannot be read, all requests are denied"]
     assert "extension-apiserver-authentication-reader" in told[0]["fix"]
 
 

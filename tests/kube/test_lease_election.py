@@ -189,7 +189,7 @@ async def test_lease_taken_by_another_ends_the_work_at_the_next_renewal(
     assert not first.works
     assert not first.election.is_leader()
     lost = [entry for entry in logs if entry["event"] == "leadership lost"]
-    assert [entry["reason"] for entry in lost] == ["somebody else holds the lease"]
+    assert [entry["reason"] for entry in lost] == ["another replica holds the lease"]
 
 
 async def test_deleted_lease_is_made_again_by_its_leader_and_taken_by_no_other(

@@ -38,7 +38,7 @@ async def test_a_leader_that_is_not_fit_makes_room_for_one_that_is(
         "leadership gained",
         "standing by",
     ]
-    assert logs[0]["reason"] == "the work cannot be done here; another may"
+    assert logs[0]["reason"] == "this replica cannot do the work; another may"
     await asyncio.sleep(600)
     first.fit = True
     await asyncio.sleep(600)

@@ -152,7 +152,7 @@ async def test_stop_with_the_api_away_is_bounded(replicas: Callable[..., Replica
     with capture_logs() as logs:
         await replica.stop()
     assert now() <= begun + 2.1
-    assert [entry["event"] for entry in logs] == ["lease not released; the others wait until it runs out"]
+    assert [entry["event"] for entry in logs] == ["lease not released; other replicas wait until it expires"]
 
 
 async def test_stop_amid_an_unanswered_claim_frees_the_lease(server: LeaseServer) -> None:

@@ -159,9 +159,9 @@ async def test_outage_is_logged_once_and_its_end_once(api: ScriptedKubeApi, foll
         handler = follow()
         await eventually(lambda: handler.versions == {"a": "1"})
     assert said(logs) == [
-        ("Kubernetes cannot be listed; what was known is kept", RestartReason.ERROR),
-        ("Kubernetes cannot be listed; what was known is kept", RestartReason.FORBIDDEN),
-        ("Kubernetes can be listed again",),
+        ("list failed; the last known state is kept", RestartReason.ERROR),
+        ("list failed; the last known state is kept", RestartReason.FORBIDDEN),
+        ("list works again",),
     ]
     assert logs[0]["resource"] == "pods in namespace 'matillion'"
     assert 'verbs: ["list", "watch"]}' in logs[1]["fix"]
@@ -173,7 +173,7 @@ async def test_watch_that_is_not_allowed_is_said_and_lists_go_on(api: ScriptedKu
     with structlog.testing.capture_logs() as logs:
         handler = follow()
         await eventually(lambda: handler.calls.count("replaced") == 4)
-    assert said(logs) == [("Kubernetes cannot be watched; it is listed again and again", RestartReason.FORBIDDEN)]
+    assert said(logs) == [("watch failed; falling back to repeated lists", RestartReason.FORBIDDEN)]
 
 
 async def test_single_cut_watch_is_not_worth_a_line(api: ScriptedKubeApi, follow: Follow) -> None:
@@ -187,4 +187,4 @@ async def test_single_cut_watch_is_not_worth_a_line(api: ScriptedKubeApi, follow
         api.script(watches=[lines(then="cut")])
         second = follow()
         await eventually(lambda: len(second.restarts) > 4)
-    assert said(logs) == [("Kubernetes cannot be watched; it is listed again and again", RestartReason.ERROR)]
+    assert said(logs) == [("watch failed; falling back to repeated lists", RestartReason.ERROR)]

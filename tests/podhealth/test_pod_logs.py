@@ -202,12 +202,12 @@ async def test_refusal_is_said_once_with_what_to_grant(
         await eventually(lambda: all(len(api.pod(name).requests) > 3 for name in names))
         assert set(agents.failures.values()) <= {None}
         (refused,) = said
-        assert refused["event"] == "agents' logs may not be read"
+        assert refused["event"] == "no permission to read agents' logs"
         assert 'resources: ["pods/log"], verbs: ["get"]' in refused["fix"]
         for name in names:
             api.pod(name).refusal = None
         await eventually(lambda: [agents.failures_of(name) for name in names] == [0, 0, 0])
-    assert "agents' logs may be read now" in [line["event"] for line in said]
+    assert "permission to read agents' logs granted" in [line["event"] for line in said]
 
 
 async def test_count_is_withheld_while_the_log_cannot_be_read(
@@ -228,8 +228,8 @@ async def test_count_is_withheld_while_the_log_cannot_be_read(
         log.refusal = None
         await eventually(lambda: agents.failures_of() == 2)
     assert [line["event"] for line in said] == [
-        "an agent's log cannot be followed",
-        "an agent's log can be followed again",
+        "log of an agent cannot be followed",
+        "log of an agent is followed again",
     ]
 
 

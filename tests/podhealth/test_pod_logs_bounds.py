@@ -30,8 +30,8 @@ async def test_flood_is_skipped_counted_and_said(
         log.write(at(70))
         await eventually(lambda: agents.failures_of() == 101)
     assert [line["event"] for line in said] == [
-        "an agent logs more lines than are looked at; some of its failed tasks may not be counted",
-        "all lines of an agent's log are looked at again",
+        "log lines of an agent are skipped: too many per second; failed tasks may be missed",
+        "log lines of an agent are no longer skipped",
     ]
     assert said[1]["skipped"] == 19_900
     assert FAILED not in str(said)
@@ -119,7 +119,7 @@ async def test_streams_are_spread_and_bounded(
         for name in names[:12]:
             agents.targets.pop(f"uid-{name}")
         await eventually(lambda: sum(log.open_streams for log in api.pods.values()) == 13)
-    assert said[-1]["event"] == "the logs of all agents are followed again"
+    assert said[-1]["event"] == "logs of all agents are followed again"
 
 
 @pytest.mark.slow

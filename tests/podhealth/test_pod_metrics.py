@@ -114,8 +114,8 @@ async def test_missing_metrics_api_is_said_once(
         sample()
         await eventually(lambda: agents.memory)
     assert [(line["log_level"], line["event"]) for line in said] == [
-        ("info", "memory in use is not known: the cluster has no metrics API"),
-        ("info", "memory in use is known again"),
+        ("info", "memory usage is unknown: the cluster has no metrics API"),
+        ("info", "memory usage can be read again"),
     ]
 
 
@@ -139,7 +139,7 @@ async def test_trouble_is_said_once_for_each_kind(
         sample()
         await eventually(lambda: len(api.requests) > 5)
     (warning,) = said
-    assert warning["event"] == "memory in use cannot be asked for"
+    assert warning["event"] == "memory usage cannot be read"
     assert fix in warning["fix"]
     assert agents.memory
 

@@ -21,7 +21,7 @@ from tests.fakes.cloudwatch_publishing import (
     selection,
 )
 
-NOT_TAKEN = "CloudWatch does not take data; it is kept and sent later"
+NOT_TAKEN = "CloudWatch does not accept data; it is spooled and sent later"
 OLD = DatumSeries("Old", "Count", (("Fleet", "f"),))
 
 
@@ -60,7 +60,7 @@ async def test_no_minute_is_lost_to_an_outage(tmp_path: Path, cloudwatch: FakeCl
     events = [line["event"] for line in log]
     # Once for each kind of trouble; and a request that was under way may fail after another one went well.
     assert 1 <= events.count(NOT_TAKEN) <= 4
-    assert events[-1] == "CloudWatch takes data again"
+    assert events[-1] == "CloudWatch accepts data again"
 
 
 async def test_it_stops_at_once(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
@@ -208,7 +208,7 @@ async def test_publishing_goes_on_without_a_disk(tmp_path: Path, cloudwatch: Fak
             await running.drained()
     assert set(cloudwatch.times("CapacityTasks").values()) == {1}
     assert [line["event"] for line in log if "spool" in line["event"]] == [
-        "the spool cannot be kept on disk; what CloudWatch does not take at once is kept in memory only"
+        "the spool cannot be written to disk; unsent data is in memory only"
     ]
 
 

@@ -130,9 +130,9 @@ async def test_the_kubelet_needs_no_certificate(world: World) -> None:
     bare = world.bare_context()
     assert (await world.ask("/healthz", None, context=bare)).status == 200
     assert (await world.ask("/readyz", None, context=bare)).status == 200
-    world.view.reason = "first scrape round: 3 agents to go"
+    world.view.reason = "first scrape round: 3 agents left"
     answer = await world.ask("/readyz", None, context=bare)
-    assert (answer.status, answer.text) == (503, "first scrape round: 3 agents to go\n")
+    assert (answer.status, answer.text) == (503, "first scrape round: 3 agents left\n")
     assert not world.counter.codes, "the kubelet's questions are not counted"
 
 
@@ -235,7 +235,7 @@ async def test_an_untrusted_fleet_spoils_every_sum_it_is_in(world: World) -> Non
         message = assert_status(
             await world.ask(demand(selector="fleet%3Ddark", metric=metric)), 503, "ServiceUnavailable"
         )
-        assert "only 0 of 1 agents answer" in message
+        assert "only 0 of 1 agents respond" in message
     assert_status(await world.ask(demand()), 503, "ServiceUnavailable")
     assert (await world.ask(demand(selector="fleet%3Dprod"))).status == 200
 
@@ -264,15 +264,15 @@ async def test_an_error_ends_its_connection(world: World) -> None:
         head = await ask("dark")
         assert head.startswith(b"http/1.1 503")
         assert b"connection: close" in head
-        assert b"only 0 of 1 agents answer" in await reader.read()
+        assert b"only 0 of 1 agents respond" in await reader.read()
     writer.close()
 
 
 async def test_before_the_first_round_there_is_no_answer(world: World) -> None:
     """As long as not every agent was asked once, figures would be too low."""
-    world.view.reason = "first scrape round: 2 agents to go"
+    world.view.reason = "first scrape round: 2 agents left"
     message = assert_status(await world.ask(demand()), 503, "ServiceUnavailable")
-    assert message == "not ready yet: first scrape round: 2 agents to go"
+    assert message == "not ready yet: first scrape round: 2 agents left"
 
 
 async def test_a_metric_that_does_not_exist(world: World) -> None:
@@ -327,11 +327,11 @@ async def test_the_log_tells_changes_only(world: World) -> None:
         await world.ask(demand())
     assert [entry["event"] for entry in logs] == [
         "external metric is served",
-        "external metric is refused",
+        "external metric request is rejected",
         "external metric is served",
     ]
     assert (logs[1]["status"], logs[1]["metric"], logs[1]["user"]) == (503, DEMAND, HPA)
-    assert "only 0 of 1 agents answer" in logs[1]["reason"]
+    assert "only 0 of 1 agents respond" in logs[1]["reason"]
 
 
 @pytest.mark.slow
@@ -381,5 +381,7 @@ async def test_a_taken_port_is_one_sentence(world: World) -> None:
     given = {"enabled": True, "cert_file": str(world.cert_file), "key_file": str(world.key_file)}
     settings = ExternalMetricsSettings.model_validate({**given, "listen": str(world.server.address)})
     server = ExternalMetricsServer(settings, None, View(), object(), world.counter)  # type: ignore[arg-type]
-    with pytest.raises(ServeError, match=r"another program listens there; stop it or change external_metrics\.listen"):
+    with pytest.raises(
+        ServeError, match=r"another process listens on this address; stop it or change external_metrics\.listen"
+    ):
         await server.run()

@@ -43,8 +43,8 @@ def refused(answer: Answer, reason: str) -> None:
 @pytest.mark.parametrize("path", [demand(), BASE, "/openapi/v2", "/apis", "/nothing"])
 async def test_without_a_certificate_headers_mean_nothing(world: World, path: str) -> None:
     """Whatever a client without a certificate says of itself, it is nobody, on every path but the kubelet's."""
-    refused(await world.ask(path, HPA, context=world.bare_context()), "without a certificate")
-    refused(await world.ask(path, None, context=world.bare_context(), headers=MASTERS), "without a certificate")
+    refused(await world.ask(path, HPA, context=world.bare_context()), "has no certificate")
+    refused(await world.ask(path, None, context=world.bare_context(), headers=MASTERS), "has no certificate")
     assert not world.control.reviews, "nobody is asked about"
 
 
@@ -52,8 +52,8 @@ async def test_a_certificate_with_another_name_is_not_the_front_proxy(world: Wor
     """An allowed authority signs for others too; a name that is not listed is refused, and told."""
     with capture_logs() as logs:
         for _ in range(3):
-            refused(await world.ask(demand(), context=world.context(name="kubelet")), "'kubelet' is not one")
-    assert [entry["event"] for entry in logs] == ["request without the front proxy's certificate is refused"]
+            refused(await world.ask(demand(), context=world.context(name="kubelet")), "'kubelet' is not allowed")
+    assert [entry["event"] for entry in logs] == ["request without the front proxy's certificate is rejected"]
 
 
 async def test_where_no_name_is_listed_every_one_is_allowed(world: World) -> None:
@@ -90,7 +90,7 @@ async def test_a_certificate_that_runs_out_on_an_open_connection(world: World) -
         world.view.wall = None
         assert (await exchange(session, demand())).status == 200
         world.view.wall = 4_102_444_800.0  # 2100
-        refused(await exchange(session, demand()), "has run out")
+        refused(await exchange(session, demand()), "has expired")
 
 
 async def test_a_server_certificate_is_none_for_a_client(world: World) -> None:
@@ -127,8 +127,8 @@ async def test_a_resumed_session_is_no_certificate(world: World) -> None:
 
 async def test_a_front_proxy_that_names_nobody(world: World) -> None:
     """Without a user there is nobody to ask about."""
-    refused(await world.ask(demand(), None), "on whose behalf")
-    refused(await world.ask(demand(), None, headers={"X-Remote-Group": "system:masters"}), "on whose behalf")
+    refused(await world.ask(demand(), None), "the user it acts for")
+    refused(await world.ask(demand(), None, headers={"X-Remote-Group": "system:masters"}), "the user it acts for")
 
 
 # -- who is allowed ----------------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ async def test_while_the_api_server_is_down(world: World) -> None:
     assert (await world.ask(demand())).status == 200, "within the ten seconds a permission counts"
     answer = await world.ask(demand("other"))
     assert answer.status == 403
-    assert "could not be asked" in answer.json["message"]
+    assert "did not review" in answer.json["message"]
     assert (await world.ask(BASE, "system:kube-aggregator")).status == 200, "the front proxy stays known"
     world.control.up = True
 
@@ -204,8 +204,8 @@ async def test_an_api_server_that_is_down_at_the_start(tmp_path: Path) -> None:
         bare = world.bare_context()
         assert (await world.ask("/healthz", None, context=bare)).status == 200
         answer = await world.ask("/readyz", None, context=bare)
-        assert (answer.status, answer.text) == (503, "the API server's front proxy is not known yet\n")
-        refused(await world.ask(demand(), None, context=bare, headers=MASTERS), "not known yet")
+        assert (answer.status, answer.text) == (503, "the API server's front proxy configuration is not loaded yet\n")
+        refused(await world.ask(demand(), None, context=bare, headers=MASTERS), "not loaded yet")
         with pytest.raises(aiohttp.ClientError):
             await world.ask(demand())
         world.control.up = True
@@ -297,7 +297,7 @@ async def test_a_config_map_that_makes_no_sense_changes_nothing(world: World) ->
         world.control.data["requestheader-client-ca-file"] = "hello"
 
         async def noticed() -> bool:
-            return any("cannot be looked up" in entry["event"] for entry in logs)
+            return any("cannot be read" in entry["event"] for entry in logs)
 
         await eventually(noticed)
         assert (await world.ask(demand())).status == 200
@@ -349,9 +349,7 @@ async def test_a_rotation_while_the_files_are_half_replaced(world: World) -> Non
         world.control.trust(world.front_proxy, successor)
 
         async def told() -> bool:
-            return any(
-                "The authorities of the front proxy cannot be put in use yet" in json.dumps(entry) for entry in logs
-            )
+            return any("The CA of the front proxy cannot be loaded yet" in json.dumps(entry) for entry in logs)
 
         await eventually(told)
         assert (await world.ask(demand())).status == 200

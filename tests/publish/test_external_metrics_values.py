@@ -81,7 +81,7 @@ def test_utilization_needs_slots_and_one_fleet() -> None:
     assert refusal("utilization_percent", [starting]).message.endswith("withheld: no agent is serving")
     refused = refusal("utilization_percent", [fleet_of(1), fleet_of(2, name="other")])
     assert refused.status is HTTPStatus.BAD_REQUEST
-    assert "choose one by its label, such as fleet=etl" in refused.message
+    assert "select one by its label, such as fleet=etl" in refused.message
     (item,) = ask("utilization_percent", [fleet_of(1), fleet_of(2, name="other")], "fleet=other")
     assert item["value"] == "10"
 
@@ -104,7 +104,7 @@ def test_nothing_is_said_of_a_fleet_that_nobody_can_see() -> None:
     for metric in EXTERNAL_METRICS:
         refused = refusal(metric.removeprefix("matillion_fleet_"), [blind])
         assert refused.status is HTTPStatus.SERVICE_UNAVAILABLE
-        assert "only 0 of 4 agents answer" in refused.message
+        assert "only 0 of 4 agents respond" in refused.message
 
 
 def test_an_old_list_of_agents_is_not_trusted() -> None:

@@ -19,8 +19,8 @@ from tests.waiting import PATIENCE
 
 SERIES = DatumSeries("ActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
 ALL = {"not_before": 0, "not_after": 2**40}
-IN_MEMORY = "the spool cannot be kept on disk; what CloudWatch does not take at once is kept in memory only"
-AGAIN = "the spool is on disk again"
+IN_MEMORY = "the spool cannot be written to disk; unsent data is in memory only"
+AGAIN = "the spool is written to disk again"
 
 
 def datums(*times: int) -> list[Datum]:
@@ -224,7 +224,7 @@ async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
             await one.add(datums(100), {}, expire_before=0)
             assert not one.durable
     assert path.read_bytes() == before
-    assert "something else" in log[0]["reason"]
+    assert "not a spool file" in log[0]["reason"]
 
 
 @pytest.mark.slow

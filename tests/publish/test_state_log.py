@@ -90,7 +90,7 @@ def test_trust_lost_and_found_again(watched: Watched) -> None:
     unseen = make_fleet([make_snapshot("a", age=60), make_snapshot("b", age=60)])
     withheld = [line for line in watched.sees(unseen) if line["event"].startswith("fleet")]
     assert [line["event"] for line in withheld] == ["fleet is not trusted, its demand is withheld"]
-    assert withheld[0]["reason"] == "only 0 of 2 agents answer, 50% are needed"
+    assert withheld[0]["reason"] == "only 0 of 2 agents respond, 50% are required"
     again = watched.sees(make_fleet([make_snapshot("a"), make_snapshot("b")]))
     assert again[0]["event"] == "fleet is trusted again"
 
@@ -98,7 +98,7 @@ def test_trust_lost_and_found_again(watched: Watched) -> None:
 def test_what_is_gone_is_told_once(watched: Watched) -> None:
     """Agents and fleets that go are one line each."""
     lines = watched.sees()
-    assert sorted(line["event"] for line in lines) == ["agent is gone", "agent is gone", "fleet has no agents any more"]
+    assert sorted(line["event"] for line in lines) == ["agent is gone", "agent is gone", "fleet has no agents left"]
     assert watched.sees() == []
 
 

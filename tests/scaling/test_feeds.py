@@ -56,9 +56,9 @@ def test_a_fleet_out_of_sight_is_an_error(timeline: Timeline, cluster: Cluster) 
     timeline.run(6.0)
     cluster.hide(cluster.pods)
     timeline.run(60.0)
-    with pytest.raises(MetricError, match="only 0 of 4 agents answer"):
+    with pytest.raises(MetricError, match="only 0 of 4 agents respond"):
         feed.propose(4)
-    with pytest.raises(MetricError, match="only 0 of 4 agents answer"):
+    with pytest.raises(MetricError, match="only 0 of 4 agents respond"):
         feed.exporter.demand_route()
     assert feed.exporter.demand_datum() is None
 

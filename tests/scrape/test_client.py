@@ -114,10 +114,10 @@ BAD = {
     "drips chunks": Case(
         hostile.drip(CHUNKED, chunk(b"#\n"), 0.05), ScrapeOutcome.TIMEOUT, "waited 0.4 s for the rest of the page"
     ),
-    "closes at once": Case(hostile.cut(b""), ScrapeOutcome.CUT, "connection lost while waiting for an answer"),
-    "resets at once": Case(hostile.reset(b""), ScrapeOutcome.CUT, "connection lost while waiting for an answer"),
+    "closes at once": Case(hostile.cut(b""), ScrapeOutcome.CUT, "connection lost while waiting for a response"),
+    "resets at once": Case(hostile.reset(b""), ScrapeOutcome.CUT, "connection lost while waiting for a response"),
     "closes in the head": Case(
-        hostile.cut(b"HTTP/1.1 200 OK\r\nConte"), ScrapeOutcome.CUT, "connection lost while waiting for an answer"
+        hostile.cut(b"HTTP/1.1 200 OK\r\nConte"), ScrapeOutcome.CUT, "connection lost while waiting for a response"
     ),
     "closes in the body": Case(
         hostile.cut(response(OTEL_PAGE)[:-9]), ScrapeOutcome.CUT, "connection lost in the middle of the page"
@@ -139,7 +139,7 @@ BAD = {
     "announces too little": Case(
         hostile.answer(head("200 OK", f"Content-Length: {len(OTEL_PAGE) - 4}") + OTEL_PAGE),
         ScrapeOutcome.NOT_HTTP,
-        "the answer is not HTTP",
+        "the response is not HTTP",
     ),
     "announces too little, and sends the rest later": Case(
         hostile.drip(response(OTEL_PAGE[:-4]), OTEL_PAGE[-4:], 0.2),
@@ -152,40 +152,40 @@ BAD = {
         "the OpenMetrics page has no # EOF at its end",
     ),
     "bad chunk": Case(
-        hostile.answer(CHUNKED + b"zz\r\n" + OTEL_PAGE), ScrapeOutcome.NOT_HTTP, "the answer is not HTTP"
+        hostile.answer(CHUNKED + b"zz\r\n" + OTEL_PAGE), ScrapeOutcome.NOT_HTTP, "the response is not HTTP"
     ),
     "Content-Length not a number": Case(
         hostile.answer(head("200 OK", "Content-Length: many") + OTEL_PAGE),
         ScrapeOutcome.NOT_HTTP,
-        "the answer is not HTTP",
+        "the response is not HTTP",
     ),
     "Content-Length negative": Case(
         hostile.answer(head("200 OK", "Content-Length: -1") + OTEL_PAGE),
         ScrapeOutcome.NOT_HTTP,
-        "the answer is not HTTP",
+        "the response is not HTTP",
     ),
     "Content-Length beyond all numbers": Case(
         hostile.answer(head("200 OK", f"Content-Length: {10**30}") + OTEL_PAGE),
         ScrapeOutcome.NOT_HTTP,
-        "the answer is not HTTP",
+        "the response is not HTTP",
     ),
     "two Content-Lengths": Case(
         hostile.answer(head("200 OK", "Content-Length: 5", "Content-Length: 6") + OTEL_PAGE),
         ScrapeOutcome.NOT_HTTP,
-        "the answer is not HTTP",
+        "the response is not HTTP",
     ),
-    "HTTP/0.9": Case(hostile.cut(OTEL_PAGE), ScrapeOutcome.NOT_HTTP, "the answer is not HTTP"),
+    "HTTP/0.9": Case(hostile.cut(OTEL_PAGE), ScrapeOutcome.NOT_HTTP, "the response is not HTTP"),
     "garbage before the status line": Case(
-        hostile.answer(b"\x16\x03\x01" + response(OTEL_PAGE)), ScrapeOutcome.NOT_HTTP, "the answer is not HTTP"
+        hostile.answer(b"\x16\x03\x01" + response(OTEL_PAGE)), ScrapeOutcome.NOT_HTTP, "the response is not HTTP"
     ),
     "a status that is none": Case(
-        hostile.answer(response(b"", "9z9 x")), ScrapeOutcome.NOT_HTTP, "the answer is not HTTP"
+        hostile.answer(response(b"", "9z9 x")), ScrapeOutcome.NOT_HTTP, "the response is not HTTP"
     ),
     "a header line without an end": Case(
-        hostile.flood(b"HTTP/1.1 200 OK\r\nX: ", b"x"), ScrapeOutcome.NOT_HTTP, "the answer is not HTTP"
+        hostile.flood(b"HTTP/1.1 200 OK\r\nX: ", b"x"), ScrapeOutcome.NOT_HTTP, "the response is not HTTP"
     ),
     "headers without an end": Case(
-        hostile.flood(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), ScrapeOutcome.NOT_HTTP, "the answer is not HTTP"
+        hostile.flood(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), ScrapeOutcome.NOT_HTTP, "the response is not HTTP"
     ),
     "a switch of protocols": Case(
         hostile.answer(head("101 Switching Protocols", "Upgrade: h2c", "Connection: Upgrade")),
@@ -224,20 +224,20 @@ BAD = {
     "damaged gzip": Case(
         hostile.answer(response(gzip.compress(OTEL_PAGE)[:-9] + b"123456789", "200 OK", GZIP)),
         ScrapeOutcome.ENCODING,
-        "compressed data is damaged",
+        "compressed data is corrupt",
     ),
     "no gzip at all": Case(
-        hostile.answer(response(OTEL_PAGE, "200 OK", GZIP)), ScrapeOutcome.ENCODING, "compressed data is damaged"
+        hostile.answer(response(OTEL_PAGE, "200 OK", GZIP)), ScrapeOutcome.ENCODING, "compressed data is corrupt"
     ),
     "gzip that ends early": Case(
         hostile.answer(response(gzip.compress(OTEL_PAGE)[:-9], "200 OK", GZIP)),
         ScrapeOutcome.CUT,
-        "compressed data ends too early",
+        "compressed data is truncated",
     ),
     "gzip of several members": Case(
         hostile.answer(response(gzip.compress(OTEL_PAGE) + hostile.gzip_bomb(MIB), "200 OK", GZIP)),
         ScrapeOutcome.ENCODING,
-        "something follows the end of the compressed data",
+        "trailing data after the compressed page",
     ),
     "too large by its length": Case(
         hostile.hang(head("200 OK", f"Content-Length: {LIMIT + 1}")), ScrapeOutcome.TOO_LARGE, TOO_LARGE

@@ -63,7 +63,7 @@ REFUSED = {
 async def test_what_is_framed_wrongly_is_refused(client: PageClient, data: bytes) -> None:
     """No page is made of what another program may read differently, and nothing grows without a bound."""
     async with HostileServer(hostile.answer(data)) as server:
-        with pytest.raises(ScrapeError, match=r"^the answer is not HTTP$") as caught:
+        with pytest.raises(ScrapeError, match=r"^the response is not HTTP$") as caught:
             await fetch(client, server)
     assert caught.value.outcome is ScrapeOutcome.NOT_HTTP
 

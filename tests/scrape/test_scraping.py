@@ -118,7 +118,7 @@ HOSTILE = {
     ),
     "Content-Length too short": (
         hostile.answer(head("200 OK", f"Content-Length: {len(OTEL_PAGE) - 4}") + OTEL_PAGE),
-        "the answer is not HTTP",
+        "the response is not HTTP",
     ),
     "too large, plain": (hostile.answer(response(b"#\n" * LIMIT)), TOO_LARGE),
     "too large, in chunks": (
@@ -135,9 +135,9 @@ HOSTILE = {
     ),
     "damaged gzip": (
         hostile.answer(response(gzip.compress(OTEL_PAGE)[20:], "200 OK", GZIP)),
-        "compressed data is damaged",
+        "compressed data is corrupt",
     ),
-    "headers without an end": (hostile.flood(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), "the answer is not HTTP"),
+    "headers without an end": (hostile.flood(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), "the response is not HTTP"),
     "500": (hostile.answer(response(b"oops", "500 Internal Server Error")), "HTTP 500"),
     "404": (hostile.answer(response(b"", "404 Not Found")), "HTTP 404"),
     "204": (hostile.answer(head("204 No Content")), "HTTP 204"),

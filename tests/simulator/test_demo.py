@@ -197,7 +197,7 @@ class Demand:
 
     async def answer(self, _request: web.Request) -> web.Response:
         if self.status != 200:
-            return web.Response(status=self.status, text="the demand is not to be trusted:\nonly 1 of 4 agents answer")
+            return web.Response(status=self.status, text="the demand is not trusted:\nonly 1 of 4 agents respond")
         return web.json_response({"value": self.value, "target": 16, "coverage": 1.0, "age_seconds": 0.5})
 
 
@@ -240,7 +240,7 @@ async def test_a_withheld_demand_changes_nothing(demand: tuple[Demand, aiohttp.C
     replicas, story = await run_until("leaves the fleet", demand)
     assert replicas == 4
     assert story.scaler == (
-        "leaves the fleet as it is: HTTP 503, the demand is not to be trusted: only 1 of 4 agents answer"
+        "leaves the fleet as it is: HTTP 503, the demand is not trusted: only 1 of 4 agents respond"
     )
 
 

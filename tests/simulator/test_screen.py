@@ -76,7 +76,7 @@ def test_each_agent_has_its_row() -> None:
 def test_what_is_withheld_is_a_dash() -> None:
     """An untrusted fleet has no demand; the reason is shown instead of a 0."""
     drawn = draw(view(snapshot(1, read_at=None), snapshot(2, read_at=None)))
-    assert "withheld from the autoscaler: only 0 of 2 agents answer, 50% are needed" in drawn
+    assert "withheld from the autoscaler: only 0 of 2 agents respond, 50% are required" in drawn
     assert "– (– now)" in drawn
 
 
@@ -187,7 +187,7 @@ def test_a_line_says_the_same() -> None:
     """For where there is no terminal."""
     shown = view(*BUSY, simulated_seconds=400.0)
     assert line(shown).startswith("00:06:40  production: 1 serving, 1 unreachable, 1 disconnected, 1 stopped | ")
-    assert "not trusted: only 0 of 1 agents answer" in line(view(snapshot(1, read_at=None)))
+    assert "not trusted: only 0 of 1 agents respond" in line(view(snapshot(1, read_at=None)))
 
 
 def test_clock() -> None:

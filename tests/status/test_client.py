@@ -64,7 +64,7 @@ async def test_a_name_nobody_has() -> None:
 @pytest.mark.parametrize("url", ["localhost:9850", "ftp://x", "http://", "http://[::1", ""])
 async def test_no_url(url: str) -> None:
     """What is no URL is said to be none, with one that is."""
-    assert "it looks like http://127.0.0.1:9850" in await trouble(url)
+    assert "such as http://127.0.0.1:9850" in await trouble(url)
 
 
 async def test_credentials_in_a_url() -> None:
@@ -109,7 +109,7 @@ async def test_tls(tmp_path: Path) -> None:
     async with running(make_server(StaticView([make_fleet()]), tls=tls)) as address:
         url = f"https://{address}"
         assert "pass --ca-file" in await trouble(url)
-        assert "asks for a client certificate; pass --cert-file" in await trouble(url, ca_file=ca)
+        assert "requires a client certificate; pass --cert-file" in await trouble(url, ca_file=ca)
         assert (await read(url, ca_file=ca, cert_file=client, key_file=client_key)).fleets
         assert "its URL begins with https" in await trouble(f"http://{address}")
 
@@ -138,13 +138,13 @@ async def test_certificates_that_are_no_good(tmp_path: Path) -> None:
 async def test_not_an_exporter(status: int, body: str) -> None:
     """Whatever else answers is not believed."""
     async with answering(status, body) as url:
-        assert await trouble(url) == f"{url} answers, but not as an exporter does; check the URL"
+        assert await trouble(url) == f"{url} responds, but is not an exporter; check the URL"
 
 
 async def test_an_error_of_the_exporter() -> None:
     """What the exporter itself says is passed on."""
-    async with answering(429, '{"error": "too many passwords are being checked; try again"}') as url:
-        assert "too many passwords are being checked" in await trouble(url)
+    async with answering(429, '{"error": "too many concurrent password checks; try again"}') as url:
+        assert "too many concurrent password checks" in await trouble(url)
 
 
 async def test_one_that_breaks_off() -> None:
@@ -156,4 +156,4 @@ async def test_one_that_breaks_off() -> None:
     server = await asyncio.start_server(close, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        assert "broke off without an answer" in await trouble(f"http://127.0.0.1:{port}")
+        assert "closed the connection without a response" in await trouble(f"http://127.0.0.1:{port}")

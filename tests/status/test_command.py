@@ -143,7 +143,7 @@ async def test_watching_on_a_terminal() -> None:
             async with running(make_server(StaticView(FLEETS), listen=f"127.0.0.1:{port}")):
                 await until("matillion/etl")
             seen.clear()
-            await until("What it said last:")
+            await until("Last response:")
             await until("matillion/etl")
             process.send_signal(signal.SIGINT)
             await asyncio.wait_for(process.wait(), PATIENCE)

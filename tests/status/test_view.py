@@ -70,8 +70,8 @@ def test_an_untrusted_fleet_shows_no_demand() -> None:
         "withheld",
         "stays",
     ]
-    assert text[4].startswith("  not to be trusted: only 0 of 3 agents answer")
-    assert text[4].endswith("; no scaler is told its demand")
+    assert text[4].startswith("  not trusted: only 0 of 3 agents respond")
+    assert text[4].endswith("; its demand is withheld from autoscalers")
 
 
 def test_agents_that_need_attention() -> None:
@@ -90,7 +90,7 @@ def test_a_fleet_that_its_scaler_keeps_small() -> None:
     """The sentence stands below the fleet's line."""
     fleet = make_fleet([make_snapshot(reading=make_reading(286.0))], scalers=[make_scaler()])
     text = lines(status(fleet))
-    assert text[4] == "  note: wants 18 agents, its HPA etl-prod stops at 12"
+    assert text[4] == "  note: desires 18 agents, but its HPA etl-prod allows at most 12"
 
 
 def test_not_ready_and_empty() -> None:
@@ -141,7 +141,7 @@ def test_a_screen_that_is_too_low() -> None:
 
 def test_pods_that_are_no_agents_are_told_even_where_no_fleet_is() -> None:
     """A selector that finds something else is why there is none."""
-    remark = "1 pod matches the selector but is no agent: matillion/ssh-0 (it has no port)"
+    remark = "1 pod matches the selector but is not an agent: matillion/ssh-0 (it has no port)"
     assert lines(Status(WALL_NOW, "", [], [], remarks=[remark])) == [
         "http://127.0.0.1:9850  2026-01-01 02:30:00 UTC",
         f"note: {remark}",

@@ -31,7 +31,7 @@ def test_two_live_pods_with_one_address_are_counted_once() -> None:
     store = new_store()
     store.replace(PODS, [YOUNG, OLD])
     assert (store.scrape_target(OLD.uid), store.scrape_target(YOUNG.uid)) == (None, YOUNG)
-    assert store.not_ready_reason() == "first scrape round: 1 agents to go"
+    assert store.not_ready_reason() == "first scrape round: 1 agents left"
     read(store, OLD)
     read(store, YOUNG)
     (fleet,) = store.fleets()

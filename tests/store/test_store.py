@@ -292,9 +292,9 @@ def test_ready_once_every_source_delivered_and_every_agent_was_tried(store: Snap
     store.replace(KUBE, [first, second])
     assert store.not_ready_reason() == f"not synced yet: {STATIC}"
     store.synced(STATIC)
-    assert store.not_ready_reason() == "first scrape round: 2 agents to go"
+    assert store.not_ready_reason() == "first scrape round: 2 agents left"
     read(store, first)
-    assert store.not_ready_reason() == "first scrape round: 1 agents to go"
+    assert store.not_ready_reason() == "first scrape round: 1 agents left"
     store.failed(second, "connection refused", seconds=0.1)
     assert store.not_ready_reason() is None
 

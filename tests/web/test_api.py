@@ -60,7 +60,7 @@ async def test_fleets_lists_every_fleet_with_its_trust(client: aiohttp.ClientSes
     assert answer["time_seconds"] == WALL_NOW
     dark, mixed = answer["fleets"]
     assert (dark["fleet"], dark["trusted"], dark["coverage"]) == ("dark", False, 0.0)
-    assert dark["untrusted_reason"] == "only 0 of 2 agents answer, 50% are needed"
+    assert dark["untrusted_reason"] == "only 0 of 2 agents respond, 50% are required"
     assert [dark[name] for name in ("demand_tasks", "desired_agents", "tasks_active", "tasks_queued")] == [None] * 4
     assert (mixed["fleet"], mixed["trusted"], mixed["untrusted_reason"]) == ("etl", True, None)
     assert mixed["agents"] == {
@@ -92,7 +92,7 @@ async def test_untrusted_demand_is_refused_with_the_reason(client: aiohttp.Clien
     """A fleet that cannot be seen gives 503 and why, and nothing a scaler could read as a number."""
     answer = await get(client, "/api/v1/fleets/matillion/dark/demand", 503)
     assert answer == {
-        "error": "the demand of matillion/dark is not to be trusted: only 0 of 2 agents answer, 50% are needed"
+        "error": "the demand of matillion/dark is not trusted: only 0 of 2 agents respond, 50% are required"
     }
 
 
@@ -100,9 +100,7 @@ async def test_unknown_fleet_is_not_found(client: aiohttp.ClientSession) -> None
     """A fleet nobody knows is 404 with the place that lists the known ones, and no value."""
     for path in ("/api/v1/fleets/matillion/none", "/api/v1/fleets/matillion/none/demand"):
         answer = await get(client, path, 404)
-        assert answer == {
-            "error": "there is no fleet 'none' in namespace 'matillion'; /api/v1/fleets lists those there are"
-        }
+        assert answer == {"error": "no fleet 'none' in namespace 'matillion'; /api/v1/fleets lists all fleets"}
 
 
 async def test_before_the_first_round_nothing_is_said_of_demand(
@@ -153,18 +151,15 @@ async def test_agents_are_chosen_by_fleet_namespace_and_state(client: aiohttp.Cl
     [
         (
             "/api/v1/agents?state=asleep",
-            (
-                "there is no state 'asleep'; the states are "
-                "draining, starting, unreachable, stopped, disconnected, serving"
-            ),
+            ("unknown state 'asleep'; the states are draining, starting, unreachable, stopped, disconnected, serving"),
         ),
         (
             "/api/v1/agents?stat=serving",
-            "/api/v1/agents does not know the parameter 'stat'; it takes namespace, fleet, state",
+            "/api/v1/agents does not support the parameter 'stat'; it takes namespace, fleet, state",
         ),
-        ("/api/v1/agents?fleet=a&fleet=b", "the parameter 'fleet' may be given once"),
-        ("/api/v1/agents?fleet=", "the parameter 'fleet' is empty; give a value or leave it out"),
-        ("/api/v1/fleets?state=serving", "/api/v1/fleets does not know the parameter 'state'; it takes none"),
+        ("/api/v1/agents?fleet=a&fleet=b", "the parameter 'fleet' may appear only once"),
+        ("/api/v1/agents?fleet=", "the parameter 'fleet' is empty; pass a value or omit it"),
+        ("/api/v1/fleets?state=serving", "/api/v1/fleets does not support the parameter 'state'; it takes none"),
         ("/api/v1/history?since=noon", "since='noon' is not a number; it takes Unix seconds, such as 1767234600"),
         ("/api/v1/history?since=nan", "since='nan' is not a number; it takes Unix seconds, such as 1767234600"),
     ],
@@ -221,7 +216,7 @@ async def test_pods_that_are_no_agents_are_listed_with_their_reasons() -> None:
     assert len(answer["passed_over"]) == 100
     assert answer["remarks"] == [
         (
-            "250 pods match the selector but are no agents: matillion/job-000, matillion/job-001, matillion/job-002 "
+            "250 pods match the selector but are not agents: matillion/job-000, matillion/job-001, matillion/job-002 "
             "and 247 more (it belongs to a Job)"
         )
     ]

@@ -60,7 +60,7 @@ async def test_the_page_without_a_script() -> None:
         page = await response.text()
         assert response.content_type == "text/html"
     assert "<strong>matillion/&lt;b&gt;x&lt;/b&gt;</strong>: 1 serving; 12 of 20 tasks running, 0 queued" in page
-    assert "an unknown number of 0 tasks running — not to be trusted: only 0 of 1 agents answer" in page
+    assert "an unknown number of 0 tasks running — not trusted: only 0 of 1 agents respond" in page
     assert "Not ready yet: a &amp; b" in page
     for path in PATHS[1:]:
         assert f'href="{path.removeprefix("/")}"' in page
@@ -113,15 +113,15 @@ async def test_errors_of_the_api_are_json() -> None:
     async with serve(view) as url, aiohttp.ClientSession(url) as client:
         async with client.get("/api/v1/agent") as response:
             assert response.status == 404
-            assert await response.json() == {"error": "there is nothing at /api/v1/agent; / lists what there is"}
+            assert await response.json() == {"error": "no resource at /api/v1/agent; / lists the resources"}
         async with client.post("/api/v1/fleets") as response:
             assert (response.status, response.headers["Allow"]) == (405, "GET,HEAD")
-            assert await response.json() == {"error": "POST is not possible here, only GET, HEAD"}
+            assert await response.json() == {"error": "POST is not allowed here, only GET, HEAD"}
         view.failing = RuntimeError("a secret detail")
         with capture_logs() as logs:
             async with client.get("/api/v1/fleets") as response:
                 assert response.status == 500
-                assert await response.json() == {"error": "something went wrong here; the log says what"}
+                assert await response.json() == {"error": "internal error; see the exporter's log"}
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["request failed"]
 
 
@@ -129,7 +129,7 @@ async def test_errors_elsewhere_are_a_line_of_text() -> None:
     """Outside the API a person reads the error."""
     async with serve() as url, aiohttp.ClientSession(url) as client, client.get("/metric") as response:
         assert (response.status, response.content_type) == (404, "text/plain")
-        assert await response.text() == "there is nothing at /metric; / lists what there is\n"
+        assert await response.text() == "no resource at /metric; / lists the resources\n"
 
 
 @pytest.mark.parametrize(

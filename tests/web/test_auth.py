@@ -106,7 +106,7 @@ async def test_token_opens_and_may_stand_beside_passwords(users: Path, token: Pa
         assert await status(client, Authorization=basic("prometheus", PASSWORD)) == 200
         assert await status(client, Authorization="Bearer first-toke") == 401
         async with client.get("/", headers={"Authorization": "Bearer ü"}) as response:
-            assert await response.text() == "the credentials are not known\n"
+            assert await response.text() == "the credentials are invalid\n"
             assert [value.split()[0] for value in response.headers.getall("WWW-Authenticate")] == ["Basic", "Bearer"]
 
 
@@ -123,9 +123,7 @@ async def test_a_changed_token_is_taken_and_a_broken_one_is_not(token: Path) -> 
             await asyncio.sleep(0.1)
             assert await status(client, Authorization="Bearer second-token") == 200
     errors = [entry for entry in logs if entry["log_level"] == "error"]
-    assert [entry["error"] for entry in errors] == [
-        "web.bearer_token_file: the file it names is empty; put the token into it"
-    ]
+    assert [entry["error"] for entry in errors] == ["web.bearer_token_file: the file is empty; write the token to it"]
 
 
 async def test_a_hash_of_the_old_form_opens_and_is_warned_of(users: Path) -> None:

@@ -89,7 +89,7 @@ def test_fleets_are_bounded_and_the_longest_gone_gives_way() -> None:
         clocked.at(45, "new", "x", "y")
         clocked.at(60, "new", "x", "y")
     assert clocked.times() == {"new": [30, 45, 60], "x": [45, 60]}
-    assert [entry["event"] for entry in logs] == ["some fleets get no history: there are too many"]
+    assert [entry["event"] for entry in logs] == ["some fleets have no history: there are too many"]
 
 
 def test_nothing_is_noted_before_the_view_is_ready() -> None:

@@ -115,7 +115,7 @@ async def test_what_scales_a_fleet(page: Page) -> None:
 async def test_what_was_passed_over(page: Page) -> None:
     """Above the fleets, and also where there is none; gone with the last such pod."""
     view = StaticView(others=[PassedOver("matillion", f"job-{n}", "it belongs to a Job") for n in range(2)])
-    sentence = "2 pods match the selector but are no agents: matillion/job-0, matillion/job-1 (it belongs to a Job)"
+    sentence = "2 pods match the selector but are not agents: matillion/job-0, matillion/job-1 (it belongs to a Job)"
     async with serve(view) as url:
         await page.goto(url)
         await page.until("document.querySelector('#remarks').children.length === 1")

@@ -41,7 +41,7 @@ async def test_a_taken_port_is_one_sentence_with_the_address() -> None:
         with pytest.raises(ServeError) as raised:
             await make_server(listen=address).run()
     assert str(raised.value) == (
-        f"cannot listen on {address}: another program listens there; stop it or change web.listen"
+        f"cannot listen on {address}: another process listens on this address; stop it or change web.listen"
     )
 
 

@@ -60,7 +60,7 @@ def fleets() -> list[Fleet]:
     ]
     return [
         make_fleet([*seen, make_snapshot("a-2", reading=legacy)], scalers=scalers),
-        make_fleet([make_snapshot("b-0", never_read=True, error="no answer within 2 s")], name="dark", scalers=[]),
+        make_fleet([make_snapshot("b-0", never_read=True, error="no response within 2 s")], name="dark", scalers=[]),
         make_fleet([], name="empty"),
     ]
 
