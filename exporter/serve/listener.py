@@ -105,7 +105,8 @@ class Listener:
                 ssl_handshake_timeout=_HANDSHAKE if self._tls is not None else None,
             )
         except OSError as error:
-            told = _BIND_ERRORS.get(error.errno or 0, "").format(setting=self._setting)
+            # Since Python 3.13, asyncio gives no number where an address is not this machine's.
+            told = _BIND_ERRORS.get(error.errno or errno.EADDRNOTAVAIL, "").format(setting=self._setting)
             reason = told or error.strerror or str(error)
             raise ServeError(f"cannot listen on {self._listen}: {reason}") from None
         try:

@@ -168,7 +168,7 @@ def _why(error: OSError, host: str, port: int) -> str:
     """Return in one sentence why a port could not be had, and what helps."""
     if error.errno == errno.EADDRINUSE:
         return f"{host}:{port} is in use, perhaps by another simulator: end that, or choose other addresses with --base"
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno in {None, errno.EADDRNOTAVAIL}:  # None since Python 3.13: asyncio gives no number then
         return f"this machine has no address {host}: use --layout ports, which takes ports of one address instead"
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         return (

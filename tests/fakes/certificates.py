@@ -11,6 +11,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _LIFETIME = datetime.timedelta(days=1)
+SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""What an authority's certificate must allow (RFC 5280); from Python 3.13 on, clients insist on it."""
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey, password: bytes | None = None) -> bytes:
@@ -31,6 +43,7 @@ class Authority:
         self._certificate = (
             self._builder(self._name, self._key)
             .add_extension(constraints, critical=True)
+            .add_extension(SIGNS, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )

@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.fakes.certificates import SIGNS
+
 Json = dict[str, Any]
 
 READY_SECONDS = 90.0
@@ -59,6 +61,8 @@ class CertificateAuthority:
             self._builder(self._name)
             .public_key(self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(SIGNS, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -74,6 +78,8 @@ class CertificateAuthority:
         usage = [ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = self._builder(x509.Name(attributes)).public_key(key.public_key())
         builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
         if hosts:
             names = [x509.IPAddress(ip_address(h)) if h[0].isdigit() else x509.DNSName(h) for h in hosts]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
