@@ -1,9 +1,12 @@
 """A process that publishes to CloudWatch until it is killed: the real publisher and spool, by a clock it shares.
 
+It ends with the test: its standard input is a pipe of the test's, which closes however the test ends.
+
 Its one fleet has as many tasks as `MinutesOfWork.of` says for the minute. Arguments: endpoint, spool, the clock's file.
 """
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from tests.fakes.cloudwatch_publishing import Counts, Leader, MinutesOfWork, sel
 
 
 async def main(endpoint: str, spool: str, clock_file: str) -> None:
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), os._exit, 1)
     clock = LivedClock(Path(clock_file))
     settings = CloudWatchSettings(
         region="eu-west-1", endpoint_url=endpoint, spool=SpoolSettings(path=Path(spool)), per_agent=True

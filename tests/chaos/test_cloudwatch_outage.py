@@ -31,7 +31,7 @@ class Exporter:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.chaos.cloudwatch_publisher", *self._arguments,
-                stdout=log, stderr=log, env=CREDENTIALS, cwd=Path(__file__).parents[2],
+                stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log, env=CREDENTIALS, cwd=Path(__file__).parents[2],
             )  # fmt: skip
 
     async def kill(self) -> None:

@@ -1,17 +1,13 @@
-"""The vendor's objects that other tests stand beside: whole, and agreed with what was written down elsewhere."""
+"""The vendor's objects that other tests stand beside: whole, and fitting each other."""
 
 from typing import Any
 
 import pytest
-import yaml
 
 from exporter.kube.selector import parse_selector
 from tests.fakes.vendor import SETS, is_agent, vendor_objects
-from tools.programs import ROOT
 
 Json = dict[str, Any]
-
-ELSEWHERE = ROOT.parent / "shared" / "vendor" / "objects.yaml"
 
 
 def pod_labels(deployment: Json) -> Json:
@@ -42,12 +38,3 @@ def test_selectors_match_the_pods_of_their_own_deployment(name: str) -> None:
         assert matched(one["spec"]["selector"], pod_labels(one))
     for budget in vendor_objects(name, "PodDisruptionBudget"):
         assert any(matched(budget["spec"]["selector"], pod_labels(one)) for one in vendor_objects(name, "Deployment"))
-
-
-def test_they_agree_with_what_is_written_down_beside_the_project() -> None:
-    """Where that file is; a checkout alone has only its own."""
-    if not ELSEWHERE.exists():
-        pytest.skip(f"{ELSEWHERE} is not there")
-    ours = vendor_objects("objects")
-    theirs = [one for one in yaml.safe_load_all(ELSEWHERE.read_text(encoding="utf-8")) if one is not None]
-    assert [one for one in theirs if one not in ours] == []
