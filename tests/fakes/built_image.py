@@ -183,7 +183,9 @@ def _place() -> Path:
     # In memory if there is room: a file system on a disk takes half a minute to remove 13,000 files.
     folder = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else Path(tempfile.gettempdir())
     for other in folder.glob(f"{PREFIX}*"):
-        if time.time() - other.stat().st_mtime > LEFT_SECONDS:
-            with suppress(BlockingIOError), locked(other / "users", fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(other)
+        # In use, or gone: two runs may begin at once.
+        with suppress(BlockingIOError, FileNotFoundError):
+            if time.time() - other.stat().st_mtime > LEFT_SECONDS:
+                with locked(other / "users", fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    shutil.rmtree(other)
     return folder / f"{PREFIX}{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
