@@ -136,11 +136,12 @@ class _Aws:
             return str(client.meta.endpoint_url)
 
     async def _client(self, service: str, region: str) -> Any:
-        from aiobotocore.config import AioConfig  # noqa: PLC0415 - half a second: only who looks at AWS shall pay
+        import aioboto3.session  # noqa: PLC0415 - half a second: only who looks at AWS shall pay
+        from aiobotocore.config import AioConfig  # noqa: PLC0415 - the same
 
         config = AioConfig(connect_timeout=3, read_timeout=6, retries={"mode": "standard", "total_max_attempts": 2})  # type: ignore[no-untyped-call]  # the libraries have no annotations
-        session = await self._session.get()
-        return session.create_client(service, region_name=region, config=config)  # type: ignore[no-untyped-call]  # as above
+        session = aioboto3.session.Session(botocore_session=await self._session.get())  # type: ignore[no-untyped-call]  # as above
+        return session.client(service, region_name=region, config=config)
 
     # -- credentials ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+import aioboto3.session
 import aiohttp
 import structlog
 from aiobotocore.config import AioConfig
@@ -174,7 +175,7 @@ class MetricDataClient:
             read_timeout=_READ_TIMEOUT,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         )
-        return session.create_client(  # type: ignore[no-untyped-call]  # as above
+        return aioboto3.session.Session(botocore_session=session).client(  # type: ignore[no-untyped-call]  # as above
             "cloudwatch", region_name=self._region, endpoint_url=self._endpoint_url, config=config
         )
 

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import aioboto3
 import pytest
-from aiobotocore.session import AioSession
 from cfnlint import api
 
 from exporter.config import PodLogsSettings
@@ -126,7 +126,7 @@ async def test_the_api_takes_it(aws_credentials: None) -> None:
     group = made["LogGroupName"]
     async with (
         moto_server() as url,
-        AioSession().create_client("logs", region_name="eu-west-1", endpoint_url=url) as logs,
+        aioboto3.Session().client("logs", region_name="eu-west-1", endpoint_url=url) as logs,
     ):
         await logs.create_log_group(logGroupName=group)
         await logs.put_metric_filter(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiobotocore.session import AioSession
+import aioboto3
 
 from tests.fakes.ports import free_port
 from tests.waiting import PATIENCE
@@ -42,4 +42,4 @@ async def _listens(port: int) -> bool:
 
 def reader(url: str) -> Any:
     """Return a CloudWatch client, an async context manager."""
-    return AioSession().create_client("cloudwatch", region_name="eu-west-1", endpoint_url=url)
+    return aioboto3.Session().client("cloudwatch", region_name="eu-west-1", endpoint_url=url)

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aioboto3
 import pytest
-from aiobotocore.session import AioSession
 from botocore.session import Session
 
 from exporter.simulator import cloudwatch
@@ -41,7 +41,7 @@ async def running() -> AsyncIterator[SimulatedCloudWatch]:
 
 def client(url: str) -> Any:
     """Return an AWS client that knows no more than the environment says."""
-    return AioSession().create_client("cloudwatch", region_name=cloudwatch.REGION, endpoint_url=url)
+    return aioboto3.Session().client("cloudwatch", region_name=cloudwatch.REGION, endpoint_url=url)
 
 
 @pytest.fixture
