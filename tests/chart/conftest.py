@@ -8,11 +8,11 @@ import pytest
 from tests.chart import audit
 from tests.chart.rendering import Chart
 from tests.fakes.built_image import Image, image
-from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder
+from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder, control_plane_of_folder
 from tests.fakes.helm import Tool
 from tools.programs import MissingError, programs
 
-__all__ = ["admin", "control_plane", "control_plane_folder", "image"]
+__all__ = ["admin", "control_plane", "control_plane_folder", "control_plane_of_folder", "image"]
 
 
 @pytest.fixture(scope="session")

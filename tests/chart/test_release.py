@@ -71,9 +71,9 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def adapted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adapted(control_plane_of_folder: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the chart as the API server takes it."""
-    if control_plane.version >= ALLOWED:
+    if control_plane_of_folder.version >= ALLOWED:
         return CHART
     chart = tmp_path_factory.mktemp("chart") / "chart"
     shutil.copytree(CHART, chart)

@@ -13,10 +13,16 @@ from exporter.kube.client import KubeClient
 from exporter.kube.watch import WatchTiming
 from tests.fakes.background import background
 from tests.fakes.control_plane import ControlPlane
-from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder, namespace
+from tests.fakes.control_plane_fixtures import (
+    admin,
+    control_plane,
+    control_plane_folder,
+    control_plane_of_folder,
+    namespace,
+)
 from tests.fakes.kube_recorders import FAST, RecordingSink
 
-__all__ = ["admin", "control_plane", "control_plane_folder", "namespace"]
+__all__ = ["admin", "control_plane", "control_plane_folder", "control_plane_of_folder", "namespace"]
 
 
 @pytest.fixture(scope="session")
