@@ -80,7 +80,7 @@ async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     critical, last = log.decode().splitlines()[-2:]
     assert json.loads(critical)["part"] == "web server"
     assert last.startswith("fleet-exporter: web server failed: cannot listen on 127.0.0.1:")
-    assert "another program listens there" in last
+    assert "another process listens on this address" in last
 
 
 async def test_no_cluster_to_log_in_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,8 @@ async def test_trouble_reaches_the_pager_and_ends(tmp_path: Path) -> None:
         await eventually(all_over, 100, pause=0.3, what=lambda: f"did not end: {receiver.labels('firing')}")
 
     for (alert, fleet), pods in seen.items():
-        assert fleet != "sound", f"{alert} about a fleet in which nothing is wrong"
+        # One of its agents has an old image, which is worth a note once the test has taken a minute.
+        assert fleet != "sound" or alert == "MatillionAgentLegacyMetrics", f"{alert} about a sound fleet"
         assert len(pods) == IN_PART.get(alert, len(pods)), f"{alert} about {pods}"
     # One alert, however many replicas see it: no labels of theirs, and each told of once while it lasts.
     for history in receiver.alerts.values():

@@ -213,7 +213,7 @@ async def test_a_leader_that_sees_nothing_makes_room_and_is_sent_no_clients(
             while (await first.get("/readyz"))[0] != 503:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         said = (await first.get("/readyz"))[1]
-        assert said.startswith("no agent is seen from here, and ")
+        assert said.startswith("no agent is reachable from here, but ")
         assert said.endswith(", which leads, sees them\n")
         assert (await second.get("/readyz"))[0] == (await first.get("/healthz"))[0] == 200
 

@@ -130,7 +130,7 @@ async def test_a_person_reads_the_metric_with_kubectl(
     await says(admin, namespace, "19")
     code, _, err = await kubectl(control_plane.kubeconfig, "get", "--raw", demand(namespace, "?labelSelector=a%20b"))
     assert code == 1
-    assert "cannot be understood" in err
+    assert "cannot be parsed" in err
 
     await kubelet.behave(kubelet.serving[0], Behaviour.CLOSED)
     body = await served(admin, demand(namespace), 503)

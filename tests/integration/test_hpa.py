@@ -159,7 +159,7 @@ async def test_the_fleet_follows_the_work_and_nothing_else(scaled: Scaled) -> No
     for pod in kubelet.serving:
         await kubelet.behave(pod, Behaviour.CLOSED)
     condition = await scaled.says("ScalingActive", "False", "FailedGetExternalMetric")
-    assert "not to be trusted" in condition["message"]
+    assert "not trusted" in condition["message"]
     await scaled.stays(5)
 
     for pod in kubelet.serving:

@@ -190,5 +190,5 @@ async def test_agents_with_series_of_their_own(tmp_path: Path, cloudwatch: FakeC
             await cloudwatch.until(lambda: bool(cloudwatch.taken))
     own = [datum.dimensions[3:] for datum in cloudwatch.taken]
     assert own == [(), (("AgentName", "p0"),), (("AgentName", "p1"),), (("AgentName", "p2"),)]
-    assert [line["agents"] for line in log if "no series of their own" in line["event"]] == [2]
+    assert [line["agents"] for line in log if "no metrics of their own" in line["event"]] == [2]
     assert running.counts.dollars == pytest.approx(4 * 0.30 + 0.432)

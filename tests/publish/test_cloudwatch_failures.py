@@ -113,7 +113,7 @@ async def test_a_rejected_datum_is_found_and_dropped(tmp_path: Path, cloudwatch:
             await running.until(lambda: running.counts.datums["rejected"] == 3)
             await running.drained()
     assert set(cloudwatch.times("CapacityTasks").values()) == {29}
-    assert [line["series"] for line in log if "does not take this datum" in line["event"]] == [
+    assert [line["series"] for line in log if "rejects a datum" in line["event"]] == [
         "CapacityTasks{ClusterName=prod, Namespace=matillion, Fleet=f17}"
     ]
     assert running.counts.requests["rejected"] <= 3 * 6

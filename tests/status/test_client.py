@@ -82,9 +82,9 @@ async def test_credentials(tmp_path: Path) -> None:
     token.write_text("T0KEN\n")
     settings = {"basic_auth": {"users_file": str(users)}, "bearer_token_file": str(token)}
     async with serve(StaticView([make_fleet()]), **settings) as url:
-        assert (await trouble(url)).endswith("asks for credentials; pass --bearer-token-file FILE or --user NAME")
-        assert "does not know these credentials" in await trouble(url, user="me", password="falsch")
-        assert "does not know these credentials" in await trouble(url, token="wrong")
+        assert (await trouble(url)).endswith("requires credentials; pass --bearer-token-file FILE or --user NAME")
+        assert "rejects these credentials" in await trouble(url, user="me", password="falsch")
+        assert "rejects these credentials" in await trouble(url, token="wrong")
         assert (await read(url, user="me", password="geheim")).fleets
         assert (await read(url, token="T0KEN")).fleets
     async with serve(StaticView(), bearer_token_file=str(token)) as url:

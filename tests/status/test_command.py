@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,15 @@ FLEETS = [make_fleet([make_snapshot("a-1"), make_snapshot("a-2", age=42.0, error
 
 @asynccontextmanager
 async def command(*arguments: str, terminal: int | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `fleet-exporter status` in a process of its own, on a terminal if one is given."""
+    """Run `fleet-exporter status` in a process of its own, on a terminal if one is given.
+
+    Ctrl-C reaches it, although a shell that runs the tests in the background has them ignore that.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "exporter", "status", *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=terminal or asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         yield process
@@ -91,8 +96,8 @@ async def test_credentials_from_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--user", "me", "--bearer-token-file", "x"], "exclude each other"),
-        (["--user", "me"], "no terminal to ask for the password"),
+        (["--user", "me", "--bearer-token-file", "x"], "mutually exclusive"),
+        (["--user", "me"], "no terminal to prompt for the password"),
         (["--user", "me:geheim"], "has no colon"),
         (["--password-file", "x"], "needs --user"),
         (["--key-file", "x"], "needs --cert-file"),

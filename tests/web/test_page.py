@@ -81,8 +81,8 @@ async def test_what_is_withheld(page: Page) -> None:
         await page.until(f"{DRAWN} === 1")
         card = await text_of(page, ".fleet")
     for part in (
-        "not to be trusted",
-        "only 0 of 3 agents answer",
+        "not trusted",
+        "only 0 of 3 agents respond",
         "Its demand is withheld from every scaler.",
         "running ? of 0",
         "demand withheld",
@@ -105,7 +105,7 @@ async def test_what_scales_a_fleet(page: Page) -> None:
         await page.until(f"{DRAWN} === 3")
         card = await text_of(page, "[data-fleet='matillion/etl']")
         assert "HPA a: 2 – 12 agents, desired 3 HPA b (KEDA): 2 – 12 agents, desired ?, not active" in card
-        assert "wants 13 agents, its HPA a stops at 12" in card
+        assert "desires 13 agents, but its HPA a allows at most 12" in card
         assert "no HPA scales it" in await text_of(page, "[data-fleet='matillion/none']")
         unknown = await text_of(page, "[data-fleet='matillion/unknown']")
         assert ("desired" in unknown, "no HPA" in unknown) == (False, False)

@@ -226,7 +226,7 @@ async def test_a_client_that_never_reads_is_let_go() -> None:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(client, (host, int(port)))
             await loop.sock_sendall(client, REQUEST.replace(b"/healthz", b"/api/v1/agents"))
-            await eventually(lambda: any("not taken in time" in entry["event"] for entry in logs))
+            await eventually(lambda: any("not read in time" in entry["event"] for entry in logs))
             received = b""
             async with asyncio.timeout(PATIENCE):
                 with suppress(ConnectionResetError):

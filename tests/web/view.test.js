@@ -88,7 +88,7 @@ test("an HPA's own sum is shown where it differs", () => {
 });
 
 test("what an untrusted fleet must not tell a scaler is withheld, the rest is shown", () => {
-  const fleet = makeFleet({trusted: false, untrusted_reason: "only 0 of 3 agents answer", demand_tasks: 48, tasks_active: null, tasks_serving: null});
+  const fleet = makeFleet({trusted: false, untrusted_reason: "only 0 of 3 agents respond", demand_tasks: 48, tasks_active: null, tasks_serving: null});
   for (const term of ["demand", "wanted"]) assert.deepEqual(shown(fleet, term), {text: "withheld", withheld: true});
   assert.deepEqual(shown(fleet, "running"), {text: "? of 20", withheld: false});
 });

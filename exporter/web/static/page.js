@@ -58,7 +58,7 @@ function fleetCard(fleet) {
       el("h3", {}, name),
       fleet.trusted
         ? el("span", {class: "badge good"}, "trusted")
-        : el("span", {class: "badge bad"}, "not to be trusted")),
+        : el("span", {class: "badge bad"}, "not trusted")),
     fleet.trusted ? null : el("p", {class: "why"}, `${fleet.untrusted_reason}. Its demand is withheld from every scaler.`),
     fleet.remarks.length ? el("ul", {class: "remarks"}, ...fleet.remarks.map((remark) => el("li", {}, remark))) : null,
     loadBar(fleet),
