@@ -44,7 +44,7 @@ def scenario(name: str, load: float, *incidents: Incident) -> Scenario:
 
 BURST = steps(24 * HOUR, (0.0, 0.5), (5 * SECOND, 1.7), (30 * SECOND, 0.05))
 FLEETS = (
-    (plan("sound", CURRENT, LEGACY), scenario("sound", 0.4)),
+    (plan("sound", CURRENT, CURRENT), scenario("sound", 0.4)),
     (
         plan("cut-off", CURRENT, PREVIOUS, LEGACY),
         scenario("cut-off", 0.3, Incident(at=5 * SECOND, trouble=Trouble.DISCONNECT, lasts=25 * SECOND, share=1.0)),
