@@ -203,7 +203,7 @@ def _figures(view: View, fleet: Document) -> Table:
         ("tasks running", _count(fleet["tasks_active"]), ACTIVE),
         ("queued", _count(fleet["tasks_queued"]), QUEUED if fleet["tasks_queued"] else ""),
         ("free slots", f"{_count(fleet['free_slots'])} of {fleet['capacity_tasks']}", free_style),
-        ("assumed on unreachable agents", _count(fleet["held_tasks"]), HELD if fleet["held_tasks"] else ""),
+        ("on unreachable agents", _count(fleet["held_tasks"]), HELD if fleet["held_tasks"] else ""),
         ("demand", _count(fleet["demand_tasks"]), "bold"),
         ("desired agents", f"{_count(fleet['desired_agents'])} ({_count(view.replicas)} now)", "bold"),
     )
