@@ -37,11 +37,11 @@ _LONG_ENOUGH = 0.2
 def main() -> None:
     """Print a table."""
     page, sample_count = agents.page()
-    samples = exposition.read(page, dialect.WANTED)
+    samples = exposition.read(page, dialect.AGENT_FAMILIES)
     rows = [
         (
             f"read a page of {len(page) / 1024:.0f} KiB, {sample_count} samples",
-            _ms(lambda: exposition.read(page, dialect.WANTED)),
+            _ms(lambda: exposition.read(page, dialect.AGENT_FAMILIES)),
         ),
         ("the same with prometheus_client's parser", _ms(lambda: list(text_string_to_metric_families(page.decode())))),
         ("interpret what was read", _ms(lambda: dialect.interpret(samples))),
@@ -87,7 +87,7 @@ def _snapshots(page: bytes, count: int) -> dict[str, list[AgentSnapshot]]:
         target = Target(uid=f"u-{number}", namespace="bench", fleet=fleet, pod=f"a-{number}", address="127.0.0.1")
         snapshot = AgentSnapshot(
             target=target,
-            reading=dialect.interpret(exposition.read(page, dialect.WANTED)),
+            reading=dialect.interpret(exposition.read(page, dialect.AGENT_FAMILIES)),
             read_at=float(number % 5),
             read_time=1_767_234_600.0,
             url="http://127.0.0.1:9464/metrics",

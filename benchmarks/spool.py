@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from exporter.publish.datum import MOST_DATUMS, Datum, DatumSeries
+from exporter.publish.datum import MAX_DATUMS, Datum, DatumSeries
 from exporter.publish.spool import Spool
 
 WAITING = 100_000
@@ -37,10 +37,10 @@ async def through(spool: Spool) -> dict[str, float]:
     datums = [datum for number in range(minutes) for datum in minute(number)][:WAITING]
     before = resident_mib()
     begin = time.perf_counter()
-    for start in range(0, WAITING, MOST_DATUMS):
-        await spool.add(datums[start : start + MOST_DATUMS], {}, expire_before=0)
+    for start in range(0, WAITING, MAX_DATUMS):
+        await spool.add(datums[start : start + MAX_DATUMS], {}, expire_before=0)
     added = time.perf_counter()
-    while rows := await spool.oldest(MOST_DATUMS, not_before=0, not_after=2**40):
+    while rows := await spool.oldest(MAX_DATUMS, not_before=0, not_after=2**40):
         await spool.remove([row.id for row in rows])
     done = time.perf_counter()
     return {
@@ -78,7 +78,7 @@ async def measure(what: str, where: str) -> dict[str, float]:
         # A path below a file cannot be used: the spool then is in memory.
         (Path(directory) / "file").touch()
         path = Path(directory) / ("spool.db" if where == "disk" else "file/spool.db")
-        async with Spool(path, most=500_000) as spool:
+        async with Spool(path, max_datums=500_000) as spool:
             figures = await (through if what == "through" else by_minutes)(spool)
             figures["MiB on disk"] = path.stat().st_size / 2**20 if where == "disk" else 0.0
     return figures

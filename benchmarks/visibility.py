@@ -39,7 +39,7 @@ WITHIN = INTERVAL + 0.5
 """Seconds until a change must be visible: the next scrape, and half a second."""
 SETTLED_SECONDS = 15.0
 _HOST, _CHANGING = "127.0.0.1", "127.31.0.1"
-_LOOK_EVERY = 0.02
+_CHECK_EVERY = 0.02
 _PATH = "/apis/external.metrics.k8s.io/v1beta1/namespaces/bench/matillion_fleet_tasks_active?labelSelector=fleet%3D"
 _LAST_SCRAPE = "matillion_fleet_agent_last_scrape_timestamp_seconds"
 _SCRAPES = "matillion_fleet_exporter_scrapes_total"
@@ -254,7 +254,7 @@ async def _change(agent: SimulatedAgent, session: aiohttp.ClientSession, load: L
         while await _answer(session) != number:
             if time.monotonic() - changed > 4 * INTERVAL:
                 raise ProgramError("a change did not become visible at all")
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_CHECK_EVERY)
         load.changes.append(time.monotonic() - changed)
 
 

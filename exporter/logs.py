@@ -1,8 +1,7 @@
-"""How the exporter writes its log: one line an event on standard error, JSON for machines or coloured for a person.
+"""Logging: one line per event on standard error, as JSON or colored for a terminal.
 
-What the libraries say through the standard library's `logging` (aiohttp, asyncio, kubernetes_asyncio) and Python's
-warnings go the same way. Whatever looks like a secret is masked, and no event can write a second line or move a
-terminal's cursor, whatever an agent put into its page. Knows nothing of what is logged.
+Log records of libraries (aiohttp, asyncio, kubernetes_asyncio) and Python's warnings have the same format. Values that
+look like secrets are masked, and no event can contain a line break or a terminal escape, even if an agent's page does.
 """
 
 import json
@@ -20,10 +19,10 @@ MASK = "***"
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _FIRST_KEYS = ("timestamp", "level", "logger", "event")
-_MOST_FRAMES = 30
-"""Frames of one traceback that are kept; a recursion that ran away has a thousand."""
+_MAX_FRAMES = 30
+"""Maximum frames of a traceback; an endless recursion has a thousand."""
 _DEEPEST = 8
-"""Nesting at which a value is written as Python shows it; no event of ours comes near."""
+"""Nesting depth from which a value is written as its `repr`; our events are never that deep."""
 
 _SECRET_KEY = re.compile(
     r"(?i:authorization|cookie|credential|passw(or)?d|passphrase|secret|token$|(^|[_-])(api|access|private)[_-]?key$)"
@@ -38,7 +37,7 @@ class LogOptions(Protocol):
 
     @property
     def level(self) -> str:
-        """The least serious lines to write: debug, info, warning or error."""
+        """Minimum level: debug, info, warning or error."""
 
     @property
     def format(self) -> str:
@@ -46,9 +45,9 @@ class LogOptions(Protocol):
 
 
 def configure(options: LogOptions, stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging; the last call counts. `stream` is standard error if None.
+    """Set up structlog and the standard library's logging; the last call wins. `stream` is standard error if None.
 
-    Libraries are heard from warnings up, with `level: debug` from info up: below that they write whole responses.
+    Libraries log from warning up, with `level: debug` from info up: below that they log whole responses.
     """
     stream = sys.stderr if stream is None else stream
     level = _LEVELS[options.level]
@@ -85,7 +84,7 @@ def configure(options: LogOptions, stream: TextIO | None = None) -> None:
 
 def _json_renderers() -> list[Processor]:
     # Local variables would carry headers and tokens into the log.
-    exceptions = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=_MOST_FRAMES)
+    exceptions = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=_MAX_FRAMES)
     return [
         structlog.processors.ExceptionRenderer(exceptions),
         mask_secrets,
@@ -105,9 +104,9 @@ def _console_renderers(stream: TextIO) -> list[Processor]:
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace what looks like a secret by its key (`authorization`, `token`, …) or its form (`Bearer …`, `//user:pw@`).
+    """Mask values that look like secrets by key (`authorization`, `token`, …) or form (`Bearer …`, `//user:pw@`).
 
-    Not-a-number and infinity become text, which JSON has no numbers for.
+    NaN and infinity become text, since JSON has no such numbers.
     """
     return {key: MASK if _is_secret(key) else _masked(value, 0) for key, value in event.items()}
 

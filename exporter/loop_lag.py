@@ -1,4 +1,4 @@
-"""Measures how long the event loop keeps a timer waiting: what every timeout and every scrape suffers alike."""
+"""Measures by how much the event loop delays timers, which affects every timeout and scrape."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 _TICK = 0.05
-# The gauge shows the worst of this long, so that a scrape once a minute still sees it.
+# The gauge shows the maximum over this time, so that one scrape a minute sees it.
 _WINDOW = 60.0
 
 
@@ -24,7 +24,7 @@ class LoopLag:
 
         timer: asyncio.TimerHandle
 
-        # A timer that sets itself again costs half of a task that sleeps, and is as late as any other.
+        # A timer that re-arms itself costs half as much as a sleeping task, and is delayed equally.
         def tick(due: float) -> None:
             nonlocal worst, timer
             now = time.monotonic()

@@ -39,7 +39,7 @@ from exporter.publish.state_log import StateLog
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeOutcome
 from exporter.scrape.poller import Poller
-from exporter.store.sight import Sight
+from exporter.store.reachability import Reachability
 from exporter.store.snapshots import SnapshotStore
 from exporter.web.server import WebServer
 
@@ -154,7 +154,7 @@ async def _led(
     leadership: Leadership,
 ) -> dict[str, Part]:
     """Return what only one replica may do, and the election that decides which one does."""
-    follows_alone = settings.pod_logs.enabled and not settings.pod_logs.every_replica
+    only_leader_follows = settings.pod_logs.enabled and not settings.pod_logs.every_replica
     parts: dict[str, Part] = {}
     work: dict[str, Part] = {}
     if settings.cloudwatch.enabled:
@@ -169,7 +169,7 @@ async def _led(
         streams = await resources.enter_async_context(await KubeClient.connect())
         skipped = metrics.log_lines_skipped
         parts["pod logs"] = PodLogs(settings.pod_logs, streams, store, leadership, on_skipped=skipped).run
-    if work or follows_alone:
+    if work or only_leader_follows:
         metrics.show_leader(leadership.is_leader)
         parts["leader's work"] = partial(leadership.run, partial(_together, work))
     return parts
@@ -222,8 +222,8 @@ def _leadership(settings: LeaderElectionSettings, kube: KubeClient | None, fit: 
 
 def _sees(store: SnapshotStore) -> Callable[[], bool]:
     """Return what says whether agents are seen from here."""
-    sight = Sight()
-    return lambda: not sight.lost(store.fleets(), store.now())
+    reachability = Reachability()
+    return lambda: not reachability.lost(store.fleets(), store.now())
 
 
 def _replaceable(leadership: Leadership, sees: Callable[[], bool]) -> Callable[[], str | None]:
@@ -262,5 +262,5 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 def _allow_many_sockets() -> None:
     """Raise the process' limit of open files as far as it may: each agent keeps a connection."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,6 +1,6 @@
-"""Plain text for a person: colours only where they are wanted, columns, lines as long as the terminal is wide.
+"""Text for terminals: colors where supported, columns, lines as wide as the terminal.
 
-What it is given may come from a foreign server: nothing in it can move a cursor. It must not know what is shown.
+Input may come from an untrusted server, so terminal escapes are removed. Independent of what is shown.
 """
 
 import re
@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TextIO
 
 PLAIN_WIDTH = 110
-"""Columns where there is no terminal to ask: a log, or `kubectl exec` without `-t`."""
+"""Columns without a terminal: a log, or `kubectl exec` without `-t`."""
 _NARROWEST = 40
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _GAP = "  "
@@ -19,7 +19,7 @@ _BLOCKS, _SIGNS = ("█", "░"), ("#", "-")
 
 
 class Style(Enum):
-    """What a piece of text is; the values are ANSI's "Select Graphic Rendition" parameters (ECMA-48, 8.3.117)."""
+    """The style of a text; the values are ANSI's "Select Graphic Rendition" parameters (ECMA-48, 8.3.117)."""
 
     HEADING = "1"
     FAINT = "2"
@@ -29,7 +29,7 @@ class Style(Enum):
 
 
 class Paper:
-    """What is written on: how wide it is, and whether it takes colours."""
+    """The output: its width, and whether it supports colors."""
 
     def __init__(self, width: int, *, colours: bool, blocks: bool = True) -> None:
         self.width = max(width, _NARROWEST)
@@ -38,7 +38,7 @@ class Paper:
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str]) -> "Paper":
-        """Look at a stream: colours only on a terminal, and not against the reader's will (no-color.org)."""
+        """Inspect a stream: colors only on a terminal, and not if disabled (no-color.org)."""
         blocks = _takes_blocks(stream)
         if not stream.isatty():
             return cls(PLAIN_WIDTH, colours=False, blocks=blocks)
@@ -51,13 +51,13 @@ class Paper:
         return text if style is None or not self.colours or not text else f"\x1b[{style.value}m{text}\x1b[0m"
 
     def bar(self, share: float, length: int) -> str:
-        """Return a bar of so many characters that is filled to a share; more than all of it is full."""
+        """Return a bar of so many characters, filled to a share; a share above 1 is a full bar."""
         filled = round(max(0.0, min(1.0, share)) * length)
         full, empty = self._blocks
         return full * filled + empty * (length - filled)
 
     def paragraph(self, text: str, indent: int) -> list[str]:
-        """Return lines of text that fit beside an indent; the first line has none."""
+        """Return the text wrapped to fit an indent; the first line has none."""
         room = max(self.width - indent, _NARROWEST // 2)
         lines = textwrap.wrap(visible(text), room, break_long_words=False, break_on_hyphens=False) or [""]
         return [lines[0], *(" " * indent + line for line in lines[1:])]
@@ -72,14 +72,14 @@ def _takes_blocks(stream: TextIO) -> bool:
 
 
 def visible(text: str) -> str:
-    """Return the text on one line, without anything a terminal would obey."""
+    """Return the text on one line, without control characters."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " "))
 
 
 def columns(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[list[str]]:
     """Return the cells of all rows padded to the width of their column, with a gap before all but the first.
 
-    `right` says which columns are numbers. Padding comes before painting: colours take no room on a terminal.
+    `right` lists the right-aligned columns. Padding comes before painting: color codes have no width.
     """
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     padded = []

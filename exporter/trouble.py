@@ -1,21 +1,21 @@
-"""What goes wrong stands in the log once when it begins and once when it is over, and not at every attempt between."""
+"""Logs a problem once when it starts and once when it is resolved, not at every attempt in between."""
 
 import logging
 
 from structlog.typing import FilteringBoundLogger
 
 ONCE_EACH = 1000
-"""To be remembered where each kind is logged once; with more kinds than this the log begins again with the oldest."""
+"""For `remembered` where each kind is logged once; with more kinds than this, the oldest are logged again."""
 
 
 class Trouble:
-    """One thing that can be wrong, and what the log has been told of it.
+    """One possible problem, and what was logged about it.
 
-    `event` is logged when it begins, and again when it is wrong in another way; `resolved` when it is over, unless it
-    is empty. `fields` go with both.
+    `event` is logged when it starts and when its kind changes; `resolved` when it ends, unless empty. `fields` are part
+    of both.
 
-    The last `remembered` kinds are not logged again before it is over. With 1 the last event is always the present
-    kind; with more of them, kinds that alternate are each logged once.
+    The last `remembered` kinds are not logged again until it ends. With 1 the last event always shows the current kind;
+    with more, alternating kinds are each logged once.
     """
 
     __slots__ = ("_event", "_fields", "_kinds", "_level", "_log", "_remembered", "_resolved")
@@ -41,13 +41,13 @@ class Trouble:
 
     @property
     def active(self) -> bool:
-        """Whether it is wrong."""
+        """Whether the problem exists."""
         return bool(self._kinds)
 
     def report(self, kind: object = True, event: str = "", level: int = 0, /, **fields: object) -> None:
-        """Take note that it is wrong, and log it if it was not, or not in this way.
+        """Record the problem, and log it if it is new or of another kind.
 
-        `kind` must be hashable. `event` and `level` replace the usual ones for a kind that needs other words.
+        `kind` must be hashable. `event` and `level` override the defaults for this kind.
         """
         if kind in self._kinds:
             return
@@ -57,7 +57,7 @@ class Trouble:
         self._log.log(level or self._level, event or self._event, **self._fields, **fields)
 
     def resolve(self, **fields: object) -> None:
-        """Take note that it is not wrong, and log it if it was."""
+        """Record that the problem does not exist, and log it if it did."""
         if self._kinds and self._resolved:
             self._log.info(self._resolved, **self._fields, **fields)
         self._kinds.clear()

@@ -1,15 +1,15 @@
 """Values of the core with sane defaults, so that a test says only what it is about.
 
 An agent made here is a healthy OpenTelemetry agent with 12 tasks, read one second before `NOW`. Every factory takes the
-fields of what it makes as keywords. A fleet is always the product of the real `aggregate`: figures that no judgement
-would give are not worth a test.
+fields of what it makes as keywords. A fleet is always the product of the real `aggregate`: figures that it would never
+give are not worth a test.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.judgement import judge
+from exporter.fleet.classification import classify
 from exporter.fleet.model import (
     Agent,
     AgentSnapshot,
@@ -107,8 +107,8 @@ def make_snapshot(
 def make_agent(
     snapshot: AgentSnapshot | None = None, *, policy: Policy = POLICY, now: float = NOW, **fields: Any
 ) -> Agent:
-    """Return the agent as `judge` sees it; keywords as for `make_snapshot`."""
-    return judge(snapshot or make_snapshot(**fields), policy, now)
+    """Return the agent as `classify` sees it; keywords as for `make_snapshot`."""
+    return classify(snapshot or make_snapshot(**fields), policy, now)
 
 
 def make_fleet(

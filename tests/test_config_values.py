@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
-from exporter.config.durations import LONGEST_SECONDS, format_duration, parse_duration
+from exporter.config.durations import MAX_SECONDS, format_duration, parse_duration
 from exporter.config.problems import shown
 
 
@@ -34,7 +34,7 @@ def test_what_is_no_duration_is_refused(given_value: object) -> None:
         parse_duration(given_value)
 
 
-@given(st.floats(0, LONGEST_SECONDS, allow_subnormal=False).map(lambda seconds: round(seconds, 12)))
+@given(st.floats(0, MAX_SECONDS, allow_subnormal=False).map(lambda seconds: round(seconds, 12)))
 def test_a_duration_that_is_written_is_read_back_exactly(seconds: float) -> None:
     """Nothing is lost between `format_duration` and `parse_duration`."""
     assert parse_duration(format_duration(seconds)) == seconds
@@ -44,7 +44,7 @@ def test_a_duration_that_is_written_is_read_back_exactly(seconds: float) -> None
 def test_no_text_breaks_the_duration_parser(text: str) -> None:
     """A number within bounds, or a ValueError."""
     with contextlib.suppress(ValueError):
-        assert 0 <= parse_duration(text) <= LONGEST_SECONDS
+        assert 0 <= parse_duration(text) <= MAX_SECONDS
 
 
 @pytest.mark.parametrize(

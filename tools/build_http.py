@@ -10,7 +10,7 @@ from exporter.fleet.agent_figures import AGENT_FIGURES
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.model import Condition
 from exporter.fleet.outlets import Figure
-from exporter.web.documents import Document, agent_document, fleet_document, passed_over_document
+from exporter.web.documents import Document, agent_document, fleet_document, ignored_document
 from exporter.web.history import INTERVAL, History
 from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_scaler, make_snapshot
 from tests.web.serving import StaticView
@@ -31,7 +31,7 @@ def blocks() -> Iterator[Block]:
     agent = agent_document(fleet.agents[0], NOW, WALL_NOW)
     history = History(cast("Any", StaticView([fleet])), wall_clock=lambda: WALL_NOW)
     history.sample()
-    yield _example("fleets", head | passed_over_document(()) | {"fleets": [fleet_document(fleet)]})
+    yield _example("fleets", head | ignored_document(()) | {"fleets": [fleet_document(fleet)]})
     yield _example("scaler", scaled)
     yield _example("agents", head | {"agents": [agent]})
     yield _example("history", head | {"interval_seconds": INTERVAL, "history": list(history.documents())})

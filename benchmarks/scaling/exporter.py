@@ -1,4 +1,4 @@
-"""The real exporter over the simulated cluster: its store, its judgement, and what each of its answers would say.
+"""The real exporter over the simulated cluster: its store, its classification, and what each of its answers would say.
 
 Only the network is left out: discovery's and the poller's calls on the store are made here, at the instants they would
 be made. It must not know who asks.

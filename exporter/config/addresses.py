@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
-_LONGEST_HOST_NAME = 253  # RFC 1035 in text form
+_MAX_HOST_NAME_LENGTH = 253  # RFC 1035 in text form
 _PORT = re.compile(r"[0-9]{1,5}")
 _HIGHEST_PORT = 65535
 
@@ -70,7 +70,7 @@ def _host(text: str) -> str:
             return str(ipaddress.IPv4Address(text))
         except ValueError:
             raise ValueError("the host looks like an IPv4 address but is not one") from None
-    if len(text) > _LONGEST_HOST_NAME or not _HOST_NAME.fullmatch(text):
+    if len(text) > _MAX_HOST_NAME_LENGTH or not _HOST_NAME.fullmatch(text):
         raise ValueError("the host is neither an IP address nor a host name")
     return text
 

@@ -101,12 +101,12 @@ def _times(settings: Settings, findings: Findings) -> None:
     if scrape.timeout > scrape.interval:
         message = f"{format_duration(scrape.timeout)} must not be longer than scrape.interval"
         findings.add("scrape.timeout", f"{message} ({format_duration(scrape.interval)})", "scrape.interval")
-    shortest = scrape.interval + scrape.timeout
-    if capacity.stale_after < shortest:
+    min_age = scrape.interval + scrape.timeout
+    if capacity.stale_after < min_age:
         findings.add(
             "capacity.stale_after",
             f"{format_duration(capacity.stale_after)} is shorter than scrape.interval + scrape.timeout "
-            f"({format_duration(shortest)}), so valid readings would expire",
+            f"({format_duration(min_age)}), so valid readings would expire",
             "scrape.interval",
             "scrape.timeout",
         )

@@ -7,7 +7,7 @@ import math
 import re
 from decimal import Decimal
 
-LONGEST_SECONDS = 3650 * 86400.0
+MAX_SECONDS = 3650 * 86400.0
 """Ten years: far above any setting that makes sense, far below what a timer or a date overflows at."""
 
 _UNITS = {"d": Decimal(86400), "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
@@ -26,12 +26,12 @@ def parse_duration(given: object) -> float:
         seconds = _parse_text(given)
     elif given < 0:
         raise ValueError("it must not be negative")
-    elif 0 <= given <= LONGEST_SECONDS:
+    elif 0 <= given <= MAX_SECONDS:
         seconds = float(given)
     else:
         seconds = math.inf
-    if seconds > LONGEST_SECONDS:
-        raise ValueError(f"the longest is {format_duration(LONGEST_SECONDS)}")
+    if seconds > MAX_SECONDS:
+        raise ValueError(f"the longest is {format_duration(MAX_SECONDS)}")
     return seconds
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 Path = tuple[str | int, ...]
 """Where a setting is: keys, and positions in lists."""
 
-_LONGEST_SHOWN = 80
+_MAX_SHOWN_LENGTH = 80
 _CREDENTIALS = re.compile(r"[^\s/\"]+@")
 _SIMPLE_KEY = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -66,4 +66,4 @@ def shown(value: object) -> str:
         return f"a list of {len(value)}" if value else "an empty list"
     text = _CREDENTIALS.sub("***@", str(value)) if isinstance(value, str) else value
     line = json.dumps(text, ensure_ascii=False, default=str)
-    return line if len(line) <= _LONGEST_SHOWN else f"{line[: _LONGEST_SHOWN - 1]}…"
+    return line if len(line) <= _MAX_SHOWN_LENGTH else f"{line[: _MAX_SHOWN_LENGTH - 1]}…"

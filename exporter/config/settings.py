@@ -36,7 +36,7 @@ from exporter.config.values import (
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.fleet.policy import Policy
 
-SHORTEST = 0.01
+MIN_SECONDS = 0.01
 """Shortest interval or timeout, in seconds; below it the event loop's own timing is the limit."""
 
 
@@ -146,9 +146,9 @@ DEFAULT_ENDPOINTS = (
 class ScrapeSettings(Section):
     """How agents are scraped."""
 
-    interval: Annotated[float, Duration(SHORTEST, 3600)] = 5.0
+    interval: Annotated[float, Duration(MIN_SECONDS, 3600)] = 5.0
     """Time between two scrapes of an agent. Each agent has its own phase within the interval."""
-    timeout: Annotated[float, Duration(SHORTEST, 3600)] = 3.0
+    timeout: Annotated[float, Duration(MIN_SECONDS, 3600)] = 3.0
     """Timeout of one scrape, from connecting to the last byte; at most `interval`."""
     concurrency: Annotated[int, WholeNumber(1, 10_000)] = 200
     """Maximum number of concurrent scrapes; each uses one socket, or two until one of the agent's ports has
@@ -173,12 +173,12 @@ class CapacitySettings(Section):
     """Maximum concurrent tasks per agent: the vendor's limit."""
     target_tasks_per_agent: Annotated[int, WholeNumber(1)] = _POLICY.target_tasks_per_agent
     """Target load per agent, which leaves headroom for a burst; at most 18 of 20. The vendor recommends 15 to 17."""
-    stale_after: Annotated[float, Duration(SHORTEST)] = _POLICY.stale_after
+    stale_after: Annotated[float, Duration(MIN_SECONDS)] = _POLICY.stale_after
     """Age at which a reading expires and its agent is unreachable; at least `scrape.interval` + `scrape.timeout`."""
-    forget_after: Annotated[float, Duration(SHORTEST)] = _POLICY.forget_after
+    forget_after: Annotated[float, Duration(MIN_SECONDS)] = _POLICY.forget_after
     """Age at which an unreachable agent's last count is replaced by `target_tasks_per_agent`; at least
     `stale_after`."""
-    max_sync_age: Annotated[float, Duration(SHORTEST)] = _POLICY.max_sync_age
+    max_sync_age: Annotated[float, Duration(MIN_SECONDS)] = _POLICY.max_sync_age
     """How long the list of agents is considered current; Kubernetes confirms an unchanged list about once a minute."""
     min_coverage: Annotated[float, Number(0, 1)] = _POLICY.min_coverage
     """Minimum share of agents that must respond before the fleet's figures are served to an autoscaler."""
@@ -196,7 +196,7 @@ class CapacitySettings(Section):
     arriving."""
     queue: Literal["per_agent", "shared"] = _POLICY.queue
     """Whether each agent reports its own queue (the sum is used) or the whole fleet's queue (the maximum is used)."""
-    never_heard_after: Annotated[float, Duration(SHORTEST)] = _POLICY.never_heard_after
+    never_heard_after: Annotated[float, Duration(MIN_SECONDS)] = _POLICY.never_heard_after
     """After this time, an agent that never answered while others do is excluded from all figures but its own state."""
 
 
@@ -307,9 +307,9 @@ class LeaderElectionSettings(Section):
     """Name of the Lease object."""
     lease_duration: Annotated[float, Duration(1, 3600)] = 15.0
     """How long other replicas wait for a leader that does not renew."""
-    renew_deadline: Annotated[float, Duration(SHORTEST, 3600)] = 10.0
+    renew_deadline: Annotated[float, Duration(MIN_SECONDS, 3600)] = 10.0
     """The leader stops its work after this time without a renewal; less than `lease_duration`."""
-    retry_period: Annotated[float, Duration(SHORTEST, 3600)] = 2.0
+    retry_period: Annotated[float, Duration(MIN_SECONDS, 3600)] = 2.0
     """Time between two attempts; less than `renew_deadline`."""
 
 

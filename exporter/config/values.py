@@ -18,7 +18,7 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Stri
 from pydantic_core import CoreSchema, core_schema
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
-from exporter.config.durations import LONGEST_SECONDS, format_duration, parse_duration
+from exporter.config.durations import MAX_SECONDS, format_duration, parse_duration
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.outlets import MetricSet
 from exporter.kube.selector import parse_selector
@@ -39,32 +39,32 @@ class ValueKind(Protocol):
 class WholeNumber:
     """An integer within bounds; text and booleans are refused."""
 
-    least: int
-    most: int | None = None
+    minimum: int
+    maximum: int | None = None
 
     @property
     def allowed(self) -> str:
         """The bounds in words."""
-        return f"a whole number {_bounds(str(self.least), None if self.most is None else str(self.most))}"
+        return f"a whole number {_bounds(str(self.minimum), None if self.maximum is None else str(self.maximum))}"
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.int_schema(strict=True, ge=self.least, le=self.most)
+        return core_schema.int_schema(strict=True, ge=self.minimum, le=self.maximum)
 
 
 @dataclass(frozen=True)
 class Number:
     """A finite number within bounds."""
 
-    least: float
-    most: float
+    minimum: float
+    maximum: float
 
     @property
     def allowed(self) -> str:
         """The bounds in words."""
-        return f"a number {_bounds(f'{self.least:g}', f'{self.most:g}')}"
+        return f"a number {_bounds(f'{self.minimum:g}', f'{self.maximum:g}')}"
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.float_schema(strict=True, ge=self.least, le=self.most, allow_inf_nan=False)
+        return core_schema.float_schema(strict=True, ge=self.minimum, le=self.maximum, allow_inf_nan=False)
 
 
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
@@ -75,30 +75,30 @@ _DURATION = rf"^ *({_NUMBER}|({_NUMBER}(ms|s|m|h|d))+) *$"
 class Duration:
     """A length of time within bounds, held as seconds."""
 
-    least: float
-    most: float = LONGEST_SECONDS
+    minimum: float
+    maximum: float = MAX_SECONDS
 
     @property
     def allowed(self) -> str:
         """The bounds in words."""
-        most = None if self.most == LONGEST_SECONDS else format_duration(self.most)
-        return f"a duration {_bounds(format_duration(self.least), most)} (such as 250ms, 5s, 2m or 1h30m)"
+        maximum = None if self.maximum == MAX_SECONDS else format_duration(self.maximum)
+        return f"a duration {_bounds(format_duration(self.minimum), maximum)} (such as 250ms, 5s, 2m or 1h30m)"
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._read)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": ["string", "number"], "pattern": _DURATION, "minimum": self.least, "maximum": self.most}
+        return {"type": ["string", "number"], "pattern": _DURATION, "minimum": self.minimum, "maximum": self.maximum}
 
     def _read(self, given: object) -> float:
         seconds = parse_duration(given)
-        if not self.least <= seconds <= self.most:
+        if not self.minimum <= seconds <= self.maximum:
             raise ValueError("")
         return seconds
 
 
-def _bounds(least: str, most: str | None) -> str:
-    return f"of at least {least}" if most is None else f"from {least} to {most}"
+def _bounds(minimum: str, maximum: str | None) -> str:
+    return f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
 
 @dataclass(frozen=True)
@@ -107,19 +107,19 @@ class Matching:
 
     allowed: str
     pattern: str
-    longest: int = 253
+    max_length: int = 253
     reserved: str | None = None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, core_schema.str_schema(strict=True))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        described = handler(schema) | {"maxLength": self.longest, "pattern": f"^(?:{self.pattern})$"}
+        described = handler(schema) | {"maxLength": self.max_length, "pattern": f"^(?:{self.pattern})$"}
         return described if self.reserved is None else described | {"not": {"pattern": f"^{self.reserved}"}}
 
     def _check(self, given: str) -> str:
-        if len(given) > self.longest:
-            raise ValueError(f"it is longer than {self.longest} characters")
+        if len(given) > self.max_length:
+            raise ValueError(f"it is longer than {self.max_length} characters")
         if not re.fullmatch(self.pattern, given) or (self.reserved is not None and given.startswith(self.reserved)):
             raise ValueError("")
         return given
@@ -234,7 +234,7 @@ AgentAddress = Annotated[
 RegularExpression = Annotated[str, Read("a regular expression", _read_regular_expression, str)]
 HttpUrl = Annotated[str, Read("a URL with http:// or https:// and a host", _read_url, str)]
 UrlPath = Annotated[
-    str, Matching("a path that begins with / and has no query", r"/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*", longest=2048)
+    str, Matching("a path that begins with / and has no query", r"/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*", max_length=2048)
 ]
 
 # Kubernetes' own rules for names and labels (apimachinery validation): https://kubernetes.io/docs/concepts/overview/working-with-objects/
@@ -246,7 +246,7 @@ NamespaceName = Annotated[str, Matching("the name of a Kubernetes namespace (low
 ObjectName = Annotated[
     str, Matching("a Kubernetes object name (lower case, digits, - and .)", rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 ]
-LabelKey = Annotated[str, Matching("a label name, such as app.kubernetes.io/instance", _LABEL_KEY, longest=317)]
+LabelKey = Annotated[str, Matching("a label name, such as app.kubernetes.io/instance", _LABEL_KEY, max_length=317)]
 LabelValue = Annotated[
     str,
     Matching("a name of 1 to 63 letters, digits, -, _ and . that begin and end with a letter or digit", _LABEL_VALUE),
@@ -257,7 +257,7 @@ LabelSelector = Annotated[
 PodName = Annotated[str, Matching("a name without spaces or /", r"[^\s/\x00-\x1f\x7f]+")]
 # CloudWatch's limits for a dimension's value: 1,024 ASCII characters, not all blank, no leading colon.
 ClusterName = Annotated[
-    str, Matching("a name of 1 to 1024 printable ASCII characters", r"[!-9;-~](?:[ -~]*[!-~])?", longest=1024)
+    str, Matching("a name of 1 to 1024 printable ASCII characters", r"[!-9;-~](?:[ -~]*[!-~])?", max_length=1024)
 ]
 CloudWatchMetrics = Annotated[
     tuple[str, ...],

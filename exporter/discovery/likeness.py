@@ -57,8 +57,8 @@ class AgentMarks:
 def agent_marks(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) -> AgentMarks:
     """Return what makes a pod look like an agent; `endpoints` are those where agents are looked for."""
     containers = tuple(mappings(mapping(pod.get("spec")).get("containers")))
-    wanted = {endpoint.port for endpoint in (*endpoints, *DEFAULT_ENDPOINTS)}
-    ports = dict.fromkeys(one for container in containers for one in _agents_ports(container, wanted))
+    ports_of_agents = {endpoint.port for endpoint in (*endpoints, *DEFAULT_ENDPOINTS)}
+    ports = dict.fromkeys(one for container in containers for one in _agents_ports(container, ports_of_agents))
     return AgentMarks(
         agent_id=any(named(container.get("env"), AGENT_ID) for container in containers),
         ports=tuple(ports),
@@ -66,7 +66,7 @@ def agent_marks(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) ->
     )
 
 
-def passed_over_reason(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) -> str | None:
+def ignored_reason(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) -> str | None:
     """Return why a pod that the selector finds is no agent; None where it is one.
 
     What a Job runs ends by itself: nothing scales it, and its end is no loss. CronJobs and KEDA's ScaledJobs make Jobs.
@@ -117,10 +117,10 @@ def annotations(pod: Json) -> Json:
     return mapping(mapping(pod.get("metadata")).get("annotations"))
 
 
-def _agents_ports(container: Json, wanted: set[int]) -> Iterator[str]:
+def _agents_ports(container: Json, ports_of_agents: set[int]) -> Iterator[str]:
     by_environment = otel_port(container)
     for number, name in declared_ports(container).items():
-        if number in wanted or number == by_environment or name in (OTEL_PORT_NAME, LEGACY_PORT_NAME):
+        if number in ports_of_agents or number == by_environment or name in (OTEL_PORT_NAME, LEGACY_PORT_NAME):
             yield f"{number} {name}".rstrip()
     if by_environment is not None and by_environment not in declared_ports(container):
         yield f"{by_environment} in {OTEL_PORT}"

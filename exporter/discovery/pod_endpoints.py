@@ -22,7 +22,7 @@ from exporter.discovery.likeness import (
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.kube.fields import Json, port_in_text
 
-MOST = 4
+MAX_ENDPOINTS = 4
 """Endpoints of a pod: what it declares beyond is passed over, since each may cost a timeout."""
 
 
@@ -36,7 +36,7 @@ def declared_endpoints(pod: Json, container: Json, endpoints: Sequence[Endpoint]
         *(Endpoint(Dialect.OTEL, port, _path(Dialect.OTEL, endpoints)) for port in _otel_ports(container, endpoints)),
         *(Endpoint(Dialect.LEGACY, port, _path(Dialect.LEGACY, endpoints)) for port in _legacy_port(pod, container)),
     )
-    return tuple(dict.fromkeys(found))[:MOST]
+    return tuple(dict.fromkeys(found))[:MAX_ENDPOINTS]
 
 
 def _otel_ports(container: Json, endpoints: Sequence[Endpoint]) -> Iterator[int]:
@@ -51,12 +51,12 @@ def _otel_ports(container: Json, endpoints: Sequence[Endpoint]) -> Iterator[int]
 
 def _legacy_port(pod: Json, container: Json) -> Iterator[int]:
     """Yield the port of the legacy page: the annotation's, the one named for it, or 8080; none that is not declared."""
-    said, ports = annotations(pod), declared_ports(container)
-    if said.get(PATH_ANNOTATION) != LEGACY_PATH:
+    noted, ports = annotations(pod), declared_ports(container)
+    if noted.get(PATH_ANNOTATION) != LEGACY_PATH:
         return
     by_name = [number for number, name in ports.items() if name == LEGACY_PORT_NAME]
     usual = [endpoint.port for endpoint in DEFAULT_ENDPOINTS if endpoint.kind is Dialect.LEGACY]
-    for number in (port_in_text(said.get(PORT_ANNOTATION)), *by_name, *usual):
+    for number in (port_in_text(noted.get(PORT_ANNOTATION)), *by_name, *usual):
         if number is not None and number in ports:
             yield number
             return

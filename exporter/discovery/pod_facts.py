@@ -1,4 +1,4 @@
-"""What a raw pod says: one `Target`, one `PassedOver`, or nothing.
+"""What a raw pod says: one `Target`, one `IgnoredPod`, or nothing.
 
 Pure, and total: a field that makes no sense is not known, never an error. It must not know where the pod came from,
 nor which clock `ready_since` is on. What makes a pod an agent is in `likeness`, where its metrics are in
@@ -8,10 +8,10 @@ nor which clock `ready_since` is on. What makes a pod an agent is in `likeness`,
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from exporter.discovery.likeness import agent_container, passed_over_reason
+from exporter.discovery.likeness import agent_container, ignored_reason
 from exporter.discovery.pod_endpoints import declared_endpoints
 from exporter.discovery.pod_waiting import waiting
-from exporter.fleet.model import Endpoint, PassedOver, PodFacts, Target
+from exporter.fleet.model import Endpoint, IgnoredPod, PodFacts, Target
 from exporter.kube.fields import Json, condition, count, mapping, mappings, named, text
 from exporter.kube.quantity import parse_quantity
 from exporter.kube.times import unix_time
@@ -29,15 +29,15 @@ class PodReader:
     ready_since: Callable[[str, bool, float | None], float | None]
     """Gives, for a UID, whether it is Ready and since which Unix time (None if unsaid), the instant on our clock."""
 
-    def read(self, pod: Json) -> Target | PassedOver | None:
+    def read(self, pod: Json) -> Target | IgnoredPod | None:
         """Return the agent that runs in a pod, or why it is none; None when it has finished."""
         metadata, status = mapping(pod.get("metadata")), mapping(pod.get("status"))
         if text(status.get("phase")) in _FINISHED:
             return None
         namespace, name = text(metadata.get("namespace")) or "", text(metadata.get("name")) or ""
-        reason = passed_over_reason(pod, self.endpoints)
+        reason = ignored_reason(pod, self.endpoints)
         if reason is not None:
-            return PassedOver(namespace, name, reason)
+            return IgnoredPod(namespace, name, reason)
         container = agent_container(pod, self.endpoints)
         return Target(
             uid=text(metadata.get("uid")) or "",
@@ -68,7 +68,7 @@ class PodReader:
                 text(metadata.get("uid")) or "", is_ready, unix_time(ready.get("lastTransitionTime"))
             ),
             created_time=unix_time(metadata.get("creationTimestamp")),
-            draining_time=_asked_to_end(metadata),
+            draining_time=_deletion_requested(metadata),
             node=text(spec.get("nodeName")),
             container=text(container.get("name")),
             started_time=unix_time(mapping(state.get("running")).get("startedAt")),
@@ -103,7 +103,7 @@ def owner_name(pod: Json) -> str:
     return workload(pod) or text(mapping(pod.get("metadata")).get("name")) or ""
 
 
-def _asked_to_end(metadata: Json) -> float | None:
+def _deletion_requested(metadata: Json) -> float | None:
     """When the deletion was asked for: Kubernetes notes only when the grace will be over."""
     over = unix_time(metadata.get("deletionTimestamp"))
     return None if over is None else over - (count(metadata.get("deletionGracePeriodSeconds")) or 0)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from exporter.kube.fields import Json, condition, line, mapping, mappings, text
 
-LONGEST_REASON = 100
+MAX_REASON_LENGTH = 100
 """Characters. It becomes a label of a series; Kubernetes' own are a quarter of that."""
-LONGEST_MESSAGE = 200
+MAX_MESSAGE_LENGTH = 200
 """Characters. What the scheduler says of many nodes, or a registry of an image, has no end otherwise."""
 
 _BEFORE_ITS_TURN = frozenset({"PodInitializing", "ContainerCreating"})
@@ -29,10 +29,10 @@ def waiting(status: Json, state: Json) -> Waiting:
     """
     scheduled = condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
-        return _said(scheduled, "Unschedulable")
+        return _waiting(scheduled, "Unschedulable")
     if "running" in state or "terminated" in state:
         return Waiting()
-    own = _said(mapping(state.get("waiting")))
+    own = _waiting(mapping(state.get("waiting")))
     if own.reason is None or own.reason in _BEFORE_ITS_TURN:
         return _of_init_containers(status) or own
     return own
@@ -44,14 +44,14 @@ def _of_init_containers(status: Json) -> Waiting | None:
         state = mapping(container.get("state"))
         waits, ended = mapping(state.get("waiting")), mapping(state.get("terminated"))
         if ended and ended.get("exitCode") != 0:
-            return _said(ended, "Error", "Init:")
+            return _waiting(ended, "Error", "Init:")
         if text(waits.get("reason")) not in {None, *_BEFORE_ITS_TURN}:
-            return _said(waits, prefix="Init:")
+            return _waiting(waits, prefix="Init:")
     return None
 
 
-def _said(entry: Json, default: str | None = None, prefix: str = "") -> Waiting:
-    reason = line(entry.get("reason"), LONGEST_REASON) or default
+def _waiting(entry: Json, default: str | None = None, prefix: str = "") -> Waiting:
+    reason = line(entry.get("reason"), MAX_REASON_LENGTH) or default
     if reason is None:
         return Waiting()
-    return Waiting(prefix + reason, line(entry.get("message"), LONGEST_MESSAGE) or None)
+    return Waiting(prefix + reason, line(entry.get("message"), MAX_MESSAGE_LENGTH) or None)

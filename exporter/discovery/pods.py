@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 
 from exporter.config import DEFAULT_ENDPOINTS, KubernetesSettings
-from exporter.discovery.passed_over import Found, PassedOverPods
+from exporter.discovery.ignored_pods import Found, IgnoredPods
 from exporter.discovery.pod_facts import PodReader
 from exporter.fleet.model import Endpoint, Target
 from exporter.kube.api import Json, KubeReader, Resource
@@ -54,7 +54,7 @@ class PodDiscovery:
             source = "kubernetes" if namespace is None else f"kubernetes/{namespace}"
             ready_instants = ReadyInstants(monotonic, wall)
             reader = PodReader(settings.fleet_label, endpoints, ready_instants)
-            others = PassedOverPods(source, settings.label_selector, store.passed_over)
+            others = IgnoredPods(source, settings.label_selector, store.set_ignored)
             pods = _NamespacePods(source, store, reader, ready_instants, others)
             self._reflectors[source] = Reflector(
                 client,
@@ -156,7 +156,7 @@ class _NamespacePods:
         store: SnapshotStore,
         reader: PodReader,
         ready_instants: ReadyInstants,
-        others: PassedOverPods,
+        others: IgnoredPods,
     ) -> None:
         self._source = source
         self._store = store

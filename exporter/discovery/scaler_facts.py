@@ -13,12 +13,12 @@ from exporter.kube.quantity import parse_quantity
 KEDA_LABEL = "scaledobject.keda.sh/name"
 """KEDA marks the HPAs it makes with it (keda.sh, "Scaling Deployments")."""
 
-_LONGEST_NAME = 253
+_MAX_NAME_LENGTH = 253
 """Of an object (kubernetes.io, "Object Names and IDs")."""
-_LONGEST_TEXT = 400
+_MAX_TEXT_LENGTH = 400
 """Of a condition's reason or message. Those of the HPA controller quote a whole selector and the error behind it."""
-_MOST_METRICS = 20
-_MOST_REPLICAS = 2**31 - 1
+_MAX_METRICS = 20
+_MAX_REPLICAS = 2**31 - 1
 """Replicas are 32-bit numbers in the API."""
 
 
@@ -26,14 +26,14 @@ def read_scaler(hpa: object) -> Scaler | None:
     """Return what an HPA says; None where it does not say who it is or what it scales."""
     metadata, spec, status = (mapping(mapping(hpa).get(part)) for part in ("metadata", "spec", "status"))
     reference = mapping(spec.get("scaleTargetRef"))
-    names = [line(value, _LONGEST_NAME) for value in (metadata.get("name"), reference.get("name"))]
+    names = [line(value, _MAX_NAME_LENGTH) for value in (metadata.get("name"), reference.get("name"))]
     name, target = names
     if not all(names):
         return None
     active = _condition(status, "ScalingActive")
     behavior = mapping(spec.get("behavior"))
     return Scaler(
-        namespace=line(metadata.get("namespace"), _LONGEST_NAME),
+        namespace=line(metadata.get("namespace"), _MAX_NAME_LENGTH),
         name=name,
         target=target,
         target_kind=_kind(reference),
@@ -45,7 +45,7 @@ def read_scaler(hpa: object) -> Scaler | None:
         able=_condition(status, "AbleToScale"),
         limited=_condition(status, "ScalingLimited"),
         keda=_by_keda(metadata),
-        metrics=tuple(_metric_names(spec))[:_MOST_METRICS],
+        metrics=tuple(_metric_names(spec))[:_MAX_METRICS],
         tolerance_up=parse_quantity(mapping(behavior.get("scaleUp")).get("tolerance")),
         tolerance_down=parse_quantity(mapping(behavior.get("scaleDown")).get("tolerance")),
     )
@@ -66,14 +66,14 @@ def _condition(status: Json, kind: str) -> Condition | None:
     found = condition(status, kind)
     if not found:
         return None
-    said = found.get("status")
-    holds = said == "True" if said in ("True", "False") else None
-    return Condition(holds, line(found.get("reason"), _LONGEST_TEXT), line(found.get("message"), _LONGEST_TEXT))
+    condition_status = found.get("status")
+    holds = condition_status == "True" if condition_status in ("True", "False") else None
+    return Condition(holds, line(found.get("reason"), _MAX_TEXT_LENGTH), line(found.get("message"), _MAX_TEXT_LENGTH))
 
 
 def _kind(reference: Json) -> str:
     """Return kind and API group of what is scaled, such as `Deployment.apps`; the version does not matter."""
-    version, kind = (line(reference.get(key), _LONGEST_NAME) for key in ("apiVersion", "kind"))
+    version, kind = (line(reference.get(key), _MAX_NAME_LENGTH) for key in ("apiVersion", "kind"))
     group, _, _ = version.rpartition("/")
     return f"{kind}.{group}" if group else kind
 
@@ -94,9 +94,9 @@ def _metric_names(spec: Json) -> Iterator[str]:
 
 
 def _named(metric: object) -> Iterator[str]:
-    if name := line(mapping(metric).get("name"), _LONGEST_NAME):
+    if name := line(mapping(metric).get("name"), _MAX_NAME_LENGTH):
         yield name
 
 
 def _replicas(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_REPLICAS else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_REPLICAS else None

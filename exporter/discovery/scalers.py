@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers")
 VERSIONS = ("v2", "v2beta2", "v1")
 """Newest first: v2 is there since Kubernetes 1.23, v2beta2 from 1.12 to 1.25, v1 always, and with less in it."""
-LONGEST_PAUSE = 300.0
+MAX_PAUSE = 300.0
 """Seconds between two tries where HPAs may not be read, after some shorter ones: a right is rarely granted soon."""
 
 _FORBIDDEN, _NOT_FOUND = 403, 404
@@ -42,14 +42,14 @@ class ScalerDiscovery:
         store: SnapshotStore,
         *,
         on_restart: Callable[[RestartReason], None],
-        longest_pause: float = LONGEST_PAUSE,
+        max_pause: float = MAX_PAUSE,
         timing: WatchTiming | None = None,
     ) -> None:
         """Take where the agents are, and for whom to look; `on_restart` as for the pods."""
         namespaces = tuple(dict.fromkeys(settings.namespaces)) or (None,)
         self._reflectors = {
             namespace: Reflector(
-                _PatientReader(AnyVersion(client), longest_pause),
+                _PatientReader(AnyVersion(client), max_pause),
                 HPAS.within(namespace),
                 _NamespaceScalers(namespace, store),
                 read=read_scaler,
@@ -107,9 +107,9 @@ class AnyVersion:
 class _PatientReader:
     """A `KubeReader` whose list waits until it may be had; every other error is its caller's."""
 
-    def __init__(self, client: AnyVersion, longest_pause: float) -> None:
+    def __init__(self, client: AnyVersion, max_pause: float) -> None:
         self._client = client
-        self._longest_pause = longest_pause
+        self._max_pause = max_pause
         self._trouble = Trouble(
             _log,
             "autoscalers of the fleets are unknown: HorizontalPodAutoscalers cannot be read",
@@ -119,7 +119,7 @@ class _PatientReader:
 
     async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
         """Return the list as soon as the server gives it. Raises KubeError for what waiting long does not mend."""
-        backoff = Backoff(self._longest_pause / 10, self._longest_pause)
+        backoff = Backoff(self._max_pause / 10, self._max_pause)
         while True:
             try:
                 answer = await self._client.get(resource, query, timeout=timeout)

@@ -21,7 +21,7 @@ from exporter.doctor.network_policies import hint
 from exporter.doctor.readings import doubts
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.explain import explain
-from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, PassedOver, Reading, Target
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, IgnoredPod, Reading, Target
 from exporter.fleet.policy import Policy
 from exporter.kube.api import Json, KubeError
 from exporter.scrape.client import PageClient
@@ -74,7 +74,7 @@ async def _pods(env: Environment, namespace: str | None) -> Sequence[Finding]:
     named = ", ".join(f"{fleet} ({count})" for fleet, count in sorted(fleets.items()))
     found = [ok(name, f"{_count(len(targets), 'pod')} in {_count(len(fleets), 'fleet')}: {named}")]
     found += _unlabelled(pods, reader)
-    found += _passed_over(pods, reader)
+    found += _ignored(pods, reader)
     return found
 
 
@@ -88,8 +88,8 @@ def _unlabelled(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
     ]
 
 
-def _passed_over(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
-    others = [other for pod in pods if isinstance(other := reader.read(pod), PassedOver)]
+def _ignored(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
+    others = [other for pod in pods if isinstance(other := reader.read(pod), IgnoredPod)]
     if not others:
         return ()
     reasons = "; ".join(dict.fromkeys(other.reason for other in others))

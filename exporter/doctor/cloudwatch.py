@@ -54,7 +54,7 @@ _KINDS = {
     "sso": "single sign-on",
 }
 """What the libraries' names for the sources of credentials mean."""
-_LONGEST_REASON = 300
+_MAX_REASON_LENGTH = 300
 _LASTING = ("env", "shared-credentials-file", "config-file")
 _POLICY = (
     "give the role cloudwatch:PutMetricData for this namespace (docs/cloudwatch.md, Permissions); its trust policy "
@@ -292,4 +292,4 @@ def _reason(error: Exception) -> str:
 
 def _first_line(reason: str) -> str:
     """Return what AWS says without what it quotes: a refused request, headers with tokens and all, comes below."""
-    return reason.partition("\n")[0][:_LONGEST_REASON]
+    return reason.partition("\n")[0][:_MAX_REASON_LENGTH]

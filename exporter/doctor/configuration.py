@@ -92,7 +92,7 @@ def _loaded(settings: Settings) -> Iterator[_Served]:
         yield _Served(files)
     if external.enabled and external.cert_file is not None and external.key_file is not None:
         pair = (external.cert_file, external.key_file)
-        yield _Served(ServerTls("external_metrics", *pair, asks_clients=True).files, pair)
+        yield _Served(ServerTls("external_metrics", *pair, requests_client_cert=True).files, pair)
 
 
 async def _files(served: _Served) -> Sequence[Finding]:

@@ -34,7 +34,7 @@ SUBJECT = "Kubernetes"
 
 _OWN_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 _NOT_FOUND = 404
-_LOOK_EVERY = 0.5
+_CHECK_EVERY = 0.5
 _LONGEST_LOOK = 15.0
 """Seconds to wait for a Lease's renewal: a holder that lives writes every 2 s, and the others wait for 15."""
 
@@ -211,7 +211,7 @@ async def _changes(store: LeaseStore, first: Json, seconds: float) -> bool:
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while loop.time() < until:
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(_CHECK_EVERY)
         if await _read(store) != first:
             return True
     return False

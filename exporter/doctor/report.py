@@ -17,7 +17,7 @@ _STYLES = {
     Outcome.NOT_CHECKED: Style.FAINT,
 }
 _MARKS = max(len(outcome) for outcome in Outcome)
-_LONGEST_NAME = 34
+_MAX_NAME_LENGTH = 34
 _LEAST_ROOM = 40
 """Columns for what was found, beside its name; where there are fewer it stands below."""
 _FIX = "fix: "
@@ -68,7 +68,7 @@ def text(report: Report, paper: Paper) -> str:
         for subject, group in groupby(report.examined, key=lambda one: one.check.subject)
     ]
     names = [len(visible(finding.name)) for _, findings in by_subject for finding in findings]
-    longest = min(_LONGEST_NAME, max(names, default=0))
+    longest = min(_MAX_NAME_LENGTH, max(names, default=0))
     lines: list[str] = []
     for subject, findings in by_subject:
         lines += [paper.paint(subject[:1].upper() + subject[1:], Style.HEADING)]

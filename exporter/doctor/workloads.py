@@ -24,7 +24,7 @@ NAME = "Deployments"
 CHART_LABEL, RELEASE_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/instance"
 CHARTS = ("matillion-runner", "matillion-agent")
 """The vendor's charts; the first is the newer one."""
-_LONGEST_NAME = 63
+_MAX_NAME_LENGTH = 63
 """At which the vendor's charts cut a full name."""
 _OURS = ("matillion_fleet_", "/api/v1/fleets/", "Matillion/AgentFleet")
 """What is in an autoscaler of this exporter's figures: its metrics, its URL or its namespace in CloudWatch."""
@@ -66,7 +66,7 @@ async def scalers_in(env: Environment, namespace: str | None) -> Sequence[Scaler
 def vendor_deployment(release: str, chart: str) -> str:
     """Return what the vendor's chart calls the Deployment of a release's agents."""
     full = release if chart in release else f"{release}-{chart}"
-    return f"{full[:_LONGEST_NAME].removesuffix('-')}-app"
+    return f"{full[:_MAX_NAME_LENGTH].removesuffix('-')}-app"
 
 
 async def _deployments(env: Environment) -> Sequence[Finding]:

@@ -1,22 +1,22 @@
-"""Whether a person should look at an agent: what the status page and `fleet-exporter status` put first.
+"""Whether an agent needs attention: these come first on the status page and in `fleet-exporter status`.
 
-Pure. Alerts are Prometheus' business; these thresholds are where theirs begin.
+Pure. The thresholds are those of the alerts.
 """
 
 from exporter.fleet.model import Agent, AgentState, PodFacts
 
 MEMORY_SHARE = 0.85
-"""Share of its memory limit from which an agent is near it: where MatillionAgentMemoryPressure begins."""
+"""Share of the memory limit from which an agent needs attention: the threshold of MatillionAgentMemoryPressure."""
 LONG_DRAIN_SECONDS = 11 * 3600
-"""From when an agent that drains does: where MatillionAgentDrainTooLong begins, an hour before Kubernetes ends it."""
+"""When a draining agent needs attention: as in MatillionAgentDrainTooLong, an hour before the pod is killed."""
 
 _NOTHING_KNOWN = PodFacts()
 
 
 def needs_attention(agent: Agent, wall_now: float) -> bool:
-    """Return whether an agent gives no capacity, or soon may not; `wall_now` in Unix seconds.
+    """Return whether an agent provides no capacity, or soon may not; `wall_now` in Unix seconds.
 
-    To start and to drain is usual. Who cannot start, or drains for very long, is not.
+    Starting and draining are normal, unless the agent cannot start or drains for too long.
     """
     facts = agent.snapshot.target.facts or _NOTHING_KNOWN
     match agent.state:
@@ -33,7 +33,7 @@ def needs_attention(agent: Agent, wall_now: float) -> bool:
 
 
 def memory_share(agent: Agent) -> float | None:
-    """Return the memory in use as a share of the limit; None where one is not known, or there is no limit."""
+    """Return the memory in use as a share of the limit; None if either is unknown or there is no limit."""
     facts = agent.snapshot.target.facts or _NOTHING_KNOWN
     used, limit = agent.memory_working_set_bytes, facts.memory_limit_bytes
     return used / limit if used is not None and limit else None

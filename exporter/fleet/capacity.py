@@ -1,13 +1,13 @@
-"""From snapshots to a fleet: what its agents add up to, and whether to trust it.
+"""Aggregates snapshots to a fleet: its totals, and whether they can be trusted.
 
-Knows nothing of how snapshots are made or who reads the result. The definitions are the contract with every dashboard,
-alert and scaler; `docs/architecture.md` says them in prose.
+Independent of how snapshots are made and used. The definitions are the contract with every dashboard, alert and
+autoscaler; `docs/architecture.md` explains them.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from exporter.fleet.judgement import OUT_OF_WORK, judge, never_heard
+from exporter.fleet.classification import OUT_OF_WORK, classify, never_heard
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Scaler
 from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import limits_known
@@ -31,21 +31,21 @@ def aggregate(
 ) -> Fleet:
     """Add up the agents of one fleet at the instant `now`.
 
-    `sync_age` is how many seconds ago discovery last knew the fleet's membership to be current; `restarts` is counted
-    by whoever sees pods come and go, `scalers` are read by whoever may (None: nobody); `start_seconds` is how
-    long agents of this fleet usually take to their first reading (None: nobody has seen one start); `queue_alike` is
-    whether the agents' queues have looked like one and the same. The order of `snapshots` does not matter.
+    `sync_age` is the number of seconds since discovery last confirmed the fleet's membership; `restarts` and `scalers`
+    are None where unknown; `start_seconds` is how long agents of this fleet usually take to their first reading (None:
+    no start observed yet); `queue_alike` is whether the agents' queues appear to be one shared queue. The order of
+    `snapshots` does not matter.
     """
     agents = tuple(
         sorted(
-            [judge(snapshot, policy, now, start_seconds) for snapshot in snapshots],
+            [classify(snapshot, policy, now, start_seconds) for snapshot in snapshots],
             key=lambda agent: (agent.snapshot.target.pod, agent.snapshot.target.uid),
         )
     )
     states = Counter([agent.state for agent in agents])
     answering = sum(states[state] for state in _ANSWERING)
     counted = _counted(agents, answering, policy, now)
-    # Whoever should answer and does not is unreachable: the others have a reading that counts.
+    # An agent that should respond and does not is unreachable: all others have a current reading.
     expected = answering + (states[AgentState.UNREACHABLE] - (len(agents) - len(counted)))
     coverage = answering / expected if expected else 1.0
     serving = [agent for agent in counted if agent.state is AgentState.SERVING]
@@ -57,7 +57,7 @@ def aggregate(
     tasks_queued = (max(queues) if policy.queue == "shared" else sum(queues)) if queues else None
     seen = working + (tasks_queued or 0.0)
     unseen = unseen_work(counted, working, tasks_queued or 0.0, policy, now)
-    # Whoever serves has a reading that counts.
+    # Every serving agent has a current reading.
     slots = [
         max(0.0, policy.tasks_per_agent - reading.tasks_active) if agent.refusing is None else 0.0
         for agent, reading in zip(serving, of_serving, strict=True)
@@ -99,9 +99,9 @@ def aggregate(
 
 
 def _counted(agents: Sequence[Agent], answering: int, policy: Policy, now: float) -> Sequence[Agent]:
-    """Return the agents that count in the fleet's figures: all but those that were never heard for too long.
+    """Return the agents that count in the fleet's figures: all but those that never responded for too long.
 
-    Only where others answer: where none does, it is we who cannot see, and what cannot be seen is not left out.
+    Applies only if others respond: if none does, the exporter itself cannot reach them, and nothing is excluded.
     """
     if not answering:
         return agents

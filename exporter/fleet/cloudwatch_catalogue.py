@@ -1,7 +1,7 @@
-"""What CloudWatch can be given: the figures that have an outlet there, selected by name or by set.
+"""The figures that can be published to CloudWatch, selected by name or by set.
 
-The publisher, the estimate of the cost, `docs/cloudwatch.md` and the checks of the alarms read this selection. A figure
-that is not known is not published; nor is one of a fleet of which it is not known what the figure rests on.
+Used by the publisher, the cost estimate, `docs/cloudwatch.md` and the checks of the alarms. A figure is not published
+while its value, or the data it is based on, is unknown.
 """
 
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.fleet.outlets import AgentFigure, Basis, CloudWatch, FleetFigure, MetricSet, Unit, counts_now
 
 FLEET_DIMENSIONS = ("ClusterName", "Namespace", "Fleet")
-"""The dimensions of every metric, no more and no less: CloudWatch finds a series by exactly all of its dimensions."""
+"""The exact dimensions of every metric: CloudWatch identifies a series by all of its dimensions."""
 AGENT_DIMENSION = "AgentName"
-"""What a series of a single agent has besides."""
+"""The additional dimension of a per-agent series."""
 _SETS = tuple(MetricSet)
 
 
 @dataclass(frozen=True, slots=True)
 class CloudWatchMetric:
-    """A figure and its outlet in CloudWatch. One that is read from agents can also have a series for each of them."""
+    """A figure and its outlet in CloudWatch. A figure of agents can also have per-agent series."""
 
     figure: FleetFigure | AgentFigure
     outlet: CloudWatch
@@ -34,15 +34,15 @@ class CloudWatchMetric:
 
     @property
     def unit(self) -> Literal["Count", "Percent"]:
-        """Return the unit in CloudWatch's words."""
+        """Return the CloudWatch unit."""
         return "Percent" if self.figure.unit is Unit.RATIO else "Count"
 
     def known_of(self, fleet: Fleet) -> bool:
-        """Return whether what the metric rests on is known of a fleet; while it is not, nothing is published."""
+        """Return whether the data behind the metric is known for a fleet; if not, nothing is published."""
         return fleet.trusted if self.figure.rests_on is Basis.READINGS else fleet.membership_known
 
     def of_agent(self, agent: Agent) -> float | None:
-        """Return the value of one agent; None where it is not known, or where the metric is not read from agents."""
+        """Return the value of one agent; None if unknown, or if the metric is not a figure of agents."""
         figure = self.figure
         if isinstance(figure, FleetFigure) or not counts_now(figure, agent):
             return None
@@ -60,9 +60,9 @@ METRIC_NAMES = tuple(metric.name for metric in CLOUDWATCH_METRICS)
 
 
 def select(chosen: Iterable[str]) -> tuple[CloudWatchMetric, ...]:
-    """Return the metrics that names and sets choose, in the order of the table.
+    """Return the metrics selected by names and sets, in the order of the table.
 
-    Raises ValueError, with a sentence for the reader, for a name that is neither, or when nothing is chosen.
+    Raises ValueError, with a readable message, for an unknown name or an empty selection.
     """
     names = set(chosen)
     unknown = sorted(names - set(METRIC_NAMES) - set(MetricSet))

@@ -1,13 +1,13 @@
-"""What the samples of a page mean: one `Reading`, whichever of the two vocabularies the agent speaks.
+"""Converts the samples of a page to one `Reading`, in either of the agent's two vocabularies.
 
 Names and labels: the vendor's EKS guide for the legacy endpoint, its public deployment library for OpenTelemetry. The
-dialect is told from the page itself, not from the port it came from.
+dialect is detected from the page itself, not from its port.
 
-An OpenTelemetry family keeps its meaning while its name changes with the libraries that write the page: what they
-append for a unit has changed before (open-telemetry/opentelemetry-java#8237: unit `1` gave `_ratio`, then nothing), and
-dots become underscores or stay. So each is known by all its spellings. On a page with several of them one counts, the
-first in the order below and underscores before dots: they say the same figure twice, never two halves of it. Only the
-count of executing tasks, on which all else rests, is then looked for in the next where the first has none to use.
+The name of an OpenTelemetry family depends on the libraries that write the page: the suffix for a unit has changed
+before (open-telemetry/opentelemetry-java#8237: unit `1` gave `_ratio`, then nothing), and dots become underscores or
+stay. So each family is known by all its spellings. If a page has several, the first in the order below counts,
+underscores before dots: they repeat the same figure, never parts of it. Only for the count of executing tasks, which
+everything depends on, is the next spelling tried if the first has no usable value.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,17 +16,17 @@ from functools import lru_cache
 from itertools import chain
 from math import isfinite
 
-from exporter.fleet.exposition import Labels, Page, Series, Wanted, underscored
+from exporter.fleet.exposition import FamilyFilter, Labels, Page, Series, underscored
 from exporter.fleet.model import Dialect, Reading
 
 Places = tuple[int, ...]
-"""Which of a page's values."""
+"""Indexes of a page's values."""
 Values = tuple[float, ...]
 _CONNECTED = {0.0: False, 1.0: True}
 
 
 Family = tuple[bytes, ...]
-"""The spellings of one family, with underscores, best first; none where a dialect cannot say it."""
+"""The spellings of one family, with underscores, best first; none if a dialect lacks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class _Vocabulary:
     heap_used: Family
     heap_limit: Family
     heap_label: str
-    """The label that tells heap pools from others."""
+    """The label that identifies heap pools."""
 
     def own(self) -> Family:
-        """Return every name that only an agent says; every JVM tells of its heap."""
+        """Return every name that only an agent exposes; every JVM exposes its heap."""
         return (
             *self.tasks_active,
             *self.tasks_queued,
@@ -107,13 +107,13 @@ _VOCABULARIES: Mapping[Dialect, _Vocabulary] = {
 NAMES: Mapping[Dialect, tuple[str, ...]] = {
     dialect: tuple(name.decode() for name in vocabulary.names()) for dialect, vocabulary in _VOCABULARIES.items()
 }
-"""The names each dialect is read from: what to ask a server for that can filter by name.
+"""The names each dialect is read from: what to request from a server that can filter by name.
 
-Servers that write dotted names know them by the underscored ones too (client_java's `getPrometheusName`). One that does
-not would send less than the whole page has, and is then asked for that.
+Servers that write dotted names also accept the underscored form (client_java's `getPrometheusName`). If one does not,
+its filtered page lacks families, and the whole page is requested instead.
 """
 
-WANTED = Wanted(name for vocabulary in _VOCABULARIES.values() for name in vocabulary.names())
+AGENT_FAMILIES = FamilyFilter(name for vocabulary in _VOCABULARIES.values() for name in vocabulary.names())
 """The families to read from any agent's page."""
 
 _AGENTS_OWN = frozenset(name for vocabulary in _VOCABULARIES.values() for name in vocabulary.own())
@@ -122,7 +122,7 @@ _AGENTS_OWN = frozenset(name for vocabulary in _VOCABULARIES.values() for name i
 # a fleet finite.
 _HIGHEST_COUNT = 2.0**53
 # Longer than any version or commit hash; the bound is for a hostile page, since both become labels.
-_LONGEST_VERSION = 128
+_MAX_VERSION_LENGTH = 128
 _NO_LIMIT = -1.0
 """How Micrometer, after Java's MemoryUsage, says that a pool may grow as it likes; OpenTelemetry gives it no series.
 
@@ -268,8 +268,8 @@ def _agreed(values: Values, places: Places) -> float | None:
     return value if isfinite(value) else None
 
 
-def _agreed_text(builds: Iterable[Labels], wanted: str) -> str | None:
+def _agreed_text(builds: Iterable[Labels], needed: str) -> str | None:
     """Return the one text of a label that is given; unknown if there are several, or it is too long to be one."""
-    texts = {text for build in builds for label, text in build if label == wanted and text}
+    texts = {text for build in builds for label, text in build if label == needed and text}
     text = texts.pop() if len(texts) == 1 else None
-    return text if text is not None and len(text) <= _LONGEST_VERSION else None
+    return text if text is not None and len(text) <= _MAX_VERSION_LENGTH else None

@@ -1,6 +1,6 @@
-"""Why an agent is in the state it is in, in one sentence for a person.
+"""Why an agent is in its state, in one sentence.
 
-Pure: the instants are arguments. What the state is was decided elsewhere (`capacity.judge`); nothing is judged here.
+Pure: the instants are arguments. The state itself is decided by `classification.classify`.
 """
 
 from exporter.fleet.attention import MEMORY_SHARE, memory_share
@@ -10,7 +10,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def explain(agent: Agent, now: float, wall_now: float) -> str:
-    """Return the reason of the agent's state in words.
+    """Return the reason of the agent's state.
 
     `now` is on the monotonic clock of the snapshot's ages, `wall_now` the same instant in Unix seconds.
     """
@@ -31,7 +31,7 @@ def explain(agent: Agent, now: float, wall_now: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as a person would say it: `42 s`, `3 min`, `11 h`, `2 days`; never negative."""
+    """Return a readable duration: `42 s`, `3 min`, `11 h`, `2 days`; never negative."""
     seconds = max(0.0, seconds)
     if seconds < 2 * _MINUTE:
         return f"{seconds:.0f} s"
@@ -44,12 +44,12 @@ def duration(seconds: float) -> str:
 
 def _draining(agent: Agent, facts: PodFacts | None, now: float, wall_now: float) -> str:
     reading, read_at = agent.snapshot.reading, agent.snapshot.read_at
-    asked = facts.draining_time if facts is not None and facts.draining_time is not None else wall_now
-    # A time of day says nothing once it could be yesterday's.
+    deleted = facts.draining_time if facts is not None and facts.draining_time is not None else wall_now
+    # A time of day is ambiguous after a day.
     since = (
-        f"draining since {_time_of_day(asked)} UTC"
-        if wall_now - asked < _DAY
-        else f"draining for {duration(wall_now - asked)}"
+        f"draining since {_time_of_day(deleted)} UTC"
+        if wall_now - deleted < _DAY
+        else f"draining for {duration(wall_now - deleted)}"
     )
     if reading is None or read_at is None:
         return f"{since}, its tasks are unknown" + _because(agent.snapshot)
@@ -61,7 +61,7 @@ def _draining(agent: Agent, facts: PodFacts | None, now: float, wall_now: float)
 
 
 def _stopped(snapshot: AgentSnapshot) -> str:
-    """Say what a stopped agent says of itself, and what follows of it for its pod."""
+    """Return what a stopped agent reports, and what follows for its pod."""
     match snapshot.reading.status if snapshot.reading is not None else None:
         case AgentStatus.PENDING_SHUTDOWN:
             says = "its shutdown is pending (status 2)"
@@ -119,7 +119,7 @@ def _memory(agent: Agent) -> str:
 
 
 def _waiting(reason: str, facts: PodFacts, wall_now: float) -> str:
-    # What Kubernetes adds to a crash loop is the pause and the pod's name; how it ended last says more.
+    # For a crash loop Kubernetes adds the delay and the pod's name; the last exit reason is more useful.
     added = "" if facts.waiting_message is None or facts.crash_looping else f" ({facts.waiting_message})"
     return f"waiting: {reason}{added}{_last_exit(facts, wall_now)}"
 

@@ -1,6 +1,6 @@
-"""The values every room exchanges: where an agent is, what it last said, and what that makes of its fleet.
+"""The values all packages exchange: where an agent is, its last reading, and the fleet that results.
 
-Frozen and slotted: a value that was handed out never changes, so it may be shared between tasks without a lock.
+Frozen and slotted: values never change, so tasks share them without a lock.
 Instants are seconds on one monotonic clock of this process (`…_at`, `…_since`), so that ages survive a wall clock that
 jumps. Where a person or another system needs a date, the field says `…_time` and holds Unix seconds.
 `None` always means "not known"; it is never written as 0.
@@ -12,14 +12,14 @@ from enum import StrEnum
 
 
 class Dialect(StrEnum):
-    """The two ways an agent names its metrics (and so the two endpoints it may have)."""
+    """The two naming schemes of an agent's metrics, and so the two endpoints it may have."""
 
     OTEL = "otel"
     LEGACY = "legacy"
 
 
 class AgentState(StrEnum):
-    """What an agent is to its fleet; exactly one, the first that applies (see `capacity.judge`)."""
+    """State of an agent: exactly one, the first that applies (see `classification.classify`)."""
 
     DRAINING = "draining"
     STARTING = "starting"
@@ -49,38 +49,38 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodFacts:
-    """What Kubernetes says of the pod an agent runs in. Counts and reasons are the agent container's."""
+    """What Kubernetes reports about an agent's pod. Counts and reasons are the agent container's."""
 
     ready: bool = False
     ready_since: float | None = None
     """When the pod last became Ready (monotonic); None while it is not."""
     created_time: float | None = None
     draining_time: float | None = None
-    """When the pod was asked to end; None while it was not. It may run its tasks for another 12 hours."""
+    """When the pod's deletion was requested; None before that. Its tasks may run for another 12 hours."""
     node: str | None = None
     container: str | None = None
-    """Name of the container that is the agent."""
+    """Name of the agent's container."""
     image: str | None = None
     started_time: float | None = None
-    """When the container began to run; None while it does not."""
+    """When the container started; None while it is not running."""
     restarts: int | None = None
     waiting_reason: str | None = None
-    """Why the container does not run, in Kubernetes' words: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable`."""
+    """Kubernetes' reason why the container is not running: `CrashLoopBackOff`, `ImagePullBackOff`, `Unschedulable`."""
     waiting_message: str | None = None
-    """What Kubernetes adds to `waiting_reason`, in one line of bounded length; None where it adds nothing."""
+    """Kubernetes' message for `waiting_reason`, on one line of bounded length; None without one."""
     last_terminated_reason: str | None = None
-    """How the container ended last time: `OOMKilled`, `Error`, `Completed`, …"""
+    """Reason of the container's last termination: `OOMKilled`, `Error`, `Completed`, …"""
     last_terminated_time: float | None = None
     memory_limit_bytes: float | None = None
     cpu_limit_cores: float | None = None
     template: str | None = None
-    """Which version of the workload's pod template the pod was made from (label `pod-template-hash`)."""
+    """The version of the workload's pod template (label `pod-template-hash`)."""
     workload: str | None = None
-    """Name of the workload that owns the pod: for a ReplicaSet's pod that of its Deployment. None where none does."""
+    """Name of the workload that owns the pod: the Deployment for a ReplicaSet's pod. None without an owner."""
 
     @property
     def crash_looping(self) -> bool:
-        """Whether Kubernetes holds the container back because it keeps dying."""
+        """Whether Kubernetes delays the container's restart because it keeps crashing."""
         return self.waiting_reason == "CrashLoopBackOff"
 
 
@@ -89,23 +89,23 @@ class Target:
     """One agent to scrape."""
 
     uid: str
-    """Identity for life: the pod's UID, so that a pod replaced under the same name is another agent."""
+    """The pod's UID, so that a pod re-created under the same name is another agent."""
     namespace: str
     fleet: str
     pod: str
     address: str | None
     """IP address or host name without brackets; None while the pod has none."""
     endpoint: Endpoint | None = None
-    """The one endpoint to use; None to try `endpoints`, then those of the `scrape.endpoints` setting in turn."""
+    """The only endpoint to use; None to try `endpoints`, then those of the `scrape.endpoints` setting."""
     endpoints: tuple[Endpoint, ...] = ()
-    """Endpoints the pod itself declares, the best first."""
+    """Endpoints that the pod declares, best first."""
     facts: PodFacts | None = None
-    """None where no Kubernetes stands behind the target (static targets)."""
+    """None for a static target."""
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
-    """A pod that the selector finds but that is no agent, and so counts nowhere."""
+class IgnoredPod:
+    """A pod that matches the selector but is not an agent; it is not counted."""
 
     namespace: str
     pod: str
@@ -114,7 +114,7 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one good page of an agent said. A page without a task count is not a good page."""
+    """The figures from one valid page of an agent. A page without a task count is not valid."""
 
     dialect: Dialect
     tasks_active: float
@@ -133,93 +133,93 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageSample:
-    """What Kubernetes measured of the agent container's use of memory and CPU at one instant."""
+    """Memory and CPU usage of the agent's container, as Kubernetes measured it at one instant."""
 
     working_set_bytes: float
-    """Memory that cannot be reclaimed, which is what a limit is held against."""
+    """Memory that cannot be reclaimed, which is what a limit applies to."""
     cpu_cores: float | None = None
-    """CPU in use, averaged over the window of the measurement."""
+    """CPU usage, averaged over the measurement window."""
     taken_time: float
-    """When the node measured it, on the node's clock, as `PodFacts.started_time` is."""
+    """Time of the measurement on the node's clock, like `PodFacts.started_time`."""
     good_until: float
-    """Until when (monotonic) it counts as current."""
+    """When the sample expires (monotonic)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Since:
-    """Since which instant (monotonic) something has been so of an agent without a break; None while it is not so."""
+    """Since when (monotonic) each condition has held for an agent without interruption; None while it does not hold."""
 
     known: float | None = None
-    """Since when there has been a target; None where nobody kept count."""
+    """Since when the target exists; None where that is not recorded."""
     serving: float | None = None
-    """It runs and is connected, by its own readings."""
+    """Running and connected, by its own readings."""
     full: float | None = None
-    """It has had no free slot, but for readings in between that showed one."""
+    """No free slot, apart from single readings that showed one."""
     last_full: float | None = None
-    """When a reading last showed it without a free slot; None while `full` is."""
+    """Time of the last reading without a free slot; None while `full` is None."""
     free: float | None = None
-    """It has had a free slot."""
+    """At least one free slot."""
     pressed: float | None = None
-    """Something kept it from taking work (`fleet.pressure`)."""
+    """Under pressure that keeps it from taking work (`fleet.pressure`)."""
     stopping: float | None = None
-    """It has said that it is about to shut down, or does."""
+    """It reports a pending shutdown or is shutting down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSnapshot:
-    """The latest known of one agent: its target, its last good reading, how the last attempt went, its pod's health."""
+    """The latest state of one agent: target, last valid reading, result of the last scrape, pod health."""
 
     target: Target
     reading: Reading | None = None
     read_at: float | None = None
-    """When `reading` was complete; None as long as there is none."""
+    """When `reading` was complete; None before the first."""
     read_time: float | None = None
     url: str | None = None
     """Where `reading` came from."""
     scrape_seconds: float | None = None
-    """How long the last attempt took, good or not; None before the first."""
+    """Duration of the last scrape, successful or not; None before the first."""
     error: str | None = None
-    """Why the last attempt failed, in words; None after a good one."""
+    """Why the last scrape failed; None after a success."""
     usage: UsageSample | None = None
     task_failures: int | None = None
-    """Failed tasks in the agent's log since it was first followed; None while nobody follows it."""
+    """Failed tasks in the agent's log since following began; None while it is not followed."""
     since: Since = Since()
     displaced_by: str | None = None
-    """`namespace/pod` of a younger agent with the same address and port, which is who answers there; else None."""
+    """`namespace/pod` of the newer agent that responds at the same address and port; else None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A snapshot as judged at one instant."""
+    """A snapshot as classified at one instant."""
 
     snapshot: AgentSnapshot
     state: AgentState
     fresh: bool
     """Whether the reading is recent enough to count."""
     memory_working_set_bytes: float | None = None
-    """Memory in use, from a sample that still counts and that is of the container as it runs now."""
+    """Memory in use, from a current sample of the running container."""
     refusing: str | None = None
-    """Why a serving agent with free slots takes no more work, such as "CPU at 85%"; None where it does."""
+    """Why a serving agent with free slots accepts no more work, such as "CPU at 85%"; None otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a scaler says of itself: whether something is so, and why, in its own words."""
+    """A status condition of an autoscaler: its status, reason and message."""
 
     holds: bool | None
-    """None where it says that it cannot tell."""
+    """None for the status `Unknown`."""
     reason: str = ""
     message: str = ""
 
     @property
     def why(self) -> str:
-        """Reason and message in one line; empty where there is neither."""
+        """Reason and message on one line; empty without either."""
         return ": ".join(filter(None, (self.reason, self.message)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaler:
-    """A HorizontalPodAutoscaler (also one that KEDA made), as far as it concerns the fleet it scales."""
+    """A HorizontalPodAutoscaler (KEDA's too): the part that concerns the fleet it scales."""
 
     namespace: str
     name: str
@@ -232,30 +232,30 @@ class Scaler:
     current_agents: int | None
     """Replicas it last saw."""
     desired_agents: int | None
-    """Replicas it last decided on; None until it has decided anything."""
+    """Replicas of its last decision; None before the first."""
     active: Condition | None
-    """`ScalingActive`: whether it gets its metrics. None while it has not said."""
+    """`ScalingActive`: whether it gets its metrics. None while not reported."""
     able: Condition | None
     """`AbleToScale`: whether it can change the replicas."""
     limited: Condition | None
-    """`ScalingLimited`: whether its minimum, maximum or pace keeps it from what its metrics ask for."""
+    """`ScalingLimited`: whether its minimum, maximum or scaling policies limit what its metrics call for."""
     keda: bool = False
     metrics: tuple[str, ...] = ()
-    """Names of what it goes by."""
+    """Names of its metrics."""
     tolerance_up: float | None = None
-    """Deviation from the target, as a share, below which it adds none; None for the cluster's own, usually 0.1."""
+    """Deviation from the target (a share) below which it adds no replicas; None for the cluster's default (0.1)."""
     tolerance_down: float | None = None
-    """The same for taking away."""
+    """The same for removing replicas."""
 
     @property
     def switched_off(self) -> bool:
-        """Whether it rests by design: somebody scaled its workload to 0."""
+        """Whether it is disabled on purpose: its workload is scaled to 0."""
         return self.active is not None and self.active.reason == "ScalingDisabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """The agents that share a namespace and a fleet name, and what they add up to at one instant."""
+    """The agents that share a namespace and a fleet name, and their totals at one instant."""
 
     namespace: str
     name: str
@@ -267,9 +267,9 @@ class Fleet:
     target_tasks_per_agent: int
     capacity_tasks: int
     tasks_active: float | None
-    """None when there are agents that should answer and not one does: their sum is not 0, it is unknown."""
+    """None when agents should respond and none does: the sum is not 0 but unknown."""
     tasks_serving: float | None
-    """The part of `tasks_active` on serving agents, which is what fills `capacity_tasks`; None when that is unknown."""
+    """The part of `tasks_active` on serving agents, which uses `capacity_tasks`; None when unknown."""
     tasks_draining: float
     tasks_queued: float | None
     """None when no agent reports a queue."""
@@ -278,45 +278,45 @@ class Fleet:
     held_tasks: float
     replacement_tasks: float
     unseen_queue_tasks: float
-    """Work asked for because it surely waits where nobody can see it; 0 while nothing says so."""
+    """Tasks added for a queue that must exist but cannot be observed; 0 without evidence of one."""
     agents_refusing: int
-    """Serving agents that take no more work although they have slots."""
+    """Serving agents that accept no more work although they have free slots."""
     free_slots_certain: bool
-    """Whether it is known of every free slot that its agent would take work; else `free_slots` is an upper bound."""
+    """Whether every free slot is known to be usable; otherwise `free_slots` is an upper bound."""
     never_heard: int
-    """Agents that have not answered once for so long that they count in no figure but their state."""
+    """Agents that never responded for so long that they are excluded from all figures but their state."""
     coverage: float
-    """Share of the agents that should answer and do, 0 to 1."""
+    """Share of the agents that should respond and do, 0 to 1."""
     sync_age: float
-    """Seconds since discovery last knew the fleet's membership to be current."""
+    """Seconds since discovery last confirmed the fleet's membership."""
     membership_known: bool
-    """Whether `sync_age` is short enough for what discovery says of the fleet to count."""
+    """Whether `sync_age` is low enough to rely on the fleet's membership."""
     read_age: float | None
-    """Seconds since the oldest reading that counts was taken; None when none counts."""
+    """Age in seconds of the oldest current reading; None without one."""
     untrusted_reason: str | None
-    """Why the figures are not to be acted on, in words; None when they are."""
+    """Why the figures must not be acted on; None when they may."""
     demand: float
-    """Demand as far as it can be computed. For a person to look at: a scaler takes `demand_tasks`."""
+    """Demand as far as it can be computed, for display only: autoscalers use `demand_tasks`."""
     queue_alike: bool
-    """Whether the agents' queues, which are added up, have looked like one and the same for a while."""
+    """Whether the agents' queues, which are summed, appear to be one shared queue."""
     restarts: int | None
-    """Restarts of agents' containers seen since this process began, also in pods that are gone since.
+    """Restarts of agents' containers since this process started, including pods that are gone.
 
-    None where no Kubernetes stands behind the fleet.
+    None without Kubernetes.
     """
     scalers: tuple[Scaler, ...] | None
-    """What scales the Deployment of the fleet's pods, by name; empty where nothing does, None where nobody knows."""
+    """The autoscalers of the fleet's Deployment, by name; empty if there are none, None if unknown."""
 
     @property
     def trusted(self) -> bool:
-        """Whether a scaler may act on this fleet's figures."""
+        """Whether an autoscaler may act on this fleet's figures."""
         return self.untrusted_reason is None
 
     @property
     def utilization(self) -> float | None:
-        """Share of the serving agents' slots that tasks fill: one set of agents above and below the line.
+        """Share of the serving agents' slots that are in use: numerator and denominator cover the same agents.
 
-        Above 1 where interactive tasks, which have no limit, come on top. None when no agent serves.
+        Above 1 when interactive tasks, which have no limit, are added. None when no agent serves.
         """
         if self.tasks_serving is None or not self.capacity_tasks:
             return None
@@ -324,10 +324,10 @@ class Fleet:
 
     @property
     def demand_tasks(self) -> float | None:
-        """Tasks the fleet should have room for; None while the fleet is not trusted."""
+        """Tasks the fleet should have capacity for; None while the fleet is not trusted."""
         return self.demand if self.trusted else None
 
     @property
     def desired_agents(self) -> int | None:
-        """Agents it takes to hold `demand_tasks` at the target load; None while the fleet is not trusted."""
+        """Agents needed for `demand_tasks` at the target load; None while the fleet is not trusted."""
         return -int(-self.demand // self.target_tasks_per_agent) if self.trusted else None

@@ -1,8 +1,7 @@
-"""What a row of the tables of figures is made of: one number, and for every outlet its name there or why it has none.
+"""The rows of the tables of figures: one number, and for every outlet its name there or why it has none.
 
-The rows are in `figures` (of fleets and what scales them) and `agent_figures`. Publishers, the documentation and the
-checks of dashboards and alerts filter them; none keeps a list of its own. A reader that returns None says "not known";
-there is no other way to say it, so there is no way to say 0 by accident.
+The rows are in `figures` (fleets and autoscalers) and `agent_figures`. Publishers, the documentation and the checks of
+dashboards and alerts filter them; none has a list of its own. A reader returns None for "not known" and never 0.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +12,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 from exporter.fleet.model import Agent, Fleet, Scaler
 
 PREFIX = "matillion_fleet_"
-"""Of every name on `/metrics` and in the external metrics API."""
+"""Prefix of every name on `/metrics` and in the external metrics API."""
 FLEET_LABELS = ("namespace", "fleet")
 AGENT_LABELS = ("namespace", "fleet", "pod")
 
@@ -36,7 +35,7 @@ class Unit(StrEnum):
 
 
 class Basis(StrEnum):
-    """What a figure is made of, and so what has to be known for it to be one."""
+    """The data a figure is based on, which must be known."""
 
     READINGS = "readings"
     """The agents' own pages. An agent's figure counts while its reading is fresh. CloudWatch and scalers get a fleet's
@@ -44,22 +43,22 @@ class Basis(StrEnum):
     KUBERNETES = "Kubernetes"
     """What Kubernetes says of the pods, their logs included: known while the list of agents is current."""
     EXPORTER = "the exporter"
-    """What the exporter knows of itself: its settings, how its scrapes went."""
+    """What the exporter knows about itself: its settings, the results of its scrapes."""
 
 
 class MetricSet(StrEnum):
     """Selections of CloudWatch metrics, each containing the one before it."""
 
     MINIMAL = "minimal"
-    """What a scaler and a person in a hurry need."""
+    """What an autoscaler and a first overview need."""
     DEFAULT = "default"
-    """Besides, everything the alarms and the dashboard read."""
+    """In addition, everything the alarms and the dashboard use."""
     ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class Without:
-    """Why an outlet lacks a figure on purpose."""
+    """Why an outlet deliberately lacks a figure."""
 
     reason: str
 
@@ -78,12 +77,12 @@ class CloudWatch:
     draining: bool = True
     """Whether agents that are draining are in the distribution."""
     begins_again: bool = False
-    """Whether a counter that became smaller began again at 0; else it was put right, which is no increase."""
+    """Whether a lower count means a restart from 0; otherwise it is a correction, which is no increase."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure(Generic[_Of]):
-    """One number that is read from values of type `_Of`, and where it is told."""
+    """One number read from values of type `_Of`, and its outlets."""
 
     scope: ClassVar[str] = ""
     """What stands before the name on `/metrics`."""
@@ -156,7 +155,7 @@ class AgentFigure(Figure[Agent]):
 
 @dataclass(frozen=True, slots=True)
 class ScalerFigure(Figure[Scaler]):
-    """A figure of what scales a fleet."""
+    """A figure of a fleet's autoscaler."""
 
     scope: ClassVar[str] = "scaler_"
     labels: ClassVar[tuple[str, ...]] = ("scaler",)
@@ -191,7 +190,7 @@ class Family(Generic[_Of]):
 
 
 def counts_now(figure: Figure[Agent], agent: Agent) -> bool:
-    """Return whether an agent's figure counts: what an agent said long ago is not known any more."""
+    """Return whether an agent's figure is current: an old reading counts as unknown."""
     return agent.fresh or figure.rests_on is not Basis.READINGS
 
 

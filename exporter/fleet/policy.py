@@ -1,4 +1,4 @@
-"""How a fleet is judged: every number that a definition depends on."""
+"""How a fleet is classified: every number that a definition depends on."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How snapshots are judged. Times in seconds; each field is a setting of `capacity`, which has its default here."""
+    """How snapshots are classified. Times in seconds; each field is a setting of `capacity`, with its default here."""
 
     tasks_per_agent: int = 20
     """Tasks an agent runs at once. The vendor's EKS guide: "each agent pod can execute up to 20 concurrent tasks"."""
     target_tasks_per_agent: int = 16
-    """The load per agent a scaler aims at. The vendor's advice for an HPA is 15 to 17."""
+    """The load per agent an autoscaler aims at. The vendor's advice for an HPA is 15 to 17."""
     stale_after: float = 30.0
     forget_after: float = 600.0
     max_sync_age: float = 120.0

@@ -1,7 +1,7 @@
-"""Whether an agent can take work at all, whatever its count of tasks says.
+"""Whether an agent can take work, regardless of its task count.
 
-Pure. The vendor says that an agent takes no new task above 80 % CPU or at its maximum heap; the other two limits are
-ours: a container at its memory limit is about to die, and a busyness score at its top is the agent's own word for it.
+Pure. According to the vendor, an agent takes no new task above 80% CPU or at its maximum heap. The other two limits are
+ours: a container at its memory limit is about to be killed, and a maximum busyness score means that the agent is full.
 """
 
 from exporter.fleet.model import AgentSnapshot, Reading
@@ -19,10 +19,10 @@ REFUSES_AFTER = 15.0
 
 
 def current_usage(snapshot: AgentSnapshot, now: float) -> tuple[float | None, float | None]:
-    """Return memory in use in bytes and CPU in cores; None where that is not known of the container that runs now.
+    """Return memory in use in bytes and CPU in cores; None where unknown for the running container.
 
-    A sample from before the container began was of one that is dead: after an OOM kill its successor would seem to be
-    at the limit still. Both times are the node's, so that no two clocks are compared.
+    A sample older than the container belongs to its predecessor: after an OOM kill the new container would still appear
+    to be at the limit. Both times are from the node's clock.
     """
     sample, facts = snapshot.usage, snapshot.target.facts
     if sample is None or now > sample.good_until or facts is None or facts.started_time is None:
@@ -36,7 +36,7 @@ _LIMITS = (("CPU", CPU_SHARE), ("heap", HEAP_SHARE), ("memory", MEMORY_SHARE), (
 
 
 def _shares(snapshot: AgentSnapshot, reading: Reading | None, now: float) -> tuple[float | None, ...]:
-    """Return how much of each of `_LIMITS` is used, 1 being all of it; None where that is not known."""
+    """Return the used share of each of `_LIMITS`, 0 to 1; None where unknown."""
     cpu = heap = memory = busyness = None
     facts = snapshot.target.facts
     if snapshot.usage is not None and facts is not None:
@@ -53,16 +53,16 @@ def _share(used: float | None, limit: float | None) -> float | None:
 
 
 def limits_known(snapshot: AgentSnapshot, now: float) -> bool:
-    """Return whether anything is known that would keep the agent from taking work."""
+    """Return whether anything is known about what would keep the agent from taking work."""
     reading = snapshot.reading
-    # The heap is on every OpenTelemetry page: no need to look further in nearly every case.
+    # The heap is on every OpenTelemetry page, so this decides nearly every case.
     if reading is not None and reading.heap_limit_bytes:
         return True
     return any(share is not None for share in _shares(snapshot, reading, now))
 
 
 def pressure(snapshot: AgentSnapshot, reading: Reading | None, now: float) -> str | None:
-    """Return what keeps the agent from taking work, such as "CPU at 85%"; None when nothing is known to.
+    """Return what keeps the agent from taking work, such as "CPU at 85%"; None without a known reason.
 
     `reading` is its latest, which `snapshot` may not hold yet.
     """

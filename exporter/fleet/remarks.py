@@ -1,34 +1,34 @@
-"""What a person should know of a fleet beyond its figures, in sentences: the same on the page, in `status` and in JSON.
+"""Remarks on a fleet beyond its figures, as sentences: the same on the page, in `status` and in JSON.
 
-Pure. A remark says what is so and what follows from it. Why a fleet is not trusted is `Fleet.untrusted_reason`,
-why an agent is in its state is `explain`; neither is said again here.
+Pure. A remark states a fact and its consequence. Why a fleet is not trusted is in `Fleet.untrusted_reason`, why an
+agent is in its state in `explain`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
-from exporter.fleet.model import AgentState, Fleet, PassedOver
+from exporter.fleet.model import AgentState, Fleet, IgnoredPod
 from exporter.fleet.scaler_remarks import scaler_remarks
 
 Remark = Callable[[Fleet], Iterator[str]]
 
 _NAMED = 3
-"""Pods named in a sentence; the others are counted."""
+"""Maximum number of pods named in a sentence; the rest are counted."""
 
 
 def remarks(fleet: Fleet) -> tuple[str, ...]:
-    """Return the sentences that apply to the fleet now, the most urgent first; none of a fleet that is as usual."""
+    """Return the sentences that apply to the fleet now, most urgent first; none for a normal fleet."""
     return tuple(sentence for remark in _REMARKS for sentence in remark(fleet))
 
 
-def passed_over_remarks(pods: Sequence[PassedOver]) -> tuple[str, ...]:
-    """Return a sentence for each reason for which pods are passed over; none where no pod is."""
+def ignored_remarks(pods: Sequence[IgnoredPod]) -> tuple[str, ...]:
+    """Return a sentence for each reason why pods are ignored."""
     by_reason: dict[str, list[str]] = {}
     for pod in pods:
         by_reason.setdefault(pod.reason, []).append(f"{pod.namespace}/{pod.pod}")
-    return tuple(_passed_over(reason, names) for reason, names in by_reason.items())
+    return tuple(_ignored(reason, names) for reason, names in by_reason.items())
 
 
-def _passed_over(reason: str, names: Sequence[str]) -> str:
+def _ignored(reason: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     are = (
         "pod matches the selector but is not an agent"

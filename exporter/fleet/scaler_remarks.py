@@ -1,6 +1,6 @@
-"""What a person should know of how a fleet is scaled, in sentences; `remarks` says them among the others.
+"""Remarks on how a fleet is scaled, as sentences; part of `remarks`.
 
-Pure. Where nobody knows what scales the fleet there is nothing to say of it.
+Pure. There are none if the fleet's autoscalers are unknown.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ VENDOR_METRICS = frozenset(
         "matillion_agent_request_active",
     }
 )
-"""What the HPA of the vendor's charts goes by (charts 0.1 to 0.5, and `hpa.metricSource: otel` of 0.6)."""
+"""The metrics of the HPA in the vendor's charts (charts 0.1 to 0.5, and `hpa.metricSource: otel` of 0.6)."""
 _VENDOR_SUFFIX = "-hpa"
 """The vendor's charts call their HPA `<fullname>-hpa`."""
 _OURS = "matillion_fleet_"
 
 
 def scaler_remarks(fleet: Fleet) -> Iterator[str]:
-    """Yield the sentences that apply to the fleet's scalers now."""
+    """Yield the sentences that apply to the fleet's autoscalers now."""
     by_target = attrgetter("target")
     for target, group in groupby(sorted(fleet.scalers or (), key=by_target), key=by_target):
         scalers = tuple(group)
@@ -36,7 +36,7 @@ def scaler_remarks(fleet: Fleet) -> Iterator[str]:
 
 
 def is_vendors(scaler: Scaler) -> bool:
-    """Return whether an HPA is the one that the vendor's charts make: by its metrics, or else by its name."""
+    """Return whether an HPA comes from the vendor's charts: by its metrics, or else by its name."""
     if VENDOR_METRICS.intersection(scaler.metrics):
         return True
     ours = scaler.keda or any(metric.startswith(_OURS) for metric in scaler.metrics)
@@ -46,7 +46,7 @@ def is_vendors(scaler: Scaler) -> bool:
 def _rivals(target: str, scalers: tuple[Scaler, ...]) -> str:
     listed = " and ".join(f"{scaler.name} (by {', '.join(scaler.metrics) or 'no metric'})" for scaler in scalers)
     theirs = [scaler.name for scaler in scalers if is_vendors(scaler)]
-    # Where all of them are the vendor's, nobody can say which one is too many.
+    # If all of them are the vendor's, it is unknown which one to remove.
     left_on = len(theirs) < len(scalers) and theirs
     fix = f"disable the vendor's {' and '.join(theirs)}" if left_on else "remove all but one"
     return f"{len(scalers)} HPAs scale the Deployment {target} and conflict: {listed}; {fix}"
@@ -60,10 +60,10 @@ def _standing_still(scaler: Scaler) -> Iterator[str]:
 
 
 def _at_its_maximum(fleet: Fleet, scaler: Scaler) -> Iterator[str]:
-    most, wanted = scaler.max_agents, fleet.desired_agents
-    if most is None:
+    maximum, desired = scaler.max_agents, fleet.desired_agents
+    if maximum is None:
         return
-    if wanted is not None and wanted > most:
-        yield f"desires {wanted} agents, but its HPA {scaler.name} allows at most {most}"
+    if desired is not None and desired > maximum:
+        yield f"desires {desired} agents, but its HPA {scaler.name} allows at most {maximum}"
     elif scaler.limited is not None and scaler.limited.holds and scaler.limited.reason == "TooManyReplicas":
-        yield f"its HPA {scaler.name} desires more than its maximum of {most} agents"
+        yield f"its HPA {scaler.name} desires more than its maximum of {maximum} agents"

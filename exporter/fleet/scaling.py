@@ -1,8 +1,8 @@
-"""What an HPA makes of a fleet's demand: not always the agents that the work takes.
+"""How many agents an HPA chooses for a fleet's demand, which may differ from what the work needs.
 
-Pure. After kubernetes.io, "Horizontal Pod Autoscaling" (algorithm details): within its tolerance around the target an
-HPA changes nothing, and what it proposes lies between its minimum and its maximum. Its pace and its stabilisation
-decide when it gets there; where it ends up is said here.
+Pure. After kubernetes.io, "Horizontal Pod Autoscaling" (algorithm details): within the tolerance around its target an
+HPA changes nothing, and it stays between its minimum and its maximum. Scaling policies and stabilization only affect
+how fast it gets there.
 """
 
 from math import ceil
@@ -11,14 +11,14 @@ from exporter.fleet.model import AgentState, Fleet
 from exporter.fleet.scaler_remarks import is_vendors
 
 TOLERANCE = 0.1
-"""`--horizontal-pod-autoscaler-tolerance` of the controller manager, where the HPA itself says nothing else."""
+"""`--horizontal-pod-autoscaler-tolerance` of the controller manager, unless the HPA sets its own."""
 
 
 def hpa_agents(fleet: Fleet) -> int | None:
-    """Return how many agents an HPA that goes by the fleet's demand settles at, if nothing changes.
+    """Return the number of agents at which an HPA that follows the fleet's demand settles.
 
-    None while the demand is withheld, and where none does: there is no HPA, there are several, or it is the vendor's.
-    Where nobody may read HPAs, one without bounds and with the usual tolerance is assumed.
+    None while the demand is withheld, and if no single HPA follows it: there is none, several, or the vendor's.
+    If HPAs cannot be read, one without bounds and with the default tolerance is assumed.
     """
     demand, scalers = fleet.demand_tasks, fleet.scalers
     if demand is None or (scalers is not None and (len(scalers) != 1 or is_vendors(scalers[0]))):
@@ -32,6 +32,6 @@ def hpa_agents(fleet: Fleet) -> int | None:
         ratio = demand / (fleet.target_tasks_per_agent * current)
         if 1 - (TOLERANCE if down is None else down) <= ratio <= 1 + (TOLERANCE if up is None else up):
             proposed = current
-    least = scaler.min_agents if scaler is not None and scaler.min_agents is not None else 0
-    most = scaler.max_agents if scaler is not None and scaler.max_agents is not None else proposed
-    return max(least, min(most, proposed))
+    minimum = scaler.min_agents if scaler is not None and scaler.min_agents is not None else 0
+    maximum = scaler.max_agents if scaler is not None and scaler.max_agents is not None else proposed
+    return max(minimum, min(maximum, proposed))

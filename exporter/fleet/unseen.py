@@ -1,7 +1,7 @@
-"""The work to reckon with beside what is seen: held, to be replaced, and waiting where nobody can see it.
+"""Work assumed beyond what is observed: on unreachable agents, for lost agents, and in a queue that is not reported.
 
-Pure. What is not known exactly must neither shrink a fleet nor make it grow; the one exception is a queue that is
-proved by agents without a slot left, which is answered by one doubling at a time.
+Pure. What is not known exactly must neither shrink nor grow a fleet. The one exception is a queue that must exist
+because no agent has a slot left; the demand then doubles one step at a time.
 """
 
 from bisect import bisect_right
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from exporter.fleet.judgement import OUT_OF_WORK, crash_looping, last_known, said, standing
+from exporter.fleet.classification import OUT_OF_WORK, crash_looping, last_known, reported_state, standing
 from exporter.fleet.model import Agent, AgentState, Reading
 from exporter.fleet.policy import Policy
 
@@ -19,7 +19,7 @@ _SURGE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class UnseenWork:
-    """Tasks to add to those that are seen; none is negative."""
+    """Tasks to add to the observed ones; none is negative."""
 
     held: float
     replacement: float
@@ -27,7 +27,7 @@ class UnseenWork:
 
 
 def unseen_work(agents: Sequence[Agent], working: float, queued: float, policy: Policy, now: float) -> UnseenWork:
-    """Return what to reckon with beside the tasks that run (`working`) and wait (`queued`) on those that count."""
+    """Return the work assumed in addition to the observed tasks that run (`working`) and wait (`queued`)."""
     seen = working + queued
     members = [agent for agent in agents if agent.state is not AgentState.DRAINING]
     takers = [
@@ -48,7 +48,7 @@ def unseen_work(agents: Sequence[Agent], working: float, queued: float, policy: 
         held += _held(doubtful, replicas, policy, now, unfilled=unfilled, replaced=replaced)
     exhausted = bool(takers) and all(_without_slot(agent, policy) for agent in takers)
     if exhausted and any(agent.refusing is not None for agent in takers):
-        # Agents that refuse work are busy with what they have: their pods are all needed, and others for what waits.
+        # Agents that refuse work are busy: all their pods are needed, and more for the tasks that wait.
         held = max(held, full_fleet - working - replaced)
     queue = 0.0
     if exhausted and policy.saturation_growth > 1 and not _queue_reported(members):
@@ -58,25 +58,25 @@ def unseen_work(agents: Sequence[Agent], working: float, queued: float, policy: 
 
 
 def readings(agents: Iterable[Agent]) -> list[Reading]:
-    """Return the readings that still count."""
+    """Return the current readings."""
     return [agent.snapshot.reading for agent in agents if agent.fresh and agent.snapshot.reading is not None]
 
 
-# -- agents that cannot be seen, or give no slot -----------------------------------------------------------------------
+# -- agents that are unreachable or provide no slots -------------------------------------------------------------------
 
 
 def _doubtful(members: Iterable[Agent]) -> Sequence[Agent]:
-    """Return the agents of which it is not known what they do, or that give no slot."""
+    """Return the agents that are unreachable or provide no slots."""
     return [agent for agent in members if agent.state is not AgentState.SERVING or crash_looping(agent)]
 
 
 def _held(
     doubtful: Sequence[Agent], members: Sequence[Agent], policy: Policy, now: float, *, unfilled: float, replaced: float
 ) -> float:
-    """Return the work of agents nobody sees, and what may wait for those that give no slot.
+    """Return the work assumed on unreachable agents, and what may wait for those without slots.
 
-    Where that is not known exactly, the pods decide: it is taken to be so much that they are filled to the target
-    (`unfilled` is what they lack), or as near to it as can be. So it neither shrinks the fleet nor makes it grow.
+    Within its bounds it is the amount that fills all pods to the target (`unfilled` is what is missing), so that it
+    neither shrinks nor grows the fleet.
     """
     nothing_waits = _queue_reported(members) or any(_has_room(agent, policy) for agent in members)
     bounds = [
@@ -84,10 +84,10 @@ def _held(
         for agent in doubtful
         if not _about_to_drain(agent, policy)
     ]
-    least = sum([low for low, _ in bounds], start=0.0)
-    # Whoever is replaced is one of those whose pod may be filled.
-    most = sum([high for _, high in bounds], start=0.0) - replaced
-    return max(least, min(most, unfilled))
+    minimum = sum([low for low, _ in bounds], start=0.0)
+    # Replaced agents are among those whose pods may be filled.
+    maximum = sum([high for _, high in bounds], start=0.0) - replaced
+    return max(minimum, min(maximum, unfilled))
 
 
 def _queue_reported(members: Iterable[Agent]) -> bool:
@@ -96,7 +96,7 @@ def _queue_reported(members: Iterable[Agent]) -> bool:
 
 
 def _has_room(agent: Agent, policy: Policy) -> bool:
-    """Whether an agent has had a free slot for so long that nothing can be waiting for one."""
+    """Whether an agent has had a free slot for so long that no task can be waiting."""
     free, read_at = agent.snapshot.since.free, agent.snapshot.read_at
     if agent.state is not AgentState.SERVING or agent.refusing is not None or free is None or read_at is None:
         return False
@@ -104,19 +104,18 @@ def _has_room(agent: Agent, policy: Policy) -> bool:
 
 
 def _about_to_drain(agent: Agent, policy: Policy) -> bool:
-    """Whether an agent has only just said that it shuts down: its pod's deletion may be on the way to us.
+    """Whether an agent has only just reported its shutdown: the event of its pod's deletion may be on the way.
 
-    Until `stale_after` it counts as it did before, so that a deletion heard of a moment later makes no jump.
+    Until `stale_after` it counts as before, so that the deletion event causes no jump.
     """
     since, read_at = agent.snapshot.since.stopping, agent.snapshot.read_at
     return since is not None and read_at is not None and read_at - since < policy.stale_after
 
 
 def _bounds(agent: Agent, policy: Policy, now: float, *, nothing_waits: bool) -> tuple[float, float]:
-    """Return the least and the most work to reckon with for an agent beyond what is seen.
+    """Return the minimum and maximum work to assume for an agent.
 
-    One that gives no slot, yet or any more, has none. But unless it is known that nothing waits but what is reported,
-    work may wait for it.
+    An agent without slots runs nothing. But unless no unreported task can be waiting, work may wait for it.
     """
     target = float(policy.target_tasks_per_agent)
     waiting = 0.0 if nothing_waits else target
@@ -127,17 +126,17 @@ def _bounds(agent: Agent, policy: Policy, now: float, *, nothing_waits: bool) ->
     if policy.unknown_agents == "full":
         return float(policy.tasks_per_agent), float(policy.tasks_per_agent)
     if agent.snapshot.reading is None:
-        # It may still be on its way, and what it came for be seen in the queue.
+        # It may still be starting, and the work it was started for may be in a reported queue.
         return 0.0, target
     known = last_known(agent, policy, now)
     if known is None:
         return target, target
     last = known.tasks_active + (known.tasks_queued or 0.0)
-    return last, last + (waiting if said(known) in OUT_OF_WORK else 0.0)
+    return last, last + (waiting if reported_state(known) in OUT_OF_WORK else 0.0)
 
 
 def _replacement(doubtful: Iterable[Agent], serving: int, policy: Policy, now: float) -> float:
-    """Return the room to ask for in place of pods that fill a replica but give no slot."""
+    """Return the work to add for pods that are replicas without slots."""
     lost = sum(
         (standing(agent, policy, now) in OUT_OF_WORK and not _about_to_drain(agent, policy)) or crash_looping(agent)
         for agent in doubtful
@@ -150,11 +149,11 @@ def _ceil(value: float) -> int:
     return ceil(round(value, 9))
 
 
-# -- a queue that shows only in agents without a slot ------------------------------------------------------------------
+# -- a queue that shows only as agents without slots -------------------------------------------------------------------
 
 
 def _without_slot(agent: Agent, policy: Policy) -> bool:
-    """Whether an agent has had no slot to give for `saturated_after`, or since it first took work."""
+    """Whether an agent has had no free slot for `saturated_after`, or since it first took work."""
     since = agent.snapshot.since
     if agent.refusing is not None:
         return True
@@ -164,9 +163,9 @@ def _without_slot(agent: Agent, policy: Policy) -> bool:
 
 
 def _newborn(agent: Agent) -> bool:
-    """Whether somebody watched the agent from before it came up, so that its first reading is of its first work.
+    """Whether the agent was observed from before it became ready, so that its first reading shows its first work.
 
-    To an exporter that has just started every agent is new.
+    To an exporter that has just started, every agent is new.
     """
     facts, known = agent.snapshot.target.facts, agent.snapshot.since.known
     return facts is not None and facts.ready_since is not None and known is not None and facts.ready_since >= known
@@ -176,10 +175,10 @@ def _newborn(agent: Agent) -> bool:
 
 
 def _rolled_out(agents: Sequence[Agent], policy: Policy, now: float) -> float:
-    """Return the tasks on draining pods that a rollout replaced: that work goes on arriving, and new agents are empty.
+    """Return the tasks on draining pods that a rollout replaced: the load keeps arriving, and new agents start empty.
 
-    Such a pod was not of the fleet's newest template when it was deleted, by the pods that are there. One that a
-    scale-in took was: its work is not the fleet's any more. All times are the API server's.
+    Such a pod did not have the fleet's newest template when it was deleted. A pod removed by a scale-in did: its work
+    no longer counts. All times are the API server's.
     """
     if not policy.hold_rollouts:
         return 0.0
@@ -197,10 +196,10 @@ def _rolled_out(agents: Sequence[Agent], policy: Policy, now: float) -> float:
 
 
 def _without_surge(members: Sequence[Agent]) -> Sequence[Agent]:
-    """Return the members without the pods that a rollout has made beside those they are to replace.
+    """Return the members without a rollout's surge pods.
 
-    These are on top of the fleet's replicas. Were they taken to be filled as the others are, a scaler would find more
-    work than the replicas take, ask for more, get a larger surge, and so on up to its maximum.
+    These exceed the fleet's replicas. If they were assumed to be filled like the others, an autoscaler would see more
+    work than the replicas can take, add replicas, get a larger surge, and so on up to its maximum.
     """
     if all(agent.snapshot.reading is not None for agent in members):
         return members
@@ -217,7 +216,7 @@ def _template(agent: Agent) -> str | None:
 
 
 def _made(agents: Iterable[Agent]) -> Iterable[tuple[float, str]]:
-    """Return when pods were made, and from which template, as far as that is known."""
+    """Return the creation time and template of each pod for which both are known."""
     for agent in agents:
         facts = agent.snapshot.target.facts
         if facts is not None and facts.created_time is not None and facts.template is not None:

@@ -1,1 +1,1 @@
-"""What every user of the Kubernetes API shares: the connection, and list + watch."""
+"""Shared by all users of the Kubernetes API: the connection, and list + watch."""

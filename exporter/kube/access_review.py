@@ -1,6 +1,6 @@
-"""What somebody may do, as the API server judges it: a SubjectAccessReview, remembered for a moment.
+"""Authorization by SubjectAccessReview, with a short cache.
 
-No answer is no permission. It must not know how the user was recognised.
+No answer means no permission. Independent of how the user was authenticated.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ _log = structlog.get_logger(__name__)
 
 REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
 REMEMBERED = 10.0
-"""Seconds an answer counts; Kubernetes' own aggregated servers keep permissions for as long."""
+"""Seconds an answer is cached, as in Kubernetes' own aggregated servers."""
 FAILURE_REMEMBERED = 1.0
-"""Seconds a failure counts, so that many requests while the API server is away make few questions of it."""
+"""Seconds a failure is cached, so that many requests during an outage of the API server cause few reviews."""
 TIMEOUT = 3.0
-"""Seconds for one question: the one who asks waits."""
-MOST_REMEMBERED = 1024
-"""Answers kept; the ones not asked for longest go first. An HPA asks one question, a cluster has dozens of them."""
-MOST_AT_ONCE = 16
-"""Questions under way at one time; what is beyond is refused without being asked."""
+"""Timeout of one review in seconds; the client is waiting."""
+MAX_CACHED = 1024
+"""Cached answers; the least recently used are evicted. An HPA needs one, a cluster has dozens of HPAs."""
+MAX_CONCURRENT = 16
+"""Concurrent reviews; requests beyond that are refused without a review."""
 
 _GRANT = "bind the ClusterRole system:auth-delegator to the exporter's service account"
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceAccess:
-    """What is to be done to which resource."""
+    """A verb on a resource."""
 
     verb: str
     group: str
@@ -54,7 +54,7 @@ class ResourceAccess:
 
 @dataclass(frozen=True, slots=True)
 class PathAccess:
-    """What is to be done to which path that is no resource."""
+    """A verb on a non-resource path."""
 
     verb: str
     path: str
@@ -85,7 +85,7 @@ class _Remembered:
 
 
 class AccessReview:
-    """Asks the API server, and remembers."""
+    """Requests reviews from the API server, and caches them."""
 
     def __init__(
         self,
@@ -102,30 +102,30 @@ class AccessReview:
         self._failure_remembered = failure_remembered
         self._timeout = timeout
         self._verdicts: OrderedDict[tuple[User, Access], _Remembered] = OrderedDict()
-        self._asking: dict[tuple[User, Access], asyncio.Lock] = {}
+        self._in_flight: dict[tuple[User, Access], asyncio.Lock] = {}
         self._trouble = Trouble(
             _log, "permissions cannot be reviewed, requests are denied", "permissions can be reviewed again"
         )
 
-    async def judge(self, user: User, access: Access) -> Verdict:
-        """Return whether `user` may do it. Never raises for want of an answer: that is a refusal with its reason."""
+    async def authorize(self, user: User, access: Access) -> Verdict:
+        """Return whether `user` has the permission. Never raises without an answer: that is a refusal with a reason."""
         key = (user, access)
         if (verdict := self._recall(key)) is not None:
             return verdict
-        lock = self._asking.get(key)
+        lock = self._in_flight.get(key)
         if lock is None:
-            if len(self._asking) >= MOST_AT_ONCE:
+            if len(self._in_flight) >= MAX_CONCURRENT:
                 return Verdict(False, "too many concurrent permission reviews")
-            lock = self._asking[key] = asyncio.Lock()
+            lock = self._in_flight[key] = asyncio.Lock()
         async with lock:
-            # Who waited for the same question has its answer now.
+            # Tasks that waited for the same review have its answer now.
             if (verdict := self._recall(key)) is not None:
                 return verdict
             try:
-                return await self._ask(key)
+                return await self._query(key)
             finally:
-                if self._asking.get(key) is lock:
-                    del self._asking[key]
+                if self._in_flight.get(key) is lock:
+                    del self._in_flight[key]
 
     def _recall(self, key: tuple[User, Access]) -> Verdict | None:
         known = self._verdicts.get(key)
@@ -134,7 +134,7 @@ class AccessReview:
         self._verdicts.move_to_end(key)
         return known.verdict
 
-    async def _ask(self, key: tuple[User, Access]) -> Verdict:
+    async def _query(self, key: tuple[User, Access]) -> Verdict:
         user, access = key
         try:
             answer = await self._api.send("POST", REVIEWS, _review(user, access), timeout=self._timeout)
@@ -147,7 +147,7 @@ class AccessReview:
         until = self._monotonic() + (self._remembered if counts else self._failure_remembered)
         self._verdicts[key] = _Remembered(verdict, until)
         self._verdicts.move_to_end(key)
-        while len(self._verdicts) > MOST_REMEMBERED:
+        while len(self._verdicts) > MAX_CACHED:
             self._verdicts.popitem(last=False)
         return verdict
 
@@ -166,7 +166,7 @@ def _review(user: User, access: Access) -> Json:
 def _verdict(answer: Json) -> Verdict:
     status = answer.get("status")
     status = status if isinstance(status, dict) else {}
-    # Only the word itself is a permission: an answer of another shape is none.
+    # Only the literal `true` is a permission, nothing else.
     allowed = status.get("allowed") is True and status.get("denied") is not True
     reason = str(status.get("reason") or status.get("evaluationError") or "")
     return Verdict(allowed, reason)

@@ -1,6 +1,6 @@
-"""The API as its users name it: resources, the errors they meet, and the two halves of a connection they ask for.
+"""The Kubernetes API for its users: resources, errors, and the protocols of a connection.
 
-It asks nothing itself and must not know how an answer comes.
+Sends no requests itself, and is independent of how they are sent.
 
 The errors:
 
@@ -10,7 +10,7 @@ The errors:
     │   └── InactiveError      a stream on which nothing came for too long
     └── ApiError               the server answered, and the answer is an error (`status`, `reason`, `retry_after`)
         ├── AccessDeniedError  401 or 403: its text says which rule to grant
-        └── ExpiredError       410: the resourceVersion or continue token is too old, list anew
+        └── ExpiredError       410: the resourceVersion or continue token is too old, list again
 """
 
 import json
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 Query = Sequence[tuple[str, str]]
 
 REQUEST_SECONDS = 30.0
-"""For a whole answer. client-go's users set 30 s too; the API server itself gives up after 60."""
+"""For a whole answer. client-go's users set 30 s too; the API server's own timeout is 60."""
 
 _ADVICE = {
     404: (
@@ -38,19 +38,19 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A collection of the API, or one object in it, as it is written in a path, in a message and in a Role."""
+    """A collection of the API, or one object in it, as it appears in a path, in a message and in a Role."""
 
     group: str
     """API group; "" is the core group."""
     version: str
     plural: str
     namespace: str | None = None
-    """None for every namespace, and for what has none."""
+    """None for all namespaces, and for cluster-scoped resources."""
     name: str | None = None
     subresource: str | None = None
 
     def within(self, namespace: str | None) -> "Resource":
-        """Return the same in one namespace (None: in all)."""
+        """Return the same collection in one namespace (None: in all)."""
         return replace(self, namespace=namespace)
 
     def named(self, name: str, subresource: str | None = None) -> "Resource":
@@ -73,7 +73,7 @@ class Resource:
         return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
 
     def grant(self, *verbs: str) -> str:
-        """Say in words which RBAC rule allows `verbs` here, and where to put it."""
+        """Describe the RBAC rule that allows `verbs` here, and where to add it."""
         rule = f'{{apiGroups: ["{self.group}"], resources: ["{self.kind}"], verbs: {json.dumps(list(verbs))}}}'
         where = "a ClusterRole" if self.namespace is None else f"a Role in namespace {self.namespace!r}"
         return f"add the rule {rule} to {where} that is bound to the exporter's service account"
@@ -86,31 +86,31 @@ class Resource:
 
 
 class KubeError(Exception):
-    """Something between this process and the Kubernetes API went wrong; the text says what, where and what to do."""
+    """A request to the Kubernetes API failed; the text says what failed, where and what to do."""
 
     status = 0
     """The HTTP status; 0 where there was no answer."""
 
     @property
     def kind(self) -> tuple[type["KubeError"], int]:
-        """What tells one way of going wrong from another, whatever the details."""
+        """Identifies the kind of failure, regardless of the details."""
         return type(self), self.status
 
     def fields(self, grant: str) -> dict[str, str]:
-        """Return what a log event says of it; `grant` is the fix where a permission is missing."""
+        """Return the fields of a log event; `grant` is the fix if a permission is missing."""
         return {"error": str(self), **({"fix": grant} if isinstance(self, AccessDeniedError) else {})}
 
 
 class CredentialsError(KubeError):
-    """There is no way to log in to a cluster, or the way there was no longer works."""
+    """There are no credentials for a cluster, or they no longer work."""
 
 
 class UnreachableError(KubeError):
-    """No whole answer came from the API server."""
+    """The API server sent no complete answer."""
 
 
 class InactiveError(UnreachableError):
-    """A stream stayed silent for longer than it may."""
+    """A stream exceeded its idle timeout."""
 
 
 class ApiError(KubeError):
@@ -124,9 +124,9 @@ class ApiError(KubeError):
         self.status = status
         """HTTP status code."""
         self.reason = reason
-        """Kubernetes' own word for it, such as `Conflict`; empty where the answer had none."""
+        """Kubernetes' reason, such as `Conflict`; empty if the answer had none."""
         self.retry_after = retry_after
-        """Seconds the server asks to wait, or None."""
+        """The server's Retry-After in seconds, or None."""
         text = f"Cannot {verb} {resource}: {message} (HTTP {status}{f', {reason}' if reason else ''})."
         advice = self._advice()
         super().__init__(f"{text} {advice}" if advice else text)
@@ -136,7 +136,7 @@ class ApiError(KubeError):
 
 
 class AccessDeniedError(ApiError):
-    """The API server does not know who asks (401), or does not allow it (403)."""
+    """The API server rejects the credentials (401) or denies permission (403)."""
 
     def _advice(self) -> str:
         grant = self.resource.grant(self.verb)
@@ -149,11 +149,11 @@ class AccessDeniedError(ApiError):
 
 
 class ExpiredError(ApiError):
-    """What was asked to be continued is too old for the server to know: list anew."""
+    """The version to continue from is too old for the server: list again."""
 
 
 def api_error(verb: str, resource: Resource, status: int, body: Json, *, retry_after: float | None = None) -> ApiError:
-    """Make the error for a Kubernetes `Status` object, or for any other body that came with an HTTP error."""
+    """Return the error for a Kubernetes `Status` object, or for any other body of an HTTP error."""
     classes: dict[int, type[ApiError]] = {401: AccessDeniedError, 403: AccessDeniedError, 410: ExpiredError}
     message = str(body.get("message") or "no reason given").rstrip(".")
     reason = str(body.get("reason") or "")
@@ -162,7 +162,7 @@ def api_error(verb: str, resource: Resource, status: int, body: Json, *, retry_a
 
 
 class KubeGetter(Protocol):
-    """The part of `KubeClient` that asks once."""
+    """The part of `KubeClient` for single reads."""
 
     async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
         """Return one object, or a list of them. Raises KubeError."""
@@ -180,7 +180,7 @@ class KubeReader(KubeGetter, Protocol):
         total_timeout: float | None = None,
         keep: int | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open an answer that comes line by line; of each line the first `keep` bytes, if given. Raises KubeError."""
+        """Stream an answer by lines; of each line the first `keep` bytes, if given. Raises KubeError."""
 
 
 class KubeWriter(Protocol):

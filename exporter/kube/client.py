@@ -1,9 +1,9 @@
-"""The connection to the Kubernetes API server: TLS, deadlines, and every failure as an error a person can act on.
+"""The connection to the Kubernetes API server: TLS, deadlines, and actionable errors.
 
-It hands out raw JSON and must not know what the objects mean. kubernetes_asyncio does the part that is hard to get
-right (kubeconfig, exec plugins, rotating tokens, TLS) and is imported only by a process that connects: it costs 35 MB.
-Its models are left alone, since 1,000 pods as models are slow and big; and because its REST client has no deadline of
-its own, every request here carries one. The errors are those of `api`.
+Returns raw JSON, independent of what the objects mean. kubernetes_asyncio does what is hard to get right (kubeconfig,
+exec plugins, rotating tokens, TLS) and is imported only by a process that connects: it costs 35 MB. Its models are not
+used, since 1,000 pods as models are slow and large. Its REST client has no timeout, so every request here has one. The
+errors are those of `api`.
 """
 
 import json
@@ -45,16 +45,16 @@ class KubeClient:
     """One connection pool to one API server. Use it as an async context manager, or `close` it."""
 
     def __init__(self, api: "ApiClient", renew: LogIn | None = None) -> None:
-        """Take a configured client, and what to call for fresh credentials when the server no longer takes the old."""
+        """Take a configured client, and what to call for new credentials when the server rejects the old ones."""
         self._api = api
         self._renew = renew
 
     @classmethod
     async def connect(cls, environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT) -> Self:
-        """Make a client with the pod's service account, or else from `KUBECONFIG` or `~/.kube/config`.
+        """Return a client with the pod's service account, or else from `KUBECONFIG` or `~/.kube/config`.
 
-        Sends nothing to the API server, so that one that is down now does no harm; but loading the library holds up
-        the event loop for about half a second, so connect before anything else runs. Raises CredentialsError.
+        Sends nothing to the API server, which may be down; but loading the library blocks the event loop for about half
+        a second, so connect before anything else runs. Raises CredentialsError.
         """
         from kubernetes_asyncio.client import ApiClient, Configuration  # noqa: PLC0415 — costs 35 MB: only who connects
 
@@ -62,7 +62,7 @@ class KubeClient:
         # Python 3.13 turns on OpenSSL's strict mode, which refuses CAs without an Authority Key Identifier, as many
         # clusters have. The chain and the name are verified all the same, as kubectl does.
         settings.disable_strict_ssl_verification = True
-        # Who opens streams bounds their number; a full pool would make other requests wait for streams without an end.
+        # The callers bound their streams; a full pool would make other requests wait for endless streams.
         settings.connection_pool_maxsize = 0
         renew = await log_in(settings, environ, service_account)
         try:
@@ -125,13 +125,13 @@ class KubeClient:
         total_timeout: float | None = None,
         keep: int | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open an answer that comes line by line; yields the lines without their ends.
+        """Stream an answer by lines; yields the lines without their line breaks.
 
-        Of each line, `keep` bytes are kept and the rest is let go as it comes. Without it a line that is longer than
-        any object raises UnreachableError.
+        Of each line, `keep` bytes are kept and the rest is discarded. Without it a line that is longer than any object
+        raises UnreachableError.
 
-        The lines raise InactiveError when nothing comes for `idle_timeout` seconds, UnreachableError when the answer is
-        cut off or lasts longer than `total_timeout` seconds. A last line without an end is yielded like the others.
+        The iterator raises InactiveError after `idle_timeout` seconds without data, UnreachableError when the answer is
+        cut off or lasts longer than `total_timeout` seconds. A last line without a line break is yielded too.
         """
         deadline = aiohttp.ClientTimeout(total=total_timeout, connect=CONNECT_SECONDS, sock_read=idle_timeout)
         request = _Request("GET", resource, query, deadline)
@@ -160,12 +160,12 @@ class KubeClient:
 
     @asynccontextmanager
     async def _answer(self, request: "_Request") -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yield the head of a good answer; raise an error for any other."""
-        response = await self._ask(request)
+        """Yield the head of a successful answer; raise an error for any other."""
+        response = await self._send(request)
         if response.status == 401 and self._renew is not None:  # noqa: PLR2004 — an HTTP status is its own name
             response.close()
             await self._renew()
-            response = await self._ask(request)
+            response = await self._send(request)
         try:
             if not response.ok:
                 raise await self._refusal(request, response)
@@ -173,7 +173,7 @@ class KubeClient:
         finally:
             response.close()
 
-    async def _ask(self, request: "_Request") -> aiohttp.ClientResponse:
+    async def _send(self, request: "_Request") -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": request.content_type}
         try:
             token = (await self._api.configuration.auth_settings()).get("BearerToken")
@@ -203,7 +203,7 @@ class KubeClient:
 
     @contextmanager
     def _translated(self, request: "_Request") -> Iterator[None]:
-        """Turn the HTTP client's many errors into ours."""
+        """Convert the HTTP client's errors to ours."""
         host = self._api.configuration.host
         try:
             yield
@@ -229,7 +229,7 @@ class _Request:
 
     @property
     def verb(self) -> str:
-        """What RBAC calls the request."""
+        """The RBAC verb of the request."""
         if self.method != "GET":
             return _VERBS[self.method]
         if self.resource.name is not None:
@@ -249,5 +249,5 @@ def _json_object(raw: bytes) -> Json | None:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header; Kubernetes sends whole seconds, so a date is as good as nothing."""
+    """Read a Retry-After header; Kubernetes sends whole seconds, so a date is ignored."""
     return float(retry_after) if retry_after is not None and retry_after.strip().isdecimal() else None

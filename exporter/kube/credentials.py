@@ -1,7 +1,7 @@
-"""How this process logs in to a cluster, and which namespace is its own.
+"""The credentials of this process for a cluster, and its own namespace.
 
-In a pod both come from the mounted service account, anywhere else from `KUBECONFIG` or `~/.kube/config`. Sends nothing
-to the API server and must not know what is asked of it. kubernetes_asyncio is imported only by a process that connects.
+In a pod both come from the mounted service account, elsewhere from `KUBECONFIG` or `~/.kube/config`. Sends nothing to
+the API server. kubernetes_asyncio is imported only by a process that connects.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ LogIn = Callable[[], Awaitable[None]]
 
 
 async def log_in(settings: "Configuration", environ: Mapping[str, str], service_account: Path) -> LogIn | None:
-    """Put credentials into `settings`; return what renews them when the server no longer takes them.
+    """Put credentials into `settings`; return what renews them when the server rejects them.
 
     Returns None in a pod: its token is read again by itself. Raises CredentialsError.
     """
@@ -37,9 +37,9 @@ async def log_in(settings: "Configuration", environ: Mapping[str, str], service_
 
 
 def own_namespace(environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT) -> str:
-    """Return the namespace this process belongs to: its pod's, or else the kubeconfig's current one, or `default`.
+    """Return the namespace of this process: its pod's, or else the kubeconfig's current one, or `default`.
 
-    Reads files and does not wait for a network. Raises CredentialsError.
+    Reads only files. Raises CredentialsError.
     """
     if _in_cluster(environ, service_account):
         file = service_account / "namespace"
@@ -89,7 +89,7 @@ def _any_file(files: str) -> bool:
 
 
 def _kubeconfig_login(settings: "Configuration", environ: Mapping[str, str], service_account: Path) -> LogIn:
-    """Return what reads the kubeconfig into `settings`: at first, and again when its credentials have run out."""
+    """Return what reads the kubeconfig into `settings`: at start, and again when its credentials expire."""
     from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
 
     files = _kubeconfig_files(environ)
@@ -102,7 +102,7 @@ def _kubeconfig_login(settings: "Configuration", environ: Mapping[str, str], ser
             )
         try:
             async with asyncio.timeout(LOGIN_SECONDS):
-                # The file is a person's: what is renewed here is not written back.
+                # The file is the user's: renewed credentials are not written back.
                 await config.load_kube_config(config_file=files, client_configuration=settings, persist_config=False)
         except Exception as error:  # the loader and its plugins raise whatever they trip over
             reason = str(error) or type(error).__name__

@@ -1,13 +1,13 @@
 """Leader election: one of several replicas works, the others stand by.
 
-Every candidate tries to hold the same Lease. Whoever holds it runs the work, renews the Lease, and stops the work
-before any other can take over. What the work is, this module must not know.
+All candidates compete for one Lease. Its holder runs the work, renews the Lease, and stops the work before another
+candidate can take over. Independent of what the work is.
 
-The promise, and what it rests on: `is_leader()` is true in at most one process at any instant, as long as no two
-machines' clocks differ in rate by more than lease_duration / renew_deadline (1.5 by default). A leader counts from the
-moment it *sent* its last successful renewal; the others count a longer time from the moment they *saw* it, which is
-later. No two machines' clock readings are ever compared. This is no fencing: what was begun while `is_leader()` was
-true may end after it is false. docs/leadership.md says what follows from that.
+The guarantee: `is_leader()` is true in at most one process at any instant, as long as no two machines' clocks differ in
+rate by more than lease_duration / renew_deadline (1.5 by default). A leader counts from when it *sent* its last
+successful renewal; the others count a longer time from when they *observed* it, which is later. Clock readings of two
+machines are never compared. This is not fencing: what was started while `is_leader()` was true may end after it is
+false. docs/leadership.md describes the consequences.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ from exporter.trouble import Trouble
 _log = structlog.get_logger(__name__)
 
 STOP_SECONDS = 2.0
-"""How long the work may take to end when the process is asked to stop, so that a SIGTERM is done with in 5 s."""
+"""How long the work may take to stop at shutdown, so that a SIGTERM is handled within 5 s."""
 RELEASE_SECONDS = 2.0
-"""How long giving the Lease up may take then. Without it the others wait for `lease_duration`, nothing worse."""
+"""How long releasing the Lease may take then. Otherwise the others wait for `lease_duration`, nothing worse."""
 JITTER = 0.2
-"""Each pause is longer by up to this share, so that replicas started together do not keep asking together."""
+"""Each pause is longer by up to this share, so that replicas started together do not stay synchronized."""
 
 _CHANGED_MEANWHILE = (404, 409)
 _UNFIT = "this replica cannot do the work; another may"
 _NEVER = float("-inf")
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Only Linux has both; where there is one, it counts suspended time too."""
+"""Only Linux has both; on other systems the one clock includes suspended time."""
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -54,7 +54,7 @@ class ElectionSettings(Protocol):
 
     @property
     def lease_duration(self) -> float:
-        """How long the others wait for a silent leader."""
+        """How long the others wait for a leader that does not renew."""
 
     @property
     def renew_deadline(self) -> float:
@@ -66,53 +66,53 @@ class ElectionSettings(Protocol):
 
 
 class Leadership(Protocol):
-    """Whether this process is the one that works, and the way to let it work only then."""
+    """Whether this process is the leader, and how to run work only then."""
 
     def is_leader(self) -> bool:
-        """Say whether this process leads at this very moment. Ask before every step that only one may do."""
+        """Return whether this process is the leader right now. Check before every leader-only step."""
 
     def fit_leader(self) -> str | None:
-        """Return who else leads and can do the work, by all that is known; None where nobody is known to."""
+        """Return another process that leads and can do the work, as far as known; else None."""
 
     async def run(self, work: Work) -> None:
         """Run `work` whenever this process leads. Ends only when the work does: returns, or raises what it raised."""
 
 
 class StuckWorkError(Exception):
-    """The work went on although it was cancelled; the process must end, because another one may lead by now."""
+    """The work did not stop when cancelled; the process must exit, because another may be the leader by now."""
 
 
 def _unobserved(_leads: bool) -> None:
-    """Nobody wants to hear of it."""
+    """Default for `on_change`: do nothing."""
 
 
 def suspend_aware_clock() -> float:
-    """Return seconds that never go back, and that go on while the machine is suspended.
+    """Return monotonic seconds that include time in suspend.
 
-    CLOCK_MONOTONIC, which asyncio and time.monotonic use, stands still in suspend on Linux: a machine that wakes up
-    after an hour would still take itself for the leader.
+    CLOCK_MONOTONIC, which asyncio and time.monotonic use, stops during suspend on Linux: a machine that resumes after
+    an hour would still consider itself the leader.
     """
     return time.clock_gettime(_CLOCK)
 
 
 def new_identity(environ: Mapping[str, str] = os.environ) -> str:
-    """Return a name for this process that no other has: the pod's, and a random part for a restart in the same pod."""
+    """Return a unique identity for this process: the pod's name, and a random part for a restart in the same pod."""
     return f"{environ.get('HOSTNAME') or socket.gethostname()}_{secrets.token_hex(4)}"
 
 
 class SoleLeader:
-    """Leads always: for a process without replicas, without Kubernetes, or with the election turned off."""
+    """Always the leader: for a process without replicas, without Kubernetes, or with the election disabled."""
 
     def __init__(self, on_change: Callable[[bool], None] = _unobserved) -> None:
         self._on_change = on_change
         self._leads = False
 
     def is_leader(self) -> bool:
-        """Say whether the work runs."""
+        """Return whether the work is running."""
         return self._leads
 
     def fit_leader(self) -> str | None:
-        """Return that there is nobody else."""
+        """Return None: there is no other process."""
         return None
 
     async def run(self, work: Work) -> None:
@@ -127,7 +127,7 @@ class SoleLeader:
 
 
 class _Round(Enum):
-    """How one attempt to hold the Lease went."""
+    """Result of one attempt to acquire or renew the Lease."""
 
     HELD = "held"
     OTHERS = "another replica holds it"
@@ -135,7 +135,7 @@ class _Round(Enum):
 
 
 class LeaderElection:
-    """Takes part in the election for one Lease, for ever."""
+    """A candidate in the election for one Lease."""
 
     def __init__(
         self,
@@ -149,15 +149,15 @@ class LeaderElection:
         clock: Callable[[], float] = suspend_aware_clock,
         rng: random.Random | None = None,
     ) -> None:
-        """Stand for the Lease `settings.lease_name` in `namespace`, under an `identity` that no other candidate has.
+        """Compete for the Lease `settings.lease_name` in `namespace`, with a unique `identity`.
 
-        `on_change` hears on the event loop when this process begins to lead and when it ceases to. `fit` says whether
-        the work can be done here: a leader that cannot gives the Lease up, once, and takes it back only if nobody else
-        does. `clock` gives seconds and must never go back nor be stopped by anything that does not stop the other
-        candidates too.
+        `on_change` is called on the event loop when this process becomes or ceases to be the leader. `fit` returns
+        whether the work can be done here: a leader that is not fit releases the Lease, once, and takes it back only if
+        no other candidate does. `clock` returns monotonic seconds, and must not stop unless the other candidates stop
+        too.
         """
         self._settings = settings
-        # Half the deadline, as client-go does: a request that hangs leaves time for another on a new connection.
+        # Half the deadline, as in client-go: a hanging request leaves time for another on a new connection.
         self._store = LeaseStore(api, namespace, settings.lease_name, settings.renew_deadline / 2)
         self._me = identity
         self._on_change = on_change
@@ -171,35 +171,35 @@ class LeaderElection:
         self._leading = False
         self._valid_until = _NEVER
         self._unfinished = False
-        """Whether a work that was cancelled may still be going on."""
+        """Whether cancelled work may still be running."""
         self._stored: Json | None = None
-        """The Lease as the server stored it at our last write; None when it has to be read."""
+        """The Lease as stored by our last write; None if it must be read."""
         self._may_be_ours = False
-        """Whether the stored Lease may name us: it does, or a write was begun whose end is not known."""
+        """Whether the stored Lease may name us: it does, or the result of a write is unknown."""
         self._record: LeaseRecord | None = None
-        """The last record seen. It outlives the object: the holder of a Lease that was deleted is waited for too."""
+        """The last observed record. It outlives the object: the holder of a deleted Lease is waited for too."""
         self._observed_at = _NEVER
 
     def is_leader(self) -> bool:
-        """Say whether this process leads at this very moment.
+        """Return whether this process is the leader right now.
 
-        Read off the clock, not off what the event loop had time to do: it is false once the renew deadline has passed,
-        however long the loop was held up or the process was stopped.
+        Computed from the clock, not from the progress of the event loop: false once the renew deadline has passed, even
+        if the loop was blocked or the process was stopped.
         """
         return self._leading and self._left() > 0
 
     def fit_leader(self) -> str | None:
-        """Return who else leads and can do the work, by the last that was seen of the Lease; None where nobody does."""
+        """Return another process that leads and can do the work, by the last observed record; else None."""
         record = self._record
         if record is None or not record.fit or not record.holder or self._action(fit=True) is not Action.STAND_BY:
             return None
         return record.holder
 
     async def run(self, work: Work) -> None:
-        """Run `work` whenever this process leads, and cancel it when it does not; for ever.
+        """Run `work` whenever this process leads, and cancel it when it does not.
 
-        Returns when the work returns, and raises what the work raises. Cancelled, it ends the work first and then gives
-        the Lease up. No answer of the API server ends it. Raises StuckWorkError when the work does not end in time.
+        Returns when the work returns, and raises what the work raises. When cancelled, it stops the work first and then
+        releases the Lease. No answer of the API server ends it. Raises StuckWorkError if the work does not stop.
         """
         try:
             while True:
@@ -217,7 +217,7 @@ class LeaderElection:
             await asyncio.sleep(self._pause())
 
     async def _lead(self, work: Work) -> bool:
-        """Run the work until the leadership is lost; say whether the work ended by itself, or raise what it raised."""
+        """Run the work until leadership is lost; return whether the work ended by itself, or raise what it raised."""
         self._leading = True
         self._log.info("leadership gained")
         self._on_change(True)
@@ -240,11 +240,11 @@ class LeaderElection:
         return loss is None
 
     async def _hold(self, working: asyncio.Task[None], renewing: asyncio.Task[None]) -> str | None:
-        """Wait until the leadership is lost, and say why; or until the work has ended (None)."""
-        # Taken although unfit: nobody else did, so it is kept until this process has been fit and is not any more.
+        """Wait until leadership is lost, and return why; or until the work has ended (None)."""
+        # Acquired although unfit, as no other candidate did: kept until this process was fit and no longer is.
         kept = not self._fit()
         while not (working.done() or renewing.done()) and (left := self._left()) > 0:
-            # In steps: a timer stands still while the machine is suspended, so a long one could ring far too late.
+            # In steps: timers stop while the machine is suspended, so a long one could fire far too late.
             step = min(left, self._settings.retry_period)
             await asyncio.wait((working, renewing), timeout=step, return_when=asyncio.FIRST_COMPLETED)
             fit = self._fit()
@@ -261,7 +261,7 @@ class LeaderElection:
     async def _step_down(
         self, working: asyncio.Task[None], renewing: asyncio.Task[None], within: float, loss: str | None = None
     ) -> None:
-        """Cease to lead: from the first line on nobody is told otherwise, and the work goes before all else."""
+        """Stop leading: `is_leader()` is false from the first line on, and the work stops before anything else."""
         self._leading = False
         self._valid_until = _NEVER
         working.cancel()
@@ -276,14 +276,14 @@ class LeaderElection:
             self._log.critical("the leader's work does not end after its cancellation", waited_seconds=within)
 
     async def _renew(self) -> None:
-        """Keep the Lease; returns when somebody else has it."""
+        """Renew the Lease; returns when another candidate has it."""
         while True:
             await asyncio.sleep(self._pause())
             if await self._round() is _Round.OTHERS:
                 return
 
     async def _round(self) -> _Round:
-        """Try once to get or keep the Lease."""
+        """Try once to acquire or renew the Lease."""
         try:
             held = await self._try()
         except KubeError as error:
@@ -298,7 +298,7 @@ class LeaderElection:
         except ApiError as error:
             if error.status not in _CHANGED_MEANWHILE:
                 raise
-        # Somebody was quicker, or an earlier attempt of ours was carried out although its answer was lost.
+        # Another candidate was faster, or an earlier write of ours succeeded although its answer was lost.
         return await self._claim_if_free()
 
     async def _claim_if_free(self) -> bool:
@@ -306,7 +306,7 @@ class LeaderElection:
         fit = self._fit()
         if self._action(fit=fit) is Action.STAND_BY:
             return False
-        # Whatever comes of the write: only a good answer to it tells what is stored.
+        # Whatever the write's result: only a successful answer tells what is stored.
         self._stored = None
         self._may_be_ours = True
         sent = self._clock()
@@ -328,7 +328,7 @@ class LeaderElection:
         return lease
 
     def _observe(self, lease: Json) -> None:
-        """Take note of what the Lease says; the time counts from the first sight of each record."""
+        """Record the Lease; time counts from the first observation of each record."""
         record = LeaseRecord.of(lease)
         if record == self._record:
             return
@@ -348,7 +348,7 @@ class LeaderElection:
             self._log.warning("lease not released; other replicas wait until it expires", error=reason)
 
     async def _pass_on(self) -> None:
-        """Give the Lease up while this process goes on. Where that fails, it has run out or is another's some day."""
+        """Release the Lease while this process keeps running. If that fails, it eventually expires."""
         while self._may_be_ours:
             try:
                 await self._free()
@@ -359,7 +359,7 @@ class LeaderElection:
                 self._trouble.resolve()
 
     async def _free(self) -> None:
-        """Write the Lease without a holder, if it is there and ours. Raises KubeError."""
+        """Write the Lease without a holder, if it exists and is ours. Raises KubeError."""
         lease, self._stored = self._stored or await self._read(), None
         if lease is not None and LeaseRecord.of(lease).holder == self._me:
             self._observe(await self._store.write(released(lease, datetime.now(UTC))))
@@ -375,6 +375,6 @@ class LeaderElection:
 
 
 def _log_failure(log: structlog.stdlib.BoundLogger, working: asyncio.Task[None]) -> None:
-    """Say how the work failed while the process was being stopped; the cancellation itself goes on."""
+    """Log how the work failed during shutdown; the cancellation continues."""
     if working.done() and not working.cancelled() and (error := working.exception()) is not None:
         log.error("the leader's work failed while it was being stopped", exc_info=error)

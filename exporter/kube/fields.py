@@ -1,6 +1,6 @@
-"""Fields of raw objects: what stands in one, or that nothing of use does. Pure, and total.
+"""Fields of raw objects: their value, or an empty one. Pure, and total.
 
-Kubernetes' objects come from outside, and a field that makes no sense is one that is not known, never an error.
+Kubernetes' objects come from outside: an invalid field counts as unknown, never as an error.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,17 +27,17 @@ def mappings(value: object) -> Iterator[Json]:
 
 
 def text(value: object) -> str | None:
-    """Return text that says something; an empty one does not."""
+    """Return non-empty text, else None."""
     return value if isinstance(value, str) and value else None
 
 
-def line(value: object, longest: int) -> str:
-    """Return text as one line of at most so many characters; empty for what is no text."""
+def line(value: object, max_length: int) -> str:
+    """Return text as one line of at most `max_length` characters; empty for anything else."""
     if not isinstance(value, str):
         return ""
-    words = "".join(sign if sign.isprintable() else " " for sign in value[: 2 * longest]).split()
+    words = "".join(sign if sign.isprintable() else " " for sign in value[: 2 * max_length]).split()
     joined = " ".join(words)
-    return joined if len(joined) <= longest else f"{joined[: longest - 1]}…"
+    return joined if len(joined) <= max_length else f"{joined[: max_length - 1]}…"
 
 
 def count(value: object) -> int | None:
@@ -52,16 +52,16 @@ def port(value: object) -> int | None:
 
 
 def port_in_text(value: object) -> int | None:
-    """Return the number of a port that stands as text, as in annotations and environments."""
+    """Return a port number given as text, as in annotations and environments."""
     digits = isinstance(value, str) and len(value) <= len(str(HIGHEST_PORT)) and value.isascii() and value.isdecimal()
     return port(int(value)) if digits and isinstance(value, str) else None
 
 
 def named(entries: object, name: object) -> Json:
-    """Return the first mapping of a list with this `name`; an empty one where there is none."""
+    """Return the first mapping of a list with this `name`; an empty one if there is none."""
     return next((entry for entry in mappings(entries) if name and entry.get("name") == name), {})
 
 
 def condition(status: Json, kind: str) -> Json:
-    """Return the condition of this type in an object's status; an empty mapping where there is none."""
+    """Return the condition of this type in an object's status; an empty mapping if there is none."""
     return next((entry for entry in mappings(status.get("conditions")) if entry.get("type") == kind), {})

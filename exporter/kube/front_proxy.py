@@ -1,9 +1,9 @@
-"""Who asks, when the API server asks on somebody's behalf: authentication by front proxy.
+"""Authentication of requests that the API server proxies for its users.
 
-The API server passes a request on with its own client certificate and says in headers who sent it. What that
-certificate must be signed by, the names it may have and the names of the headers stand in a ConfigMap that every API
-server keeps up to date (kubernetes.io, "Configure the Aggregation Layer"). Headers mean nothing before the certificate
-is verified; this module must not know how TLS does that, nor what the user then may do.
+The API server forwards a request with its own client certificate and the user in headers. The CAs of that certificate,
+its allowed names and the names of the headers are in a ConfigMap that every API server keeps up to date (kubernetes.io,
+"Configure the Aggregation Layer"). Headers count only after the certificate is verified. Independent of how TLS does
+that, and of the user's permissions.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from exporter.trouble import Trouble
 _log = structlog.get_logger(__name__)
 
 AUTHENTICATION = Resource("", "v1", "configmaps", "kube-system", "extension-apiserver-authentication")
-"""Where the API server says by whom it can be recognised."""
+"""The ConfigMap that describes how to authenticate the API server."""
 READ_AGAIN = 30.0
-"""Seconds between two looks. A rotation keeps the old authority beside the new one for far longer."""
+"""Seconds between two reads. A rotation keeps the old CA beside the new one for far longer."""
 RETRY_FIRST = 1.0
-"""Seconds to the second attempt at most, as long as there never was a good one; doubled up to `READ_AGAIN`."""
+"""Maximum seconds to the second attempt before the first success; doubled up to `READ_AGAIN`."""
 
 _GRANT = (
     "bind the Role extension-apiserver-authentication-reader of namespace kube-system to the exporter's service account"
 )
-"""The Role is one that Kubernetes itself provides for reading the ConfigMap."""
+"""The Role is the one that Kubernetes provides for reading the ConfigMap."""
 
 
 class FrontProxyError(KubeError):
-    """The ConfigMap does not say how to recognise the API server."""
+    """The ConfigMap does not describe how to authenticate the API server."""
 
 
 class Headers(Protocol):
-    """The headers of a request, looked up without regard to case."""
+    """The headers of a request; lookups ignore case."""
 
     def get(self, key: str, /) -> str | None:
         """Return the first value of a header."""
@@ -54,7 +54,7 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks, in the API server's words."""
+    """The user of a request, as the API server reports it."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -65,12 +65,12 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class FrontProxy:
-    """How to recognise the API server, and where it says on whose behalf it asks."""
+    """How to authenticate the API server, and which headers name the user."""
 
-    authorities: str
-    """Certificates in PEM form; the client's must be signed by one of them."""
+    client_cas: str
+    """CA certificates in PEM form; one of them must have signed the client's."""
     allowed_names: frozenset[str]
-    """Common names the client's certificate may have; none at all allows every one."""
+    """Common names that the client's certificate may have; an empty list allows all."""
     user_headers: tuple[str, ...]
     group_headers: tuple[str, ...]
     extra_prefixes: tuple[str, ...]
@@ -82,8 +82,8 @@ class FrontProxy:
         data = config_map.get("data")
         if not isinstance(data, dict):
             raise FrontProxyError(f"Cannot use {AUTHENTICATION}: it has no data.")
-        authorities = data.get("requestheader-client-ca-file")
-        if not isinstance(authorities, str) or not _holds_certificates(authorities):
+        client_cas = data.get("requestheader-client-ca-file")
+        if not isinstance(client_cas, str) or not _holds_certificates(client_cas):
             raise FrontProxyError(
                 f"Cannot use {AUTHENTICATION}: requestheader-client-ca-file holds no certificate. Check that the API "
                 "server runs with --requestheader-client-ca-file, that is, that its aggregation layer is configured."
@@ -92,7 +92,7 @@ class FrontProxy:
         if not users:
             raise FrontProxyError(f"Cannot use {AUTHENTICATION}: requestheader-username-headers names no header.")
         return cls(
-            authorities=authorities,
+            client_cas=client_cas,
             allowed_names=frozenset(_names(data, "requestheader-allowed-names")),
             user_headers=users,
             group_headers=_names(data, "requestheader-group-headers"),
@@ -105,7 +105,7 @@ class FrontProxy:
         return not self.allowed_names or common_name in self.allowed_names
 
     def user(self, headers: Headers) -> User | None:
-        """Return on whose behalf a verified front proxy asks; None where it does not say."""
+        """Return the user of a request from a verified front proxy; None without one."""
         name = next(filter(None, map(headers.get, self.user_headers)), None)
         if name is None:
             return None
@@ -129,12 +129,12 @@ def common_name(certificate: Mapping[str, Any]) -> str:
 
 
 def expired(certificate: Mapping[str, Any], wall_now: float) -> bool:
-    """Return whether a certificate, good as its connection was made, has run out by now (Unix time)."""
+    """Return whether a certificate that was valid when its connection was opened has expired (Unix time)."""
     return ssl.cert_time_to_seconds(certificate["notAfter"]) < wall_now
 
 
 class FrontProxySource:
-    """Keeps up with the ConfigMap; what was good last stays in use while it cannot be read, or makes no sense."""
+    """Follows the ConfigMap; the last valid version stays in use while it cannot be read or is invalid."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class FrontProxySource:
         read_again: float = READ_AGAIN,
         retry_first: float = RETRY_FIRST,
     ) -> None:
-        """Hand every change to `use`, which raises KubeError if it cannot take it; it is then tried again."""
+        """Pass every change to `use`, which raises KubeError if it fails; it is then retried."""
         self._api = api
         self._use = use
         self._read_again = read_again
@@ -157,7 +157,7 @@ class FrontProxySource:
         )
 
     async def run(self) -> None:
-        """Read again and again until cancelled. No answer of the API server ends it."""
+        """Read periodically until cancelled. No answer of the API server ends it."""
         while True:
             try:
                 await self._read()
@@ -181,7 +181,7 @@ class FrontProxySource:
 
 
 def _names(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """Read a list of names in JSON; a key that is not there lists none. Raises FrontProxyError."""
+    """Read a JSON list of names; a missing key is an empty list. Raises FrontProxyError."""
     text = data.get(key)
     try:
         names = [] if text is None else json.loads(text)

@@ -1,11 +1,10 @@
-"""A Lease: what it says, what that means for one who wants to hold it, and how it is read and written.
+"""A Lease: its record, what it means for a candidate, and how it is read and written.
 
-A Lease is only a note that all candidates agree to heed. `decide` is that agreement, pure; its rules are those of
-Kubernetes' own components (client-go, tools/leaderelection). This module must not know what a leader does, nor when it
-tries: that is `election`.
+A Lease is an agreement between candidates. `decide` is that agreement, pure; its rules are those of Kubernetes' own
+components (client-go, tools/leaderelection). What a leader does, and when it tries, is in `election`.
 
-The times in a Lease come from other machines' clocks. They are kept as text here, so that nobody can compare them with
-a clock: whether a holder is alive is judged by the record's changes alone, timed with one's own clock.
+The times in a Lease come from other machines' clocks. They are kept as text here, so that they cannot be compared with
+a clock: whether a holder is alive depends only on changes of the record, timed by the candidate's own clock.
 """
 
 import math
@@ -19,10 +18,10 @@ from exporter.kube.fields import mapping
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 RELEASED_SECONDS = 1
-"""Duration written by who gives a lease up. An empty holder already frees it; the API allows no duration below 1."""
+"""Duration written on release. An empty holder already frees the Lease; the API allows no duration below 1."""
 
 UNFIT_ANNOTATION = "matillion-fleet-exporter/unfit"
-"""On the Lease of a holder that cannot do its work and holds it only because nobody else took it."""
+"""Annotates the Lease of a holder that cannot do its work and holds it only because no other candidate took it."""
 
 _NOT_FOUND = 404
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -30,29 +29,29 @@ _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 class LeaseError(KubeError):
-    """An answer that is not the Lease it should be, so that nothing follows from it."""
+    """The answer is not the requested Lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """What a Lease says about who holds it."""
+    """The holder's record in a Lease."""
 
     holder: str = ""
-    """Identity of the holder; empty when nobody holds it."""
+    """Identity of the holder; empty without one."""
     duration: int | None = None
-    """Seconds the holder asks the others to wait after they last saw the record change; None when it does not say."""
+    """Seconds that the others must wait after the record's last change; None if unset."""
     acquired: str = ""
-    """When the holder says it got the lease. Text from another clock, for people."""
+    """When the holder acquired the Lease, as text from its clock: for display only."""
     renewed: str = ""
-    """When the holder says it last renewed. Text from another clock: only that it changes means something."""
+    """When the holder last renewed, as text from its clock: only a change is meaningful."""
     transitions: int = 0
-    """How often the lease went from one holder to another."""
+    """Number of changes of the holder."""
     fit: bool = True
-    """Whether the holder can do its work, by its own word."""
+    """Whether the holder reports that it can do its work."""
 
     @classmethod
     def of(cls, lease: Json) -> "LeaseRecord":
-        """Read the record of a Lease object; what it leaves out, or has in another type, is unknown."""
+        """Read the record of a Lease object; missing or invalid fields are unknown."""
         spec = mapping(lease.get("spec"))
         duration = spec.get("leaseDurationSeconds")
         transitions = spec.get("leaseTransitions")
@@ -67,25 +66,25 @@ class LeaseRecord:
 
 
 class Action(StrEnum):
-    """What a candidate may do about a lease."""
+    """What a candidate may do with a Lease."""
 
     RENEW = "renew"
-    """The lease is its own."""
+    """The candidate holds the Lease."""
     TAKE = "take"
-    """Nobody holds the lease, or its holder has been silent for the whole of its duration."""
+    """The Lease has no holder, or was not renewed for its whole duration."""
     STAND_BY = "stand by"
-    """Somebody else holds it."""
+    """Another candidate holds it."""
 
 
 def decide(
     record: LeaseRecord | None, observed_at: float, now: float, me: str, lease_duration: float, *, fit: bool = True
 ) -> Action:
-    """Say what `me` may do about a lease.
+    """Return what `me` may do with a Lease.
 
-    `record` is the last one seen (None: never any), `observed_at` the instant at which it was first seen so, `now` the
-    instant of asking; both in seconds of one's own clock. `lease_duration`, in seconds, stands in for a record that
-    says none, and is how long one that is not `fit` to do the work leaves a free lease to the others. Taking is only
-    safe with a write that fails if the record has changed meanwhile.
+    `record` is the last observed one (None: none yet), `observed_at` when it was first observed, `now` the current
+    time; both in seconds of the candidate's own clock. `lease_duration`, in seconds, applies to a record without one,
+    and is how long a candidate that is not `fit` leaves a free Lease to the others. Taking is only safe with a write
+    that fails if the record has changed meanwhile.
     """
     if record is None:
         return Action.TAKE
@@ -98,11 +97,11 @@ def decide(
 
 
 def claimed(lease: Json, me: str, lease_duration: float, wall: datetime, *, fit: bool = True) -> Json:
-    """Return the Lease as `me` writes it to take or renew it, and whether it is fit to do the work.
+    """Return the Lease that `me` writes to take or renew it, with whether `me` is fit.
 
-    Everything else in the object stays as it is. The renewal time always differs from the one before, even under a
-    clock that stands still, since to the others only a change is a sign of life. A fraction of a second in
-    `lease_duration` is rounded up: the field takes whole ones.
+    Everything else in the object is unchanged. The renewal time always differs from the previous one, even if the clock
+    stands still, since only a change tells the others that the holder is alive. `lease_duration` is rounded up to whole
+    seconds, as the field requires.
     """
     record = LeaseRecord.of(lease)
     renewed = _micro_time(wall)
@@ -122,17 +121,17 @@ def claimed(lease: Json, me: str, lease_duration: float, wall: datetime, *, fit:
 
 
 def released(lease: Json, wall: datetime) -> Json:
-    """Return the Lease as its holder writes it to give it up."""
+    """Return the Lease that its holder writes to release it."""
     now = _micro_time(wall)
     spec = {"holderIdentity": "", "leaseDurationSeconds": RELEASED_SECONDS, "renewTime": now, "acquireTime": now}
     return {**lease, "spec": {**mapping(lease.get("spec")), **spec}}
 
 
 class LeaseStore:
-    """One Lease on the API server. Every method raises KubeError, and none takes longer than `timeout` a request."""
+    """One Lease on the API server. Every method raises KubeError and takes at most `timeout` per request."""
 
     def __init__(self, api: KubeObjects, namespace: str, name: str, timeout: float) -> None:
-        """Take where the Lease is; `timeout` in seconds."""
+        """Take the Lease's location; `timeout` in seconds."""
         self._api = api
         self._leases = LEASES.within(namespace)
         self._lease = self._leases.named(name)
@@ -140,7 +139,7 @@ class LeaseStore:
 
     @property
     def grant(self) -> str:
-        """The RBAC rule that all of this takes, in words."""
+        """The RBAC rule that these methods need, in words."""
         return self._leases.grant("get", "create", "update")
 
     def __str__(self) -> str:
@@ -157,15 +156,15 @@ class LeaseStore:
         return self._checked("get", answer)
 
     def new(self) -> Json:
-        """Return a Lease that is not stored yet."""
+        """Return a new, unsaved Lease."""
         metadata = {"name": self._lease.name, "namespace": self._lease.namespace}
         return {"apiVersion": f"{LEASES.group}/{LEASES.version}", "kind": "Lease", "metadata": metadata}
 
     async def write(self, lease: Json) -> Json:
-        """Create a Lease that is not stored yet, or replace the very version that was read; return what is stored.
+        """Create a new Lease, or replace exactly the version that was read; return the stored Lease.
 
-        An ApiError with status 409 means that somebody else wrote meanwhile, or that an earlier attempt of one's own
-        whose answer was lost has been carried out after all.
+        An ApiError with status 409 means that another candidate wrote meanwhile, or that an earlier write whose answer
+        was lost succeeded after all.
         """
         stored = "resourceVersion" in lease["metadata"]
         method, resource, verb = ("PUT", self._lease, "update") if stored else ("POST", self._leases, "create")

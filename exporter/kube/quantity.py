@@ -8,14 +8,14 @@ import math
 import re
 from decimal import Decimal
 
-MOST = (2**63 - 1) // 1000
-"""Largest number written. The HPA counts in thousandths of a unit and in 64 bits: anything larger overflows there."""
+MAX_MILLI = (2**63 - 1) // 1000
+"""Largest number written. The HPA counts thousandths in 64 bits: anything larger overflows there."""
 
 _SUFFIXES = ("m", "", "k", "M", "G", "T", "P")
 _STEP = 1000
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([KMGTPE]i|[numkMGTPE])?)", re.ASCII)
 _QUANTITY_LENGTH = 64
-"""Longer than any quantity Kubernetes writes; keeps a hostile one from costing time."""
+"""Longer than any quantity that Kubernetes writes; bounds the cost of a hostile one."""
 _FACTORS = {
     **{prefix + "i": Decimal(1024**power) for power, prefix in enumerate("KMGTPE", start=1)},
     **{
@@ -26,11 +26,11 @@ _FACTORS = {
 
 
 def format_quantity(value: float) -> str:
-    """Return a number as a quantity, rounded to a thousandth, the finest the HPA knows.
+    """Return a number as a quantity, rounded to a thousandth, the HPA's resolution.
 
-    Raises ValueError for what is no finite number or larger than `MOST`.
+    Raises ValueError for a number that is not finite or larger than `MAX_MILLI`.
     """
-    if not math.isfinite(value) or abs(value) > MOST:
+    if not math.isfinite(value) or abs(value) > MAX_MILLI:
         raise ValueError(f"{value!r} cannot be written as a quantity")
     number = round(value * _STEP)
     if number == 0:

@@ -1,6 +1,6 @@
-"""Label selectors: read from text, and matched against labels.
+"""Label selectors: parsed from text, and matched against labels.
 
-Pure, and the one grammar of selectors in this project. It is that of Kubernetes (kubernetes.io, "Labels and Selectors";
+Pure, and the only selector grammar in this project. It is that of Kubernetes (kubernetes.io, "Labels and Selectors";
 the API server's own reader is k8s.io/apimachinery, pkg/labels): requirements joined by commas, each of `key=value`,
 `key==value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key`, `!key`. Space is allowed between any two of these
 words and signs, and needed only between two words. A label that is not there satisfies `!=` and `notin`. `key>1` and
@@ -12,21 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-LONGEST = 4096
-"""Characters. Far more than any real one; keeps a hostile one from costing time."""
+MAX_LENGTH = 4096
+"""Characters. Far more than any real selector; bounds the cost of a hostile one."""
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _DNS = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _KEY = re.compile(rf"(?:(?=[^/]{{1,253}}/){_DNS}(?:\.{_DNS})*/)?{_NAME}", re.ASCII)
 _VALUE = re.compile(rf"(?:{_NAME})?", re.ASCII)
 _SPACE = " \t\r\n"
-"""Any other white space is no space to the API server either."""
+"""The API server accepts no other white space either."""
 _TOKEN = re.compile(rf"[{_SPACE}]*(==|=|!=|!|\(|\)|,|<|>|[^{_SPACE}=!(),<>]+)")
 _SPECIAL = frozenset({"=", "==", "!=", "!", "(", ")", ","})
 
 
 class SelectorError(ValueError):
-    """The text is not a label selector; the message says where it goes wrong."""
+    """The text is not a label selector; the message says where."""
 
 
 class _Test(Enum):
@@ -56,7 +56,7 @@ class _Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Requirements that a set of labels meets or not; without any it matches everything."""
+    """Requirements on a set of labels; without any it matches everything."""
 
     requirements: tuple[_Requirement, ...]
 
@@ -66,9 +66,9 @@ class Selector:
 
 
 def parse_selector(text: str) -> Selector:
-    """Read a selector; text without anything in it selects everything. Raises SelectorError."""
-    if len(text) > LONGEST:
-        raise SelectorError(f"it is longer than {LONGEST} characters")
+    """Parse a selector; empty text selects everything. Raises SelectorError."""
+    if len(text) > MAX_LENGTH:
+        raise SelectorError(f"it is longer than {MAX_LENGTH} characters")
     if not text.strip(_SPACE):
         return Selector(())
     return Selector(tuple(_requirements(_Tokens(text))))
@@ -89,8 +89,8 @@ class _Tokens:
         self._next += 1
         return token
 
-    def take_if(self, *wanted: str) -> str | None:
-        return self.take() if self.peek() in wanted else None
+    def take_if(self, *needed: str) -> str | None:
+        return self.take() if self.peek() in needed else None
 
     def word(self, pattern: re.Pattern[str], what: str) -> str:
         token = self.take()
@@ -99,7 +99,7 @@ class _Tokens:
         return token
 
     def value(self) -> str:
-        """Take a value; nothing at all is the empty one."""
+        """Take a value, which may be empty."""
         return "" if self.peek() in {None, ",", ")"} else self.word(_VALUE, "a label value")
 
 
@@ -144,7 +144,7 @@ def _set(tokens: _Tokens) -> frozenset[str]:
     if sign != ")":
         raise SelectorError(f"expected a comma or a closing bracket, found {_shown(sign)}")
     if commas_at_end and commas_at_end % 2 == 0:
-        # The API server takes commas in pairs for one empty value, and then wants another one.
+        # The API server reads a pair of commas as one empty value, and then expects another one.
         raise SelectorError("expected a label value, found a trailing comma in a list")
     return frozenset(values)
 

@@ -1,9 +1,9 @@
-"""Follow one collection of the Kubernetes API: list it, watch it, and never stop trying.
+"""Follows one collection of the Kubernetes API: list, watch, and retry without end.
 
-A `Reflector` tells a handler what the collection holds, by UID, and must not know what the objects are for. What it
-knew stays with the handler while the API server is away. Its one rule for trouble: a watch that ended the way it was
-asked to end is taken up again where it stopped; after anything else the collection is listed anew, because a list is
-right whatever has happened. Raw objects are not kept, only their UIDs and versions.
+A `Reflector` reports the collection's objects to a handler, by UID, independent of what they are for. The handler keeps
+its state while the API server is unreachable. The rule for failures: a watch that ended as requested is resumed where
+it stopped; after anything else the collection is listed again, because a list is always correct. Raw objects are not
+kept, only their UIDs and versions.
 """
 
 import asyncio
@@ -32,83 +32,83 @@ from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
-EVENTS_A_TURN = 50
-"""Events acted on before other tasks get their turn. Fifty pods of 8 KB take some 5 ms; a rollout brings thousands."""
-RETRY_AFTER_LONGEST = 60.0
-"""Seconds to heed a server's Retry-After for at most."""
+EVENTS_PER_TURN = 50
+"""Events handled before other tasks run. Fifty pods of 8 KB take some 5 ms; a rollout brings thousands."""
+MAX_RETRY_AFTER = 60.0
+"""Maximum seconds of a server's Retry-After."""
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class RestartReason(StrEnum):
-    """Why following a collection had to be taken up again."""
+    """Why a watch was restarted."""
 
     ENDED = "ended"
-    """The server ended the watch without an error, as it does after the time it was asked to."""
+    """The server ended the watch without an error, as it does after the requested time."""
     EXPIRED = "expired"
-    """The version to go on from was too old for the server (410)."""
+    """The version to resume from was too old for the server (410)."""
     INACTIVE = "inactive"
-    """Nothing came on the watch, not even a bookmark, for longer than a living server stays silent."""
+    """The watch received nothing, not even a bookmark, for longer than a healthy server stays silent."""
     FORBIDDEN = "forbidden"
-    """The server refused the credentials or the permission (401, 403)."""
+    """The server rejected the credentials or denied permission (401, 403)."""
     ERROR = "error"
-    """Anything else: no connection, a cut answer, a server's own failure, a line that makes no sense."""
+    """Anything else: no connection, a truncated answer, a server error, an invalid line."""
 
 
 class WatchHandler(Protocol[T_contra]):
-    """Takes what a collection holds. Called on the event loop, so it must not block."""
+    """Receives the objects of a collection. Called on the event loop, so it must not block."""
 
     def replaced(self, items: Mapping[str, T_contra]) -> None:
-        """Take the whole collection by UID; what is not in it is gone."""
+        """Take the whole collection by UID; any other object is gone."""
 
     def upserted(self, uid: str, item: T_contra) -> None:
         """Take one object that was added or changed."""
 
     def deleted(self, uid: str) -> None:
-        """Take note that one object is gone, or no longer selected."""
+        """Record that one object is gone, or no longer selected."""
 
     def alive(self) -> None:
-        """Take note that what is known is current just now."""
+        """Record that the known objects are current now."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchTiming:
-    """How patient a Reflector is. All in seconds unless said otherwise."""
+    """Timeouts and delays of a Reflector, in seconds unless stated otherwise."""
 
     page_size: int = 100
-    """Objects asked for at once. A page of 100 pods is about 1 MB, whose parsing holds up the event loop for some
-    10 ms; client-go's 500 would hold it up for more than 50."""
+    """Objects per page. A page of 100 pods is about 1 MB, whose parsing blocks the event loop for some 10 ms;
+    client-go's 500 would block it for more than 50."""
     list_timeout: float = 30.0
-    """For one page. The API server itself gives up after 60."""
-    watch_shortest: float = 300.0
-    """Least time a watch is asked to last, as in client-go."""
-    watch_longest: float = 600.0
-    """Most; random between the two, so that many watchers do not return all at once."""
+    """For one page. The API server's own timeout is 60."""
+    watch_min: float = 300.0
+    """Minimum requested duration of a watch, as in client-go."""
+    watch_max: float = 600.0
+    """Maximum; random between the two, so that many watches do not end at once."""
     inactivity: float = 70.0
     """Silence after which a watch counts as dead: the API server sends a bookmark about every 60 s."""
     overtime: float = 30.0
-    """How much longer than asked a watch may last before it is ended from here."""
+    """How much longer than requested a watch may last before the client ends it."""
     short_watch: float = 5.0
-    """A watch that ends sooner than this did not do its work: it counts as a failure, however politely it ended."""
+    """A watch that ends sooner than this counts as a failure, even without an error."""
     settled: float = 30.0
-    """A watch that lasted this long was real progress: the next failure is met with the shortest delay again."""
+    """A watch that lasted this long resets the backoff."""
     backoff_first: float = 0.8
-    backoff_longest: float = 30.0
+    backoff_max: float = 30.0
     relist_after: float = 3600.0
-    """A list at least this often heals what no error betrays, such as an event that a proxy dropped."""
+    """Maximum time between lists: repairs what no error reveals, such as an event that a proxy dropped."""
 
 
 class OutOfStepError(KubeError):
-    """What the server sent cannot be followed; only a list can tell what is true."""
+    """The watch is inconsistent; only a list can restore the state."""
 
 
 def _no_hook(_reason: RestartReason) -> None:
-    """Nobody counts the restarts."""
+    """Default for `on_restart`: do nothing."""
 
 
 class Reflector(Generic[T]):
-    """Keeps a handler informed of one collection, for ever."""
+    """Keeps a handler up to date with one collection."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Reflector(Generic[T]):
         timing: WatchTiming | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """Follow `resource` (a collection); `read` makes of a raw object what the handler is to get."""
+        """Follow `resource` (a collection); `read` converts a raw object for the handler."""
         self._client = client
         self._resource = resource
         self._handler = handler
@@ -131,11 +131,11 @@ class Reflector(Generic[T]):
         self._on_restart = on_restart
         self._timing = timing or WatchTiming()
         self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
-        self._backoff = Backoff(self._timing.backoff_first, self._timing.backoff_longest, rng=self._rng)
+        self._backoff = Backoff(self._timing.backoff_first, self._timing.backoff_max, rng=self._rng)
         self._version: str | None = None
-        """Where a watch goes on; None when only a list will do."""
+        """Version to resume a watch from; None if a list is required."""
         self._known: dict[str, str] = {}
-        """The version last seen of each object, by UID. Versions are opaque: they are compared for equality only."""
+        """The last version of each object, by UID. Versions are opaque: they are compared for equality only."""
         self._listed_at = 0.0
         self._watch_began: float | None = None
         self._failed_watches = 0
@@ -165,7 +165,7 @@ class Reflector(Generic[T]):
             await asyncio.sleep(delay)
 
     async def _follow(self) -> KubeError | None:
-        """List unless there is a version to go on from, then watch. Returns why it ended, None for a polite end."""
+        """List unless there is a version to resume from, then watch. Returns why it ended, None without an error."""
         self._watch_began = None
         if self._version is None:
             try:
@@ -182,7 +182,7 @@ class Reflector(Generic[T]):
         return None
 
     def _delay(self, error: KubeError | None) -> float:
-        """Judge how the last round went, and return the seconds to wait before the next."""
+        """Evaluate the last round, and return the seconds to wait before the next."""
         now = asyncio.get_running_loop().time()
         lasted = 0.0 if self._watch_began is None else now - self._watch_began
         if lasted >= self._timing.settled:
@@ -199,8 +199,8 @@ class Reflector(Generic[T]):
         if isinstance(error, ExpiredError) and not self._expired_before:
             self._expired_before = True
             return 0.0
-        asked = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
-        return max(self._backoff.next(), min(asked, RETRY_AFTER_LONGEST))
+        requested = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
+        return max(self._backoff.next(), min(requested, MAX_RETRY_AFTER))
 
     async def _list(self) -> None:
         items: dict[str, T] = {}
@@ -230,7 +230,7 @@ class Reflector(Generic[T]):
 
     async def _watch(self) -> None:
         timing = self._timing
-        seconds = round(self._rng.uniform(timing.watch_shortest, timing.watch_longest))
+        seconds = round(self._rng.uniform(timing.watch_min, timing.watch_max))
         query = [
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
@@ -248,11 +248,11 @@ class Reflector(Generic[T]):
                 if line.strip():
                     self._take(line)
                     taken += 1
-                    if taken % EVENTS_A_TURN == 0:
+                    if taken % EVENTS_PER_TURN == 0:
                         await asyncio.sleep(0)
 
     def _take(self, line: bytes) -> None:
-        """Act on one event. Raises KubeError when the watch cannot be followed any further."""
+        """Handle one event. Raises KubeError if the watch cannot continue."""
         kind, obj = _event(line)
         if kind == "ERROR":
             code = obj.get("code")
@@ -270,11 +270,11 @@ class Reflector(Generic[T]):
             self._watch_is_well()
 
     def _apply(self, kind: str, obj: Json) -> None:
-        """Apply a change, unless it shows that events were lost, repeated or came out of order.
+        """Apply a change, unless it shows that events were lost, repeated or out of order.
 
-        An order of versions cannot be read off them. But a server that is in step adds only what is not there, and
-        changes only what is: anything else (a gone object that comes back as MODIFIED, a known one ADDED once more in
-        another version) is not applied, and a list tells what is true.
+        Versions cannot be ordered. But a consistent server adds only unknown objects and changes only known ones:
+        anything else (a deleted object that returns as MODIFIED, a known one ADDED in another version) is not applied,
+        and the collection is listed again.
         """
         uid, version = _identity(obj)
         known = self._known.get(uid)
@@ -291,7 +291,7 @@ class Reflector(Generic[T]):
         self._version = version
 
     def _watch_failed(self, error: KubeError) -> None:
-        """Log it if it is a change of state. One failure alone is none, since the list after it makes it good."""
+        """Log a change of state. A single failure is none, since the list after it repairs it."""
         self._failed_watches += 1
         if self._failed_watches > 1 or isinstance(error, AccessDeniedError):
             self._report(self._watch_trouble, error)
@@ -320,7 +320,7 @@ def _reason(error: KubeError | None) -> RestartReason:
 
 
 def _page(resource: Resource, page: Json) -> tuple[list[Json], str, str]:
-    """Take a list answer apart: objects, version, token for the next page. Not even an empty list goes unproven."""
+    """Parse a list answer: objects, version, token for the next page. Even an empty list is validated."""
     metadata = page.get("metadata")
     objects = page.get("items", ())
     objects = [] if objects is None else objects

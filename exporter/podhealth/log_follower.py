@@ -16,7 +16,14 @@ import structlog
 
 from exporter.fleet.model import PodFacts, Target
 from exporter.kube.api import AccessDeniedError, ApiError, InactiveError, KubeError, KubeReader, Resource
-from exporter.podhealth.log_lines import LONGEST_LOOK, LONGEST_STAMP, NANOSECONDS, LineBudget, LineParser, LinesSeen
+from exporter.podhealth.log_lines import (
+    MAX_SEARCHED_BYTES,
+    MAX_STAMP_BYTES,
+    NANOSECONDS,
+    LineBudget,
+    LineParser,
+    LinesSeen,
+)
 from exporter.retry import Backoff
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
@@ -26,7 +33,7 @@ _log = structlog.get_logger(__name__)
 PODS = Resource("", "v1", "pods")
 SECONDS_REMEMBERED = 2
 """The lines of how many seconds, at the highest rate looked at, are remembered: twice `LinesSeen.DISORDER`."""
-LINES_A_TURN = 200
+LINES_PER_TURN = 200
 """Lines taken before other tasks get their turn: about a millisecond."""
 FLOOD_PAUSE_SECONDS = 0.01
 """Between such turns in a flood: 20,000 lines a second, a fifth of a core. The others wait at the kubelet."""
@@ -58,10 +65,10 @@ class FollowingPace:
     read: float = 30.0
     """Longest silence while what was logged already is read."""
     backoff_first: float = 0.8
-    backoff_longest: float = 30.0
+    backoff_max: float = 30.0
     settled: float = 30.0
     """A stream that lasted this long was real progress: the next failure is met with the shortest pause again."""
-    look: float = 1.0
+    poll: float = 1.0
     """How often a new container is looked for while there is nothing to read."""
 
 
@@ -93,9 +100,9 @@ class AgentLog:
             pod=target.pod,
         )
         self._pace = pace
-        self._backoff = Backoff(pace.backoff_first, pace.backoff_longest)
-        most = search.lines_per_second * SECONDS_REMEMBERED
-        self._counter = _Counter(search, LinesSeen(int(began * NANOSECONDS), most), target.pod)
+        self._backoff = Backoff(pace.backoff_first, pace.backoff_max)
+        maximum = search.lines_per_second * SECONDS_REMEMBERED
+        self._counter = _Counter(search, LinesSeen(int(began * NANOSECONDS), maximum), target.pod)
         self._failed = 0
         """Attempts that failed, one after the other."""
         self._withheld = True
@@ -136,10 +143,10 @@ class AgentLog:
         heard its end. The pod's status tells of a restart too, but later.
         """
         async with self._open(facts, idle, *how) as lines:
-            await self._take_last_words(facts)
+            await self._read_final_lines(facts)
             await self._count(lines)
 
-    async def _take_last_words(self, facts: PodFacts) -> None:
+    async def _read_final_lines(self, facts: PodFacts) -> None:
         """Take what the container before wrote after the last line that was read, if there was one."""
         try:
             async with self._open(facts, self._pace.read, ("previous", "true")) as lines:
@@ -153,7 +160,7 @@ class AgentLog:
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Ask for the log from the last line that was read on."""
         query = [("container", facts.container or ""), ("timestamps", "true"), ("sinceTime", self._counter.since), *how]
-        return self._client.stream(self._resource, query, idle_timeout=idle, keep=LONGEST_STAMP + LONGEST_LOOK)
+        return self._client.stream(self._resource, query, idle_timeout=idle, keep=MAX_STAMP_BYTES + MAX_SEARCHED_BYTES)
 
     async def _count(self, lines: AsyncIterator[bytes]) -> None:
         """Count in the lines as they come."""
@@ -162,7 +169,7 @@ class AgentLog:
             if self._counter.take(line) and not self._withheld:
                 self._store.task_failures_counted(self._uid, self._counter.failures)
             taken += 1
-            if taken % LINES_A_TURN == 0:
+            if taken % LINES_PER_TURN == 0:
                 await asyncio.sleep(FLOOD_PAUSE_SECONDS if self._counter.flooded else 0)
 
     async def _pause(self, seen: PodFacts, error: KubeError | None) -> None:
@@ -173,8 +180,8 @@ class AgentLog:
         over = error is None and seen.started_time is None
         left = math.inf if over else self._backoff.next()
         while left > 0:
-            await asyncio.sleep(min(self._pace.look, left))
-            left -= self._pace.look
+            await asyncio.sleep(min(self._pace.poll, left))
+            left -= self._pace.poll
             target = self._store.target(self._uid)
             if target is None or target.facts is None or _life(target.facts) != _life(seen):
                 return
@@ -237,19 +244,19 @@ class _Counter:
         if self.flooded:
             self._skip(line.nanoseconds)
             return False
-        self._say_calm(line.nanoseconds)
-        if self._search.pattern.search(line.text[:LONGEST_LOOK].decode(errors="replace")) is None:
+        self._report_calm(line.nanoseconds)
+        if self._search.pattern.search(line.text[:MAX_SEARCHED_BYTES].decode(errors="replace")) is None:
             return False
         self.failures += 1
         return True
 
     def _skip(self, nanoseconds: int) -> None:
-        self._flood.report(most_per_second=self._search.lines_per_second)
+        self._flood.report(max_per_second=self._search.lines_per_second)
         self._skipped += 1
         self._skipped_at = nanoseconds
         self._search.on_skipped(1)
 
-    def _say_calm(self, nanoseconds: int) -> None:
+    def _report_calm(self, nanoseconds: int) -> None:
         if self._skipped and nanoseconds - self._skipped_at >= CALM_SECONDS * NANOSECONDS:
             self._flood.resolve(skipped=self._skipped)
             self._skipped = 0

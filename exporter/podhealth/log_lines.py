@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 NANOSECONDS = 1_000_000_000
-LONGEST_LOOK = 16 * 1024
+MAX_SEARCHED_BYTES = 16 * 1024
 """Bytes of a line that are searched. Container runtimes split lines there (CRI: 16 KiB), and it bounds a search."""
-LONGEST_STAMP = 64
+MAX_STAMP_BYTES = 64
 """More than a line's time takes (RFC 3339 with nanoseconds and a zone: 35 bytes) and the space after it."""
 
 _LINE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d) ?")
@@ -59,11 +59,11 @@ class LinesSeen:
     DISORDER = NANOSECONDS
     """How far lines may be out of order."""
 
-    def __init__(self, begin: int, most: int) -> None:
+    def __init__(self, begin: int, maximum: int) -> None:
         """Take the time from which on lines are new, in nanoseconds since 1970, and how many to remember at most."""
         self._floor = begin - 1
         self._newest = self._floor
-        self._most = most
+        self._maximum = maximum
         self._recent: dict[int, int] = {}
         """Times by hash of time and text, in the order in which the lines came."""
 
@@ -89,7 +89,7 @@ class LinesSeen:
         self._floor = max(self._floor, self._newest - self.DISORDER)
         while self._recent:
             identity, nanoseconds = next(iter(self._recent.items()))
-            if nanoseconds > self._floor and len(self._recent) <= self._most:
+            if nanoseconds > self._floor and len(self._recent) <= self._maximum:
                 return
             del self._recent[identity]
             self._floor = max(self._floor, nanoseconds)

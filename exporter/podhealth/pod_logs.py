@@ -26,9 +26,9 @@ from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """How often agents that came or went, and changes of leadership, are looked for."""
-STARTS_A_LOOK = 10
+STARTS_PER_POLL = 10
 """Streams opened at one look, so that a new leader does not ask for a hundred logs at once."""
 
 
@@ -74,25 +74,25 @@ class PodLogs:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._match_streams(group)
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
     def _match_streams(self, group: asyncio.TaskGroup) -> None:
         """End the streams of agents that are gone, open those of new ones, a few at a time."""
         began = self._leading_since()
-        wanted = self._with_logs() if began is not None else {}
-        for uid in [uid for uid, task in self._streams.items() if uid not in wanted or task.done()]:
+        needed = self._with_logs() if began is not None else {}
+        for uid in [uid for uid, task in self._streams.items() if uid not in needed or task.done()]:
             self._streams.pop(uid).cancel()
         if began is not None:
-            self._open_streams(group, [target for uid, target in wanted.items() if uid not in self._streams], began)
+            self._open_streams(group, [target for uid, target in needed.items() if uid not in self._streams], began)
 
     def _open_streams(self, group: asyncio.TaskGroup, targets: Sequence[Target], began: float) -> None:
         places = self._settings.max_streams - len(self._streams)
         if len(targets) > places:
             fix = "raise pod_logs.max_streams, or count them where the logs are stored"
-            self._left_out.report(left_out=len(targets) - places, most=self._settings.max_streams, fix=fix)
+            self._left_out.report(left_out=len(targets) - places, maximum=self._settings.max_streams, fix=fix)
         else:
             self._left_out.resolve()
-        for target in targets[: min(places, STARTS_A_LOOK)]:
+        for target in targets[: min(places, STARTS_PER_POLL)]:
             log = AgentLog(
                 self._client,
                 self._store,

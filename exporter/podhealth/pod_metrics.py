@@ -32,9 +32,9 @@ WINDOWS_KEPT = 2
 """A sample is replaced after about one window; the second allows for one that metrics-server missed."""
 LAG_SECONDS = 60.0
 """On top of the windows: the kubelet's own measurements are up to 15 s old, and two machines' clocks differ."""
-PODS_A_TURN = 200
+PODS_PER_TURN = 200
 """Pods read before other tasks get their turn: one or two milliseconds."""
-LONGEST_WINDOW = 600.0
+MAX_WINDOW = 600.0
 """Longer windows, in seconds, count as this long. prometheus-adapter, which may stand in, has 300."""
 
 _NOT_INSTALLED = 404
@@ -46,7 +46,7 @@ class SamplingPace:
 
     interval: float = 15.0
     """The resolution of metrics-server: more often would bring the same samples again."""
-    longest_pause: float = 300.0
+    max_pause: float = 300.0
     """After failures the pauses double up to this, since what is not installed is rarely installed soon."""
     timeout: float = 10.0
     """For one list. It passes through the API server, which gives up after 60."""
@@ -85,7 +85,7 @@ class PodMemory:
 
     async def _follow(self, namespace: str | None) -> NoReturn:
         resource = POD_METRICS.within(namespace)
-        backoff = Backoff(self._pace.interval * 2, self._pace.longest_pause)
+        backoff = Backoff(self._pace.interval * 2, self._pace.max_pause)
         where = namespace or "every namespace"
         trouble = Trouble(_log, "memory usage cannot be read", "memory usage can be read again", namespace=where)
         while True:
@@ -106,15 +106,15 @@ class PodMemory:
         if not isinstance(items, list):
             raise KubeError(f"The response to a list of {resource} is not a list.")
         by_pod: dict[tuple[str, str], PodUsage] = {}
-        for begin in range(0, len(items), PODS_A_TURN):
-            by_pod |= {(usage.namespace, usage.pod): usage for usage in usages(items[begin : begin + PODS_A_TURN])}
+        for begin in range(0, len(items), PODS_PER_TURN):
+            by_pod |= {(usage.namespace, usage.pod): usage for usage in usages(items[begin : begin + PODS_PER_TURN])}
             await asyncio.sleep(0)
         return by_pod
 
     async def _deliver(self, by_pod: "Mapping[tuple[str, str], PodUsage]") -> None:
         monotonic, wall = self._monotonic(), self._wall()
         for number, uid in enumerate(tuple(self._store.uids())):
-            if number % PODS_A_TURN == 0:
+            if number % PODS_PER_TURN == 0:
                 await asyncio.sleep(0)
             target = self._store.target(uid)
             if target is None or target.facts is None or target.facts.container is None:
@@ -158,7 +158,7 @@ class PodUsage:
     @property
     def good_seconds(self) -> float:
         """For how long after it was taken the measurement stands for the present."""
-        return WINDOWS_KEPT * min(self.window, LONGEST_WINDOW) + LAG_SECONDS
+        return WINDOWS_KEPT * min(self.window, MAX_WINDOW) + LAG_SECONDS
 
 
 def usages(items: Iterable[object]) -> Iterator[PodUsage]:

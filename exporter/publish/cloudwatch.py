@@ -24,7 +24,7 @@ from exporter.config import CloudWatchSettings
 from exporter.fleet.model import Agent, Fleet
 from exporter.kube.election import Leadership
 from exporter.publish.cloudwatch_log import PublishingLog
-from exporter.publish.datum import FARTHEST_AHEAD, MOST_DATUMS, OLDEST, Datum, batches
+from exporter.publish.datum import MAX_AHEAD, MAX_DATUMS, OLDEST, Datum, batches
 from exporter.publish.fleet_datums import Baseline, Selection, count, monthly_dollars, with_own_series
 from exporter.publish.periods import period_of, wait
 from exporter.publish.put_metric_data import MetricDataClient, PutOutcome
@@ -38,7 +38,7 @@ _TIME_MARGIN = 300.0
 # Counters noted longer ago than this (seconds) may have been published by another leader meanwhile.
 _BASELINE_KEPT = 3600.0
 # Requests the current period may take to find a datum that CloudWatch rejects; the rest goes with the backlog.
-_MOST_CURRENT_REQUESTS = 64
+_MAX_CURRENT_REQUESTS = 64
 _LAST_PERIOD, _BASELINE = "last_period", "baseline"
 
 
@@ -68,9 +68,9 @@ class Pace:
     backlog_pause: float = 1.0
     """Time between two requests with old data. CloudWatch takes 500 requests a second of a whole account."""
     first_retry: float = 1.0
-    """Pause after a first failure to send old data; doubled each time up to `longest_retry`, shortened at random."""
-    longest_retry: float = 60.0
-    longest_sleep: float = 10.0
+    """Pause after a first failure to send old data; doubled each time up to `max_retry`, shortened at random."""
+    max_retry: float = 60.0
+    max_sleep: float = 10.0
     """How long a wall clock that was put right may go unnoticed."""
 
 
@@ -98,7 +98,7 @@ class CloudWatchPublisher:
         self._observer = observer
         self._wall = wall
         self._pace = pace
-        self._spool = Spool(settings.spool.path, most=settings.spool.max_datums)
+        self._spool = Spool(settings.spool.path, max_datums=settings.spool.max_datums)
         self._resources = AsyncExitStack()
         self._last_period: float | None = None
         self._baseline: Baseline | None = None
@@ -109,7 +109,7 @@ class CloudWatchPublisher:
         self._claimed: set[int] = set()
         self._current_ready = asyncio.Event()
         self._backlog_ready = asyncio.Event()
-        self._told = PublishingLog(settings)
+        self._report = PublishingLog(settings)
 
     # -- what the exporter's own metrics show of the spool ------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class CloudWatchPublisher:
 
     async def _until_due(self, last: float | None) -> None:
         while (seconds := wait(self._wall(), last, self._settings.interval)) > 0:  # noqa: ASYNC110 - it waits for a clock
-            await asyncio.sleep(min(seconds, self._pace.longest_sleep))
+            await asyncio.sleep(min(seconds, self._pace.max_sleep))
 
     async def _record_period(self) -> None:
         now = self._wall()
@@ -206,18 +206,18 @@ class CloudWatchPublisher:
         self._estimate(sound, len(fleets), left_out)
         notes = {_LAST_PERIOD: str(self._last_period), _BASELINE: self._baseline.to_json()}
         async with self._picking:
-            added = await self._spool.add(sound, notes, expire_before=now - self._longest_kept())
+            added = await self._spool.add(sound, notes, expire_before=now - self._max_kept())
             self._make_current([Row(number, datum) for number, datum in zip(added.ids, sound, strict=True)])
         for outcome, dropped in (("expired", added.expired), ("overflowed", added.overflowed)):
             if dropped:
                 self._observer.cloudwatch_datums(outcome, dropped)
-        self._told.dropped(added.expired, added.overflowed)
+        self._report.dropped(added.expired, added.overflowed)
 
     def _refused(self, datum: Datum) -> bool:
         problem = datum.problem()
         if problem is None:
             return False
-        self._told.rejected(datum, problem)
+        self._report.rejected(datum, problem)
         self._observer.cloudwatch_datums("rejected", 1)
         return True
 
@@ -226,8 +226,8 @@ class CloudWatchPublisher:
         requests = sum(1 for _ in batches([datum.wire_bytes() for datum in datums]))
         dollars = monthly_dollars(series, requests, self._settings.interval)
         self._observer.cloudwatch_cost(dollars)
-        self._told.cost(fleets, series, dollars)
-        self._told.left_out(left_out)
+        self._report.cost(fleets, series, dollars)
+        self._report.left_out(left_out)
 
     def _make_current(self, rows: list[Row]) -> None:
         """Hand over to `_send_current`; what that did not get to meanwhile is for the backlog."""
@@ -241,7 +241,7 @@ class CloudWatchPublisher:
         self._claimed.difference_update(row.id for row in rows)
         self._backlog_ready.set()
 
-    def _longest_kept(self) -> float:
+    def _max_kept(self) -> float:
         return min(self._settings.spool.max_age, OLDEST - _TIME_MARGIN)
 
     # -- sending ------------------------------------------------------------------------------------------------------
@@ -251,21 +251,21 @@ class CloudWatchPublisher:
             await self._current_ready.wait()
             self._current_ready.clear()
             rows, self._current = self._current, []
-            await self._deliver(client, rows, pause=0, most_requests=_MOST_CURRENT_REQUESTS)
+            await self._deliver(client, rows, pause=0, max_requests=_MAX_CURRENT_REQUESTS)
             self._release(rows)
 
     async def _send_backlog(self, client: MetricDataClient) -> None:
-        backoff = Backoff(self._pace.first_retry, self._pace.longest_retry)
+        backoff = Backoff(self._pace.first_retry, self._pace.max_retry)
         while True:
             self._backlog_ready.clear()
             async with self._picking:
                 now = self._wall()
                 rows = await self._spool.oldest(
-                    MOST_DATUMS + len(self._claimed),
-                    not_before=now - self._longest_kept(),
-                    not_after=now + FARTHEST_AHEAD - _TIME_MARGIN,
+                    MAX_DATUMS + len(self._claimed),
+                    not_before=now - self._max_kept(),
+                    not_after=now + MAX_AHEAD - _TIME_MARGIN,
                 )
-                rows = [row for row in rows if row.id not in self._claimed][:MOST_DATUMS]
+                rows = [row for row in rows if row.id not in self._claimed][:MAX_DATUMS]
             if not rows:
                 await self._backlog_ready.wait()
             elif await self._deliver(client, rows, pause=self._pace.backlog_pause):
@@ -275,7 +275,7 @@ class CloudWatchPublisher:
                 await asyncio.sleep(backoff.next())
 
     async def _deliver(
-        self, client: MetricDataClient, rows: Sequence[Row], *, pause: float, most_requests: int | None = None
+        self, client: MetricDataClient, rows: Sequence[Row], *, pause: float, max_requests: int | None = None
     ) -> bool:
         """Send rows in as few requests as the limits allow; return whether CloudWatch has judged all of them.
 
@@ -287,19 +287,19 @@ class CloudWatchPublisher:
         while waiting:
             if requests:
                 await asyncio.sleep(pause)
-            if requests == most_requests or not self._leadership.is_leader():
+            if requests == max_requests or not self._leadership.is_leader():
                 return False
             requests += 1
             batch = waiting.popleft()
             answer = await client.put([row.datum for row in batch])
             self._observer.cloudwatch_requested(answer.outcome)
-            self._told.answered(answer, self._spool.datums)
+            self._report.answered(answer, self._spool.datums)
             if answer.outcome is PutOutcome.REJECTED and len(batch) > 1:
                 half = len(batch) // 2
                 waiting.extendleft((batch[half:], batch[:half]))
             elif answer.outcome in {PutOutcome.ACCEPTED, PutOutcome.REJECTED}:
                 if answer.outcome is PutOutcome.REJECTED:
-                    self._told.rejected(batch[0].datum, answer.reason)
+                    self._report.rejected(batch[0].datum, answer.reason)
                 await self._spool.remove([row.id for row in batch])
                 self._observer.cloudwatch_datums(answer.outcome, len(batch))
             else:

@@ -12,22 +12,22 @@ from math import isfinite
 from typing import Any
 from urllib.parse import quote_plus
 
-MOST_DATUMS = 1000
+MAX_DATUMS = 1000
 """Datums in one request."""
-MOST_VALUES = 150
+MAX_VALUES = 150
 """Different values in one datum."""
-MOST_BYTES = 900_000
+MAX_BYTES = 900_000
 """Size of one request. CloudWatch takes 1 MB; the rest is for what stands around the datums."""
 OLDEST = 336 * 3600.0
 """Seconds that a timestamp may lie back: two weeks."""
-FARTHEST_AHEAD = 2 * 3600.0
+MAX_AHEAD = 2 * 3600.0
 """Seconds that a timestamp may lie ahead."""
 _LARGEST_VALUE = 2.0**360
 # A positive number this small is refused as well; no figure of ours is one unless somebody means ill.
 _SMALLEST_VALUE = 2.0**-360
-_LONGEST_NAME = 255
-_LONGEST_DIMENSION_VALUE = 1024
-_MOST_DIMENSIONS = 30
+_MAX_NAME_LENGTH = 255
+_MAX_DIMENSION_VALUE_LENGTH = 1024
+_MAX_DIMENSIONS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,16 @@ class Datum:
 
     def _problems(self) -> Iterator[str]:
         series = self.series
-        if not _is_text(series.metric, _LONGEST_NAME) or series.metric.startswith(":"):
+        if not _is_text(series.metric, _MAX_NAME_LENGTH) or series.metric.startswith(":"):
             yield "the metric's name is not 1 to 255 printable ASCII characters"
-        if len(series.dimensions) > _MOST_DIMENSIONS:
+        if len(series.dimensions) > _MAX_DIMENSIONS:
             yield "it has more than 30 dimensions"
         for name, value in series.dimensions:
-            if not _is_text(name, _LONGEST_NAME) or name.startswith(":"):
+            if not _is_text(name, _MAX_NAME_LENGTH) or name.startswith(":"):
                 yield f"the dimension {name!r} is not 1 to 255 printable ASCII characters"
-            if not _is_text(value, _LONGEST_DIMENSION_VALUE):
+            if not _is_text(value, _MAX_DIMENSION_VALUE_LENGTH):
                 yield f"the value of {name} is not 1 to 1024 printable ASCII characters"
-        if not 1 <= len(self.values) <= MOST_VALUES or len(self.counts) != len(self.values):
+        if not 1 <= len(self.values) <= MAX_VALUES or len(self.counts) != len(self.values):
             yield "it does not have 1 to 150 values with a count each"
         if not all(_is_value(value) for value in self.values):
             yield "a value is not a finite number between -2^360 and 2^360"
@@ -113,8 +113,8 @@ class Datum:
         return cls(series, time, tuple(map(float, values)), tuple(map(int, counts)))
 
 
-def _is_text(text: str, longest: int) -> bool:
-    return 1 <= len(text) <= longest and text.isascii() and text.isprintable() and not text.isspace()
+def _is_text(text: str, max_length: int) -> bool:
+    return 1 <= len(text) <= max_length and text.isascii() and text.isprintable() and not text.isspace()
 
 
 def _is_value(value: float) -> bool:
@@ -132,8 +132,8 @@ def distribution(series: DatumSeries, time: int, values: Iterable[float]) -> Ite
         whole = float(round(value))
         counted[whole] = counted.get(whole, 0) + 1
     ordered = sorted(counted.items())
-    for start in range(0, len(ordered), MOST_VALUES):
-        some = ordered[start : start + MOST_VALUES]
+    for start in range(0, len(ordered), MAX_VALUES):
+        some = ordered[start : start + MAX_VALUES]
         yield Datum(series, time, tuple(value for value, _ in some), tuple(count for _, count in some))
 
 
@@ -141,7 +141,7 @@ def batches(sizes: Sequence[int]) -> Iterator[slice]:
     """Cut a list of datums, given by their `wire_bytes`, into the fewest requests in order that keep to the limits."""
     start = size = 0
     for index, one in enumerate(sizes):
-        if index > start and (index - start == MOST_DATUMS or size + one > MOST_BYTES):
+        if index > start and (index - start == MAX_DATUMS or size + one > MAX_BYTES):
             yield slice(start, index)
             start, size = index, 0
         size += one

@@ -32,7 +32,7 @@ PODS = Resource("", "v1", "pods")
 
 _HIGHEST = 2**31 - 1
 """The annotation is a 32-bit number; one that is not makes Kubernetes refuse the pod's update."""
-_OF_THIS_POD_ALONE = (404, 409, 422)
+_POD_ERRORS = (404, 409, 422)
 """The pod is gone, or another one has its name by now."""
 
 
@@ -40,7 +40,7 @@ _OF_THIS_POD_ALONE = (404, 409, 422)
 class Pace:
     """Times in seconds that are no settings."""
 
-    look_every: float = 5.0
+    poll_every: float = 5.0
     """Pause when there is nothing to write."""
     between_writes: float = 0.5
     """Pause after each write, so that there are at most two a second however many agents change."""
@@ -49,8 +49,8 @@ class Pace:
     timeout: float = 5.0
     """Longest time for one write."""
     first_retry: float = 1.0
-    """Pause after a failure that is not the pod's own, doubled each time up to `longest_retry`."""
-    longest_retry: float = 60.0
+    """Pause after a failure that is not the pod's own, doubled each time up to `max_retry`."""
+    max_retry: float = 60.0
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class DeletionCost:
         self._leadership = leadership
         self._pace = pace
         self._written: dict[str, _Written] = {}
-        self._backoff = Backoff(pace.first_retry, pace.longest_retry, jitter=0.0)
+        self._backoff = Backoff(pace.first_retry, pace.max_retry, jitter=0.0)
         self._trouble = Trouble(
             _log, "deletion costs cannot be written; will retry", "deletion costs can be written again"
         )
@@ -114,12 +114,12 @@ class DeletionCost:
         if not self._leadership.is_leader():
             # Whoever leads meanwhile may write.
             self._written.clear()
-            return self._pace.look_every
+            return self._pace.poll_every
         if self._source.not_ready_reason() is not None:
-            return self._pace.look_every
+            return self._pace.poll_every
         change = max(self._due(), key=lambda due: due.urgency, default=None)
         if change is None:
-            return self._pace.look_every
+            return self._pace.poll_every
         return await self._write(change)
 
     def _due(self) -> Iterator[_Change]:
@@ -158,7 +158,7 @@ class DeletionCost:
                 timeout=self._pace.timeout,
             )
         except KubeError as error:
-            if error.status in _OF_THIS_POD_ALONE:
+            if error.status in _POD_ERRORS:
                 return self._pace.between_writes
             # The other pods come first now: it may be the fault of this one's namespace alone.
             self._trouble.report(error.kind, **error.fields(pod.grant("patch")))

@@ -90,10 +90,10 @@ class ExternalMetricsServer:
             "external_metrics",
             settings.cert_file,
             settings.key_file,
-            asks_clients=True,
+            requests_client_cert=True,
             reload_interval=reload_interval,
         )
-        self._told = ExternalMetricsLog()
+        self._report = ExternalMetricsLog()
         self._listener = Listener(
             "external metrics API",
             self._build_app(),
@@ -144,7 +144,7 @@ class ExternalMetricsServer:
     async def _trust(self, front_proxy: FrontProxy) -> None:
         """Recognise the API server by these settings from now on. Raises KubeError, and changes nothing."""
         try:
-            await self._tls.trust(front_proxy.authorities)
+            await self._tls.trust(front_proxy.client_cas)
         except ServeError as error:
             raise KubeError(f"The CA of the front proxy cannot be loaded yet: {error}.") from error
         self._front_proxy = front_proxy
@@ -178,7 +178,7 @@ class ExternalMetricsServer:
             try:
                 self._user(request)
             except RefusalError as refusal:
-                self._told.stranger(refusal.message, request.remote)
+                self._report.stranger(refusal.message, request.remote)
                 raise
         return await handler(request)
 
@@ -201,7 +201,7 @@ class ExternalMetricsServer:
 
     async def _must_be_allowed(self, user: User, access: Access) -> None:
         """Return if the user may do it. Raises RefusalError."""
-        verdict = await self._review.judge(user, access)
+        verdict = await self._review.authorize(user, access)
         if not verdict.allowed:
             why = f": {verdict.reason}" if verdict.reason else ""
             raise RefusalError(HTTPStatus.FORBIDDEN, f"user {user.name!r} may not {access}{why}")
@@ -243,9 +243,9 @@ class ExternalMetricsServer:
             _only_a_plain_list(request)
             answer = items(question, self._knowledge())
         except RefusalError as refusal:
-            self._told.refused(question, user.name, refusal)
+            self._report.refused(question, user.name, refusal)
             raise
-        self._told.served(question, user.name)
+        self._report.served(question, user.name)
         return web.Response(body=documents.encode(documents.value_list(answer)), content_type="application/json")
 
     def _knowledge(self) -> Knowledge:

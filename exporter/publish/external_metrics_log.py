@@ -9,7 +9,7 @@ from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
-_MOST_REMEMBERED = 256
+_MAX_REMEMBERED = 256
 """Questions whose last outcome is remembered; an HPA asks one, always the same."""
 
 
@@ -46,7 +46,7 @@ class ExternalMetricsLog:
         changed = key not in self._refusals or self._refusals[key] != outcome
         self._refusals[key] = outcome
         self._refusals.move_to_end(key)
-        while len(self._refusals) > _MOST_REMEMBERED:
+        while len(self._refusals) > _MAX_REMEMBERED:
             self._refusals.popitem(last=False)
         return changed
 

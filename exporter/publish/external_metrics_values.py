@@ -86,10 +86,10 @@ def _nothing_matches(question: Question, here: Sequence[Fleet], cluster: str | N
     if not here:
         return f"no fleet is known in namespace {question.namespace!r}"
     names = ", ".join(fleet.name for fleet in here)
-    said = "" if cluster is None else f", with cluster={cluster}"
+    within = "" if cluster is None else f", with cluster={cluster}"
     return (
         f"no fleet in namespace {question.namespace!r} matches the label selector {question.selector!r}; "
-        f"values of the label fleet there are: {names}{said}"
+        f"values of the label fleet there are: {names}{within}"
     )
 
 

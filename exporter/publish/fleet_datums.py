@@ -141,9 +141,9 @@ def _of_agent(metric: CloudWatchMetric, agent: Agent, increases: Increases) -> f
 
 
 def with_own_series(
-    fleets: Iterable[Fleet], most: int, before: Collection[str]
+    fleets: Iterable[Fleet], maximum: int, before: Collection[str]
 ) -> tuple[list[tuple[Fleet, Agent]], int]:
-    """Return the agents that get series of their own, at most `most` over all fleets, and how many are left out.
+    """Return the agents that get series of their own, at most `maximum` over all fleets, and how many are left out.
 
     Those that had them (`before`, by UID) keep them as long as they live: series that come and go cost more and say
     less. Of a pod that was made anew under its name the one that is not draining is meant.
@@ -161,7 +161,7 @@ def with_own_series(
     by_name: dict[tuple[str, str, str], tuple[Fleet, Agent]] = {}
     for fleet, agent in agents:
         by_name.setdefault((fleet.namespace, fleet.name, agent.snapshot.target.pod), (fleet, agent))
-    return list(by_name.values())[:most], max(0, len(by_name) - most)
+    return list(by_name.values())[:maximum], max(0, len(by_name) - maximum)
 
 
 def monthly_dollars(series: int, requests: int, interval: float) -> float:

@@ -40,7 +40,7 @@ _CONNECT_TIMEOUT = 3.0
 _READ_TIMEOUT = 6.0
 # The library's own retries are for a hiccup. An outage is the spool's business.
 _ATTEMPTS = 3
-_LONGEST_REASON = 500
+_MAX_REASON_LENGTH = 500
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html and CommonErrors.html
 _REJECTED = {
@@ -149,8 +149,8 @@ class MetricDataClient:
                     self._in_flight -= 1
         except TimeoutError:
             return PutResult(PutOutcome.TIMEOUT, f"no response within {self._deadline:g} s")
-        except Exception as error:  # noqa: BLE001 - the libraries below let through whatever theirs below raise; `_judge` tells a bug from an outage
-            answer = _judge(error)
+        except Exception as error:  # noqa: BLE001 - the libraries below let through whatever theirs below raise; `_classify` tells a bug from an outage
+            answer = _classify(error)
             # A client holds on to the credentials it found, or to having found none.
             self._stale = self._stale or answer.outcome is PutOutcome.DENIED
             return answer
@@ -190,12 +190,12 @@ def _load_descriptions() -> Loader:
     return loader
 
 
-def _judge(error: Exception) -> PutResult:
+def _classify(error: Exception) -> PutResult:
     """Say what an exception of the libraries means for the data."""
-    reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+    reason = f"{type(error).__name__}: {error}"[:_MAX_REASON_LENGTH]
     match error:
         case ClientError():
-            return _judge_response(error.response)
+            return _classify_response(error.response)
         case ParamValidationError():
             return PutResult(PutOutcome.REJECTED, reason)
         case ReadTimeoutError() | ConnectTimeoutError():
@@ -209,10 +209,10 @@ def _judge(error: Exception) -> PutResult:
             return PutResult(PutOutcome.FAILED, reason)
 
 
-def _judge_response(response: Any) -> PutResult:
+def _classify_response(response: Any) -> PutResult:
     error = response.get("Error", {})
     code, status = str(error.get("Code", "")), response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    reason = f"{code}: {error.get('Message', '')} (HTTP {status})"[:_LONGEST_REASON]
+    reason = f"{code}: {error.get('Message', '')} (HTTP {status})"[:_MAX_REASON_LENGTH]
     if code in _THROTTLED or status == 429:  # noqa: PLR2004 - the code's name is its meaning: Too Many Requests
         return PutResult(PutOutcome.THROTTLED, reason)
     if status < 500 and (code in _REJECTED or status == 413):  # noqa: PLR2004 - server errors; Content Too Large

@@ -25,7 +25,7 @@ from exporter.trouble import Trouble
 _log = structlog.get_logger(__name__)
 
 # Datums take about 200 bytes each in memory; a disk may be given to the spool alone, memory is the whole process'.
-_MOST_IN_MEMORY = 100_000
+_MAX_IN_MEMORY = 100_000
 # Numbers of datums in memory begin here, so that they are never those of datums on disk.
 _FIRST_ID_IN_MEMORY = 1 << 48
 # SQLite's primary result codes for a file whose content is damaged, and one that is no database at all.
@@ -38,9 +38,9 @@ _Result = TypeVar("_Result")
 class Spool:
     """An async context manager around the file; open it before use."""
 
-    def __init__(self, path: Path, *, most: int) -> None:
+    def __init__(self, path: Path, *, max_datums: int) -> None:
         self._path = path
-        self._most = most
+        self._max_datums = max_datums
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._disk: SpoolFile | None = None
         self._memory: SpoolFile | None = None
@@ -88,9 +88,9 @@ class Spool:
         """Keep datums, and notes that replace those of the same names; drop datums from before a time."""
         return await self._in_thread(self._add, datums, notes, expire_before)
 
-    async def oldest(self, most: int, *, not_before: float, not_after: float) -> list[Row]:
-        """Return up to `most` of the datums between two times, oldest first."""
-        return await self._in_thread(self._oldest, most, not_before, not_after)
+    async def oldest(self, max_datums: int, *, not_before: float, not_after: float) -> list[Row]:
+        """Return up to `max_datums` of the datums between two times, oldest first."""
+        return await self._in_thread(self._oldest, max_datums, not_before, not_after)
 
     async def remove(self, ids: Sequence[int]) -> None:
         """Forget datums that are not to be sent any more."""
@@ -112,20 +112,22 @@ class Spool:
     def _add(self, datums: Sequence[Datum], notes: Mapping[str, str], expire_before: float) -> Added:
         if self._disk is None:
             self._open_disk()
-        added = self._on_disk(lambda disk: disk.add(datums, notes, expire_before=expire_before, most=self._most))
+        added = self._on_disk(
+            lambda disk: disk.add(datums, notes, expire_before=expire_before, max_datums=self._max_datums)
+        )
         if added is None:
             if self._memory is None:
                 self._memory = SpoolFile(MEMORY, first_id=_FIRST_ID_IN_MEMORY)
-            most = min(self._most, _MOST_IN_MEMORY)
-            added = self._memory.add(datums, {}, expire_before=expire_before, most=most)
+            max_datums = min(self._max_datums, _MAX_IN_MEMORY)
+            added = self._memory.add(datums, {}, expire_before=expire_before, max_datums=max_datums)
         return added
 
-    def _oldest(self, most: int, not_before: float, not_after: float) -> list[Row]:
-        rows = self._on_disk(lambda disk: disk.oldest(most, not_before=not_before, not_after=not_after)) or []
+    def _oldest(self, max_datums: int, not_before: float, not_after: float) -> list[Row]:
+        rows = self._on_disk(lambda disk: disk.oldest(max_datums, not_before=not_before, not_after=not_after)) or []
         if self._memory is not None:
-            rows += self._memory.oldest(most, not_before=not_before, not_after=not_after)
+            rows += self._memory.oldest(max_datums, not_before=not_before, not_after=not_after)
             rows.sort(key=lambda row: row.datum.time)
-        return rows[:most]
+        return rows[:max_datums]
 
     def _remove(self, ids: Iterable[int]) -> None:
         in_memory = [one for one in ids if one >= _FIRST_ID_IN_MEMORY]
@@ -158,7 +160,7 @@ class Spool:
             except sqlite3.DatabaseError as error:
                 if not _is_damaged(error):
                     raise
-                disk = self._begin_anew(error)
+                disk = self._recreate(error)
             self._disk = disk
             if self._owed:
                 self._pay(disk)
@@ -167,7 +169,7 @@ class Spool:
             return
         self._trouble.resolve()
 
-    def _begin_anew(self, error: Exception) -> SpoolFile:
+    def _recreate(self, error: Exception) -> SpoolFile:
         aside = self._path.with_name(self._path.name + ".damaged")
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):

@@ -96,7 +96,7 @@ class SpoolFile:
         """Close the file. Raises sqlite3.Error."""
         self._database.close()
 
-    def add(self, datums: Iterable[Datum], notes: Mapping[str, str], *, expire_before: float, most: int) -> Added:
+    def add(self, datums: Iterable[Datum], notes: Mapping[str, str], *, expire_before: float, max_datums: int) -> Added:
         """Keep datums and notes, all or nothing, and drop what is too old or too much."""
         rows = [(datum.time, datum.to_json()) for datum in datums]
         with self._transaction():
@@ -105,7 +105,7 @@ class SpoolFile:
             ids = range(last + 1 - len(rows), last + 1)
             self._database.executemany("REPLACE INTO note VALUES (?, ?)", notes.items())
             expired = self._database.execute("DELETE FROM datum WHERE time < ?", (expire_before,)).rowcount
-            excess = max(0, self.datums + len(ids) - expired - most)
+            excess = max(0, self.datums + len(ids) - expired - max_datums)
             overflowed = self._database.execute(
                 "DELETE FROM datum WHERE id IN (SELECT id FROM datum ORDER BY time, id LIMIT ?)", (excess,)
             ).rowcount
@@ -113,11 +113,11 @@ class SpoolFile:
         self._look_for_oldest()
         return Added(ids, expired, overflowed)
 
-    def oldest(self, most: int, *, not_before: float, not_after: float) -> list[Row]:
-        """Return up to `most` datums between two times, oldest first. A row nobody can read is deleted."""
+    def oldest(self, max_datums: int, *, not_before: float, not_after: float) -> list[Row]:
+        """Return up to `max_datums` datums between two times, oldest first. A row nobody can read is deleted."""
         found = self._database.execute(
             "SELECT id, time, body FROM datum WHERE time BETWEEN ? AND ? ORDER BY time, id LIMIT ?",
-            (not_before, not_after, most),
+            (not_before, not_after, max_datums),
         ).fetchall()
         rows, unreadable = [], []
         for number, time, body in found:

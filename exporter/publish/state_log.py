@@ -12,7 +12,7 @@ _log = structlog.get_logger(__name__)
 
 # A person reads the log, and what came and went in between is noise. A look has the fleets added up, which at a
 # thousand agents costs as much as ten scrapes.
-_LOOK_EVERY = 2.0
+_CHECK_EVERY = 2.0
 # States that somebody may have to do something about.
 _TROUBLE = (AgentState.UNREACHABLE, AgentState.STOPPED, AgentState.DISCONNECTED)
 
@@ -29,10 +29,10 @@ class StateLog:
         """Look at the fleets now and then, until cancelled. What is not complete yet after a start is no news."""
         while True:
             if self._source.not_ready_reason() is None:
-                self.look()
-            await asyncio.sleep(_LOOK_EVERY)
+                self.check()
+            await asyncio.sleep(_CHECK_EVERY)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Log what changed since the last look."""
         fleets = {(fleet.namespace, fleet.name): fleet for fleet in self._source.fleets()}
         agents = {agent.snapshot.target.uid: agent for fleet in fleets.values() for agent in fleet.agents}

@@ -117,19 +117,19 @@ class PageClient:
         try:
             if connection is not None and connection.usable:
                 try:
-                    return await self._ask(place, connection, request, take_response, started + within)
+                    return await self._send(place, connection, request, take_response, started + within)
                 except ScrapeError:
                     # The server may have closed the connection just before the request reached it.
                     if not connection.silent:
                         raise
             connection = None
             connection = await self._connect(place, started + within)
-            return await self._ask(place, connection, request, take_response, started + within)
+            return await self._send(place, connection, request, take_response, started + within)
         except TimeoutError:
             waiting_for = "the rest of the page" if connection is not None and connection.answering else "an answer"
             raise ScrapeError(ScrapeOutcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
 
-    async def _ask(
+    async def _send(
         self,
         place: _Place,
         connection: HttpConnection,
@@ -231,14 +231,14 @@ def _decompressor(encoding: str) -> "zlib._Decompress | None":
     raise ScrapeError(ScrapeOutcome.ENCODING, f"content encoding {encoding[:60]!r} was not asked for")
 
 
-def _inflated(decompress: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
-    """Return the next `most` bytes at most of what `chunk` expands to. Raises ScrapeError.
+def _inflated(decompress: "zlib._Decompress", chunk: bytes, max_bytes: int) -> bytes:
+    """Return the next `max_bytes` bytes at most of what `chunk` expands to. Raises ScrapeError.
 
     gzip may hold several members (RFC 1952, section 2.2). No HTTP server sends a page so, and one that ends early must
     not be taken for a whole one: what follows the first member is damage.
     """
     try:
-        inflated = decompress.decompress(chunk, most)
+        inflated = decompress.decompress(chunk, max_bytes)
     except zlib.error as error:
         raise ScrapeError(ScrapeOutcome.ENCODING, "compressed data is corrupt") from error
     if decompress.unused_data:

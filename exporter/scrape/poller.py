@@ -71,10 +71,10 @@ class Poller:
                 self._match_loops(group)
 
     def _match_loops(self, group: asyncio.TaskGroup) -> None:
-        wanted = set(self._store.uids())
-        for uid in self._loops.keys() - wanted:
+        needed = set(self._store.uids())
+        for uid in self._loops.keys() - needed:
             self._loops.pop(uid).cancel()
-        for uid in wanted - self._loops.keys():
+        for uid in needed - self._loops.keys():
             self._loops[uid] = group.create_task(self._poll(uid), name=f"scrape {uid}")
 
     async def _poll(self, uid: str) -> None:

@@ -34,14 +34,14 @@ _RECHECK_SHARE = 0.5
 # down does not. In the scrape after that they get their turn too, once this part of the timeout is over.
 _HUNG_SHARE = 0.5
 # An attempt with less than this part of the timeout left tells nothing but its own haste.
-_LEAST_SHARE = 0.1
+_MIN_SHARE = 0.1
 # A page up to this size, twice what an agent's has, is read in one go: 8 ms at worst, for nothing but blank lines. A
 # larger one is read in blocks, and the event loop given a turn after each.
 _ONE_GO_BYTES = 64 * 1024
 _BLOCK_BYTES = 16 * 1024
 # An agent has about 30 wanted series. The bound is for a hostile page, since each sample is a hundred times the bytes
 # it takes to write one down.
-_MOST_SAMPLES = 5_000
+_MAX_SAMPLES = 5_000
 _OPTIONAL = tuple(field.name for field in fields(Reading) if field.default is None)
 # How a server that does not know name filters may answer to one. Where it lists no family at all, or stumbles, the
 # whole page decides.
@@ -173,7 +173,7 @@ class AgentReader:
         return Race(attempts, self._monotonic)
 
     def _time_left(self, deadline: float) -> bool:
-        return deadline - self._monotonic() > self._settings.timeout * _LEAST_SHARE
+        return deadline - self._monotonic() > self._settings.timeout * _MIN_SHARE
 
     def _won(self, endpoint: Endpoint) -> None:
         self._hung = False
@@ -222,7 +222,7 @@ class AgentReader:
             if error.outcome not in _FILTER_FAILED or not self._time_left(deadline):
                 raise
         else:
-            if door.filter_works or _says_all(answer.reading, door.whole_reading):
+            if door.filter_works or _complete(answer.reading, door.whole_reading):
                 door.filter_works = True
                 return answer
         answer = await self._whole(door, deadline)
@@ -268,7 +268,7 @@ def _endpoints(target: Target, usual: Sequence[Endpoint]) -> tuple[Endpoint, ...
 
 def _at_once(body: bytes) -> exposition.Page | bytes:
     """Return the wanted samples of a page; of one that would hold others up, the page itself."""
-    return exposition.read(body, dialect.WANTED) if len(body) <= _ONE_GO_BYTES else body
+    return exposition.read(body, dialect.AGENT_FAMILIES) if len(body) <= _ONE_GO_BYTES else body
 
 
 async def _in_blocks(body: bytes) -> exposition.Page:
@@ -279,22 +279,22 @@ async def _in_blocks(body: bytes) -> exposition.Page:
     while start < len(body):
         end = len(body) if start + _BLOCK_BYTES >= len(body) else body.rfind(b"\n", start, start + _BLOCK_BYTES) + 1
         if end:
-            page = exposition.read(body[start:end], dialect.WANTED)
+            page = exposition.read(body[start:end], dialect.AGENT_FAMILIES)
             series += page.series
             values += page.values
             rejected_lines += page.rejected_lines
         else:
             # No agent's line is as long as a block: it loses itself, not the page.
-            rejected_lines += dialect.WANTED.line(body, start, start + _BLOCK_BYTES) is not None
+            rejected_lines += dialect.AGENT_FAMILIES.line(body, start, start + _BLOCK_BYTES) is not None
             end = body.find(b"\n", start + _BLOCK_BYTES) + 1 or len(body)
-        if len(series) > _MOST_SAMPLES:
-            raise ScrapeError(ScrapeOutcome.TOO_LARGE, f"more than {_MOST_SAMPLES} agent series on the page")
+        if len(series) > _MAX_SAMPLES:
+            raise ScrapeError(ScrapeOutcome.TOO_LARGE, f"more than {_MAX_SAMPLES} agent series on the page")
         start = end
         await asyncio.sleep(0)
     return exposition.Page(tuple(series), tuple(values), rejected_lines)
 
 
-def _says_all(filtered: Reading, whole: Reading) -> bool:
+def _complete(filtered: Reading, whole: Reading) -> bool:
     return all(getattr(filtered, name) is not None or getattr(whole, name) is None for name in _OPTIONAL)
 
 

@@ -106,9 +106,9 @@ class ConnectionLimits:
         """Count a new connection. If it is one too many, close the one idle longest: itself where all others work."""
         self._idle[connection] = None
         if len(self._busy) + len(self._idle) > self._max_connections:
-            longest = next(iter(self._idle))
-            del self._idle[longest]
-            longest.abort()
+            oldest = next(iter(self._idle))
+            del self._idle[oldest]
+            oldest.abort()
 
     def discard(self, connection: TimedConnection) -> None:
         """Forget a connection that is closed."""

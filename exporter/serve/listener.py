@@ -106,8 +106,8 @@ class Listener:
             )
         except OSError as error:
             # Since Python 3.13, asyncio gives no number where an address is not this machine's.
-            told = _BIND_ERRORS.get(error.errno or errno.EADDRNOTAVAIL, "").format(setting=self._setting)
-            reason = told or error.strerror or str(error)
+            hint = _BIND_ERRORS.get(error.errno or errno.EADDRNOTAVAIL, "").format(setting=self._setting)
+            reason = hint or error.strerror or str(error)
             raise ServeError(f"cannot listen on {self._listen}: {reason}") from None
         try:
             self._address = HostPort(*server.sockets[0].getsockname()[:2])
@@ -120,7 +120,7 @@ class Listener:
     def _end_outdated(self) -> None:
         """End the connections of clients whose authority may be out; by new ones they show what they have now."""
         tls = self._tls
-        if tls is not None and tls.asks_clients:
+        if tls is not None and tls.requests_client_cert:
             self._limits.retire(lambda connection: tls.outdated(connection.extra_info))
 
 

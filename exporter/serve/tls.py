@@ -34,25 +34,25 @@ class ServerTls:
         key_file: Path,
         *,
         client_ca_file: Path | None = None,
-        asks_clients: bool = False,
+        requests_client_cert: bool = False,
         reload_interval: float = INTERVAL,
     ) -> None:
         """Take the files as named by the keys below `setting`.
 
-        Clients are asked for a certificate if there is a `client_ca_file`, or if `asks_clients` says that `trust` will
-        bring the authorities. They may come without one, as the kubelet's probes do; a certificate that does not verify
-        ends the handshake.
+        A client certificate is requested if there is a `client_ca_file`, or if `requests_client_cert` announces CAs
+        that `trust` will add. It is optional (the kubelet's probes have none); one that does not verify ends the
+        handshake.
         """
         self._setting = setting
         self._cert_file = cert_file
         self._key_file = key_file
         self._client_ca_file = client_ca_file
-        self.asks_clients = asks_clients or client_ca_file is not None
+        self.requests_client_cert = requests_client_cert or client_ca_file is not None
         """Whether clients are asked for a certificate."""
         self._trusted = ""
         self._newest: ssl.SSLContext | None = None
         self._listening: ssl.SSLContext | None = None
-        self._authorities: WeakKeyDictionary[ssl.SSLContext, frozenset[str]] = WeakKeyDictionary()
+        self._cas: WeakKeyDictionary[ssl.SSLContext, frozenset[str]] = WeakKeyDictionary()
         self.files = Reloaded(
             setting,
             [file for file in (cert_file, key_file, client_ca_file) if file is not None],
@@ -67,12 +67,12 @@ class ServerTls:
             raise RuntimeError("the certificate is not loaded yet")
         return self._listening
 
-    async def trust(self, authorities: str) -> None:
+    async def trust(self, cas: str) -> None:
         """Verify clients' certificates by these authorities (PEM) from now on. Raises ServeError, and changes nothing.
 
         It takes the server's own files as well; while those are half replaced, it fails and may be tried again.
         """
-        before, self._trusted = self._trusted, authorities
+        before, self._trusted = self._trusted, cas
         try:
             await self.files.load_now()
         except ServeError:
@@ -96,16 +96,16 @@ class ServerTls:
         connection = extra_info("ssl_object")
         if connection is None or self._newest is None:
             return False
-        then, now = self._authorities.get(connection.context), self._authorities[self._newest]
+        then, now = self._cas.get(connection.context), self._cas[self._newest]
         return then is None or not then <= now
 
     def _load(self) -> None:
-        newest, authorities = self._context()
+        newest, cas = self._context()
         if self._listening is None:
             # A context of its own: one that hands over to itself would be a cycle no collector sees into.
             self._listening, _ = self._context()
             self._listening.sni_callback = self._hand_over
-        self._authorities[newest] = authorities
+        self._cas[newest] = cas
         self._newest = newest
 
     def _hand_over(self, connection: ssl.SSLObject, _server_name: str | None, _context: ssl.SSLContext) -> None:
@@ -121,11 +121,11 @@ class ServerTls:
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.num_tickets = 0
         self._load_own_certificate(context)
-        authorities = self._load_authorities(context)
-        if self.asks_clients:
+        cas = self._load_cas(context)
+        if self.requests_client_cert:
             # Not CERT_REQUIRED: the kubelet's probes come without one. Who serves refuses everything else that does.
             context.verify_mode = ssl.CERT_OPTIONAL
-        return context, authorities
+        return context, cas
 
     def _load_own_certificate(self, context: ssl.SSLContext) -> None:
         setting, cert_file, key_file = self._setting, self._cert_file, self._key_file
@@ -144,7 +144,7 @@ class ServerTls:
                 reason = f"{cert_file} and {key_file} must hold a certificate and its key in PEM form"
             raise ServeError(f"{setting}: {reason}") from None
 
-    def _load_authorities(self, context: ssl.SSLContext) -> frozenset[str]:
+    def _load_cas(self, context: ssl.SSLContext) -> frozenset[str]:
         if self._client_ca_file is not None:
             setting, source = f"{self._setting}.client_ca_file", str(self._client_ca_file)
             text = read_file(self._client_ca_file, setting, source)

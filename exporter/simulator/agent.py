@@ -25,7 +25,7 @@ QUALITY = re.compile(r"[01](\.\d{0,3})?")
 """A weight in an Accept header (RFC 9110, 12.4.2)."""
 SLOW_SECONDS = 2.0
 """How late a slow agent answers: later than any healthy one, within the usual 3 s of patience."""
-LAST_WORDS_SECONDS = 0.05
+SHUTDOWN_SECONDS = 0.05
 """How long an answer under way may still take when the agent ends. (To aiohttp, 0 would mean for ever.)"""
 BACKLOG = 16
 
@@ -96,7 +96,7 @@ class AgentServer:
         for listener in listeners:
             listener.close()
         if server is not None:
-            await server.shutdown(timeout=LAST_WORDS_SECONDS)
+            await server.shutdown(timeout=SHUTDOWN_SECONDS)
         for listener in listeners:
             await listener.wait_closed()
 

@@ -43,14 +43,14 @@ class Autoscaler:
 
     def __init__(self, policy: ScalingPolicy) -> None:
         self._policy = policy
-        self._wishes: deque[tuple[float, int]] = deque()
+        self._proposals: deque[tuple[float, int]] = deque()
         self._changes: deque[tuple[float, int]] = deque()
 
     def decide(self, now: float, replicas: int, demand: float, target: float) -> Decision:
         """Return how many agents a fleet of `replicas` should have for `demand` tasks at `target` tasks each."""
-        wish, reason = self._wish(replicas, demand, target)
-        stable = self._stabilised(now, replicas, wish)
-        if stable > wish:
+        proposal, reason = self._proposal(replicas, demand, target)
+        stable = self._stabilised(now, replicas, proposal)
+        if stable > proposal:
             reason += f"; {stable} were wanted within the last {self._policy.down_window:g} s"
         allowed = self._at_its_pace(now, replicas, stable)
         if allowed != stable:
@@ -62,29 +62,29 @@ class Autoscaler:
             self._changes.append((now, bounded - replicas))
         return Decision(bounded, reason)
 
-    def _wish(self, replicas: int, demand: float, target: float) -> tuple[int, str]:
+    def _proposal(self, replicas: int, demand: float, target: float) -> tuple[int, str]:
         if replicas > 0 and abs(demand / (target * replicas) - 1) <= self._policy.tolerance:
             return replicas, f"{demand:g} tasks on {replicas} agents is near enough to {target:g} each"
-        wish = ceil(demand / target)
-        return wish, f"{demand:g} tasks at {target:g} each take {wish} agents"
+        proposal = ceil(demand / target)
+        return proposal, f"{demand:g} tasks at {target:g} each take {proposal} agents"
 
-    def _stabilised(self, now: float, replicas: int, wish: int) -> int:
+    def _stabilised(self, now: float, replicas: int, proposal: int) -> int:
         """Return the wish, unless a recent one was for more agents than it."""
-        while self._wishes and self._wishes[0][0] < now - self._policy.down_window:
-            self._wishes.popleft()
-        self._wishes.append((now, wish))
-        highest = max(recent for _, recent in self._wishes)
-        return min(max(replicas, wish), highest)
+        while self._proposals and self._proposals[0][0] < now - self._policy.down_window:
+            self._proposals.popleft()
+        self._proposals.append((now, proposal))
+        highest = max(recent for _, recent in self._proposals)
+        return min(max(replicas, proposal), highest)
 
-    def _at_its_pace(self, now: float, replicas: int, wish: int) -> int:
+    def _at_its_pace(self, now: float, replicas: int, proposal: int) -> int:
         policy = self._policy
         while self._changes and self._changes[0][0] < now - max(policy.up_period, policy.down_period):
             self._changes.popleft()
         added = sum(by for at, by in self._changes if by > 0 and at > now - policy.up_period)
         removed = sum(-by for at, by in self._changes if by < 0 and at > now - policy.down_period)
-        most = max(replicas, replicas - added + policy.up_pods)
-        fewest = min(replicas, replicas + removed - policy.down_pods)
-        return min(max(wish, fewest), most)
+        maximum = max(replicas, replicas - added + policy.up_pods)
+        minimum = min(replicas, replicas + removed - policy.down_pods)
+        return min(max(proposal, minimum), maximum)
 
     def _pace(self, *, upwards: bool) -> str:
         pods, period = (

@@ -27,17 +27,17 @@ class Collection:
 
     def hold(self, objects: Iterable[Json]) -> None:
         """Hold these objects, and tell those who watch of every one that came, changed or went."""
-        wanted = {one["metadata"]["uid"]: one for one in objects}
-        for uid in self._objects.keys() - wanted.keys():
-            self.tell("DELETED", self._objects.pop(uid))
-        for uid, one in wanted.items():
+        needed = {one["metadata"]["uid"]: one for one in objects}
+        for uid in self._objects.keys() - needed.keys():
+            self.notify("DELETED", self._objects.pop(uid))
+        for uid, one in needed.items():
             known = self._objects.get(uid)
             version = known["metadata"]["resourceVersion"] if known is not None else None
             if known is None or known != {**one, "metadata": {**one["metadata"], "resourceVersion": version}}:
                 self._objects[uid] = one
-                self.tell("ADDED" if known is None else "MODIFIED", one)
+                self.notify("ADDED" if known is None else "MODIFIED", one)
 
-    def tell(self, kind: str, one: Json) -> None:
+    def notify(self, kind: str, one: Json) -> None:
         """Tell those who watch of a change."""
         self._version += 1
         one["metadata"]["resourceVersion"] = str(self._version)

@@ -10,14 +10,14 @@ from typing import Any
 
 import aiohttp
 
-from exporter.fleet.exposition import Wanted, read
+from exporter.fleet.exposition import FamilyFilter, read
 from exporter.simulator.autoscaler import Autoscaler, ScalingPolicy
 from exporter.simulator.fleet import NAMESPACE, SimulatedFleets
 from exporter.simulator.story import Story
 
 WATCH_SECONDS = 0.5
 """How often, in real time, the picture is brought up to date."""
-SHORTEST_LOOK = 0.1
+MIN_PAUSE = 0.1
 """However fast time runs, the autoscaler's loop sleeps this long."""
 ANSWER_SECONDS = 2.0
 COUNT_SECONDS = 1.0
@@ -30,7 +30,7 @@ class NoAnswerError(Exception):
     """The exporter gave no figure; the text says why."""
 
 
-async def ask(session: aiohttp.ClientSession, path: str) -> dict[str, Any]:
+async def get_json(session: aiohttp.ClientSession, path: str) -> dict[str, Any]:
     """Return the JSON document at `path` of the exporter. Raises NoAnswerError, with the exporter's own reason."""
     try:
         document: dict[str, Any] = json.loads(await _page(session, path))
@@ -56,12 +56,12 @@ async def watch(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
     path = f"/api/v1/fleets/{NAMESPACE}/{story.name}"
     while True:
         try:
-            fleet = await ask(session, path)
-            agents = await ask(session, f"/api/v1/agents?namespace={NAMESPACE}&fleet={story.name}")
+            fleet = await get_json(session, path)
+            agents = await get_json(session, f"/api/v1/agents?namespace={NAMESPACE}&fleet={story.name}")
         except NoAnswerError as reason:
             # Before the first reading this is how it should be; later it is news.
             if story.fleet is not None:
-                story.tell(f"the exporter does not report the fleet: {reason}")
+                story.notify(f"the exporter does not report the fleet: {reason}")
         else:
             story.observed(fleet, agents["agents"], fleets.replicas(story.name))
         await asyncio.sleep(WATCH_SECONDS)
@@ -74,7 +74,7 @@ async def scale(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
     while True:
         replicas = fleets.replicas(story.name)
         try:
-            demand = await ask(session, path)
+            demand = await get_json(session, path)
         except NoAnswerError as reason:
             story.scaler = f"leaves the fleet as it is: {reason}"
             story.scaler_trouble = str(reason)
@@ -82,18 +82,18 @@ async def scale(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
             decision = autoscaler.decide(fleets.now(), replicas, demand["value"], demand["target"])
             story.scaler, story.desired, story.scaler_trouble = decision.reason, decision.replicas, None
             if decision.replicas != replicas:
-                story.tell(f"autoscaler: {replicas} → {decision.replicas} agents ({decision.reason})")
+                story.notify(f"autoscaler: {replicas} → {decision.replicas} agents ({decision.reason})")
                 fleets.scale(story.name, decision.replicas)
-        await asyncio.sleep(max(SHORTEST_LOOK, policy.sync_interval / story.speed))
+        await asyncio.sleep(max(MIN_PAUSE, policy.sync_interval / story.speed))
 
 
 async def count(session: aiohttp.ClientSession, story: Story) -> None:
     """Keep the story's count of datums that of the exporter's own metrics, until cancelled."""
-    wanted = Wanted([DATUMS, WAITING])
+    families = FamilyFilter([DATUMS, WAITING])
     while True:
         # An exporter that gives no answer is the watcher's news; the count stays as it was.
         with suppress(NoAnswerError):
-            samples = read(await _page(session, "/metrics"), wanted).samples
+            samples = read(await _page(session, "/metrics"), families).samples
             taken = [one.value for one in samples if one.name == DATUMS and ("outcome", "accepted") in one.labels]
             waiting = [one.value for one in samples if one.name == WAITING]
             if taken and waiting:

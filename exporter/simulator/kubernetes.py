@@ -23,7 +23,7 @@ from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAge
 from exporter.simulator.simulation import GRACE_SECONDS
 from exporter.simulator.vitals import Behaviour
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 """How often pods are brought in line with their agents."""
 LABELS = {"app.kubernetes.io/name": "matillion-runner"}
 """Besides the fleet: what the vendor's chart gives its pods."""
@@ -79,7 +79,7 @@ class SimulatedKubernetes:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._look()
+        self._poll()
         return self
 
     async def __aexit__(
@@ -106,10 +106,10 @@ class SimulatedKubernetes:
     async def run(self) -> NoReturn:
         """Keep the pods in line with their agents until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            self._look()
+            await asyncio.sleep(POLL_SECONDS)
+            self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         self.pods.hold(map(self.pod, self._agents()))
         self.hpas.hold(map(self._hpa, self._scalers()))
 

@@ -169,8 +169,8 @@ class Page:
 
     def render(self, vitals: Vitals, *, openmetrics: bool = False, names: frozenset[str] = frozenset()) -> bytes:
         """Return the page's bytes; with `names`, only these families, where the image knows such filters."""
-        wanted = names if self._knows_filters else frozenset()
-        return self._text(openmetrics, wanted) % Numbers(vitals)
+        needed = names if self._knows_filters else frozenset()
+        return self._text(openmetrics, needed) % Numbers(vitals)
 
     @property
     def sample_count(self) -> int:

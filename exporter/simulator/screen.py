@@ -96,8 +96,8 @@ def picture(view: View, width: int, height: int) -> RenderableType:
     events = list(view.events)[-EVENT_ROWS:]
     places = [*_place_rows(view.places, width), *_cloudwatch_rows(view.cloudwatch, width, hint=height >= HINT_HEIGHT)]
     spare = height - FRAME_ROWS - len(places) - len(events)
-    wanted = len(view.agents)
-    chart_rows = min(max(spare - wanted, CHART_ROWS[0]), CHART_ROWS[1])
+    needed = len(view.agents)
+    chart_rows = min(max(spare - needed, CHART_ROWS[0]), CHART_ROWS[1])
     agent_rows = max(1, spare - chart_rows)
     parts: list[RenderableType] = [_title(view), *places, _fleet_panel(view, chart_rows)]
     if view.agents:

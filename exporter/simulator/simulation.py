@@ -274,8 +274,8 @@ class SimulatedFleet:
             return
         agent.phase = Phase.STARTING
         agent.held_back = self.now < agent.crashes_until
-        shortest, longest = BACK_OFF_SECONDS
-        wait = min(longest, shortest * 2**agent.restarts) if agent.held_back else 0.0
+        min_wait, max_wait = BACK_OFF_SECONDS
+        wait = min(max_wait, min_wait * 2**agent.restarts) if agent.held_back else 0.0
         self._later(wait + self._draw.uniform(*RESTART_SECONDS), agent, partial(self._start, agent))
 
     def _drain(self, agent: SimulatedAgent) -> None:

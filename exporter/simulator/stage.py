@@ -116,7 +116,7 @@ async def perform(options: argparse.Namespace) -> None:
                 raise SimulatorError(str(first).replace("web.listen", "--listen")) from failures
     counts, shown = simulation.fleets[FLEET].counts(), story.cloudwatch
     print(
-        f"The fleet began with {len(IMAGES)} agents, had up to {story.most_replicas} and ended with "
+        f"The fleet began with {len(IMAGES)} agents, had up to {story.max_replicas} and ended with "
         f"{simulation.fleets[FLEET].replicas}: {counts.finished} tasks finished, {counts.lost} were lost."
         + (f" CloudWatch took {shown.taken or 0} datums." if isinstance(shown, CloudWatchView) else "")
     )

@@ -14,7 +14,7 @@ from exporter.simulator.screen import CloudWatchView, Document, Point, View, clo
 
 KEPT_POINTS = 600
 KEPT_EVENTS = 50
-_NOT_TOLD = frozenset({"timestamp", "level", "logger", "event", "namespace", "fleet", "pod", "reason", "was"})
+_NOT_REPORTED = frozenset({"timestamp", "level", "logger", "event", "namespace", "fleet", "pod", "reason", "was"})
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Story:
     now: Callable[[], float]
     on_event: Callable[[str], None] = lambda _: None
     replicas: int | None = None
-    most_replicas: int = 0
+    max_replicas: int = 0
     fleet: Document | None = None
     agents: list[Document] = field(default_factory=list)
     scaler: str = "waiting for a first demand"
@@ -42,21 +42,21 @@ class Story:
     def observed(self, fleet: Document, agents: list[Document], replicas: int) -> None:
         """Take note of the exporter's newest figures."""
         self.fleet, self.agents, self.replicas = fleet, agents, replicas
-        self.most_replicas = max(self.most_replicas, replicas)
+        self.max_replicas = max(self.max_replicas, replicas)
         self.history.append(Point(fleet["tasks_active"], fleet["tasks_queued"], fleet["capacity_tasks"]))
 
     def published(self, taken: int, waiting: int) -> None:
         """Take note of how many datums CloudWatch has accepted, and how many it has not."""
         if isinstance(self.cloudwatch, CloudWatchView):
             if taken and not self.cloudwatch.taken:
-                self.tell("CloudWatch has taken its first datums")
+                self.notify("CloudWatch has taken its first datums")
             self.cloudwatch = replace(self.cloudwatch, taken=taken, waiting=waiting)
 
-    def tell(self, event: str) -> None:
+    def notify(self, event: str) -> None:
         """Add an event, with the fleet's time."""
-        told = f"{clock(self.now())}  {event}"
-        self.events.append(told)
-        self.on_event(told)
+        message = f"{clock(self.now())}  {event}"
+        self.events.append(message)
+        self.on_event(message)
 
     def view(self) -> View:
         """Return all that one picture shows."""
@@ -89,10 +89,10 @@ class LogToStory(io.StringIO):
         """Take some of the log; whole lines are told at once."""
         *lines, self._unfinished = (self._unfinished + text).split("\n")
         for line in lines:
-            self._tell(line)
+            self._notify(line)
         return len(text)
 
-    def _tell(self, line: str) -> None:
+    def _notify(self, line: str) -> None:
         try:
             record = json.loads(line)
         except ValueError:
@@ -100,7 +100,7 @@ class LogToStory(io.StringIO):
         if record.get("level") in {"error", "critical"}:
             self.failures.append(line)
         if "fleet" in record or record.get("level") != "info":
-            self._story.tell(_sentence(record))
+            self._story.notify(_sentence(record))
 
 
 def _sentence(record: dict[str, Any]) -> str:
@@ -112,5 +112,5 @@ def _sentence(record: dict[str, Any]) -> str:
         sentence = f"{record['fleet']}: {sentence}"
     if record.get("reason"):
         sentence += f" ({record['reason']})"
-    details = ", ".join(f"{key}={value}" for key, value in record.items() if key not in _NOT_TOLD)
+    details = ", ".join(f"{key}={value}" for key, value in record.items() if key not in _NOT_REPORTED)
     return f"{sentence} {details}".rstrip()

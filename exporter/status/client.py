@@ -20,7 +20,7 @@ DEFAULT_URL = f"http://127.0.0.1:{WebSettings().listen.port}"
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 35.0
 """For a whole answer. The exporter lets go of a reader after 30."""
-MOST_BYTES = 256 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
 """Ten thousand agents take 10 MB."""
 _SHOWN_AS = {
     "fleets": ("namespace", "fleet", "trusted", "agents"),
@@ -74,7 +74,7 @@ class Status:
     """What is still missing before its figures mean anything; empty once it is ready."""
     fleets: list[Json]
     agents: list[Json]
-    passed_over: list[Json] = field(default_factory=list)
+    ignored_pods: list[Json] = field(default_factory=list)
     """Pods that the selector finds and that are no agents."""
     remarks: list[str] = field(default_factory=list)
     """What is to be said of no fleet in particular."""
@@ -85,7 +85,7 @@ class Status:
             "time_seconds": self.time_seconds,
             "ready": not self.not_ready,
             "not_ready_reason": self.not_ready or None,
-            "passed_over": self.passed_over,
+            "passed_over": self.ignored_pods,
             "remarks": self.remarks,
             "fleets": self.fleets,
             "agents": self.agents,
@@ -147,10 +147,10 @@ class StatusClient:
         except ValueError:
             document = None
         if status != HTTPStatus.OK:
-            said = document.get("error") if isinstance(document, dict) else None
-            if said is None:
+            message = document.get("error") if isinstance(document, dict) else None
+            if message is None:
                 raise self._foreign()
-            raise StatusError(f"{self._url} answers: {said}")
+            raise StatusError(f"{self._url} answers: {message}")
         if not _is_list_of(document, what):
             raise self._foreign()
         found: Json = document
@@ -164,7 +164,7 @@ class StatusClient:
                 body = bytearray()
                 async for chunk in answer.content.iter_any():
                     body += chunk
-                    if len(body) > MOST_BYTES:
+                    if len(body) > MAX_BYTES:
                         raise self._foreign()
                 return answer.status, bytes(body)
         except aiohttp.ClientConnectorCertificateError as error:
@@ -185,8 +185,10 @@ class StatusClient:
         if answer.status == HTTPStatus.FORBIDDEN:
             return StatusError(f"{self._url} requires a client certificate; pass --cert-file and --key-file")
         schemes = [value.split(" ")[0].lower() for value in answer.headers.getall(hdrs.WWW_AUTHENTICATE, [])]
-        ways = {"bearer": "--bearer-token-file FILE", "basic": "--user NAME"}
-        how = " or ".join(way for scheme, way in ways.items() if scheme in schemes) or " or ".join(ways.values())
+        options_by_scheme = {"bearer": "--bearer-token-file FILE", "basic": "--user NAME"}
+        how = " or ".join(option for scheme, option in options_by_scheme.items() if scheme in schemes) or " or ".join(
+            options_by_scheme.values()
+        )
         if self._credentials.headers():
             return StatusError(f"{self._url} rejects these credentials; check {how}")
         return StatusError(f"{self._url} requires credentials; pass {how}")

@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--url", default=DEFAULT_URL, help=f"the exporter's web server ({DEFAULT_URL})")
     add("--watch", action="store_true", help="refresh every two seconds, until Ctrl-C")
     add("--json", action="store_true", help="print the fleets and agents as JSON; with --watch one document per line")
-    who = parser.add_argument_group("if the exporter requires credentials (docs/http.md)")
-    who.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="file with the token")
-    who.add_argument("--user", metavar="NAME", help="user name; the password is prompted for")
-    who.add_argument("--password-file", type=Path, metavar="FILE", help="file with the user's password")
-    who.add_argument("--ca-file", type=Path, metavar="FILE", help="CA of the server's certificate (PEM)")
-    who.add_argument("--cert-file", type=Path, metavar="FILE", help="client certificate (PEM)")
-    who.add_argument("--key-file", type=Path, metavar="FILE", help="its private key (PEM)")
+    credentials = parser.add_argument_group("if the exporter requires credentials (docs/http.md)")
+    credentials.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="file with the token")
+    credentials.add_argument("--user", metavar="NAME", help="user name; the password is prompted for")
+    credentials.add_argument("--password-file", type=Path, metavar="FILE", help="file with the user's password")
+    credentials.add_argument("--ca-file", type=Path, metavar="FILE", help="CA of the server's certificate (PEM)")
+    credentials.add_argument("--cert-file", type=Path, metavar="FILE", help="client certificate (PEM)")
+    credentials.add_argument("--key-file", type=Path, metavar="FILE", help="its private key (PEM)")
 
 
 async def status(options: argparse.Namespace) -> None:
@@ -41,14 +41,14 @@ async def status(options: argparse.Namespace) -> None:
     credentials = await asyncio.to_thread(_credentials, options)
     async with StatusClient(options.url, credentials) as client:
         if not options.watch:
-            print(*await _look(client, options), sep="\n")
+            print(*await _poll(client, options), sep="\n")
         elif sys.stdout.isatty() and not options.json:
             await _watch_screen(client, options)
         else:
             await _watch_lines(client, options)
 
 
-async def _look(client: StatusClient, options: argparse.Namespace) -> Sequence[str]:
+async def _poll(client: StatusClient, options: argparse.Namespace) -> Sequence[str]:
     found = await client.read()
     if options.json:
         return [json.dumps(found.document(), indent=None if options.watch else 2)]
@@ -59,7 +59,7 @@ async def _watch_lines(client: StatusClient, options: argparse.Namespace) -> Non
     """Write one look after the other, for a pipe or a file."""
     while True:
         try:
-            lines = await _look(client, options)
+            lines = await _poll(client, options)
         except StatusError as error:
             print(f"fleet-exporter: {error}", file=sys.stderr, flush=True)
         else:
@@ -74,7 +74,7 @@ async def _watch_screen(client: StatusClient, options: argparse.Namespace) -> No
     try:
         while True:
             try:
-                lines, trouble = await _look(client, options), []
+                lines, trouble = await _poll(client, options), []
             except StatusError as error:
                 paper = Paper.of(sys.stdout, os.environ)
                 trouble = [paper.paint(line, Style.BAD) for line in paper.paragraph(f"{error}", 0)]

@@ -44,8 +44,8 @@ Json = Mapping[str, Any]
 
 def screen(url: str, status: Status, paper: Paper) -> list[str]:
     """Return what there is to see, line by line."""
-    asked = datetime.fromtimestamp(status.time_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    lines = [f"{paper.paint(visible(url), Style.HEADING)}  {paper.paint(asked, Style.FAINT)}"]
+    shown_at = datetime.fromtimestamp(status.time_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    lines = [f"{paper.paint(visible(url), Style.HEADING)}  {paper.paint(shown_at, Style.FAINT)}"]
     if status.not_ready:
         lines += _note("not ready yet", status.not_ready, paper)
     for remark in status.remarks:

@@ -1,1 +1,1 @@
-"""The latest `AgentSnapshot` of each agent, the `Fleet`s made of them, and what takes memory to know."""
+"""The latest `AgentSnapshot` of each agent, the `Fleet`s built from them, and what needs history."""

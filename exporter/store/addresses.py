@@ -1,7 +1,7 @@
-"""Who answers at an address that several targets claim.
+"""Which target responds at an address that several targets claim.
 
-A pod's IP is used again within seconds, also while its former owner is still listed: on a dead node, or terminating
-(prometheus/prometheus#2266). Two live pods with one address cannot both be who answers there: the one created last is.
+A pod's IP is reused within seconds, even while its former owner is still listed: on a dead node, or terminating
+(prometheus/prometheus#2266). Of several live pods with one address, the newest one responds there.
 """
 
 from collections.abc import Iterable
@@ -13,17 +13,17 @@ from exporter.fleet.model import Target
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """One target at an address, and its order: by creation as Kubernetes dates it, then by arrival."""
+    """One target at an address, and its order: by Kubernetes' creation time, then by arrival."""
 
     uid: str
     name: str
     port: int | None
-    """None where the usual ports are tried."""
+    """None if the default ports are tried."""
     order: tuple[float, int]
 
 
 class AddressBook:
-    """The claims on every address, over all sources, namespaces and fleets."""
+    """The claims on every address, across all sources, namespaces and fleets."""
 
     def __init__(self) -> None:
         self._at: dict[str, dict[str, _Claim]] = {}
@@ -31,7 +31,7 @@ class AddressBook:
         self._arrivals = count()
 
     def claim(self, target: Target) -> Iterable[str]:
-        """Take where a target is now. Returns the targets whose standing may have changed, itself among them."""
+        """Record a target's current address. Returns the targets whose result may have changed, including itself."""
         before = self._at.get(target.address or "", {}).get(target.uid)
         affected = set(self.drop(target.uid)) | {target.uid}
         if target.address is not None:
@@ -46,7 +46,7 @@ class AddressBook:
         return affected
 
     def drop(self, uid: str) -> Iterable[str]:
-        """Give up a target's claim. Returns the others at its address."""
+        """Remove a target's claim. Returns the others at its address."""
         address = self._addresses.pop(uid, None)
         if address is None:
             return ()
@@ -57,13 +57,13 @@ class AddressBook:
         return tuple(claims)
 
     def displaced_by(self, uid: str) -> str | None:
-        """Return the `namespace/pod` that answers where this target is said to be; None if it does so itself."""
+        """Return the `namespace/pod` that responds at this target's address; None if it is the target itself."""
         address = self._addresses.get(uid)
         if address is None:
             return None
         claims = self._at[address]
         own = claims[uid]
-        # An address that is claimed once is the rule.
+        # Most addresses have one claim.
         rivals = [claim for claim in claims.values() if claim is not own and _same_port(claim, own)]
         winner = max(rivals, key=lambda claim: claim.order, default=own)
         return winner.name if winner.order > own.order else None

@@ -1,8 +1,8 @@
-"""Restarts of agents' containers, counted per fleet so that the number never falls when a pod goes.
+"""Restarts of agents' containers per fleet, as a counter that does not decrease when a pod is deleted.
 
-Kubernetes counts restarts in the life of a pod; a sum over pods falls with each pod that is replaced, and a query
-cannot tell that from a counter that was reset. This is the sum of the increases instead. It knows nothing of readings,
-and nothing of where targets come from.
+Kubernetes counts restarts per pod; a sum over pods decreases with each replaced pod, and a query cannot distinguish
+that from a counter reset. This is the sum of the increases instead. Independent of readings and of the source of
+targets.
 """
 
 from collections.abc import Callable
@@ -14,25 +14,25 @@ FleetKey = tuple[str, str]
 
 
 class RestartCounter:
-    """Sees the pods come, change and go, and adds up what is new. Starts at 0 with the process, as a counter does."""
+    """Adds up the increases of all pods' restarts. Starts at 0 with the process, like any counter."""
 
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
-        """By UID: restarts of the agent's container as last seen."""
+        """By UID: last known restarts of the agent's container."""
         self._seen: dict[FleetKey, int] = {}
-        # A fleet that has no pod just now keeps its count, or it would fall when the fleet comes back.
+        # A fleet without pods keeps its count, or it would decrease when the fleet returns.
 
     def see(self, target: Target, *, made_unseen: Callable[[float | None], bool]) -> None:
-        """Take note of a pod as it is now.
+        """Record the current state of a pod.
 
-        Of a pod never seen before, `made_unseen` says by its time of creation whether all its restarts are news; those
-        of a pod that was there before anybody looked are not.
+        For a new pod, `made_unseen` tells by its creation time whether all its restarts count; those of a pod that
+        existed before discovery started do not.
         """
         facts = target.facts
         if facts is None:
             return
         key = (target.namespace, target.fleet)
-        # As long as no container has been made, none was restarted.
+        # Without a container there was no restart.
         restarts = facts.restarts if facts.restarts is not None else self._last.get(target.uid, 0)
         start = self._last.get(target.uid)
         if start is None:
@@ -41,9 +41,9 @@ class RestartCounter:
         self._last[target.uid] = restarts
 
     def forget(self, uid: str) -> None:
-        """Take note that a pod is gone; what it added stays."""
+        """Record that a pod is gone; its restarts still count."""
         self._last.pop(uid, None)
 
     def of(self, key: FleetKey) -> int | None:
-        """Return the restarts seen in a fleet; None if it never had a pod of Kubernetes."""
+        """Return the restarts in a fleet; None if it never had a Kubernetes pod."""
         return self._seen.get(key)

@@ -1,4 +1,4 @@
-"""The scalers there are, and which of them are a fleet's: those whose target is the Deployment of the fleet's pods."""
+"""The known autoscalers, and which of them scale a fleet: those whose target is the Deployment of the fleet's pods."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from exporter.fleet.model import AgentSnapshot, Scaler
 
 DEPLOYMENT = "Deployment.apps"
-"""The kind of workload that the vendor's charts run agents in."""
+"""The workload kind of agents in the vendor's charts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +18,13 @@ class _Seen:
 
 
 class KnownScalers:
-    """The scalers of each namespace, as they were last seen."""
+    """The last known autoscalers of each namespace."""
 
     def __init__(self) -> None:
         self._seen: dict[str | None, _Seen] = {}
 
     def seen(self, namespace: str | None, scalers: tuple[Scaler, ...], now: float) -> bool:
-        """Take all scalers of a namespace (None: of the cluster) as they are now; return whether that is news."""
+        """Record all autoscalers of a namespace (None: of the cluster); return whether they changed."""
         before = self._seen.get(namespace)
         if before is not None and before.scalers == scalers:
             self._seen[namespace] = _Seen(before.scalers, before.by_target, now)
@@ -38,9 +38,9 @@ class KnownScalers:
         return True
 
     def of(self, namespace: str, agents: Iterable[AgentSnapshot], since: float) -> tuple[Scaler, ...] | None:
-        """Return what scales the Deployments of these agents' pods; None where that is not known.
+        """Return the autoscalers of these agents' Deployments; None if unknown.
 
-        What was not confirmed after the instant `since` is not known any more.
+        What was not confirmed after the instant `since` counts as unknown.
         """
         seen = self._seen.get(namespace) or self._seen.get(None)
         if seen is None or seen.at < since:

@@ -1,14 +1,14 @@
-"""The latest snapshot of every agent, and the fleets they make.
+"""The latest snapshot of every agent, and the fleets they form.
 
-The one place with state between discovery, which fills in the targets, the poller, which fills in the readings, and
-everybody who reads fleets. No I/O; time comes from the clocks it is given.
+The only state between discovery, which provides targets, the poller, which provides readings, and all readers of
+fleets. No I/O; time comes from injected clocks.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, PassedOver, PodFacts, Reading, Scaler, Since, Target, UsageSample
+from exporter.fleet.model import AgentSnapshot, Fleet, IgnoredPod, PodFacts, Reading, Scaler, Since, Target, UsageSample
 from exporter.fleet.policy import Policy
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.addresses import AddressBook
@@ -19,29 +19,29 @@ from exporter.store.start_times import StartTimes
 
 Clock = Callable[[], float]
 
-# With many agents every moment brings a new reading. A fleet is added up again at most this often for that, so that
-# readers in a hurry cost no more than five times a second; what they see is at most this much older than what is known.
+# With many agents there is always a new reading. A fleet is recomputed at most this often for that reason, so frequent
+# readers cost at most five computations a second and get data that is at most this much older.
 _RECOMPUTE_AFTER = 0.2
-# Without a new reading a fleet still changes as readings grow old.
+# Without a new reading a fleet still changes as readings age.
 _RECOMPUTE_ANYWAY_AFTER = 1.0
 
 
 @dataclass(slots=True)
 class _Group:
-    """The agents of one fleet, and the last `Fleet` made of them."""
+    """The agents of one fleet, and the last `Fleet` computed from them."""
 
     snapshots: dict[str, AgentSnapshot]
     new_readings: bool = False
     fleet: Fleet | None = None
-    """None also when a target came, went or changed: that shows at once."""
+    """None also after a target was added, removed or changed: that takes effect at once."""
     computed_at: float = 0.0
     queue_scope: QueueScope = field(default_factory=QueueScope)
 
 
 class SnapshotStore:
-    """Latest `AgentSnapshot` per agent; takes targets from discovery, and makes the `Fleet`s that readers ask for.
+    """Latest `AgentSnapshot` per agent; takes targets from discovery, and computes the `Fleet`s that readers request.
 
-    A source owns the targets it delivered and no others. Each of its calls that changes them also counts as `synced`.
+    A source owns only the targets it delivered. Each of its calls that changes them also counts as `synced`.
     """
 
     def __init__(self, policy: Policy, *, monotonic: Clock, wall: Clock) -> None:
@@ -57,7 +57,7 @@ class SnapshotStore:
         self._scalers = KnownScalers()
         self._addresses = AddressBook()
         self._start_times = StartTimes()
-        self._passed_over: dict[str, tuple[PassedOver, ...]] = {}
+        self._ignored: dict[str, tuple[IgnoredPod, ...]] = {}
         self._first_round: set[str] | None = None
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
@@ -65,15 +65,15 @@ class SnapshotStore:
     # -- discovery's side --------------------------------------------------------------------------------------------
 
     def expect(self, sources: Iterable[str]) -> None:
-        """Announce sources before they deliver: nothing is complete until each has."""
+        """Announce sources before they deliver: the store is complete once each has delivered."""
         self._expected.update(sources)
 
     def replace(self, source: str, targets: Iterable[Target]) -> None:
         """Make `targets` the whole membership of `source`."""
-        wanted = {target.uid: target for target in targets}
-        for uid in [uid for uid, owner in self._sources.items() if owner == source and uid not in wanted]:
+        needed = {target.uid: target for target in targets}
+        for uid in [uid for uid, owner in self._sources.items() if owner == source and uid not in needed]:
             self._forget(uid)
-        for target in wanted.values():
+        for target in needed.values():
             self._take(source, target)
         self.synced(source)
         self.membership_changed()
@@ -93,12 +93,12 @@ class SnapshotStore:
             self.membership_changed()
         self.synced(source)
 
-    def passed_over(self, source: str, pods: tuple[PassedOver, ...]) -> None:
-        """Take all pods of `source` that are found and are no agents."""
-        self._passed_over[source] = pods
+    def set_ignored(self, source: str, pods: tuple[IgnoredPod, ...]) -> None:
+        """Set all pods of `source` that match the selector but are not agents."""
+        self._ignored[source] = pods
 
     def synced(self, source: str) -> None:
-        """Take note that the membership of `source` was current just now."""
+        """Record that the membership of `source` is current now."""
         self._synced_at[source] = self._monotonic()
         if self._first_round is None and not self._missing():
             self._first_round = {
@@ -131,14 +131,14 @@ class SnapshotStore:
             self._attempted(uid)
 
     def _made_unseen(self, source: str, created_time: float | None) -> bool:
-        """Whether a pod was made since its source was last seen, so that all its restarts are news."""
+        """Whether a pod was created since its source last synced, so that all its restarts count."""
         synced_at = self._synced_at.get(source)
         if synced_at is None or created_time is None:
             return False
         return self._wall() - created_time <= self._monotonic() - synced_at
 
     def _settle(self, uids: Iterable[str]) -> None:
-        """Say of targets with one address which of them answers there."""
+        """Update which of the targets with one address responds there."""
         for uid in uids:
             snapshot, displaced_by = self._snapshot(uid), self._addresses.displaced_by(uid)
             if snapshot is not None and snapshot.displaced_by != displaced_by:
@@ -165,31 +165,31 @@ class SnapshotStore:
     # -- the poller's side --------------------------------------------------------------------------------------------
 
     def uids(self) -> Iterable[str]:
-        """Return the agents there are to scrape."""
+        """Return the UIDs of all agents."""
         return self._keys.keys()
 
     def target(self, uid: str) -> Target | None:
-        """Return where an agent is; None when it is gone."""
+        """Return an agent's target; None when it is gone."""
         snapshot = self._snapshot(uid)
         return snapshot.target if snapshot is not None else None
 
     def scrape_target(self, uid: str) -> Target | None:
-        """Return where to scrape an agent; None when it is gone, has no address yet, or another one answers there."""
+        """Return an agent's target to scrape; None if it is gone, has no address, or another agent responds there."""
         snapshot = self._snapshot(uid)
         if snapshot is None or snapshot.target.address is None or snapshot.displaced_by is not None:
             return None
         return snapshot.target
 
     def scraped(self, target: Target, reading: Reading, *, url: str, seconds: float) -> None:
-        """Take a good reading of `target`, complete just now.
+        """Store a valid reading of `target`, complete now.
 
-        If the agent went away or moved meanwhile, nobody knows who it was that answered: the reading is passed over.
+        If the agent was removed or moved meanwhile, it is unknown which agent responded: the reading is ignored.
         """
         before = self._attempt(target)
         if before is not None:
             now = self._monotonic()
             self._start_times.heard(before.target, now)
-            # `replace` would take twice as long, and this is done for each scrape.
+            # `replace` would take twice as long, and this runs for each scrape.
             self._put(
                 AgentSnapshot(
                     target=before.target,
@@ -205,9 +205,9 @@ class SnapshotStore:
             )
 
     def failed(self, target: Target, error: str, *, seconds: float) -> bool:
-        """Take note of a failed attempt on `target`; the last good reading stays, and grows old.
+        """Record a failed scrape of `target`; the last valid reading stays, and ages.
 
-        Returns whether this is news: the attempt before succeeded, or failed in another way.
+        Returns whether this is a change: the previous scrape succeeded, or failed differently.
         """
         before = self._attempt(target)
         if before is None:
@@ -216,7 +216,7 @@ class SnapshotStore:
         return before.error != error
 
     def _attempt(self, scraped: Target) -> AgentSnapshot | None:
-        """Return the snapshot an attempt adds to; None if another agent answers by now where it was made."""
+        """Return the snapshot that a scrape updates; None if another agent now responds at its address."""
         before = self._snapshot(scraped.uid)
         if before is None or before.displaced_by is not None:
             return None
@@ -231,7 +231,7 @@ class SnapshotStore:
         if self._first_round:
             self._first_round.discard(uid)
             if not self._first_round:
-                # Ready promises the whole round, so what was added up in the midst of it is not shown any more.
+                # Readiness promises a complete round, so results computed during it are discarded.
                 for group in self._groups.values():
                     group.fleet = None
 
@@ -242,20 +242,20 @@ class SnapshotStore:
     # -- what watches the pods' health --------------------------------------------------------------------------------
 
     def usage_sampled(self, uid: str, sample: UsageSample) -> None:
-        """Take the latest measurement of an agent's memory and CPU; of an agent that is gone it is passed over."""
+        """Store the latest measurement of an agent's memory and CPU; ignored if the agent is gone."""
         snapshot = self._snapshot(uid)
         if snapshot is not None and snapshot.usage != sample:
             sampled = replace(snapshot, usage=sample)
             self._amend(replace(sampled, since=after_sample(sampled, self._monotonic())))
 
     def task_failures_counted(self, uid: str, failures: int | None) -> None:
-        """Take how many failed tasks an agent's log told of so far; None when nobody follows it any more."""
+        """Store the number of failed tasks in an agent's log so far; None when it is no longer followed."""
         snapshot = self._snapshot(uid)
         if snapshot is not None and snapshot.task_failures != failures:
             self._amend(replace(snapshot, task_failures=failures))
 
     def scalers_seen(self, namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
-        """Take all scalers of a namespace (None: of the cluster) as they are just now."""
+        """Store all current autoscalers of a namespace (None: of the cluster)."""
         if self._scalers.seen(namespace, scalers, self._monotonic()):
             for key, group in self._groups.items():
                 group.new_readings |= namespace in (None, key[0])
@@ -269,11 +269,11 @@ class SnapshotStore:
     # -- the readers' side --------------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """Return the instant, on the clock of every age in a snapshot."""
+        """Return the current instant on the monotonic clock of all snapshots."""
         return self._monotonic()
 
     def wall_now(self) -> float:
-        """Return the present in Unix time."""
+        """Return the current Unix time."""
         return self._wall()
 
     def fleets(self) -> Sequence[Fleet]:
@@ -295,30 +295,30 @@ class SnapshotStore:
                 restarts=self._restarts.of(key),
                 start_seconds=self._start_times.usual(key),
                 scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
-                queue_alike=group.queue_scope.look(_queues(group.snapshots.values()), now),
+                queue_alike=group.queue_scope.sample(_queues(group.snapshots.values()), now),
             )
             group.computed_at = now
             group.new_readings = False
         return group.fleet
 
-    def passed_over_pods(self) -> Sequence[PassedOver]:
-        """Return the pods that discovery finds and that are no agents, in order of their names."""
+    def ignored_pods(self) -> Sequence[IgnoredPod]:
+        """Return the pods that match the selector but are not agents, sorted by name."""
         return sorted(
-            (pod for pods in self._passed_over.values() for pod in pods), key=lambda pod: (pod.namespace, pod.pod)
+            (pod for pods in self._ignored.values() for pod in pods), key=lambda pod: (pod.namespace, pod.pod)
         )
 
     def targets(self) -> int:
-        """Return how many agents are known."""
+        """Return the number of known agents."""
         return len(self._keys)
 
     def sync_age(self) -> float | None:
-        """Return the age of the oldest source's view in seconds; None while a source has not synced yet."""
+        """Return the seconds since the least recently synced source; None until all have synced."""
         if self._missing() or not self._synced_at:
             return None
         return self._monotonic() - min(self._synced_at.values())
 
     def not_ready_reason(self) -> str | None:
-        """Return what is still missing before figures can be complete; None from the first full round on."""
+        """Return what is missing until figures are complete; None after the first full round."""
         if missing := self._missing():
             return f"not synced yet: {', '.join(sorted(missing))}"
         if self._first_round:
@@ -330,9 +330,9 @@ class SnapshotStore:
 
 
 def _moved_on(before: AgentSnapshot, target: Target) -> AgentSnapshot:
-    """Return a snapshot with what Kubernetes says of its pod by now.
+    """Return a snapshot updated with its pod's current facts.
 
-    A reading from before the container began anew is of one that is dead, and what it ran is lost.
+    After a restart of the container the previous reading no longer applies, and its tasks are lost.
     """
     if _restarted(before.target.facts, target.facts):
         since = Since(known=before.since.known)
@@ -341,7 +341,7 @@ def _moved_on(before: AgentSnapshot, target: Target) -> AgentSnapshot:
 
 
 def _restarted(before: PodFacts | None, after: PodFacts | None) -> bool:
-    """Whether the agent's container has begun another life. Both views are Kubernetes', so no clocks are compared."""
+    """Whether the agent's container was restarted. Both values are from Kubernetes, so no clocks are compared."""
     if before is None or after is None or before.restarts is None or after.restarts is None:
         return False
     return after.restarts > before.restarts

@@ -11,7 +11,7 @@ from aiohttp import web
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.store.snapshots import SnapshotStore
 from exporter.web.answers import json_answer, json_list
-from exporter.web.documents import Document, agent_document, demand_document, fleet_document, passed_over_document
+from exporter.web.documents import Document, agent_document, demand_document, fleet_document, ignored_document
 from exporter.web.history import History
 
 PREFIX = "/api/v1"
@@ -40,7 +40,7 @@ class Api:
     async def fleets(self, request: web.Request) -> web.StreamResponse:
         """Answer with every fleet, and with what was found beside the agents."""
         _query(request, ())
-        head = self._head() | passed_over_document(self._view.passed_over_pods())
+        head = self._head() | ignored_document(self._view.ignored_pods())
         return await json_list(request, head, "fleets", map(fleet_document, self._view.fleets()))
 
     async def fleet(self, request: web.Request) -> web.StreamResponse:

@@ -7,7 +7,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from exporter.fleet.remarks import passed_over_remarks
+from exporter.fleet.remarks import ignored_remarks
 from exporter.serve.delivery import broken_off, deliver_in
 from exporter.store.snapshots import SnapshotStore
 from exporter.web import api, page
@@ -71,7 +71,7 @@ class _Health:
 
     async def front_page(self, _request: web.Request) -> web.Response:
         """Answer with a page for a person who came to look."""
-        remarks = passed_over_remarks(self._view.passed_over_pods())
+        remarks = ignored_remarks(self._view.ignored_pods())
         html = page.render(self._view.fleets(), self._view.not_ready_reason(), remarks)
         return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": page.POLICY})
 

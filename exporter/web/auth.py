@@ -29,7 +29,7 @@ class Access:
     """Lets requests through or refuses them, by the newest credentials on disk."""
 
     def __init__(self, settings: WebSettings, tls: ServerTls | None, *, reload_interval: float) -> None:
-        self._tls = tls if tls is not None and tls.asks_clients else None
+        self._tls = tls if tls is not None and tls.requests_client_cert else None
         self._passwords: PasswordCheck | None = None
         self._token: bytes | None = None
         self._users_file = settings.basic_auth.users_file if settings.basic_auth is not None else None

@@ -11,11 +11,11 @@ from exporter.fleet.agent_figures import AGENT_FIGURES
 from exporter.fleet.attention import needs_attention
 from exporter.fleet.explain import explain
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
-from exporter.fleet.model import Agent, Condition, Fleet, PassedOver, PodFacts, Scaler
+from exporter.fleet.model import Agent, Condition, Fleet, IgnoredPod, PodFacts, Scaler
 from exporter.fleet.outlets import in_section
-from exporter.fleet.remarks import passed_over_remarks, remarks
+from exporter.fleet.remarks import ignored_remarks, remarks
 
-MOST_PASSED_OVER = 100
+MAX_IGNORED = 100
 """Pods listed; a selector that finds a whole cluster is a mistake that a hundred show well enough."""
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -61,12 +61,12 @@ def _condition_document(condition: Condition | None) -> Document | None:
     return {"holds": condition.holds, "reason": condition.reason, "message": condition.message}
 
 
-def passed_over_document(pods: Sequence[PassedOver]) -> Document:
+def ignored_document(pods: Sequence[IgnoredPod]) -> Document:
     """Return what is found beside the agents, and the sentences that say so of all of them."""
     shown: list[Json] = [
-        {"namespace": pod.namespace, "pod": pod.pod, "reason": pod.reason} for pod in pods[:MOST_PASSED_OVER]
+        {"namespace": pod.namespace, "pod": pod.pod, "reason": pod.reason} for pod in pods[:MAX_IGNORED]
     ]
-    return {"passed_over": shown, "remarks": list(passed_over_remarks(pods))}
+    return {"passed_over": shown, "remarks": list(ignored_remarks(pods))}
 
 
 def demand_document(fleet: Fleet, demand_tasks: float) -> Document:

@@ -23,7 +23,7 @@ async def main(endpoint: str, spool: str, clock_file: str) -> None:
         region="eu-west-1", endpoint_url=endpoint, spool=SpoolSettings(path=Path(spool)), per_agent=True
     )
     # A minute takes about a second here: the pace is as much quicker.
-    pace = Pace(deadline=0.5, backlog_pause=0.05, first_retry=0.05, longest_retry=0.5, longest_sleep=0.02)
+    pace = Pace(deadline=0.5, backlog_pause=0.05, first_retry=0.05, max_retry=0.5, max_sleep=0.02)
     # The work is that of the minute which the publisher takes it to be.
     work = MinutesOfWork(lambda: clock.last)
     publisher = CloudWatchPublisher(settings, selection("default"), work, Leader(), Counts(), wall=clock, pace=pace)

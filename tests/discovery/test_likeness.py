@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.config import DEFAULT_ENDPOINTS
-from exporter.discovery.likeness import LEGACY_PATH, agent_container, agent_marks, passed_over_reason
+from exporter.discovery.likeness import LEGACY_PATH, agent_container, agent_marks, ignored_reason
 from exporter.fleet.model import Dialect, Endpoint
 from tests.fakes.kube_pods import raw_pod
 
@@ -65,7 +65,7 @@ def test_any_one_mark_is_enough(containers: list[Any], annotations: dict[str, st
     """The selector found the pod already; what it declares tells it from what else has an agent's labels."""
     found = pod(*containers, annotations=annotations)
     marks = agent_marks(found)
-    assert (str(marks), marks.enough, passed_over_reason(found)) == (words, True, None)
+    assert (str(marks), marks.enough, ignored_reason(found)) == (words, True, None)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_pod_without_any_mark_is_passed_over(containers: list[Any], annotations:
     found = pod(*containers, annotations=annotations)
     marks = agent_marks(found)
     assert (marks.enough, marks.striking, str(marks)) == (False, False, "")
-    assert passed_over_reason(found) == (
+    assert ignored_reason(found) == (
         "it has no AGENT_ID and declares no port of an agent: 9464, 8080, or one named otel-metrics"
     )
 
@@ -93,17 +93,17 @@ def test_ports_of_the_setting_are_an_agents_too() -> None:
     """Where agents are looked for on another port, one that declares it is an agent."""
     elsewhere = pod({"name": "x", "ports": [{"containerPort": 7070}]})
     endpoints = (Endpoint(Dialect.OTEL, 7070, "/metrics"),)
-    assert passed_over_reason(elsewhere, DEFAULT_ENDPOINTS) is not None
-    assert passed_over_reason(elsewhere, endpoints) is None
-    assert "agent: 7070, or" in str(passed_over_reason(pod(BARE), endpoints))
+    assert ignored_reason(elsewhere, DEFAULT_ENDPOINTS) is not None
+    assert ignored_reason(elsewhere, endpoints) is None
+    assert "agent: 7070, or" in str(ignored_reason(pod(BARE), endpoints))
 
 
 def test_pod_of_a_job_is_no_agent_whatever_it_has() -> None:
     """It ends by itself, so nothing scales it: that it goes is no loss, and what it runs is no demand."""
     job = [{"apiVersion": "batch/v1", "kind": "Job", "name": "nightly-29", "controller": True}]
-    assert passed_over_reason(pod(WITH_ID, OTEL, ownerReferences=job)) == "it belongs to a Job"
+    assert ignored_reason(pod(WITH_ID, OTEL, ownerReferences=job)) == "it belongs to a Job"
     owner = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "Job", "controller": True}]
-    assert passed_over_reason(pod(WITH_ID, OTEL, ownerReferences=owner)) is None
+    assert ignored_reason(pod(WITH_ID, OTEL, ownerReferences=owner)) is None
 
 
 def test_port_8080_alone_is_not_striking() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.config import DEFAULT_ENDPOINTS
 from exporter.discovery.likeness import agent_container
-from exporter.discovery.pod_endpoints import MOST, declared_endpoints
+from exporter.discovery.pod_endpoints import MAX_ENDPOINTS, declared_endpoints
 from exporter.fleet.model import Dialect, Endpoint
 from tests.fakes.kube_pods import raw_pod
 
@@ -105,4 +105,4 @@ def test_paths_are_those_of_the_settings() -> None:
 
 def test_what_is_declared_is_bounded() -> None:
     """Each endpoint may cost a timeout."""
-    assert len(declared(*(port(number, "otel-metrics") for number in range(1, 100)))) == MOST
+    assert len(declared(*(port(number, "otel-metrics") for number in range(1, 100)))) == MAX_ENDPOINTS

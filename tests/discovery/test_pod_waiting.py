@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from exporter.discovery.pod_waiting import LONGEST_MESSAGE, LONGEST_REASON, Waiting, waiting
+from exporter.discovery.pod_waiting import MAX_MESSAGE_LENGTH, MAX_REASON_LENGTH, Waiting, waiting
 
 INITIALIZING = {"waiting": {"reason": "PodInitializing"}}
 
@@ -79,8 +79,8 @@ def test_texts_are_one_line_of_bounded_length() -> None:
     found = waiting({}, {"waiting": said})
     assert found.reason is not None
     assert found.message is not None
-    assert len(found.reason) == LONGEST_REASON
-    assert len(found.message) == LONGEST_MESSAGE
+    assert len(found.reason) == MAX_REASON_LENGTH
+    assert len(found.message) == MAX_MESSAGE_LENGTH
     assert found.message.startswith("one two [31m red and more")
     assert found.message.isprintable()
 

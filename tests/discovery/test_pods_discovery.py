@@ -37,7 +37,7 @@ async def discover(api: ScriptedKubeApi, clock: list[float]) -> AsyncIterator[Di
                 client,
                 sink,
                 on_restart=sink.restarts.append,
-                timing=WatchTiming(backoff_first=0.02, backoff_longest=0.1),
+                timing=WatchTiming(backoff_first=0.02, backoff_max=0.1),
                 monotonic=lambda: clock[0],
                 wall=lambda: 1709287200.0,  # 2024-03-01T10:00:00Z
             )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.config import DEFAULT_ENDPOINTS
 from exporter.discovery.pod_facts import PodReader
-from exporter.fleet.model import PassedOver, PodFacts, Target
+from exporter.fleet.model import IgnoredPod, PodFacts, Target
 from exporter.kube.times import unix_time
 from tests.fakes.kube_pods import LABEL, raw_pod
 
@@ -242,4 +242,4 @@ def test_odd_field_is_not_known_and_never_an_error(path: tuple[str | int, ...], 
         part = part[step]
     part[path[-1]] = value
     found = READER.read(pod)
-    assert found is None or isinstance(found, PassedOver) or isinstance(found.facts, PodFacts)
+    assert found is None or isinstance(found, IgnoredPod) or isinstance(found.facts, PodFacts)

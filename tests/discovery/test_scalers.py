@@ -34,8 +34,8 @@ async def discover(api: ScriptedKubeApi) -> AsyncIterator[Discover]:
                 client,
                 sink,
                 on_restart=sink.restarts.append,
-                longest_pause=0.1,
-                timing=WatchTiming(backoff_first=0.01, backoff_longest=0.02),
+                max_pause=0.1,
+                timing=WatchTiming(backoff_first=0.01, backoff_max=0.02),
             )
             run(found.run())
             return sink

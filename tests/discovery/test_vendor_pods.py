@@ -6,7 +6,7 @@ import pytest
 
 from exporter.config import DEFAULT_ENDPOINTS, KubernetesSettings
 from exporter.discovery.pod_facts import PodReader
-from exporter.fleet.model import Dialect, Endpoint, PassedOver, Target
+from exporter.fleet.model import Dialect, Endpoint, IgnoredPod, Target
 from exporter.kube.selector import parse_selector
 from tests.fakes.kube_pods import LABEL
 from tests.fakes.vendor import SETS, is_agent, vendor_objects
@@ -47,7 +47,7 @@ def test_agents_of_every_chart_are_found_and_read_where_they_say(deployment: dic
     )
     found = READER.read(pod)
     if not is_agent(deployment):
-        assert isinstance(found, PassedOver), "a selector that finds it makes no agent of it"
+        assert isinstance(found, IgnoredPod), "a selector that finds it makes no agent of it"
         return
     assert isinstance(found, Target)
     assert found.facts is not None

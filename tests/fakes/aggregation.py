@@ -1,4 +1,4 @@
-"""The API server's part in an aggregated API: its ConfigMap, its judgement, and requests it passes on over TLS."""
+"""The API server's part in an aggregated API: its ConfigMap, its access reviews, and requests it passes on over TLS."""
 
 import asyncio
 import json

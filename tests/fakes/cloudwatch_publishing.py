@@ -20,7 +20,7 @@ from tests.factories import make_fleet, make_snapshot
 from tests.fakes.cloudwatch import FakeCloudWatch
 from tests.waiting import PATIENCE
 
-QUICK = Pace(backlog_pause=0.02, first_retry=0.05, longest_retry=0.2, longest_sleep=0.01)
+QUICK = Pace(backlog_pause=0.02, first_retry=0.05, max_retry=0.2, max_sleep=0.01)
 """A pace for tests: it waits little for anything but answers, and sees soon that the wall clock was moved on."""
 IMPATIENT = replace(QUICK, deadline=1.5)
 """Does not wait for the AWS library to try again and again. A stall may make it send a second time what was taken."""
@@ -185,5 +185,5 @@ def old_datums(now: float, number: int) -> list[Datum]:
 
 async def leave_in_spool(directory: Path, datums: Sequence[Datum]) -> None:
     """Leave datums in the spool, as a process that could not send them does."""
-    async with Spool(directory / "spool.db", most=500_000) as spool:
+    async with Spool(directory / "spool.db", max_datums=500_000) as spool:
         await spool.add(datums, {}, expire_before=0)

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from exporter.fleet.model import PassedOver, Scaler, Target
+from exporter.fleet.model import IgnoredPod, Scaler, Target
 from exporter.kube.api import KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from tests.fakes.background import background
 
-FAST = WatchTiming(backoff_first=0.1, backoff_longest=0.5)
+FAST = WatchTiming(backoff_first=0.1, backoff_max=0.5)
 """Tries again sooner than in life, where nobody waits for it."""
 
 
@@ -69,7 +69,7 @@ class RecordingSink:
 
     def __init__(self) -> None:
         self.sources: dict[str, dict[str, Target]] = {}
-        self.others: dict[str, tuple[PassedOver, ...]] = {}
+        self.others: dict[str, tuple[IgnoredPod, ...]] = {}
         self.scalers: dict[str | None, tuple[Scaler, ...]] = {}
         self.calls: list[str] = []
         self.restarts: list[RestartReason] = []
@@ -86,7 +86,7 @@ class RecordingSink:
         self.calls.append(f"remove {source}")
         self.sources[source].pop(uid, None)
 
-    def passed_over(self, source: str, pods: tuple[PassedOver, ...]) -> None:
+    def set_ignored(self, source: str, pods: tuple[IgnoredPod, ...]) -> None:
         self.others[source] = pods
 
     def synced(self, source: str) -> None:

@@ -7,7 +7,7 @@ from tests.fakes.container_logs import NANOSECONDS
 BEGIN = int(WALL_NOW) * NANOSECONDS
 """When following begins, on the nodes' clocks."""
 FAILED, FINE = "ERROR task failed: no such table", "INFO task finished"
-FAST = FollowingPace(backoff_first=0.02, backoff_longest=0.1, look=0.02, settled=0.0)
+FAST = FollowingPace(backoff_first=0.02, backoff_max=0.1, poll=0.02, settled=0.0)
 
 
 def at(seconds: float, text: str = FAILED) -> tuple[int, str]:

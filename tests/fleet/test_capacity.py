@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exporter.config import CapacitySettings
-from exporter.fleet.judgement import judge
+from exporter.fleet.classification import classify
 from exporter.fleet.model import AgentSnapshot, AgentState, AgentStatus, Fleet, Since
 from exporter.fleet.policy import Policy
 from tests.factories import NOW, POLICY, make_facts, make_fleet, make_reading, make_snapshot
@@ -18,7 +18,7 @@ CRASHED = "CrashLoopBackOff"
 
 
 def state(snapshot: AgentSnapshot) -> AgentState:
-    return judge(snapshot, POLICY, NOW).state
+    return classify(snapshot, POLICY, NOW).state
 
 
 def agents(count: int, tasks: float = 12.0, **fields: Any) -> list[AgentSnapshot]:
@@ -26,9 +26,10 @@ def agents(count: int, tasks: float = 12.0, **fields: Any) -> list[AgentSnapshot
     stem = f"{len(fields)}-{tasks}-{'-'.join(map(str, fields.values()))}"
     reading = {name: fields.pop(name) for name in ("status", "connected") if name in fields}
     queued = fields.pop("queued", None)
-    said = make_reading(tasks, tasks_queued=queued, **reading)
+    latest = make_reading(tasks, tasks_queued=queued, **reading)
     return [
-        make_snapshot(f"{stem}-{i}", reading=None if fields.get("never_read") else said, **fields) for i in range(count)
+        make_snapshot(f"{stem}-{i}", reading=None if fields.get("never_read") else latest, **fields)
+        for i in range(count)
     ]
 
 
@@ -106,20 +107,20 @@ def test_state_is_the_first_that_applies(expected: AgentState, fields: dict[str,
 @pytest.mark.parametrize(("age", "fresh"), [(0.0, True), (30.0, True), (30.5, False)])
 def test_a_reading_counts_until_it_is_stale(age: float, fresh: bool) -> None:
     """`stale_after` is the last instant at which a reading counts."""
-    assert judge(make_snapshot(age=age), POLICY, NOW).fresh is fresh
+    assert classify(make_snapshot(age=age), POLICY, NOW).fresh is fresh
 
 
 def test_an_agent_that_was_never_read_is_not_fresh() -> None:
     """No reading is no fresh reading."""
-    assert judge(make_snapshot(never_read=True), POLICY, NOW).fresh is False
+    assert classify(make_snapshot(never_read=True), POLICY, NOW).fresh is False
 
 
 def test_stale_after_is_the_policy_s() -> None:
     """The boundary moves with the setting, for readings and for readiness."""
     patient = Policy(stale_after=60.0)
-    assert judge(make_snapshot(age=60.0), patient, NOW).state is SERVING
+    assert classify(make_snapshot(age=60.0), patient, NOW).state is SERVING
     ready = make_facts(ready_since=NOW - 60)
-    assert judge(make_snapshot(never_read=True, facts=ready), patient, NOW).state is STARTING
+    assert classify(make_snapshot(never_read=True, facts=ready), patient, NOW).state is STARTING
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_pod_is_starting_for_as_long_as_agents_usually_take(
     """A slow JVM makes no fleet untrusted in the midst of its scale-up; a pod that was there before is not new."""
     since = Since(known=None if known is None else NOW - known)
     snapshot = make_snapshot(never_read=True, facts=make_facts(ready_since=NOW - ready), since=since)
-    assert judge(snapshot, POLICY, NOW, usually).state is expected
+    assert classify(snapshot, POLICY, NOW, usually).state is expected
 
 
 def test_slow_starters_do_not_withhold_the_demand() -> None:

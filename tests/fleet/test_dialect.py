@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.fleet.dialect import NAMES, WANTED, NotAnAgentError, NoTaskCountError, interpret
+from exporter.fleet.dialect import AGENT_FAMILIES, NAMES, NotAnAgentError, NoTaskCountError, interpret
 from exporter.fleet.exposition import Page, read
 from exporter.fleet.model import Dialect, Reading
 
@@ -13,13 +13,13 @@ GIB = 1024.0**3
 
 
 def page(name: str) -> Page:
-    result = read((PAGES / f"{name}.txt").read_bytes(), WANTED)
+    result = read((PAGES / f"{name}.txt").read_bytes(), AGENT_FAMILIES)
     assert result.rejected_lines == 0
     return result
 
 
 def reading(text: str) -> Reading:
-    return interpret(read(text.encode(), WANTED))
+    return interpret(read(text.encode(), AGENT_FAMILIES))
 
 
 SPELLED = Reading(
@@ -219,7 +219,7 @@ def test_the_vocabularies() -> None:
             "jvm_memory_used_bytes",
         ],
     }
-    assert {name.decode() for name in WANTED.names} == {name for names in NAMES.values() for name in names}
+    assert {name.decode() for name in AGENT_FAMILIES.names} == {name for names in NAMES.values() for name in names}
 
 
 @pytest.mark.parametrize("text", ["", "# EOF\n", "up 1\n", "<html></html>\n", "jvm_memory_limit_bytes 1\n"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.fleet.dialect import NAMES, WANTED, NotAnAgentError, NoTaskCountError, interpret
+from exporter.fleet.dialect import AGENT_FAMILIES, NAMES, NotAnAgentError, NoTaskCountError, interpret
 from exporter.fleet.exposition import read
 from exporter.fleet.model import Dialect
 
@@ -153,9 +153,9 @@ def test_any_spelling_of_a_page_gives_the_same_reading(agent: Drawn, draw: rando
     lines = otel(agent, Speller(draw).line)
     draw.shuffle(lines)
     said = "\n".join(lines).encode()
-    expected = interpret(read("\n".join(otel(agent)).encode(), WANTED))
+    expected = interpret(read("\n".join(otel(agent)).encode(), AGENT_FAMILIES))
     for _ in range(2):
-        page = read(said, WANTED)
+        page = read(said, AGENT_FAMILIES)
         assert page.rejected_lines == 0
         assert interpret(page) == expected
 
@@ -166,8 +166,8 @@ def test_a_page_that_says_all_twice_gives_the_same_reading(agent: Drawn, draw: r
     """While names change, the same figure may come under the old and the new one: it is one figure."""
     lines = [*otel(agent, Speller(draw).line), *otel(agent, Speller(draw).line), *otel(agent)]
     draw.shuffle(lines)
-    expected = interpret(read("\n".join(otel(agent)).encode(), WANTED))
-    assert interpret(read("\n".join(lines).encode(), WANTED)) == expected
+    expected = interpret(read("\n".join(otel(agent)).encode(), AGENT_FAMILIES))
+    assert interpret(read("\n".join(lines).encode(), AGENT_FAMILIES)) == expected
 
 
 @given(AGENTS, st.randoms(use_true_random=False), st.sampled_from(["\n", "\r\n", "\n\n"]))
@@ -178,12 +178,12 @@ def test_both_pages_of_an_agent_give_the_same_reading(agent: Drawn, random: obje
         random.shuffle(lines)  # type: ignore[attr-defined]
         return "".join(line + end for line in lines).encode()
 
-    modern = interpret(read(said(otel(agent)), WANTED))
+    modern = interpret(read(said(otel(agent)), AGENT_FAMILIES))
     old = replace(modern, dialect=Dialect.LEGACY, tasks_queued=None, busyness_score=None)
     assert modern.tasks_active == agent.tasks
-    assert interpret(read(said(legacy(agent, jvm=True)), WANTED)) == old
+    assert interpret(read(said(legacy(agent, jvm=True)), AGENT_FAMILIES)) == old
     without_heap = replace(old, heap_used_bytes=None, heap_limit_bytes=None)
-    assert interpret(read(said(legacy(agent, jvm=False)), WANTED)) == without_heap
+    assert interpret(read(said(legacy(agent, jvm=False)), AGENT_FAMILIES)) == without_heap
 
 
 NAME = st.sampled_from([name for names in NAMES.values() for name in names])
@@ -200,7 +200,7 @@ LINE = st.builds(
 def test_a_reading_holds_no_number_that_is_none(lines: list[str]) -> None:
     """Whatever numbers a page gives, a reading holds finite ones, and counts are not negative."""
     try:
-        reading = interpret(read("\n".join(lines).encode(), WANTED))
+        reading = interpret(read("\n".join(lines).encode(), AGENT_FAMILIES))
     except (NoTaskCountError, NotAnAgentError):
         return
     counts = [

@@ -7,13 +7,13 @@ from time import process_time
 
 import pytest
 
-from exporter.fleet.dialect import WANTED, NotAnAgentError, interpret
+from exporter.fleet.dialect import AGENT_FAMILIES, NotAnAgentError, interpret
 from exporter.fleet.exposition import read
 from exporter.fleet.model import Dialect, Reading
 
 
 def reading(text: str) -> Reading:
-    return interpret(read(text.encode(), WANTED))
+    return interpret(read(text.encode(), AGENT_FAMILIES))
 
 
 COUNTS = [
@@ -139,7 +139,7 @@ def cost(size: int, name: str) -> float:
         ]
         page = "".join(lines).encode()
         start = process_time()
-        assert interpret(read(page, WANTED)).tasks_active == size // len([*dotted, *memory])
+        assert interpret(read(page, AGENT_FAMILIES)).tasks_active == size // len([*dotted, *memory])
         best = min(best, process_time() - start)
     return best
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from exporter.fleet.exposition import Page, Sample, Wanted, _parsed, read
+from exporter.fleet.exposition import FamilyFilter, Page, Sample, _parsed, read
 
-WANTED = Wanted([b"app_active_task_count", b"app_version_info", b"app_version", b"jvm_memory_used_bytes"])
+AGENT_FAMILIES = FamilyFilter([b"app_active_task_count", b"app_version_info", b"app_version", b"jvm_memory_used_bytes"])
 TASKS = b"app_active_task_count"
 HEAP = b"jvm_memory_used_bytes"
 
@@ -17,7 +17,7 @@ def shown(page: Page) -> tuple[tuple[Sample, ...], int]:
 
 
 def only(page: bytes) -> Sample:
-    result = read(page, WANTED)
+    result = read(page, AGENT_FAMILIES)
     assert result.rejected_lines == 0
     [sample] = result.samples
     return sample
@@ -152,7 +152,7 @@ def test_a_quoted_name_alone(name: bytes) -> None:
 def test_a_quoted_page_is_remembered_like_any_other() -> None:
     """What a page repeats is one object on all of them, so that its shape is cheap to recognise."""
     page = b'{"app.active_task.count"} 3\n{"jvm.memory_used.bytes",a="} 1",b.c="2"} 4\n'.replace(b"b.c", b'"b.c"')
-    assert read(page, WANTED).series == read(page, WANTED).series
+    assert read(page, AGENT_FAMILIES).series == read(page, AGENT_FAMILIES).series
 
 
 def test_quoted_names_that_are_not_wanted_are_passed_over() -> None:
@@ -162,7 +162,7 @@ def test_quoted_names_that_are_not_wanted_are_passed_over() -> None:
         b'{"target.info","app_version"="x"} 4\n{"other",a="app_version"} 5\n{a="app_version",b="2"} 6\n'
         b'{"other" 7\n{other} 8\n{} 9\n{ 10\n{"" } 11\n'
     )
-    assert shown(read(page, WANTED)) == ((), 0)
+    assert shown(read(page, AGENT_FAMILIES)) == ((), 0)
 
 
 def test_blanks_around_the_name_and_the_value() -> None:
@@ -178,7 +178,7 @@ def test_blanks_around_the_name_and_the_value() -> None:
 def test_crlf_and_blank_lines() -> None:
     """A page with Windows line ends and gaps reads like any other."""
     page = b'\r\n\r\napp_active_task_count 3\r\n\r\njvm_memory_used_bytes{a="1"} 4\r\n \r\n\t\n\n'
-    assert shown(read(page, WANTED)) == ((Sample(TASKS, (), 3.0), Sample(HEAP, (("a", "1"),), 4.0)), 0)
+    assert shown(read(page, AGENT_FAMILIES)) == ((Sample(TASKS, (), 3.0), Sample(HEAP, (("a", "1"),), 4.0)), 0)
 
 
 def test_a_page_may_end_without_a_line_end() -> None:
@@ -189,7 +189,7 @@ def test_a_page_may_end_without_a_line_end() -> None:
 @pytest.mark.parametrize("page", [b"", b"\n", b"# EOF\n", b"\x00\xff\xfe", b"<html><body>hello</body></html>\n", b"{}"])
 def test_a_page_of_something_else_has_no_samples(page: bytes) -> None:
     """What is no metrics page gives nothing and rejects nothing: no wanted line was lost."""
-    assert shown(read(page, WANTED)) == ((), 0)
+    assert shown(read(page, AGENT_FAMILIES)) == ((), 0)
 
 
 def test_openmetrics_page() -> None:
@@ -207,13 +207,15 @@ def test_a_help_text_that_is_wrapped_loses_nothing_else() -> None:
         b"# HELP app_active_task_count How many tasks\nthe agent executes now\napp_active_task_count 3\n"
         b"# HELP app_version_info See also\napp_active_task_count of the agent\napp_version_info 1\n"
     )
-    assert shown(read(page, WANTED)) == ((Sample(TASKS, (), 3.0), Sample(b"app_version_info", (), 1.0)), 1)
+    assert shown(read(page, AGENT_FAMILIES)) == ((Sample(TASKS, (), 3.0), Sample(b"app_version_info", (), 1.0)), 1)
 
 
 @pytest.mark.parametrize("blanks", [b"", b" ", b"\t"])
 def test_a_comment_is_never_a_sample(blanks: bytes) -> None:
     """Neither is one that is set in, and none is counted as lost."""
-    assert shown(read(blanks + b"# app_active_task_count 3\n" + blanks + b"#app_active_task_count 3\n", WANTED)) == (
+    assert shown(
+        read(blanks + b"# app_active_task_count 3\n" + blanks + b"#app_active_task_count 3\n", AGENT_FAMILIES)
+    ) == (
         (),
         0,
     )
@@ -225,14 +227,14 @@ def test_only_the_very_name_is_wanted() -> None:
         b"app_active_task_count_total 1\napp_active_task_coun 2\nxapp_active_task_count 3\napp_active_task_counts{} 4\n"
         b'app_version_info_created 5\njvm_memory_used_bytes_max{a="1"} 6\njvm_memory_used 7\napp_versions 8\n'
     )
-    assert shown(read(page, WANTED)) == ((), 0)
-    both = read(b"app_version 1\napp_version_info 2\n", WANTED)
+    assert shown(read(page, AGENT_FAMILIES)) == ((), 0)
+    both = read(b"app_version 1\napp_version_info 2\n", AGENT_FAMILIES)
     assert [sample.name for sample in both.samples] == [b"app_version", b"app_version_info"]
 
 
 def test_a_wanted_name_without_an_underscore() -> None:
     """The quick look at a line's first bytes works for names of any shape."""
-    wanted = Wanted([b"up", b"a_b", b"c_"])
+    wanted = FamilyFilter([b"up", b"a_b", b"c_"])
     page = read(b"up 1\na_b 2\nc_ 3\na_ 4\n", wanted)
     assert [(sample.name, sample.value) for sample in page.samples] == [(b"up", 1.0), (b"a_b", 2.0), (b"c_", 3.0)]
 
@@ -244,7 +246,7 @@ def test_what_is_not_wanted_is_not_looked_at() -> None:
         b'jvm_gc{ 1\njvm_memory_max_bytes{area="heap 2\napp_active_request_count one\n'
         b"app_active_task_count 3\n"
     )
-    result = read(page, WANTED)
+    result = read(page, AGENT_FAMILIES)
     assert shown(result) == ((Sample(TASKS, (), 3.0),), 0)
     assert "hunter2" not in repr(result)
 
@@ -328,21 +330,21 @@ def test_a_bad_line_loses_only_itself_and_is_counted(line: bytes, end: bytes) ->
     """Whatever is wrong with one wanted line, its neighbours are read and the loss is known."""
     page = end.join([b"app_version 1", line, b'jvm_memory_used_bytes{a="1"} 2', b""])
     expected = (Sample(b"app_version", (), 1.0), Sample(HEAP, (("a", "1"),), 2.0))
-    assert shown(read(page, WANTED)) == (expected, 1)
+    assert shown(read(page, AGENT_FAMILIES)) == (expected, 1)
 
 
 def test_every_bad_line_is_counted_every_time() -> None:
     """A label set that could not be read is no better the second time."""
     page = b"\n".join(BAD_LINES)
     for _ in range(2):
-        assert shown(read(page, WANTED)) == ((), len(BAD_LINES))
+        assert shown(read(page, AGENT_FAMILIES)) == ((), len(BAD_LINES))
 
 
 def test_a_page_cannot_fill_the_memory() -> None:
     """Label sets are remembered up to a number and a length; a hostile page drives out what was there, no more."""
     _parsed.cache_clear()
     pages = [b'jvm_memory_used_bytes{a="%d"} 1' % i for i in range(10_000)]
-    assert len(read(b"\n".join(pages), WANTED).samples) == 10_000
+    assert len(read(b"\n".join(pages), AGENT_FAMILIES).samples) == 10_000
     assert _parsed.cache_info().currsize == 8192
     _parsed.cache_clear()
     assert labels_of(b'{a="' + b"x" * 1019 + b'"}') == {"a": "x" * 1019}
@@ -352,4 +354,4 @@ def test_a_page_cannot_fill_the_memory() -> None:
 
 def test_an_empty_wish_list_reads_nothing() -> None:
     """Lines that start with a blank are looked at for any wish list, and still not wanted."""
-    assert shown(read(b" app_active_task_count 3\n app_active_task_count{ 3\n", Wanted([]))) == ((), 0)
+    assert shown(read(b" app_active_task_count 3\n app_active_task_count{ 3\n", FamilyFilter([]))) == ((), 0)

@@ -12,12 +12,12 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.fleet.dialect import NAMES, WANTED
-from exporter.fleet.exposition import Sample, Wanted, read
+from exporter.fleet.dialect import AGENT_FAMILIES, NAMES
+from exporter.fleet.exposition import FamilyFilter, Sample, read
 from tests.waiting import PATIENCE
 
 FAMILIES = ("app_active_task_count", "jvm_memory_used_bytes", "jvm_memory_pool", "target_info_x", "matillion_agent_x")
-PAGE_WANTED = Wanted(name.encode() for name in (*FAMILIES[:2], *(f"{name}_total" for name in FAMILIES[:2])))
+PAGE_WANTED = FamilyFilter(name.encode() for name in (*FAMILIES[:2], *(f"{name}_total" for name in FAMILIES[:2])))
 
 # Heavy on what means something outside the quotes.
 NASTY = st.text(st.one_of(st.sampled_from('"\\\n}{,= #nx'), st.characters(codec="utf-8")), max_size=12)
@@ -162,8 +162,8 @@ GARBAGE = st.one_of(st.binary(max_size=60), st.lists(FRAGMENTS, max_size=12).map
 @given(st.lists(GARBAGE, max_size=8).map(b"\n".join))
 def test_no_bytes_raise_and_nothing_unwanted_comes_back(page: bytes) -> None:
     """Whatever a page holds, each line gives at most one sample or one rejection, of wanted families only."""
-    result = read(page, WANTED)
-    assert all(sample.name in WANTED.names for sample in result.samples)
+    result = read(page, AGENT_FAMILIES)
+    assert all(sample.name in AGENT_FAMILIES.names for sample in result.samples)
     assert len(result.samples) + result.rejected_lines <= page.count(b"\n") + 1
     for sample in result.samples:
         assert list(sample.labels) == sorted(dict(sample.labels).items())
@@ -182,7 +182,7 @@ def test_a_valid_line_among_garbage_is_read(parts: list[bytes | dict[str, str]])
             expected.append(Sample(b"app_active_task_count", tuple(read_back), 7.0))
         else:
             lines.append(part)
-    samples = read(b"\n".join(lines), WANTED).samples
+    samples = read(b"\n".join(lines), AGENT_FAMILIES).samples
     assert [sample for sample in samples if "position__" in dict(sample.labels)] == expected
 
 
@@ -192,7 +192,7 @@ def test_a_label_set_cut_short_is_never_half_a_label_set(labels: dict[str, str],
     pairs = ",".join(f"{label_name(label)}={quoted(text)}" for label, text in (labels | {"z": "z"}).items())
     line = f"jvm_memory_used_bytes{{{pairs}}}".encode()
     shortest = len("jvm_memory_used_bytes{")
-    page = read(line[: shortest + cut % (len(line) - shortest)], WANTED)
+    page = read(line[: shortest + cut % (len(line) - shortest)], AGENT_FAMILIES)
     assert (page.samples, page.rejected_lines) == ((), 1)
 
 
@@ -241,7 +241,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
 def read_hostile(name: str) -> int:
     """Read a page as large as a body may be; return its size."""
     page = HOSTILE[name](2**22)
-    read(page, WANTED)
+    read(page, AGENT_FAMILIES)
     return len(page)
 
 
@@ -262,6 +262,6 @@ def test_cost_grows_with_the_page_and_not_faster(name: str, other_process: Pool)
 def test_one_line_as_long_as_a_page_may_be() -> None:
     """The body limit's 4 MiB in one label set are read, or rejected, like any other line."""
     fill = b"".join(b'label_%07d="%07d",' % (i, i) for i in range(4 * 2**20 // 24))
-    page = read(COUNT + b"{" + fill + b"} 1\n" + COUNT + b"{" + fill + b"x} 1\n" + COUNT + b" 2\n", WANTED)
+    page = read(COUNT + b"{" + fill + b"} 1\n" + COUNT + b"{" + fill + b"x} 1\n" + COUNT + b" 2\n", AGENT_FAMILIES)
     assert [(len(sample.labels), sample.value) for sample in page.samples] == [(4 * 2**20 // 24, 1.0), (0, 2.0)]
     assert page.rejected_lines == 1

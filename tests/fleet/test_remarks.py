@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from exporter.fleet.model import PassedOver
-from exporter.fleet.remarks import passed_over_remarks, remarks
+from exporter.fleet.model import IgnoredPod
+from exporter.fleet.remarks import ignored_remarks, remarks
 from tests.factories import make_fleet
 
 
@@ -24,9 +24,9 @@ def test_each_remark_says_what_is_so_and_what_follows() -> None:
 
 def test_pods_passed_over_are_told_by_reason() -> None:
     """A few are named, the others counted; of no pod nothing is said."""
-    assert passed_over_remarks(()) == ()
-    job = [PassedOver("matillion", f"job-{number}", "it belongs to a Job") for number in range(5)]
-    assert passed_over_remarks([job[0], PassedOver("b", "ssh-0", "it has no port"), *job[1:]]) == (
+    assert ignored_remarks(()) == ()
+    job = [IgnoredPod("matillion", f"job-{number}", "it belongs to a Job") for number in range(5)]
+    assert ignored_remarks([job[0], IgnoredPod("b", "ssh-0", "it has no port"), *job[1:]]) == (
         (
             "5 pods match the selector but are not agents: matillion/job-0, matillion/job-1, matillion/job-2 "
             "and 2 more "

@@ -22,7 +22,7 @@ from tests.waiting import PATIENCE, eventually
 pytestmark = pytest.mark.slow
 
 LABELS = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
-QUICK = Pace(look_every=0.1, between_writes=0.02, per_pod=1.0, first_retry=0.1, longest_retry=0.5)
+QUICK = Pace(poll_every=0.1, between_writes=0.02, per_pod=1.0, first_retry=0.1, max_retry=0.5)
 PATCH_PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}
 UNDERSTOOD_SINCE = (1, 22)
 """ReplicaSets heed the annotation by default since then; 1.21 has it behind a feature gate."""

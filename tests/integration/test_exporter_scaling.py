@@ -17,7 +17,7 @@ from exporter.publish.deletion_cost import ANNOTATION
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
-from exporter.store.sight import BLIND_AFTER
+from exporter.store.reachability import UNREACHABLE_AFTER
 from tests.fakes.aggregation_layer import READ_PODS, bind_cluster_role
 from tests.fakes.certificates import Authority
 from tests.fakes.control_plane import Admin, ControlPlane
@@ -207,7 +207,7 @@ async def test_a_leader_that_sees_nothing_makes_room_and_is_sent_no_clients(
         assert not await leads(second)
 
         network.cut()
-        await until(second, BLIND_AFTER + PATIENCE)
+        await until(second, UNREACHABLE_AFTER + PATIENCE)
         assert not await leads(first)
         async with asyncio.timeout(PATIENCE):
             while (await first.get("/readyz"))[0] != 503:  # noqa: ASYNC110

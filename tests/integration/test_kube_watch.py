@@ -79,7 +79,7 @@ async def test_version_that_was_compacted_away_is_listed_over_at_once(
     """A watch that goes on from a version etcd has forgotten gets a real 410, and a list makes up for it."""
     maps = CONFIG_MAPS.within(namespace)
     await client.send("POST", maps, config_map("first"))
-    timing = WatchTiming(watch_shortest=3, watch_longest=3, short_watch=1, backoff_first=600, backoff_longest=600)
+    timing = WatchTiming(watch_min=3, watch_max=3, short_watch=1, backoff_first=600, backoff_max=600)
     handler = follow(maps, timing)
     await eventually(lambda: handler.items)
     # Other objects move etcd's revision on; this quiet collection hears of none of them.
@@ -100,7 +100,7 @@ async def test_bookmarks_move_a_quiet_watch_on(
     other = f"{namespace}-busy"
     await admin.create_namespace(other)
     await admin.create_pod(namespace, "quiet", labels={})
-    handler = follow(PODS.within(namespace), WatchTiming(watch_shortest=4, watch_longest=4, short_watch=1))
+    handler = follow(PODS.within(namespace), WatchTiming(watch_min=4, watch_max=4, short_watch=1))
     await eventually(lambda: handler.items)
 
     async def hear_of_elsewhere() -> None:

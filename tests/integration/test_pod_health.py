@@ -58,7 +58,7 @@ class Observed:
         """Run all parts until cancelled."""
         kubernetes = KubernetesSettings(namespaces=(self.namespace,))
         logs = PodLogsSettings(enabled=True, failure_pattern="task failed", every_replica=True)
-        pace = FollowingPace(backoff_first=0.1, backoff_longest=0.5, look=0.1)
+        pace = FollowingPace(backoff_first=0.1, backoff_max=0.5, poll=0.1)
         scrape = ScrapeSettings(interval=0.3, timeout=0.3)
         environ = {"KUBECONFIG": str(self.kubeconfig)}
         async with (
@@ -68,7 +68,7 @@ class Observed:
             asyncio.TaskGroup() as group,
         ):
             discovery = PodDiscovery(kubernetes, kube, self.store, on_restart=lambda reason: None)
-            sampling = SamplingPace(interval=0.2, longest_pause=0.5)
+            sampling = SamplingPace(interval=0.2, max_pause=0.5)
             parts = (
                 discovery.run(),
                 PodMemory(kubernetes, kube, self.store, pace=sampling).run(),

@@ -51,7 +51,7 @@ async def discover(control_plane: ControlPlane, namespace: str) -> AsyncIterator
                 client,
                 sink,
                 on_restart=sink.restarts.append,
-                longest_pause=0.5,
+                max_pause=0.5,
                 timing=FAST,
             )
             run(found.run())

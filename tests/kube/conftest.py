@@ -34,7 +34,7 @@ async def follow(client: KubeClient) -> AsyncIterator[Callable[..., RecordingHan
     async with reflectors(client) as start:
 
         def start_with(label_selector: str = "", **times: float) -> RecordingHandler:
-            timing = {"backoff_first": 0.02, "backoff_longest": 0.1, "short_watch": 0.0, "settled": 5.0, **times}
+            timing = {"backoff_first": 0.02, "backoff_max": 0.1, "short_watch": 0.0, "settled": 5.0, **times}
             # The one integer among them is not set here.
             return start(PODS, WatchTiming(**timing), label_selector=label_selector)  # type: ignore[arg-type]
 

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from exporter.kube.access_review import MOST_AT_ONCE, AccessReview, PathAccess, ResourceAccess, Verdict
+from exporter.kube.access_review import MAX_CONCURRENT, AccessReview, PathAccess, ResourceAccess, Verdict
 from exporter.kube.api import Json
 from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import User
@@ -64,7 +64,7 @@ async def review(client: KubeClient, clock: Clock) -> AccessReview:
 
 async def test_asks_with_all_that_is_known(api: ScriptedKubeApi, judge: Judge, review: AccessReview) -> None:
     """User, groups, UID, extras and what is to be done reach the API server as it defines them."""
-    assert (await review.judge(HPA, LIST)).allowed
+    assert (await review.authorize(HPA, LIST)).allowed
     assert api.requests[0].method == "POST"
     assert api.requests[0].path == "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     assert judge.asked[0]["kind"] == "SubjectAccessReview"
@@ -81,25 +81,25 @@ async def test_asks_with_all_that_is_known(api: ScriptedKubeApi, judge: Judge, r
             "namespace": "matillion",
         },
     }
-    await review.judge(HPA, PathAccess("get", "/openapi/v2"))
+    await review.authorize(HPA, PathAccess("get", "/openapi/v2"))
     assert judge.asked[1]["spec"]["nonResourceAttributes"] == {"verb": "get", "path": "/openapi/v2"}
 
 
 async def test_an_answer_counts_for_a_moment(judge: Judge, review: AccessReview, clock: Clock) -> None:
     """Permission and refusal alike are remembered for ten seconds, each for its user and its deed alone."""
     for _ in range(3):
-        assert (await review.judge(HPA, LIST)).allowed
-        assert await review.judge(User("eve"), LIST) == Verdict(False, "no rule allows it")
+        assert (await review.authorize(HPA, LIST)).allowed
+        assert await review.authorize(User("eve"), LIST) == Verdict(False, "no rule allows it")
     assert len(judge.asked) == 2
-    await review.judge(HPA, ResourceAccess(**{**fields(LIST), "namespace": "other"}))
-    await review.judge(User(HPA.name), LIST)
+    await review.authorize(HPA, ResourceAccess(**{**fields(LIST), "namespace": "other"}))
+    await review.authorize(User(HPA.name), LIST)
     assert len(judge.asked) == 4
     judge.allowed = {"eve"}
     clock.now = 9.9
-    assert (await review.judge(HPA, LIST)).allowed
+    assert (await review.authorize(HPA, LIST)).allowed
     clock.now = 10.0
-    assert not (await review.judge(HPA, LIST)).allowed
-    assert (await review.judge(User("eve"), LIST)).allowed
+    assert not (await review.authorize(HPA, LIST)).allowed
+    assert (await review.authorize(User("eve"), LIST)).allowed
 
 
 def fields(access: ResourceAccess) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def fields(access: ResourceAccess) -> dict[str, Any]:
 async def test_many_at_once_are_one_question(judge: Judge, review: AccessReview) -> None:
     """Requests that arrive while the question is under way wait for its answer; one that gives up takes none along."""
     judge.delay = 0.5
-    waiting = [asyncio.create_task(review.judge(HPA, LIST)) for _ in range(100)]
+    waiting = [asyncio.create_task(review.authorize(HPA, LIST)) for _ in range(100)]
     await eventually(lambda: judge.asked)
     waiting[50].cancel()
     results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -120,7 +120,7 @@ async def test_many_at_once_are_one_question(judge: Judge, review: AccessReview)
 async def test_the_first_that_gives_up_leaves_the_question_to_the_next(judge: Judge, review: AccessReview) -> None:
     """Who asked first may leave; the others still get an answer."""
     judge.delay = 0.5
-    waiting = [asyncio.create_task(review.judge(HPA, LIST)) for _ in range(3)]
+    waiting = [asyncio.create_task(review.authorize(HPA, LIST)) for _ in range(3)]
     await eventually(lambda: judge.asked)
     waiting[0].cancel()
     results = await asyncio.gather(*waiting[1:])
@@ -132,10 +132,10 @@ async def test_too_many_different_questions_are_refused(judge: Judge, review: Ac
     """A flood of users is not passed on to the API server."""
     judge.delay = 0.2
     judge.allowed = {str(number) for number in range(100)}
-    verdicts = await asyncio.gather(*(review.judge(User(str(number)), LIST) for number in range(100)))
-    assert sum(verdict.allowed for verdict in verdicts) == MOST_AT_ONCE
-    assert len(judge.asked) == MOST_AT_ONCE
-    assert (await review.judge(User("99"), LIST)).allowed, "a refusal for want of room is not remembered"
+    verdicts = await asyncio.gather(*(review.authorize(User(str(number)), LIST) for number in range(100)))
+    assert sum(verdict.allowed for verdict in verdicts) == MAX_CONCURRENT
+    assert len(judge.asked) == MAX_CONCURRENT
+    assert (await review.authorize(User("99"), LIST)).allowed, "a refusal for want of room is not remembered"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ async def test_too_many_different_questions_are_refused(judge: Judge, review: Ac
 async def test_no_answer_is_no_permission(api: ScriptedKubeApi, review: AccessReview, trouble: Any) -> None:
     """Whatever else comes than a clear permission, the answer is no."""
     api.script([trouble])
-    assert not (await review.judge(HPA, LIST)).allowed
+    assert not (await review.authorize(HPA, LIST)).allowed
 
 
 async def test_a_failure_is_soon_forgotten_and_told_once(
@@ -167,11 +167,11 @@ async def test_a_failure_is_soon_forgotten_and_told_once(
     with capture_logs() as logs:
         for tenth in range(25):
             clock.now = tenth / 10
-            assert not (await review.judge(HPA, LIST)).allowed
+            assert not (await review.authorize(HPA, LIST)).allowed
         assert len(api.requests) == 3
         api.script([judge])
         clock.now = 3.0
-        assert (await review.judge(HPA, LIST)).allowed
+        assert (await review.authorize(HPA, LIST)).allowed
     assert [entry["event"] for entry in logs] == [
         "permissions cannot be reviewed, requests are denied",
         "permissions can be reviewed again",

@@ -43,7 +43,7 @@ def config_map(**changes: str | None) -> Json:
 def test_reads_what_the_api_server_wrote() -> None:
     """Authorities, names and headers are taken as they stand."""
     proxy = FrontProxy.of(config_map(uid_headers='["X-Remote-Uid"]'))
-    assert proxy.authorities == PEM
+    assert proxy.client_cas == PEM
     assert proxy.allowed_names == {"front-proxy-client"}
     assert (proxy.user_headers, proxy.group_headers) == (("X-Remote-User", "X-Other-User"), ("X-Remote-Group",))
     assert (proxy.extra_prefixes, proxy.uid_headers) == (("X-Remote-Extra-",), ("X-Remote-Uid",))

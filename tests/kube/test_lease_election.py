@@ -13,7 +13,7 @@ pytestmark = pytest.mark.looptime
 
 CARRIED_OUT = {LineFault.LOST, LineFault.LATE, LineFault.SLOW}
 """Faults after which the lease is renewed all the same."""
-LONGEST_PAUSE = 2.4
+MAX_PAUSE = 2.4
 """Retry period with all of its jitter."""
 
 
@@ -40,7 +40,7 @@ async def test_leader_renews_with_one_request_each_retry_period(
     methods = [method for _, method in replica.line.requests]
     assert methods[:2] == ["GET", "POST"]
     assert set(methods[2:]) == {"PUT"}
-    assert 600 / (LONGEST_PAUSE + 2 * LATENCY) <= len(methods[2:]) <= 600 / 2
+    assert 600 / (MAX_PAUSE + 2 * LATENCY) <= len(methods[2:]) <= 600 / 2
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ async def test_released_lease_is_taken_over_within_a_retry_period(
     await first.stop()
     assert (server.spec["holderIdentity"], server.spec["leaseDurationSeconds"]) == ("", 1)
     assert first.heard[-1][1] is False
-    await asyncio.sleep(LONGEST_PAUSE + 5 * LATENCY)
+    await asyncio.sleep(MAX_PAUSE + 5 * LATENCY)
     assert second.works
     assert stopped_at <= first.ended[0] <= second.began[0]
     assert server.spec["leaseTransitions"] == 1
@@ -82,9 +82,9 @@ async def test_crashed_leader_is_followed_when_its_lease_has_run_out(
     await asyncio.sleep(30)
     first.line.fault = lambda method: LineFault.HANG
     silent_since = now()
-    await asyncio.sleep(15 + 2 * LONGEST_PAUSE)
+    await asyncio.sleep(15 + 2 * MAX_PAUSE)
     assert second.works
-    assert second.began[0] >= silent_since + 15 - LONGEST_PAUSE
+    assert second.began[0] >= silent_since + 15 - MAX_PAUSE
 
 
 @pytest.mark.parametrize("fault", sorted(set(LineFault) - CARRIED_OUT))
@@ -185,7 +185,7 @@ async def test_lease_taken_by_another_ends_the_work_at_the_next_renewal(
     first = await leading(replicas, "a")
     server.edit(holderIdentity="x", renewTime="whenever")
     with capture_logs() as logs:
-        await asyncio.sleep(LONGEST_PAUSE + 5 * LATENCY)
+        await asyncio.sleep(MAX_PAUSE + 5 * LATENCY)
     assert not first.works
     assert not first.election.is_leader()
     lost = [entry for entry in logs if entry["event"] == "leadership lost"]
@@ -218,5 +218,5 @@ async def test_paused_process_is_no_leader_from_its_first_instant_on(replicas: C
     assert replica.works, "nothing had its turn yet"
     await asyncio.sleep(Times.retry_period)
     assert replica.ended, "found out within a retry period, although the loop's timers know of no pause"
-    await asyncio.sleep(LONGEST_PAUSE)
+    await asyncio.sleep(MAX_PAUSE)
     assert replica.election.is_leader(), "nobody had taken the lease"

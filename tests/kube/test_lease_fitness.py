@@ -12,9 +12,9 @@ from tests.kube.lease_replicas import Replica, Times, leading, now
 
 pytestmark = pytest.mark.looptime
 
-LONGEST_PAUSE = 2.4
+MAX_PAUSE = 2.4
 """Retry period with all of its jitter."""
-TAKEN = 2 * LONGEST_PAUSE + 5 * LATENCY
+TAKEN = 2 * MAX_PAUSE + 5 * LATENCY
 """Seconds in which a leader notices that it is not fit and another one takes over."""
 PATIENCE = Times().lease_duration
 """Seconds for which a free lease is left to those that are fit."""
@@ -94,11 +94,11 @@ async def test_one_that_is_not_fit_waits_longer_for_a_crashed_leader(
     await asyncio.sleep(10)
     first.line.fault = lambda method: LineFault.HANG
     crashed_at = now()
-    await asyncio.sleep(2 * PATIENCE - LONGEST_PAUSE)
+    await asyncio.sleep(2 * PATIENCE - MAX_PAUSE)
     assert not second.began
     await asyncio.sleep(2 * TAKEN)
     assert second.works
-    assert 2 * PATIENCE - LONGEST_PAUSE <= second.began[0] - crashed_at <= 2 * PATIENCE + TAKEN
+    assert 2 * PATIENCE - MAX_PAUSE <= second.began[0] - crashed_at <= 2 * PATIENCE + TAKEN
 
 
 @pytest.mark.parametrize("fault", [LineFault.REFUSED, LineFault.CONFLICT, LineFault.LOST, LineFault.LATE])
@@ -111,7 +111,7 @@ async def test_giving_up_is_tried_until_it_is_done(
     await asyncio.sleep(10)
     first.fit = False
     first.line.fault = lambda method: fault
-    await asyncio.sleep(LONGEST_PAUSE + LATENCY)
+    await asyncio.sleep(MAX_PAUSE + LATENCY)
     assert not first.works
     await asyncio.sleep(5)
     first.line.fault = lambda method: None
@@ -129,7 +129,7 @@ async def test_a_stop_while_it_gives_up_still_frees_the_lease(
     first = await leading(replicas, "a")
     first.fit = False
     first.line.fault = lambda method: LineFault.REFUSED
-    await asyncio.sleep(2 * LONGEST_PAUSE)
+    await asyncio.sleep(2 * MAX_PAUSE)
     first.line.fault = lambda method: None
     await first.stop()
     assert server.spec["holderIdentity"] == ""

@@ -54,7 +54,7 @@ async def test_watch_that_overstays_is_ended_from_here(api: ScriptedKubeApi, fol
     """A server that drips for ever and forgets the time it was given is not followed for ever."""
     drip = lines(*(bookmark(str(number)) for number in range(2, 100)), pause=0.1)
     api.script(watches=[drip, lines()])
-    handler = follow(watch_shortest=0, watch_longest=0, overtime=0.5)
+    handler = follow(watch_min=0, watch_max=0, overtime=0.5)
     await eventually(lambda: len(api.watched) == 2)
     assert handler.restarts == [RestartReason.ERROR]
     assert len(api.listed) == 2
@@ -64,7 +64,7 @@ async def test_watch_that_overstays_is_ended_from_here(api: ScriptedKubeApi, fol
 async def test_gone_version_is_listed_over_at_once(api: ScriptedKubeApi, follow: Follow, answer: Handler) -> None:
     """410, as an HTTP status or as an event, means list now: no waiting, the difference is delivered."""
     api.script(lists=[page(obj("a")), page(obj("b"))], watches=[answer, lines()])
-    handler = follow(backoff_first=600.0, backoff_longest=600.0)
+    handler = follow(backoff_first=600.0, backoff_max=600.0)
     await eventually(lambda: handler.versions == {"b": "1"})
     assert handler.restarts == [RestartReason.EXPIRED]
 
@@ -72,7 +72,7 @@ async def test_gone_version_is_listed_over_at_once(api: ScriptedKubeApi, follow:
 async def test_gone_again_and_again_is_no_hot_loop(api: ScriptedKubeApi, follow: Follow) -> None:
     """A server for which every version is too old is asked ever more rarely."""
     api.script(watches=[reply(410, GONE)])
-    handler = follow(backoff_first=600.0, backoff_longest=600.0)
+    handler = follow(backoff_first=600.0, backoff_max=600.0)
     await eventually(lambda: len(handler.restarts) == 2)
     assert len(api.listed) == 2
 
@@ -112,7 +112,7 @@ async def test_wait_asked_for_is_kept(api: ScriptedKubeApi, follow: Follow) -> N
     """Retry-After is heeded where it is longer than the backoff."""
     busy = reply(429, status(429), headers={"Retry-After": "1"})
     api.script(lists=[busy, page(obj("a"))])
-    handler = follow(backoff_longest=0.02)
+    handler = follow(backoff_max=0.02)
     await eventually(lambda: handler.items)
     refused, listed = api.moments
     assert listed - refused >= 1

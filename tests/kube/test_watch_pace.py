@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from exporter.kube.api import Json, KubeError, Query, Resource, UnreachableError, api_error
-from exporter.kube.watch import EVENTS_A_TURN, Reflector, RestartReason
+from exporter.kube.watch import EVENTS_PER_TURN, Reflector, RestartReason
 from tests.fakes.kube_api import bookmark
 from tests.fakes.kube_recorders import RecordingHandler
 
@@ -168,4 +168,4 @@ async def test_flood_of_events_leaves_others_their_turn() -> None:
     following.cancel()
     with suppress(asyncio.CancelledError):
         await following
-    assert turns >= 2000 / EVENTS_A_TURN
+    assert turns >= 2000 / EVENTS_PER_TURN

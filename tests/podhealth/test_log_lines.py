@@ -71,7 +71,7 @@ def test_each_line_is_new_once_however_often_the_log_is_read_again(
         at += step
         # Written by another hand, a line may be late by less than LinesSeen.DISORDER. Its text need not be unique.
         log.append(LogLine(max(BEGIN, at - late), b"failed" * words if words else str(number).encode()))
-    seen, new = LinesSeen(BEGIN, most=1000), []
+    seen, new = LinesSeen(BEGIN, maximum=1000), []
     for end in [*sorted(cuts), len(log)]:
         since = int(datetime.fromisoformat(seen.since).timestamp()) * NANOSECONDS
         new += [line for line in log[:end] if line.nanoseconds >= since and seen.is_new(line)]
@@ -80,14 +80,14 @@ def test_each_line_is_new_once_however_often_the_log_is_read_again(
 
 def test_lines_from_before_the_beginning_are_not_new() -> None:
     """A log is asked for from a whole second on; the count begins within it."""
-    seen = LinesSeen(BEGIN + 5, most=10)
+    seen = LinesSeen(BEGIN + 5, maximum=10)
     assert seen.since == "2024-03-01T10:00:00Z"
     assert [seen.is_new(LogLine(BEGIN + offset, b"x")) for offset in (4, 5, 6)] == [False, True, True]
 
 
 def test_memory_of_lines_is_bounded_in_a_flood() -> None:
     """What cannot be remembered counts as read: rather a line lost out of order than one counted twice."""
-    seen = LinesSeen(BEGIN, most=100)
+    seen = LinesSeen(BEGIN, maximum=100)
     flood = [LogLine(BEGIN + number, b"x") for number in range(10_000)]
     assert all(seen.is_new(line) for line in flood)
     assert len(seen._recent) == 100

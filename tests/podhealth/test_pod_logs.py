@@ -114,7 +114,7 @@ async def test_container_that_restarts_while_its_log_is_read(
     """Its last lines count, nothing is asked while it is dead, and its successor is followed at once."""
     log = api.pod()
     agents.add(restarts=0)
-    follow(pace=FollowingPace(backoff_first=0.02, backoff_longest=600.0, look=0.02))
+    follow(pace=FollowingPace(backoff_first=0.02, backoff_max=600.0, poll=0.02))
     await eventually(lambda: log.followed)
     log.write(at(1), at(2))
     log.end()
@@ -240,7 +240,7 @@ async def test_silence_ends_a_stream_without_a_word(
     log = api.pod()
     agents.add()
     with capture_logs() as said:
-        follow(pace=FollowingPace(idle=0.1, backoff_first=0.02, backoff_longest=0.05, look=0.02))
+        follow(pace=FollowingPace(idle=0.1, backoff_first=0.02, backoff_max=0.05, poll=0.02))
         await eventually(lambda: len(log.followed) > 3)
         log.write(at(1))
         await eventually(lambda: agents.failures_of() == 1)

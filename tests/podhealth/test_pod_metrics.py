@@ -19,7 +19,7 @@ from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_api import ScriptedKubeApi, reply, status
 from tests.waiting import eventually
 
-FAST = SamplingPace(interval=0.02, longest_pause=0.1)
+FAST = SamplingPace(interval=0.02, max_pause=0.1)
 TAKEN = "2024-03-01T10:00:00Z"
 WALL = 1709287220.0
 """Twenty seconds after the sample was taken."""

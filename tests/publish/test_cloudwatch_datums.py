@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from exporter.fleet.model import Dialect, Fleet
 from exporter.publish.datum import (
-    MOST_BYTES,
-    MOST_DATUMS,
-    MOST_VALUES,
+    MAX_BYTES,
+    MAX_DATUMS,
+    MAX_VALUES,
     Datum,
     DatumSeries,
     batches,
@@ -155,10 +155,10 @@ def test_the_distribution_adds_up_to_the_fleets_tasks() -> None:
 def test_a_distribution_keeps_every_value(tasks: list[float]) -> None:
     """At most 150 different whole values a datum, and together all of them."""
     datums = list(distribution(SERIES, TIME, tasks))
-    assert all(len(datum.values) <= MOST_VALUES and datum.problem() is None for datum in datums)
+    assert all(len(datum.values) <= MAX_VALUES and datum.problem() is None for datum in datums)
     found = [v for datum in datums for v, c in zip(datum.values, datum.counts, strict=True) for _ in range(c)]
     assert sorted(found) == sorted(map(round, tasks))
-    assert len(datums) == -(-len(set(found)) // MOST_VALUES)
+    assert len(datums) == -(-len(set(found)) // MAX_VALUES)
 
 
 # -- series of single agents -------------------------------------------------------------------------------------------
@@ -332,16 +332,16 @@ def test_requests_keep_to_the_limits(sizes: list[int]) -> None:
     cuts = list(batches(sizes))
     assert [n for cut in cuts for n in range(cut.start, cut.stop)] == list(range(len(sizes)))
     for cut in cuts:
-        assert 1 <= cut.stop - cut.start <= MOST_DATUMS
-        assert sum(sizes[cut]) <= MOST_BYTES or cut.stop - cut.start == 1
+        assert 1 <= cut.stop - cut.start <= MAX_DATUMS
+        assert sum(sizes[cut]) <= MAX_BYTES or cut.stop - cut.start == 1
     for cut, after in pairwise(cuts):
-        assert cut.stop - cut.start == MOST_DATUMS or sum(sizes[cut]) + sizes[after.start] > MOST_BYTES
+        assert cut.stop - cut.start == MAX_DATUMS or sum(sizes[cut]) + sizes[after.start] > MAX_BYTES
 
 
 def test_the_largest_request_is_full() -> None:
     """1,000 ordinary datums are one request."""
     datum = Datum(SERIES, TIME, (1.0,))
-    assert len(list(batches([datum.wire_bytes()] * MOST_DATUMS))) == 1
+    assert len(list(batches([datum.wire_bytes()] * MAX_DATUMS))) == 1
 
 
 def test_what_it_costs() -> None:

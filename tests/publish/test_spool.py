@@ -27,13 +27,13 @@ def datums(*times: int) -> list[Datum]:
     return [Datum(SERIES, at, (float(at),)) for at in times]
 
 
-def spool(directory: Path, most: int = 10_000) -> Spool:
-    return Spool(directory / "spool.db", most=most)
+def spool(directory: Path, max_datums: int = 10_000) -> Spool:
+    return Spool(directory / "spool.db", max_datums=max_datums)
 
 
-async def times(spool: Spool, most: int = 10_000) -> list[int]:
+async def times(spool: Spool, max_datums: int = 10_000) -> list[int]:
     """Return the times of what waits, in the order it is given out."""
-    return [row.datum.time for row in await spool.oldest(most, **ALL)]
+    return [row.datum.time for row in await spool.oldest(max_datums, **ALL)]
 
 
 async def test_what_is_added_is_given_out_oldest_first(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
 
 async def test_bounds_are_kept(tmp_path: Path) -> None:
     """What is too old goes, then the oldest of what is too much."""
-    async with spool(tmp_path, most=1000) as one:
+    async with spool(tmp_path, max_datums=1000) as one:
         added = await one.add(datums(*range(1200)), {}, expire_before=50)
         assert (added.expired, added.overflowed) == (50, 150)
         assert (one.datums, one.oldest_time) == (1000, 200)
@@ -155,7 +155,7 @@ async def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     """Without a usable path everything works, in memory; removal and bounds too."""
     (tmp_path / "file").write_text("")
     with capture_logs() as log:
-        async with Spool(tmp_path / "file" / "spool.db", most=1000) as one:
+        async with Spool(tmp_path / "file" / "spool.db", max_datums=1000) as one:
             assert await one.notes() == {}
             added = await one.add(datums(*range(1200)), {}, expire_before=0)
             assert added.overflowed == 200
@@ -168,7 +168,7 @@ async def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
 
 async def test_a_read_only_file_system(tmp_path: Path) -> None:
     """A place where no file can be made, such as a read-only root file system."""
-    async with Spool(Path("/proc/self/spool/spool.db"), most=1000) as one:
+    async with Spool(Path("/proc/self/spool/spool.db"), max_datums=1000) as one:
         await one.add(datums(100), {}, expire_before=0)
         assert await times(one) == [100]
         assert not one.durable

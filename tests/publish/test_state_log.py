@@ -42,7 +42,7 @@ class Watched:
     def sees(self, *fleets: Fleet) -> list[dict[str, Any]]:
         self.source.current = fleets
         with capture_logs() as lines:
-            self.log.look()
+            self.log.check()
         return [dict(line) for line in lines]
 
 

@@ -1,6 +1,6 @@
 """What holds for a fleet under the HPA and our external metrics API, whatever befalls it.
 
-The exporter is the real one (its store, its judgement, its answers), the HPA and the agents are `benchmarks.scaling`.
+The exporter is the real one (store, classification, answers); the HPA and the agents are `benchmarks.scaling`.
 """
 
 from functools import partial

@@ -21,7 +21,7 @@ def test_figures_become_the_newest_point() -> None:
     told.observed({"tasks_active": None, "tasks_queued": 4.0, "capacity_tasks": 80}, [], replicas=5)
     told.observed({"tasks_active": 9.0, "tasks_queued": None, "capacity_tasks": 60}, [], replicas=4)
     assert list(told.history) == [Point(None, 4.0, 80), Point(9.0, None, 60)]
-    assert (told.replicas, told.most_replicas) == (4, 5)
+    assert (told.replicas, told.max_replicas) == (4, 5)
 
 
 def test_what_was_published_is_counted() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exporter.fleet.model import PassedOver
+from exporter.fleet.model import IgnoredPod
 from exporter.status.client import Credentials, Status, StatusClient, StatusError
 from exporter.web.passwords import PasswordHash
 from tests.factories import make_fleet
@@ -32,7 +32,7 @@ async def trouble(url: str, **credentials: Any) -> str:
 
 async def test_what_it_says() -> None:
     """Fleets and agents as the API has them, joined."""
-    view = StaticView([make_fleet()], others=[PassedOver("matillion", "job-1", "it belongs to a Job")])
+    view = StaticView([make_fleet()], others=[IgnoredPod("matillion", "job-1", "it belongs to a Job")])
     async with serve(view) as url:
         document = (await read(url)).document()
     assert document["ready"] is True

@@ -9,7 +9,7 @@ def looks(queues: Iterable[tuple[float, ...]], *, every: float = 5.0) -> bool:
     """Look at one after the other; return the last verdict."""
     scope, verdict = QueueScope(), False
     for number, seen in enumerate(queues):
-        verdict = scope.look(seen, 1000.0 + every * number)
+        verdict = scope.sample(seen, 1000.0 + every * number)
     return verdict
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.fleet.model import AgentState, Dialect, PassedOver, Since, Target, UsageSample
+from exporter.fleet.model import AgentState, Dialect, IgnoredPod, Since, Target, UsageSample
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_memory, make_reading, make_target
 
@@ -409,9 +409,9 @@ def test_restarts_are_known_with_kubernetes_only(store: SnapshotStore, clock: Cl
 
 def test_pods_passed_over_are_those_of_all_sources(store: SnapshotStore) -> None:
     """Each source tells all of its own; they count nowhere."""
-    b, a, c = (PassedOver(namespace, "pod", "a reason") for namespace in ("b", "a", "c"))
-    store.passed_over("kubernetes/b", (b,))
-    store.passed_over("kubernetes", (c, a))
-    assert store.passed_over_pods() == [a, b, c]
-    store.passed_over("kubernetes", ())
-    assert (store.passed_over_pods(), store.targets(), store.fleets()) == ([b], 0, [])
+    b, a, c = (IgnoredPod(namespace, "pod", "a reason") for namespace in ("b", "a", "c"))
+    store.set_ignored("kubernetes/b", (b,))
+    store.set_ignored("kubernetes", (c, a))
+    assert store.ignored_pods() == [a, b, c]
+    store.set_ignored("kubernetes", ())
+    assert (store.ignored_pods(), store.targets(), store.fleets()) == ([b], 0, [])

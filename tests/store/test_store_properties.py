@@ -162,7 +162,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.now += seconds
 
     @rule()
-    def look(self) -> None:
+    def sample(self) -> None:
         """Make what is cached old or new in between."""
         self.store.fleets()
 

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from exporter.config.settings import WebSettings
-from exporter.fleet.model import Fleet, PassedOver
+from exporter.fleet.model import Fleet, IgnoredPod
 from exporter.web.server import WebServer
 from tests.factories import NOW, WALL_NOW
 
@@ -23,7 +23,7 @@ class StaticView:
     reason: str | None = None
     instant: float = NOW
     failing: Exception | None = field(default=None)
-    others: Sequence[PassedOver] = ()
+    others: Sequence[IgnoredPod] = ()
 
     def fleets(self) -> Sequence[Fleet]:
         """Return the fleets, or fail as asked."""
@@ -31,7 +31,7 @@ class StaticView:
             raise self.failing
         return self.shown
 
-    def passed_over_pods(self) -> Sequence[PassedOver]:
+    def ignored_pods(self) -> Sequence[IgnoredPod]:
         """Return what is no agent."""
         return self.others
 

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from exporter.fleet.model import AgentState, Dialect, PassedOver
+from exporter.fleet.model import AgentState, Dialect, IgnoredPod
 from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
 from tests.web.serving import StaticView, serve
 
@@ -209,7 +209,7 @@ async def test_a_reading_from_the_future_is_not_negative_in_age(
 
 async def test_pods_that_are_no_agents_are_listed_with_their_reasons() -> None:
     """Bounded, since a selector may find a whole cluster; the sentence has all of them."""
-    view = StaticView(others=[PassedOver("matillion", f"job-{n:03}", "it belongs to a Job") for n in range(250)])
+    view = StaticView(others=[IgnoredPod("matillion", f"job-{n:03}", "it belongs to a Job") for n in range(250)])
     async with serve(view) as url, aiohttp.ClientSession(url) as client:
         answer = await get(client, "/api/v1/fleets")
     assert answer["passed_over"][0] == {"namespace": "matillion", "pod": "job-000", "reason": "it belongs to a Job"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.fleet.model import Condition, Fleet, PassedOver
+from exporter.fleet.model import Condition, Fleet, IgnoredPod
 from tests.factories import make_fleet, make_reading, make_scaler, make_snapshot
 from tests.fakes.chromium import Page, browser, program
 from tests.fakes.ports import free_port
@@ -114,7 +114,7 @@ async def test_what_scales_a_fleet(page: Page) -> None:
 
 async def test_what_was_passed_over(page: Page) -> None:
     """Above the fleets, and also where there is none; gone with the last such pod."""
-    view = StaticView(others=[PassedOver("matillion", f"job-{n}", "it belongs to a Job") for n in range(2)])
+    view = StaticView(others=[IgnoredPod("matillion", f"job-{n}", "it belongs to a Job") for n in range(2)])
     sentence = "2 pods match the selector but are not agents: matillion/job-0, matillion/job-1 (it belongs to a Job)"
     async with serve(view) as url:
         await page.goto(url)

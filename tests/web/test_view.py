@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from deno import find_deno_bin
 
-from exporter.fleet.model import AgentState, AgentStatus, Condition, Dialect, Fleet, PassedOver
+from exporter.fleet.model import AgentState, AgentStatus, Condition, Dialect, Fleet, IgnoredPod
 from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_scaler, make_snapshot
 from tests.web.serving import StaticView, make_server, running
 
@@ -68,7 +68,7 @@ def fleets() -> list[Fleet]:
 @pytest.mark.slow  # a type check takes two seconds
 async def test_the_fields_it_reads(tmp_path: Path) -> None:
     """Each field it declares is in the exporter's answers, and of the declared type; the states are those there are."""
-    view = StaticView(fleets(), others=[PassedOver("matillion", "job-1", "it belongs to a Job")])
+    view = StaticView(fleets(), others=[IgnoredPod("matillion", "job-1", "it belongs to a Job")])
     server = make_server(view)
     async with running(server) as address, aiohttp.ClientSession(f"http://{address}") as client:
         for step in range(2):

@@ -5,29 +5,29 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from exporter.fleet.model import PassedOver, Target
+from exporter.fleet.model import IgnoredPod, Target
 from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
-Found = Target | PassedOver | None
+Found = Target | IgnoredPod | None
 """What a pod is: an agent, something else, or nothing any more."""
 
 
-class PassedOverPods:
+class IgnoredPods:
     """Those of one source."""
 
     def __init__(
-        self, source: str, label_selector: str, deliver: Callable[[str, tuple[PassedOver, ...]], None]
+        self, source: str, label_selector: str, deliver: Callable[[str, tuple[IgnoredPod, ...]], None]
     ) -> None:
         """Take who is told, at once, of all there are whenever that changes."""
         self._source = source
         self._deliver = deliver
-        self._pods: dict[str, PassedOver] = {}
+        self._pods: dict[str, IgnoredPod] = {}
         self._agents: set[str] = set()
         # A CronJob makes a new pod with each run, so each namespace and reason is logged once.
-        self._passed_over = Trouble(_log, "pod is ignored", level=logging.INFO, remembered=ONCE_EACH)
-        self._alone = Trouble(
+        self._ignored = Trouble(_log, "pod is ignored", level=logging.INFO, remembered=ONCE_EACH)
+        self._no_agents = Trouble(
             _log,
             "every pod that the selector matches is ignored",
             source=source,
@@ -39,14 +39,14 @@ class PassedOverPods:
         """Take all pods by UID."""
         before = self._pods
         self._agents = {uid for uid, item in items.items() if isinstance(item, Target)}
-        self._pods = {uid: item for uid, item in items.items() if isinstance(item, PassedOver)}
+        self._pods = {uid: item for uid, item in items.items() if isinstance(item, IgnoredPod)}
         self._settle(changed=self._pods != before)
 
     def put(self, uid: str, item: Found) -> None:
         """Take one pod."""
         before = self._pods.pop(uid, None)
         self._agents.discard(uid)
-        if isinstance(item, PassedOver):
+        if isinstance(item, IgnoredPod):
             self._pods[uid] = item
         elif item is not None:
             self._agents.add(uid)
@@ -57,8 +57,8 @@ class PassedOverPods:
             self._deliver(self._source, tuple(self._pods.values()))
             for pod in self._pods.values():
                 kind = (pod.namespace, pod.reason)
-                self._passed_over.report(kind, namespace=pod.namespace, pod=pod.pod, reason=pod.reason)
+                self._ignored.report(kind, namespace=pod.namespace, pod=pod.pod, reason=pod.reason)
         if self._pods and not self._agents:
-            self._alone.report(pods=len(self._pods), reason=next(iter(self._pods.values())).reason)
+            self._no_agents.report(pods=len(self._pods), reason=next(iter(self._pods.values())).reason)
         else:
-            self._alone.resolve()
+            self._no_agents.resolve()

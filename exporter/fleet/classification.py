@@ -1,6 +1,6 @@
-"""What state an agent is in at an instant, and what it is taken to be while nobody sees it.
+"""The state of an agent at an instant, and the state assumed while it is unreachable.
 
-Pure. The states are the contract with every dashboard and alert; `docs/architecture.md` says them in prose.
+Pure. The states are the contract with every dashboard and alert; `docs/architecture.md` explains them.
 """
 
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, Reading
@@ -8,18 +8,18 @@ from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import REFUSES_AFTER, current_usage, pressure
 
 OUT_OF_WORK = (AgentState.STOPPED, AgentState.DISCONNECTED)
-"""States of agents that answer and take no work: such a pod fills a replica and gives no slot."""
+"""States of agents that respond but take no work: such a pod is a replica without slots."""
 _STOPPED = (AgentStatus.STOPPED, AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
 
 
-LONGEST_START = 300.0
-"""Seconds for which a pod is starting at most because agents usually take so long: a node, an image and a JVM."""
+MAX_START_SECONDS = 300.0
+"""Maximum seconds a pod counts as starting because agents usually take so long: a node, an image and a JVM."""
 
 
-def judge(snapshot: AgentSnapshot, policy: Policy, now: float, start_seconds: float | None = None) -> Agent:
-    """Return the agent's state at `now`, the first that applies, and whether its reading still counts.
+def classify(snapshot: AgentSnapshot, policy: Policy, now: float, start_seconds: float | None = None) -> Agent:
+    """Return the agent's state at `now`, the first that applies, and whether its reading is current.
 
-    `start_seconds` is how long agents of its fleet usually take to their first reading; None where that is not known.
+    `start_seconds` is how long agents of its fleet usually take to their first reading; None if unknown.
     """
     read_at, pressed = snapshot.read_at, snapshot.since.pressed
     fresh = read_at is not None and now - read_at <= policy.stale_after and snapshot.displaced_by is None
@@ -38,16 +38,16 @@ def _state(snapshot: AgentSnapshot, fresh: bool, policy: Policy, now: float, sta
     if snapshot.displaced_by is not None:
         return AgentState.UNREACHABLE
     if snapshot.reading is None:
-        patience = min(LONGEST_START, start_seconds or 0.0)
+        patience = min(MAX_START_SECONDS, start_seconds or 0.0)
         booting = snapshot.target.address is None or _still_booting(snapshot, policy, now, patience)
         return AgentState.STARTING if booting else AgentState.UNREACHABLE
-    return said(snapshot.reading) if fresh else AgentState.UNREACHABLE
+    return reported_state(snapshot.reading) if fresh else AgentState.UNREACHABLE
 
 
-def said(reading: Reading) -> AgentState:
-    """Return the state an agent is in by its own words.
+def reported_state(reading: Reading) -> AgentState:
+    """Return the state that an agent reports.
 
-    One that is about to shut down takes no more work. Only a deletion takes it out of the Deployment's replicas.
+    An agent with a pending shutdown takes no more work. Only a deletion removes it from the Deployment's replicas.
     """
     if reading.status in _STOPPED:
         return AgentState.STOPPED
@@ -55,11 +55,11 @@ def said(reading: Reading) -> AgentState:
 
 
 def _still_booting(snapshot: AgentSnapshot, policy: Policy, now: float, patience: float) -> bool:
-    """Whether an agent that never answered has not yet had the time to.
+    """Whether an agent that never responded may still be starting.
 
     The vendor's pods have no probes: they are Ready as soon as the process starts, long before it opens its port. So
     `stale_after` runs from readiness, and `patience` from when the pod was first seen, or was Ready if that is longer
-    ago. A static target has no readiness to count from: it is said to be there.
+    ago. A static target has no readiness: it is expected to respond at once.
     """
     facts, known = snapshot.target.facts, snapshot.since.known
     if facts is None:
@@ -77,9 +77,9 @@ def _refusing(snapshot: AgentSnapshot, policy: Policy, now: float) -> str | None
 
 
 def never_heard(agent: Agent, policy: Policy, now: float) -> bool:
-    """Return whether an agent that should answer has not once, for longer than any agent takes to start.
+    """Return whether an agent never responded for longer than any agent takes to start.
 
-    Counted from when somebody began to ask: after a restart of the exporter every agent is new to it.
+    Counted from the first scrape: after a restart of the exporter every agent is new to it.
     """
     known, facts = agent.snapshot.since.known, agent.snapshot.target.facts
     if agent.state is not AgentState.UNREACHABLE or agent.snapshot.reading is not None or known is None:
@@ -89,15 +89,15 @@ def never_heard(agent: Agent, policy: Policy, now: float) -> bool:
 
 
 def crash_looping(agent: Agent) -> bool:
-    """Return whether Kubernetes holds the agent's container back because it keeps dying."""
+    """Return whether Kubernetes delays the container's restart because it keeps crashing."""
     facts = agent.snapshot.target.facts
     return facts is not None and facts.crash_looping
 
 
 def last_known(agent: Agent, policy: Policy, now: float) -> Reading | None:
-    """Return what an agent that cannot be seen is still taken to be doing.
+    """Return the last reading that is still assumed for an unreachable agent.
 
-    None when the policy does not hold on to it, when it is too old, and when Kubernetes knows that it came to an end.
+    None if the policy assumes none, if it is too old, or if Kubernetes reports that the container ended.
     """
     read_at = agent.snapshot.read_at
     if policy.unknown_agents != "hold" or crash_looping(agent):
@@ -106,10 +106,10 @@ def last_known(agent: Agent, policy: Policy, now: float) -> Reading | None:
 
 
 def standing(agent: Agent, policy: Policy, now: float) -> AgentState:
-    """Return the agent's state; of one that cannot be seen the one it was last known to be in.
+    """Return the agent's state, or the last known state of an unreachable agent.
 
-    So that neither the agent nor a bound that follows from its standing changes by its going out of sight.
+    So becoming unreachable changes neither the agent's role nor a bound that depends on it.
     """
     if agent.state is AgentState.UNREACHABLE and (known := last_known(agent, policy, now)) is not None:
-        return said(known)
+        return reported_state(known)
     return agent.state
