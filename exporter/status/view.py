@@ -24,7 +24,7 @@ _COLUMNS = {
     "QUEUED": "tasks_queued",
     "HELD": "held_tasks",
     "DEMAND": "demand_tasks",
-    "WANTED": "desired_agents",
+    "DESIRED": "desired_agents",
     "HPA": "hpa_agents",
 }
 """Headings, and the figure below each that is one."""
@@ -115,7 +115,7 @@ def _cell(name: str, fleet: Json, paper: Paper, *, short: bool) -> str:
         case "LOAD":
             utilization = fleet.get("utilization")
             return "" if utilization is None else paper.bar(utilization, _BAR)
-        case "DEMAND" | "WANTED" | "HPA" if not fleet["trusted"]:
+        case "DEMAND" | "DESIRED" | "HPA" if not fleet["trusted"]:
             return STAYS if name == "HPA" else WITHHELD
         case "FREE" if fleet.get("free_slots") and not fleet.get("free_slots_certain", True):
             return f"≤{_number(fleet['free_slots'])}"
@@ -134,7 +134,7 @@ def _style(name: str, fleet: Json) -> Style | None:
             return Style.DOUBTFUL
         case "QUEUED" if (fleet.get("tasks_queued") or 0) > 0:
             return Style.DOUBTFUL
-        case "DEMAND" | "WANTED" if not fleet["trusted"]:
+        case "DEMAND" | "DESIRED" if not fleet["trusted"]:
             return Style.BAD
         case _:
             return None

@@ -20,7 +20,7 @@ from exporter.simulator.agent import SimulatorError
 from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.demo import add_arguments, demo
 from exporter.simulator.fleet import PodAddresses, SimulatedFleets
-from exporter.simulator.followers import NoAnswerError, ask, scale
+from exporter.simulator.followers import NoAnswerError, get_json, scale
 from exporter.simulator.scenario import SCENARIOS
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.story import Story
@@ -257,4 +257,4 @@ async def test_an_exporter_that_is_gone_is_no_answer() -> None:
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     async with aiohttp.ClientSession(address) as session:
         with pytest.raises(NoAnswerError, match="ClientConnectorError"):
-            await ask(session, "/")
+            await get_json(session, "/")

@@ -193,7 +193,7 @@ async def test_watch_from_too_long_ago_is_refused(live: Callable[..., Awaitable[
     """As a real API server does: 410, list anew."""
     world = await live()
     for number in range(KEPT_EVENTS):
-        world.cluster.pods.tell("MODIFIED", {"metadata": {"uid": str(number)}})
+        world.cluster.pods.notify("MODIFIED", {"metadata": {"uid": str(number)}})
     url = json.loads((tmp_path / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
     path = f"/api/v1/namespaces/{NAMESPACE}/pods?watch=true&resourceVersion=2"
     async with aiohttp.ClientSession(url) as session, session.get(path) as response:

@@ -41,7 +41,7 @@ def test_events_carry_the_fleets_time_and_are_heard_at_once() -> None:
     heard: list[str] = []
     told = story()
     told.on_event = heard.append
-    told.tell("something happened")
+    told.notify("something happened")
     assert heard == list(told.view().events) == ["00:01:15  something happened"]
 
 

@@ -37,9 +37,9 @@ def test_a_fleet_that_is_well() -> None:
     assert lines(status(fleet_with(), fleet_with(name="other"))) == [
         "http://127.0.0.1:9850  2026-01-01 02:30:00 UTC",
         "",
-        "FLEET            AGENTS     LOAD        RUNNING  OF  FREE  QUEUED  HELD  DEMAND  WANTED  HPA",
-        "matillion/etl    2 serving  ██████░░░░       24  40    16       0     0      24       2    2",
-        "matillion/other  2 serving  ██████░░░░       24  40    16       0     0      24       2    2",
+        "FLEET            AGENTS     LOAD        RUNNING  OF  FREE  QUEUED  HELD  DEMAND  DESIRED  HPA",
+        "matillion/etl    2 serving  ██████░░░░       24  40    16       0     0      24        2    2",
+        "matillion/other  2 serving  ██████░░░░       24  40    16       0     0      24        2    2",
         "",
         "None of 4 agents needs attention.",
     ]

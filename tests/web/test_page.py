@@ -86,7 +86,7 @@ async def test_what_is_withheld(page: Page) -> None:
         "Its demand is withheld from every scaler.",
         "running ? of 0",
         "demand withheld",
-        "wanted withheld",
+        "desired withheld",
     ):
         assert part in card
     assert await page.evaluate("document.querySelector('.bar').className") == "bar unknown"

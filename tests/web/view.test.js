@@ -70,11 +70,11 @@ test("an instant is shown with seconds where it is asked for", () => {
 
 test("a fleet's figures, and what each is of", () => {
   const fleet = makeFleet({tasks_active: 54, tasks_serving: 54, capacity_tasks: 40, tasks_queued: 8, held_tasks: 12, demand_tasks: 74}, {total: 3, draining: 1});
-  assert.deepEqual(figures(fleet).map(({term}) => term), ["running", "free", "queued", "held", "demand", "wanted"]);
+  assert.deepEqual(figures(fleet).map(({term}) => term), ["running", "free", "queued", "held", "demand", "desired"]);
   assert.equal(shown(fleet, "running").text, "54 of 40");
   assert.equal(shown(fleet, "queued").text, "8");
   assert.equal(shown(fleet, "held").text, "12");
-  assert.equal(shown(fleet, "wanted").text, "1 (2 there)");
+  assert.equal(shown(fleet, "desired").text, "1 (2 there)");
   for (const {meaning} of figures(fleet)) assert.ok(meaning.length > 20);
 });
 
@@ -83,13 +83,13 @@ test("what runs beside the slots is not said to be of them", () => {
 });
 
 test("an HPA's own sum is shown where it differs", () => {
-  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: 5}), "wanted").text, "4 (1 there, an HPA: 5)");
-  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: null}), "wanted").text, "4 (1 there)");
+  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: 5}), "desired").text, "4 (1 there, an HPA: 5)");
+  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: null}), "desired").text, "4 (1 there)");
 });
 
 test("what an untrusted fleet must not tell a scaler is withheld, the rest is shown", () => {
   const fleet = makeFleet({trusted: false, untrusted_reason: "only 0 of 3 agents respond", demand_tasks: 48, tasks_active: null, tasks_serving: null});
-  for (const term of ["demand", "wanted"]) assert.deepEqual(shown(fleet, term), {text: "withheld", withheld: true});
+  for (const term of ["demand", "desired"]) assert.deepEqual(shown(fleet, term), {text: "withheld", withheld: true});
   assert.deepEqual(shown(fleet, "running"), {text: "? of 20", withheld: false});
 });
 

@@ -152,7 +152,7 @@ function agentRow(agent) {
 // -- drawing ------------------------------------------------------------------------------------------------------------
 
 /**
- * Buttons stay what they are from one look to the next, so that the keyboard's focus stays where it is.
+ * Buttons stay what they are from one poll to the next, so that the keyboard's focus stays where it is.
  *
  * @template T
  * @param {string} id
@@ -223,7 +223,7 @@ async function update() {
     ask("api/v1/agents").then((answer) => answer.json()),
     notReadyReason(),
   ]);
-  // Only the points since the last ones are asked for.
+  // Only the points since the last ones are requested.
   const since = seen.historyAt ? `?since=${seen.historyAt}` : "";
   /** @type {import("./view.js").HistoryDocument} */
   const {history} = await (await ask(`api/v1/history${since}`)).json();
@@ -237,7 +237,7 @@ async function update() {
   }
 }
 
-async function look() {
+async function poll() {
   try {
     await update();
   } catch (error) {
@@ -247,7 +247,7 @@ async function look() {
   drawState();
   if (document.hidden) await new Promise((shown) => { document.addEventListener("visibilitychange", shown, {once: true}); });
   else await new Promise((over) => { setTimeout(over, REFRESH_SECONDS * 1000); });
-  look();
+  poll();
 }
 
 byId("search").addEventListener("input", (event) => {
@@ -255,4 +255,4 @@ byId("search").addEventListener("input", (event) => {
   wish.rows = MOST_ROWS;
   drawAgents();
 });
-look();
+poll();

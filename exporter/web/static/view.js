@@ -1,5 +1,5 @@
 // What the status page shows, decided from the exporter's documents. Pure: no DOM, no network, no clock; page.js draws it.
-// Nothing here judges: which agents need attention, why, and what is withheld are the exporter's words.
+// Nothing is classified here: which agents need attention, why, and what is withheld comes from the exporter.
 
 /**
  * The documents, as far as the page reads them (docs/http.md has every field). null = not known, or withheld.
@@ -41,10 +41,10 @@ export const MEANING = {
   running: "tasks running, of what the serving agents can run at once; in brackets those on serving agents, where others run too",
   free: "slots of serving agents that no task has; ≤ where neither CPU nor memory is known, which may keep them from being used",
   queued: "tasks that wait for a slot; ? where no agent reports a queue",
-  held: "tasks assumed on agents that cannot be seen, so that the fleet is not shrunk",
-  demand: "tasks the fleet should have room for: what a scaler is told",
-  wanted: "agents it takes for the demand at the target load; an HPA tolerates 10 % around it, and keeps to its minimum and maximum",
-  scaler: "what sets the number of agents: fewest and most, and how many it last decided on",
+  held: "tasks assumed on unreachable agents, so that the fleet is not scaled in",
+  demand: "tasks the fleet should have capacity for: what the autoscaler receives",
+  desired: "agents needed for the demand at the target load; an HPA tolerates 10 % around it, and keeps to its minimum and maximum",
+  scaler: "the autoscaler: its minimum, maximum and last desired number of agents",
 };
 
 // -- words --------------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ export function figures(fleet) {
     figure("queued", number(fleet.tasks_queued)),
     figure("held", number(fleet.held_tasks)),
     forScalers("demand", fleet.demand_tasks),
-    forScalers("wanted", fleet.desired_agents, `(${there} there${differs ? `, an HPA: ${fleet.hpa_agents}` : ""})`),
+    forScalers("desired", fleet.desired_agents, `(${there} there${differs ? `, an HPA: ${fleet.hpa_agents}` : ""})`),
   ];
 }
 
@@ -191,12 +191,12 @@ export function chart(points, now, range) {
     }),
     /** @param {number} share of the width, from the left @returns the index of the point that is nearest */
     nearest(share) {
-      const wanted = from + width * share;
-      return times.reduce((best, time, at) => (Math.abs(time - wanted) < Math.abs(times[best] - wanted) ? at : best), 0);
+      const target = from + width * share;
+      return times.reduce((best, time, at) => (Math.abs(time - target) < Math.abs(times[best] - target) ? at : best), 0);
     },
     /** @param {number} index */
     cursor: (index) => `M${x(times[index])} 0V${bottom}`,
-    /** @param {number | null} index of the point the reader looks at @returns {{head: string, entries: [string, string][]}} */
+    /** @param {number | null} index of the selected point @returns {{head: string, entries: [string, string][]}} */
     legend: (index) => index === null
       ? {head: `${clock(from)} – ${clock(now)}${highest ? `, up to ${number(highest)} tasks` : ""}`, entries: columns.map(({kind}) => [kind, kind])}
       : {head: clock(times[index], true), entries: columns.map(({kind, values}) => [kind, `${kind} ${number(values[index])}`])},
@@ -204,7 +204,7 @@ export function chart(points, now, range) {
 }
 
 /**
- * Stretches without a hole: what was not known, or not looked at, is not drawn over.
+ * Stretches without a hole: unknown or missing points are not drawn over.
  *
  * @param {number[]} times
  * @param {(number | null)[]} values
