@@ -52,7 +52,7 @@ Part = Callable[[], Awaitable[None]]
 
 
 class PartFailedError(Exception):
-    """A part of the service ended although nobody asked it to; the log has the details."""
+    """A part of the service ended unexpectedly; the log has the details."""
 
     def __init__(self, part: str, cause: str) -> None:
         super().__init__(f"{part} failed: {cause}")
@@ -227,9 +227,9 @@ def _sees(store: SnapshotStore) -> Callable[[], bool]:
 
 
 def _replaceable(leadership: Leadership, sees: Callable[[], bool]) -> Callable[[], str | None]:
-    """Return what says why this replica had better answer nobody: it sees nothing, and another does. None: it may.
+    """Return what tells why this replica is out of service: it reaches no agent, another does. None: it serves.
 
-    Never the leader, so that never all of them are taken out of service.
+    Never the leader, so that not all replicas are taken out of service.
     """
 
     def reason() -> str | None:

@@ -1,4 +1,4 @@
-"""The pods that the selector finds and that are no agents: delivered for people to see, and said once in the log."""
+"""Pods that match the selector but are not agents: delivered for display, and logged once."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from exporter.trouble import ONCE_EACH, Trouble
 _log = structlog.get_logger(__name__)
 
 Found = Target | IgnoredPod | None
-"""What a pod is: an agent, something else, or nothing any more."""
+"""A pod: an agent, an ignored pod, or gone."""
 
 
 class IgnoredPods:
@@ -20,7 +20,7 @@ class IgnoredPods:
     def __init__(
         self, source: str, label_selector: str, deliver: Callable[[str, tuple[IgnoredPod, ...]], None]
     ) -> None:
-        """Take who is told, at once, of all there are whenever that changes."""
+        """`deliver` receives all ignored pods whenever they change."""
         self._source = source
         self._deliver = deliver
         self._pods: dict[str, IgnoredPod] = {}

@@ -23,7 +23,7 @@ from exporter.fleet.model import Dialect, Endpoint
 from exporter.kube.fields import Json, port_in_text
 
 MAX_ENDPOINTS = 4
-"""Endpoints of a pod: what it declares beyond is passed over, since each may cost a timeout."""
+"""Maximum endpoints of a pod: further ones are ignored, since each may cost a timeout."""
 
 
 def declared_endpoints(pod: Json, container: Json, endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:

@@ -1,7 +1,7 @@
-"""Finds agents among the pods of a cluster, and keeps them found: one list + watch for each namespace.
+"""Discovers agents among the pods of a cluster: one list + watch per namespace.
 
-What a pod says is read in `pod_facts`, how a watch is kept up in `kube.watch`; this is where the two meet, and it must
-not know who takes the targets. A pod that is found and is no agent is passed over: it is said, listed, and not counted.
+Combines `pod_facts`, which parses a pod, with `kube.watch`, and is independent of who takes the targets. A pod that
+matches the selector but is not an agent is ignored: logged, listed, and not counted.
 """
 
 import asyncio

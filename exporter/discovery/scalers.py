@@ -1,7 +1,7 @@
-"""Finds the scalers of the agents' namespaces, and keeps them found: HorizontalPodAutoscalers by list and watch.
+"""Discovers the HorizontalPodAutoscalers of the agents' namespaces by list and watch.
 
-Nothing waits for them. Where they may not be read, or the server has none, they are not known; that is said once, and
-tried again from time to time. What an HPA says is read in `scaler_facts`; whose it is is decided elsewhere.
+Nothing waits for them. Without permission, or if the server has none, they are unknown; that is logged once, and
+retried periodically. `scaler_facts` parses an HPA; the store assigns it to a fleet.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers")
 VERSIONS = ("v2", "v2beta2", "v1")
 """Newest first: v2 is there since Kubernetes 1.23, v2beta2 from 1.12 to 1.25, v1 always, and with less in it."""
 MAX_PAUSE = 300.0
-"""Seconds between two tries where HPAs may not be read, after some shorter ones: a right is rarely granted soon."""
+"""Maximum seconds between two attempts without permission to read HPAs: it is rarely granted soon."""
 
 _FORBIDDEN, _NOT_FOUND = 403, 404
 

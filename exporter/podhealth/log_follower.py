@@ -50,9 +50,9 @@ class Search:
 
     pattern: re.Pattern[str]
     lines_per_second: int
-    """Lines of one agent looked at in a second at most; what is over is skipped."""
+    """Maximum lines per agent and second; further lines are skipped."""
     on_skipped: Callable[[int], None]
-    """Told how many lines were skipped."""
+    """Called with the number of skipped lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class FollowingPace:
     """How patient a follower is. All in seconds."""
 
     idle: float = 300.0
-    """Silence after which a stream is opened anew. It may be dead, and load balancers drop silent connections without
+    """Silence after which a stream is opened again. It may be dead, and load balancers drop silent connections without
     a word to either side (AWS: after 350 s)."""
     read: float = 30.0
     """Longest silence while what was logged already is read."""
@@ -69,7 +69,7 @@ class FollowingPace:
     settled: float = 30.0
     """A stream that lasted this long was real progress: the next failure is met with the shortest pause again."""
     poll: float = 1.0
-    """How often a new container is looked for while there is nothing to read."""
+    """How often to check for a new container while there is nothing to read."""
 
 
 class AgentLog:

@@ -27,9 +27,9 @@ from exporter.trouble import Trouble
 _log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
-"""How often agents that came or went, and changes of leadership, are looked for."""
+"""How often to check for added and removed agents, and for changes of leadership."""
 STARTS_PER_POLL = 10
-"""Streams opened at one look, so that a new leader does not ask for a hundred logs at once."""
+"""Maximum streams opened per poll, so that a new leader does not request a hundred logs at once."""
 
 
 class PodLogs:

@@ -1,1 +1,1 @@
-"""Tells the outside world what the `Fleet`s are."""
+"""Publishes the `Fleet`s."""

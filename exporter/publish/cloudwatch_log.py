@@ -1,4 +1,4 @@
-"""What the log says of publishing to CloudWatch: one line when something changes, none while it stays as it is."""
+"""Log events of publishing to CloudWatch: one line per change of state."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What the log says of the external metrics API: one line when what a scaler gets changes, not one a request."""
+"""Log events of the external metrics API: one line per change of state, not per request."""
 
 from collections import OrderedDict
 

@@ -28,7 +28,7 @@ class RefusalError(Exception):
 EXTERNAL_METRICS: Mapping[str, FleetFigure] = {
     figure.external_name: figure for figure in FLEET_FIGURES if figure.external is True
 }
-"""What a scaler can ask for, by name."""
+"""The metrics that an autoscaler can request, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Fetches one metrics page from one agent, and trusts the agent with nothing.
+"""Fetches one metrics page from one agent, which is not trusted.
 
-Every way in which a page can fail to come is one `ScrapeError` with a `ScrapeOutcome` for the counter and a sentence
-for the reader. Knows no schedule and no state: which page to fetch when is the poller's business.
+Every failure is a `ScrapeError` with a `ScrapeOutcome` for the counter and a readable message. Has no schedule and no
+state: the poller decides which page to fetch when.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
 def page_url(address: str, endpoint: Endpoint, *, filtered: bool) -> URL:
-    """Return where the page of an agent is; `filtered` asks its server for the wanted families only."""
+    """Return the URL of an agent's page; `filtered` requests only the needed families."""
     authority = host_port(address, endpoint.port)
     url = URL.build(scheme="http", authority=authority, path=endpoint.path, encoded=True)
     if not filtered:
@@ -57,7 +57,7 @@ def page_url(address: str, endpoint: Endpoint, *, filtered: bool) -> URL:
 
 
 def host_port(address: str, port: int) -> str:
-    """Return the authority part of a URL: an IPv6 address goes into brackets."""
+    """Return the authority of a URL: an IPv6 address goes into brackets."""
     try:
         return f"[{IPv6Address(address)}]:{port}"
     except ValueError:
@@ -65,7 +65,7 @@ def host_port(address: str, port: int) -> str:
 
 
 class PageClient:
-    """The HTTP client of all scrapes: keeps a connection to each agent open between them.
+    """The HTTP client of all scrapes: keeps a connection to each agent open.
 
     Does not follow redirects, use proxies, keep cookies or decompress beyond `max_body_bytes`.
     """
@@ -92,7 +92,7 @@ class PageClient:
         self._idle.clear()
 
     def _close_idle(self) -> None:
-        """End connections nobody has used for a while: those of agents that are gone."""
+        """Close connections that are no longer used: those of agents that are gone."""
         loop = asyncio.get_running_loop()
         expired = loop.time() - self._keepalive
         for place in [place for place, connection in self._idle.items() if connection.idle_since < expired]:
@@ -100,9 +100,9 @@ class PageClient:
         self._closing = loop.call_later(self._keepalive, self._close_idle)
 
     async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
-        """Return what `take` makes of the page at `url`, whole and decompressed, at most `within` seconds from now.
+        """Return the result of `take` for the page at `url`, complete and decompressed, within `within` seconds.
 
-        `take` is called while the event loop reads from the network, so it must be quick. Raises ScrapeError, and what
+        `take` is called while the event loop reads from the network, so it must be fast. Raises ScrapeError, and what
         `take` raises.
         """
 
@@ -185,7 +185,7 @@ class PageClient:
 
 
 def _check_head(head: Head) -> None:
-    """Refuse what is not a metrics page before its body is read. Raises ScrapeError."""
+    """Reject anything but a metrics page before its body is read. Raises ScrapeError."""
     if 300 <= head.status < 400:  # noqa: PLR2004 - the class of HTTP status codes is its own name
         raise ScrapeError(ScrapeOutcome.REDIRECT, f"redirects are not followed (HTTP {head.status})")
     if head.status != 200:  # noqa: PLR2004 - as above
@@ -223,7 +223,7 @@ def _check_end(content_type: str, body: bytes) -> None:
 
 
 def _decompressor(encoding: str) -> "zlib._Decompress | None":
-    """Return what undoes `encoding`, None if there is nothing to undo. Raises ScrapeError."""
+    """Return the decompressor for `encoding`, None if not compressed. Raises ScrapeError."""
     if encoding in ("", "identity"):
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):

@@ -1,4 +1,4 @@
-"""How a scrape ends: the label of the counter, and the error with words for a person."""
+"""The result of a scrape: the label of the counter, and the error with a readable message."""
 
 from enum import StrEnum
 
@@ -22,7 +22,7 @@ class ScrapeOutcome(StrEnum):
 
 
 class ScrapeError(Exception):
-    """One attempt failed; the text says how, without saying where."""
+    """One attempt failed; the message says why, not where."""
 
     def __init__(self, outcome: ScrapeOutcome, reason: str) -> None:
         super().__init__(reason)

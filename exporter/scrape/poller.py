@@ -1,7 +1,7 @@
-"""Decides which agent to scrape when, and hands what comes back to the store.
+"""Schedules the scrapes of all agents, and puts the results in the store.
 
-Each agent has a task of its own with a phase of its own, so a thousand agents make a steady beat instead of a burst,
-and a scrape that is still running is never started a second time.
+Each agent has its own task and phase, so that the scrapes of a thousand agents are spread evenly, and never two scrapes
+of one agent run at once.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ScrapeObserver(Protocol):
-    """Is told of every finished scrape."""
+    """Receives every finished scrape."""
 
     def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
         """Count one scrape."""
@@ -116,7 +116,7 @@ class Poller:
         return self._store.scrape_target(uid)
 
     async def _scrape(self, target: Target, reader: AgentReader) -> bool:
-        """Read one agent once; tell the store and the observer. Returns whether it answered."""
+        """Scrape one agent once; update the store and the observer. Returns whether it responded."""
         started = self._monotonic()
         try:
             answer = await reader.read(target)
@@ -126,7 +126,7 @@ class Poller:
             self._observer.scraped(error.outcome, seconds, 0)
             return False
         except Exception as error:  # noqa: BLE001 - contained here, and logged with its traceback
-            # A page nobody foresaw must not take down the view of all other agents. It is a bug, and said to be one.
+            # An unforeseen page must not affect other agents. It is a bug, and logged as one.
             seconds = self._monotonic() - started
             if self._store.failed(target, _bug(error), seconds=seconds):
                 _log.exception("scrape failed: a bug in the exporter", pod=target.pod)

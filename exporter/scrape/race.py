@@ -1,6 +1,6 @@
-"""Several ways to ask the same, of which some may hang: the best one that answers soon, without waiting for the others.
+"""Races alternative requests, some of which may hang: returns the best one that responds soon.
 
-The idea is that of RFC 8305, "Happy Eyeballs". Knows nothing of what is asked.
+After RFC 8305, "Happy Eyeballs". Independent of what is requested.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Attempt = Callable[[], Coroutine[None, None, _T]]
 
 
 class Race(Generic[_T]):
-    """One run of attempts, the best first."""
+    """One race of attempts, best first."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Race(Generic[_T]):
         self._next_at = self._grace_ends = 0.0
         self._best: tuple[int, _T] | None = None
         self.failures: list[tuple[int, ScrapeError]] = []
-        """Attempts that have failed, by their number, and how."""
+        """Failed attempts by number, with their errors."""
 
     async def run(self) -> tuple[int, _T] | None:
         """Return the number and the answer of the attempt that won; None if all have failed with a ScrapeError.

@@ -1,7 +1,7 @@
-"""Reads one agent: knows which of its endpoints answers, and what its server makes of name filters.
+"""Reads one agent: tracks which of its endpoints responds, and whether its server supports name filters.
 
-An agent may have two endpoints, both, or change from one to the other when it is upgraded in place. What was learned of
-it lives as long as its address. Knows nothing of when an agent is due, nor of other agents.
+An agent may have either of two endpoints, both, or switch when it is upgraded in place. This state is kept per address.
+Independent of schedules and of other agents.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class PageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScrapedPage:
-    """A good page, and where it came from."""
+    """A valid page, and its source."""
 
     reading: Reading
     rejected_lines: int
@@ -96,7 +96,7 @@ class _Door:
         self.forget()
 
     def forget(self) -> None:
-        """Put the filter to the test again."""
+        """Test the filter again."""
         self.whole_reading: Reading | None = None
         self.filter_works: bool | None = None
 
@@ -251,7 +251,7 @@ def _place(target: Target) -> tuple[object, ...]:
 
 
 def _endpoints(target: Target, usual: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-    """Return where to ask, the best first: what the pod declares, then the usual ones, each port and path once.
+    """Return the endpoints, best first: those the pod declares, then the defaults, each port and path once.
 
     A legacy page that is declared goes last all the same: every chart declares one, and where the agent has the other
     page too, that one says more.
@@ -267,12 +267,12 @@ def _endpoints(target: Target, usual: Sequence[Endpoint]) -> tuple[Endpoint, ...
 
 
 def _at_once(body: bytes) -> exposition.Page | bytes:
-    """Return the wanted samples of a page; of one that would hold others up, the page itself."""
+    """Return the needed samples of a page; a page too large for one step is returned as it is."""
     return exposition.read(body, dialect.AGENT_FAMILIES) if len(body) <= _ONE_GO_BYTES else body
 
 
 async def _in_blocks(body: bytes) -> exposition.Page:
-    """Return the wanted samples of a large page, letting others work now and then. Raises ScrapeError."""
+    """Return the needed samples of a large page, yielding to other tasks in between. Raises ScrapeError."""
     series: list[exposition.Series] = []
     values: list[float] = []
     rejected_lines, start = 0, 0

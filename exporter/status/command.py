@@ -15,7 +15,7 @@ from exporter.status.view import screen
 from exporter.terminal import Paper, Style
 
 WATCH_SECONDS = 2.0
-"""Between two looks: readings are a few seconds old anyway."""
+"""Seconds between two polls: readings are a few seconds old anyway."""
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 """The terminal's other screen, without a cursor and without wrapping, and back to what was there (xterm, DECSET)."""
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -56,7 +56,7 @@ async def _poll(client: StatusClient, options: argparse.Namespace) -> Sequence[s
 
 
 async def _watch_lines(client: StatusClient, options: argparse.Namespace) -> None:
-    """Write one look after the other, for a pipe or a file."""
+    """Write one poll after the other, for a pipe or a file."""
     while True:
         try:
             lines = await _poll(client, options)
@@ -68,7 +68,7 @@ async def _watch_lines(client: StatusClient, options: argparse.Namespace) -> Non
 
 
 async def _watch_screen(client: StatusClient, options: argparse.Namespace) -> None:
-    """Draw each look over the one before; an exporter that does not answer for a while is waited for."""
+    """Draw each poll over the previous one; wait for an exporter that does not respond."""
     sys.stdout.write(_ENTER)
     lines: Sequence[str] = []
     try:

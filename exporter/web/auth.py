@@ -1,7 +1,7 @@
-"""Who may ask: basic authentication, a bearer token, a client certificate.
+"""Authentication: basic authentication, a bearer token, a client certificate.
 
-Either of the first two suffices where both are set; a client certificate is asked for on top. `/healthz` and `/readyz`
-stay open: the kubelet has no credentials, and they tell nothing.
+If both of the first two are set, either suffices; a client certificate is required in addition. `/healthz` and
+`/readyz` stay open: the kubelet has no credentials, and they disclose nothing.
 """
 
 import binascii

@@ -1,7 +1,7 @@
 """The last hours of every fleet, in memory, for the charts of the status page.
 
-A convenience for a person who looks, not a store: Prometheus keeps the history that matters. So it is bounded in every
-direction, and a restart begins anew.
+A convenience, not a store: Prometheus keeps the history that matters. So it is bounded in every dimension, and a
+restart clears it.
 """
 
 import asyncio
