@@ -19,7 +19,7 @@ DAY = 24 * HOUR
 Load = Callable[[float], float]
 
 
-class Trouble(StrEnum):
+class Fault(StrEnum):
     """What an incident does to an agent."""
 
     DISCONNECT = "disconnect"
@@ -48,7 +48,7 @@ class Incident:
 
     at: float
     """Seconds into the scenario's cycle."""
-    trouble: Trouble
+    trouble: Fault
     lasts: float = 0.0
     """Seconds until it passes by itself. A drain ends with the agent's last task, whatever this says."""
     share: float = 0.0
@@ -96,15 +96,15 @@ def steps(cycle: float, *levels: tuple[float, float]) -> Load:
 
 
 _TROUBLED_DAY = (
-    Incident(at=4 * MINUTE, trouble=Trouble.DISCONNECT, lasts=5 * MINUTE),
-    Incident(at=7 * MINUTE, trouble=Trouble.SLOW, lasts=4 * MINUTE),
-    Incident(at=11 * MINUTE, trouble=Trouble.HANG, lasts=6 * MINUTE),
-    Incident(at=15 * MINUTE, trouble=Trouble.DRAIN),
-    Incident(at=18 * MINUTE, trouble=Trouble.LEAK, lasts=14 * MINUTE),
-    Incident(at=21 * MINUTE, trouble=Trouble.STOP, lasts=4 * MINUTE),
-    Incident(at=26 * MINUTE, trouble=Trouble.DIE),
-    Incident(at=31 * MINUTE, trouble=Trouble.ERROR, lasts=4 * MINUTE),
-    Incident(at=36 * MINUTE, trouble=Trouble.DISCONNECT, lasts=3 * MINUTE, share=0.5),
+    Incident(at=4 * MINUTE, trouble=Fault.DISCONNECT, lasts=5 * MINUTE),
+    Incident(at=7 * MINUTE, trouble=Fault.SLOW, lasts=4 * MINUTE),
+    Incident(at=11 * MINUTE, trouble=Fault.HANG, lasts=6 * MINUTE),
+    Incident(at=15 * MINUTE, trouble=Fault.DRAIN),
+    Incident(at=18 * MINUTE, trouble=Fault.LEAK, lasts=14 * MINUTE),
+    Incident(at=21 * MINUTE, trouble=Fault.STOP, lasts=4 * MINUTE),
+    Incident(at=26 * MINUTE, trouble=Fault.DIE),
+    Incident(at=31 * MINUTE, trouble=Fault.ERROR, lasts=4 * MINUTE),
+    Incident(at=36 * MINUTE, trouble=Fault.DISCONNECT, lasts=3 * MINUTE, share=0.5),
 )
 
 SCENARIOS: dict[str, Scenario] = {
@@ -134,8 +134,8 @@ SCENARIOS: dict[str, Scenario] = {
             load=steady(0.6),
             cycle=20 * MINUTE,
             incidents=(
-                Incident(at=2 * MINUTE, trouble=Trouble.DISCONNECT, lasts=4 * MINUTE),
-                Incident(at=10 * MINUTE, trouble=Trouble.DISCONNECT, lasts=4 * MINUTE, share=1.0),
+                Incident(at=2 * MINUTE, trouble=Fault.DISCONNECT, lasts=4 * MINUTE),
+                Incident(at=10 * MINUTE, trouble=Fault.DISCONNECT, lasts=4 * MINUTE, share=1.0),
             ),
         ),
         Scenario(
@@ -144,8 +144,8 @@ SCENARIOS: dict[str, Scenario] = {
             load=steady(0.6),
             cycle=30 * MINUTE,
             incidents=(
-                Incident(at=2 * MINUTE, trouble=Trouble.HANG, lasts=8 * MINUTE),
-                Incident(at=16 * MINUTE, trouble=Trouble.HANG, lasts=5 * MINUTE, share=1 / 3),
+                Incident(at=2 * MINUTE, trouble=Fault.HANG, lasts=8 * MINUTE),
+                Incident(at=16 * MINUTE, trouble=Fault.HANG, lasts=5 * MINUTE, share=1 / 3),
             ),
         ),
         Scenario(
@@ -154,8 +154,8 @@ SCENARIOS: dict[str, Scenario] = {
             load=steady(0.7),
             cycle=4 * HOUR,
             incidents=(
-                Incident(at=30 * MINUTE, trouble=Trouble.DRAIN),
-                Incident(at=2 * HOUR, trouble=Trouble.DRAIN, share=0.5),
+                Incident(at=30 * MINUTE, trouble=Fault.DRAIN),
+                Incident(at=2 * HOUR, trouble=Fault.DRAIN, share=0.5),
             ),
             long_share=0.2,
         ),
@@ -164,7 +164,7 @@ SCENARIOS: dict[str, Scenario] = {
             summary="An agent's heap grows until it dies with its tasks and starts again.",
             load=steady(0.6),
             cycle=HOUR,
-            incidents=(Incident(at=2 * MINUTE, trouble=Trouble.LEAK, lasts=30 * MINUTE),),
+            incidents=(Incident(at=2 * MINUTE, trouble=Fault.LEAK, lasts=30 * MINUTE),),
         ),
         Scenario(
             name="queue",
@@ -186,10 +186,10 @@ SCENARIOS: dict[str, Scenario] = {
             load=wave(0.55, 3.40, 20 * MINUTE, 5 * MINUTE, sharpness=4),
             cycle=20 * MINUTE,
             incidents=(
-                Incident(at=2 * MINUTE, trouble=Trouble.LEAK, lasts=8 * MINUTE),
-                Incident(at=3 * MINUTE, trouble=Trouble.CRASH_LOOP, lasts=6 * MINUTE),
-                Incident(at=7 * MINUTE, trouble=Trouble.HANG, lasts=4 * MINUTE),
-                Incident(at=14 * MINUTE, trouble=Trouble.DISCONNECT, lasts=3 * MINUTE),
+                Incident(at=2 * MINUTE, trouble=Fault.LEAK, lasts=8 * MINUTE),
+                Incident(at=3 * MINUTE, trouble=Fault.CRASH_LOOP, lasts=6 * MINUTE),
+                Incident(at=7 * MINUTE, trouble=Fault.HANG, lasts=4 * MINUTE),
+                Incident(at=14 * MINUTE, trouble=Fault.DISCONNECT, lasts=3 * MINUTE),
             ),
             task_seconds=100.0,
         ),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from exporter.simulator.scenario import HOUR, Incident, Scenario, Trouble
+from exporter.simulator.scenario import HOUR, Fault, Incident, Scenario
 from exporter.simulator.simulated_agent import TASKS_PER_AGENT, Phase, SimulatedAgent
 from exporter.simulator.vitals import Behaviour, Image
 
@@ -316,21 +316,21 @@ class SimulatedFleet:
 
     def _trouble(self, agent: SimulatedAgent, incident: Incident) -> None:
         match incident.trouble:
-            case Trouble.DISCONNECT:
+            case Fault.DISCONNECT:
                 agent.connected = False
-            case Trouble.STOP:
+            case Fault.STOP:
                 agent.stopped = True
-            case Trouble.HANG | Trouble.SLOW | Trouble.ERROR:
+            case Fault.HANG | Fault.SLOW | Fault.ERROR:
                 agent.behaviour = _BEHAVIOUR[incident.trouble]
-            case Trouble.DIE | Trouble.CRASH_LOOP:
-                agent.crashes_until = self.now + incident.lasts if incident.trouble is Trouble.CRASH_LOOP else 0.0
+            case Fault.DIE | Fault.CRASH_LOOP:
+                agent.crashes_until = self.now + incident.lasts if incident.trouble is Fault.CRASH_LOOP else 0.0
                 self._die(agent)
                 return
-            case Trouble.LEAK:
+            case Fault.LEAK:
                 agent.leaking_since, agent.leak_seconds = self.now, incident.lasts
                 self._later(incident.lasts, agent, partial(self._die, agent))
                 return
-            case Trouble.DRAIN:
+            case Fault.DRAIN:
                 self._drain(agent)
                 self._create(self.plan.added)
                 return
@@ -358,9 +358,9 @@ class SimulatedFleet:
 
 
 _BEHAVIOUR = {
-    Trouble.HANG: Behaviour.HUNG,
-    Trouble.SLOW: Behaviour.SLOW,
-    Trouble.ERROR: Behaviour.ERRORING,
+    Fault.HANG: Behaviour.HUNG,
+    Fault.SLOW: Behaviour.SLOW,
+    Fault.ERROR: Behaviour.ERRORING,
 }
 
 

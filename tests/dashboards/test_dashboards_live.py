@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from alerts.prometheus.recording import AGENT_STATE
-from exporter.simulator.scenario import DAY, HOUR, Incident, Scenario, Trouble, steady
+from exporter.simulator.scenario import DAY, HOUR, Fault, Incident, Scenario, steady
 from exporter.simulator.simulation import FleetPlan
 from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS
 from tests.alerts.prometheus_stack import PROMETHEUS, Prometheus, exporter, prometheus, simulated
@@ -53,8 +53,8 @@ FLEETS = (
             load=steady(1.4),
             cycle=DAY,
             incidents=(
-                Incident(at=10, trouble=Trouble.DISCONNECT, lasts=HOUR),
-                Incident(at=20, trouble=Trouble.DRAIN),
+                Incident(at=10, trouble=Fault.DISCONNECT, lasts=HOUR),
+                Incident(at=20, trouble=Fault.DRAIN),
             ),
             long_share=0.2,
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.simulator.scenario import HOUR, Incident, Scenario, Trouble, steady, steps
+from exporter.simulator.scenario import HOUR, Fault, Incident, Scenario, steady, steps
 from exporter.simulator.simulation import FleetPlan
 from exporter.simulator.vitals import CURRENT, LEGACY, PREVIOUS
 from tests.alerts.prometheus_stack import (
@@ -47,17 +47,17 @@ FLEETS = (
     (plan("sound", CURRENT, CURRENT), scenario("sound", 0.4)),
     (
         plan("cut-off", CURRENT, PREVIOUS, LEGACY),
-        scenario("cut-off", 0.3, Incident(at=5 * SECOND, trouble=Trouble.DISCONNECT, lasts=25 * SECOND, share=1.0)),
+        scenario("cut-off", 0.3, Incident(at=5 * SECOND, trouble=Fault.DISCONNECT, lasts=25 * SECOND, share=1.0)),
     ),
     (
         plan("silent", CURRENT, CURRENT, LEGACY),
-        scenario("silent", 0.3, Incident(at=5 * SECOND, trouble=Trouble.HANG, lasts=25 * SECOND)),
+        scenario("silent", 0.3, Incident(at=5 * SECOND, trouble=Fault.HANG, lasts=25 * SECOND)),
     ),
     (plan("queueing", CURRENT, LEGACY), Scenario(name="queueing", summary="", load=BURST, cycle=24 * HOUR)),
     (plan("full-of-old", LEGACY, LEGACY), Scenario(name="old", summary="", load=BURST, cycle=24 * HOUR)),
     (
         plan("leaking", CURRENT, CURRENT),
-        scenario("leaking", 0.6, Incident(at=2 * SECOND, trouble=Trouble.LEAK, lasts=65 * SECOND)),
+        scenario("leaking", 0.6, Incident(at=2 * SECOND, trouble=Fault.LEAK, lasts=65 * SECOND)),
     ),
 )
 

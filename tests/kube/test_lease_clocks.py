@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from exporter.kube.election import LeaderElection
 from tests.fakes.lease_api import LeaseServer, Line, LineFault
+from tests.kube.lease_replicas import Times
 
 pytestmark = [pytest.mark.looptime, pytest.mark.slow]
 
@@ -23,16 +24,6 @@ HOURS = 0.3
 STEP = 0.5
 LIMIT = 15.0 / 10.0
 """lease_duration / renew_deadline: the ratio of clock rates up to which the promise holds."""
-
-
-@dataclass(frozen=True)
-class Times:
-    """The default times."""
-
-    lease_name: str = "exporter"
-    lease_duration: float = 15.0
-    renew_deadline: float = 10.0
-    retry_period: float = 2.0
 
 
 @dataclass

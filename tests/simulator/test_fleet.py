@@ -24,7 +24,7 @@ from exporter.simulator.fleet import (
     listing_text,
     write_listing,
 )
-from exporter.simulator.scenario import HOUR, Incident, Scenario, Trouble, steady
+from exporter.simulator.scenario import HOUR, Fault, Incident, Scenario, steady
 from exporter.simulator.simulate import add_arguments, fleet_plans, run_until, simulate
 from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import FleetPlan, Simulation
@@ -96,7 +96,7 @@ async def test_an_agent_that_dies_stays_listed() -> None:
         summary="",
         load=steady(0.1),
         cycle=1000 * HOUR,
-        incidents=(Incident(at=1.0, trouble=Trouble.DIE, share=1.0),),
+        incidents=(Incident(at=1.0, trouble=Fault.DIE, share=1.0),),
     )
     listings: list[list[Entry]] = []
     async with (

@@ -20,7 +20,7 @@ from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.collection import KEPT_EVENTS
 from exporter.simulator.fleet import NAMESPACE, PodAddresses
 from exporter.simulator.kubernetes import SimulatedKubernetes, SimulatedScaler
-from exporter.simulator.scenario import HOUR, MINUTE, Incident, Scenario, Trouble, steady
+from exporter.simulator.scenario import HOUR, MINUTE, Fault, Incident, Scenario, steady
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.vitals import CURRENT
@@ -137,7 +137,7 @@ async def test_agents_are_pods(live: Callable[..., Awaitable[World]]) -> None:
 @pytest.mark.slow
 async def test_crash_loop_is_one(live: Callable[..., Awaitable[World]]) -> None:
     """The container is held back, its restarts count, and once it is over the agent runs."""
-    world = await live(Incident(at=5.0, trouble=Trouble.CRASH_LOOP, lasts=4 * MINUTE))
+    world = await live(Incident(at=5.0, trouble=Fault.CRASH_LOOP, lasts=4 * MINUTE))
     victim = world.struck()
     await eventually(lambda: world.facts(victim).crash_looping)
     assert world.facts(victim).last_terminated_reason == "Error"
@@ -151,7 +151,7 @@ async def test_crash_loop_is_one(live: Callable[..., Awaitable[World]]) -> None:
 @pytest.mark.slow
 async def test_leak_fills_the_memory_until_it_is_killed(live: Callable[..., Awaitable[World]]) -> None:
     """The working set comes close to the limit; then the reason of the end says why."""
-    world = await live(Incident(at=5.0, trouble=Trouble.LEAK, lasts=10 * MINUTE))
+    world = await live(Incident(at=5.0, trouble=Fault.LEAK, lasts=10 * MINUTE))
     victim = world.struck()
     await eventually(lambda: 0.1 < world.memory_used(victim) < 0.6)
     world.simulation.advance(9.8 * MINUTE)

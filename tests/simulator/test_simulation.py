@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.simulator.scenario import HOUR, MINUTE, SCENARIOS, Incident, Scenario, Trouble, steady
+from exporter.simulator.scenario import HOUR, MINUTE, SCENARIOS, Fault, Incident, Scenario, steady
 from exporter.simulator.simulated_agent import HEAP_LIMIT, TASKS_PER_AGENT, Phase
 from exporter.simulator.simulation import GRACE_SECONDS, FleetPlan, SimulatedFleet, Simulation
 from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, Behaviour
@@ -196,7 +196,7 @@ def test_scaling_to_the_impossible_is_refused() -> None:
         model.scale("nowhere", 1)
 
 
-def struck(trouble: Trouble, lasts: float = 120.0, share: float = 0.0) -> tuple[Simulation, SimulatedFleet]:
+def struck(trouble: Fault, lasts: float = 120.0, share: float = 0.0) -> tuple[Simulation, SimulatedFleet]:
     model, fleet = simulation(quiet(Incident(at=60.0, trouble=trouble, lasts=lasts, share=share)))
     model.advance(60.0)
     return model, fleet
@@ -204,7 +204,7 @@ def struck(trouble: Trouble, lasts: float = 120.0, share: float = 0.0) -> tuple[
 
 def test_a_disconnected_agent_works_on_and_takes_nothing_new() -> None:
     """Without the control plane an agent only finishes what it has, until it is connected again."""
-    model, fleet = struck(Trouble.DISCONNECT)
+    model, fleet = struck(Fault.DISCONNECT)
     victim = next(agent for agent in fleet.agents if not agent.connected)
     had = victim.tasks
     model.advance(175.0)
@@ -217,7 +217,7 @@ def test_a_disconnected_agent_works_on_and_takes_nothing_new() -> None:
 
 def test_a_hung_agent_keeps_its_tasks_until_it_wakes() -> None:
     """Nothing moves in a process that stands still."""
-    model, fleet = struck(Trouble.HANG)
+    model, fleet = struck(Fault.HANG)
     victim = next(agent for agent in fleet.agents if agent.behaviour is Behaviour.HUNG)
     had = victim.tasks
     model.advance(179.0)
@@ -229,16 +229,14 @@ def test_a_hung_agent_keeps_its_tasks_until_it_wakes() -> None:
 
 def test_a_stopped_agent_says_status_0() -> None:
     """An agent that is not running reports it and takes no work."""
-    model, fleet = struck(Trouble.STOP)
+    model, fleet = struck(Fault.STOP)
     victim = next(agent for agent in fleet.agents if agent.stopped)
     assert victim.vitals(model.now).status == 0
     assert not victim.takes_work
 
 
-@pytest.mark.parametrize(
-    ("trouble", "behaviour"), [(Trouble.SLOW, Behaviour.SLOW), (Trouble.ERROR, Behaviour.ERRORING)]
-)
-def test_an_agent_whose_endpoint_misbehaves_works_on(trouble: Trouble, behaviour: Behaviour) -> None:
+@pytest.mark.parametrize(("trouble", "behaviour"), [(Fault.SLOW, Behaviour.SLOW), (Fault.ERROR, Behaviour.ERRORING)])
+def test_an_agent_whose_endpoint_misbehaves_works_on(trouble: Fault, behaviour: Behaviour) -> None:
     """A slow or failing endpoint says nothing about the work behind it."""
     model, fleet = struck(trouble)
     victim = next(agent for agent in fleet.agents if agent.behaviour is behaviour)
@@ -249,7 +247,7 @@ def test_an_agent_whose_endpoint_misbehaves_works_on(trouble: Trouble, behaviour
 
 def test_a_dead_agent_loses_its_tasks_and_starts_again() -> None:
     """Its port is closed while the container restarts; the pod stays the same."""
-    model, fleet = struck(Trouble.DIE)
+    model, fleet = struck(Fault.DIE)
     victim = next(agent for agent in fleet.agents if agent.behaviour is Behaviour.CLOSED)
     lost = fleet.counts().lost
     assert lost > 0
@@ -262,7 +260,7 @@ def test_a_dead_agent_loses_its_tasks_and_starts_again() -> None:
 
 def test_a_leak_fills_the_heap_and_kills_the_agent() -> None:
     """Heap in use rises to the limit in the time given, and then the process is gone."""
-    model, fleet = struck(Trouble.LEAK, lasts=20 * MINUTE)
+    model, fleet = struck(Fault.LEAK, lasts=20 * MINUTE)
     victim = next(agent for agent in fleet.agents if agent.leaking_since is not None)
     seen = []
     for minute in range(1, 20):
@@ -277,14 +275,14 @@ def test_a_leak_fills_the_heap_and_kills_the_agent() -> None:
 
 def test_a_drained_pod_is_replaced() -> None:
     """A deleted pod of a Deployment gets a successor while it drains."""
-    _, fleet = struck(Trouble.DRAIN)
+    _, fleet = struck(Fault.DRAIN)
     assert fleet.replicas == 4
     assert len(fleet.agents) == 5
 
 
 def test_an_incident_may_strike_the_whole_fleet() -> None:
     """A share of 1 means everyone."""
-    _, fleet = struck(Trouble.DISCONNECT, share=1.0)
+    _, fleet = struck(Fault.DISCONNECT, share=1.0)
     assert not any(agent.connected for agent in fleet.agents)
 
 
