@@ -140,7 +140,23 @@ async def two_agents(admin: Admin, namespace: str, ports: Sequence[int] = (8080,
             await admin.call("DELETE", path)
 
 
-async def test_the_fleet_follows_the_work_and_nothing_else(scaled: Scaled) -> None:
+async def take_over_the_queue(scaled: Scaled, running: Running) -> None:
+    """Let three new agents take over what waits at two old ones, until each runs 14 tasks.
+
+    One agent changes at a time, and the next once that was read: agents are scraped one after the other, and tasks that
+    move count twice until both are.
+    """
+    old = [pod for pod in scaled.kubelet.serving if pod.agent.queued]
+    new = [pod for pod in scaled.kubelet.serving if not pod.agent.queued]
+    scaled.kubelet.tasks = 14
+    steps = [(new[0], 14), (old[0], 20), (new[1], 14), (old[1], 20), (new[2], 14), (old[0], 14), (old[1], 14)]
+    for pod, tasks in steps:
+        pod.agent.limited, pod.agent.queued = tasks, 0
+        demand = sum(one.agent.limited + one.agent.queued for one in scaled.kubelet.serving)
+        await eventually(lambda demand=demand: [fleet.demand_tasks for fleet in running.store.fleets()] == [demand])
+
+
+async def test_the_fleet_follows_the_work_and_nothing_else(scaled: Scaled, running: Running) -> None:
     """Up with the work in one step, still while agents are out of sight, down when idle, blind to what drains."""
     kubelet = scaled.kubelet
     await scaled.stays(2)
@@ -150,7 +166,7 @@ async def test_the_fleet_follows_the_work_and_nothing_else(scaled: Scaled) -> No
     for pod in kubelet.serving:
         pod.agent.limited, pod.agent.queued = 20, 14
     await scaled.reaches(5)
-    kubelet.set_tasks(14)
+    await take_over_the_queue(scaled, running)
     await scaled.stays(5)
 
     # One is silent: what it had is held. Then all are: there is no figure any more, and the autoscaler says so.
