@@ -115,7 +115,7 @@ async def test_streams_are_spread_and_bounded(
         await asyncio.sleep(0.1)
         assert len(api.pods) == 15
         (warning,) = said
-        assert (warning["left_out"], warning["most"]) == (10, 15)
+        assert (warning["left_out"], warning["maximum"]) == (10, 15)
         for name in names[:12]:
             agents.targets.pop(f"uid-{name}")
         await eventually(lambda: sum(log.open_streams for log in api.pods.values()) == 13)
