@@ -24,57 +24,61 @@ BUILD_INFO = Instrument("build_info", "Always 1; the version of the exporter.", 
 SCRAPES = Instrument("scrapes_total", "Finished scrapes of agents by outcome.", "counter", ("outcome",))
 SCRAPE_DURATION = Instrument(
     "scrape_duration_seconds",
-    "How long scrapes of agents took, good or not.",
+    "Duration of agent scrapes, successful or not.",
     "histogram",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
-REJECTED_LINES = Instrument("rejected_lines_total", "Lines of agents' pages that could not be read.", "counter")
-DISCOVERY_TARGETS = Instrument("discovery_targets", "Agents that discovery knows.", "gauge")
+REJECTED_LINES = Instrument("rejected_lines_total", "Lines of agents' pages that could not be parsed.", "counter")
+DISCOVERY_TARGETS = Instrument("discovery_targets", "Agents known to discovery.", "gauge")
 DISCOVERY_SYNC_AGE = Instrument(
     "discovery_sync_age_seconds",
     "Seconds since the oldest source of targets was last known to be current. Absent before the first sync.",
     "gauge",
 )
 WATCH_RESTARTS = Instrument(
-    "watch_restarts_total", "Watches of the Kubernetes API that ended and were taken up again.", "counter", ("reason",)
+    "watch_restarts_total", "Watches of the Kubernetes API that ended and were restarted.", "counter", ("reason",)
 )
 LOG_LINES_SKIPPED = Instrument(
     "log_lines_skipped_total",
-    "Lines of agents' logs that were not looked at because there were more than pod_logs.max_lines_per_second.",
+    "Agent log lines skipped because they exceeded pod_logs.max_lines_per_second.",
     "counter",
 )
 EVENT_LOOP_LAG = Instrument(
-    "event_loop_lag_seconds", "The longest the event loop kept a timer waiting in the last minute.", "gauge"
+    "event_loop_lag_seconds", "Maximum delay of a timer on the event loop in the last minute.", "gauge"
 )
 LEADER = Instrument(
     "leader",
-    "1 while this replica leads, 0 while it stands by. Absent where nothing is set up that only one may do.",
+    "1 if this replica is the leader, 0 if it stands by. Absent if no feature needs a leader.",
     "gauge",
 )
 CLOUDWATCH_DATUMS = Instrument(
-    "cloudwatch_datums_total", "CloudWatch datums that are done with, by what became of them.", "counter", ("outcome",)
+    "cloudwatch_datums_total", "CloudWatch datums no longer in the spool, by outcome.", "counter", ("outcome",)
 )
 CLOUDWATCH_REQUESTS = Instrument(
     "cloudwatch_requests_total", "PutMetricData requests by outcome.", "counter", ("outcome",)
 )
-CLOUDWATCH_SPOOL_DATUMS = Instrument("cloudwatch_spool_datums", "CloudWatch datums that wait to be accepted.", "gauge")
+CLOUDWATCH_SPOOL_DATUMS = Instrument(
+    "cloudwatch_spool_datums", "CloudWatch datums in the spool that are not accepted yet.", "gauge"
+)
 CLOUDWATCH_SPOOL_OLDEST_AGE = Instrument(
-    "cloudwatch_spool_oldest_age_seconds", "Age of the oldest CloudWatch datum that waits; 0 when none does.", "gauge"
+    "cloudwatch_spool_oldest_age_seconds",
+    "Age of the oldest CloudWatch datum in the spool; 0 if there is none.",
+    "gauge",
 )
 CLOUDWATCH_SPOOL_DURABLE = Instrument(
     "cloudwatch_spool_durable",
-    "1 while what waits survives a restart, 0 while the disk cannot be used and it is in memory only.",
+    "1 if the spool is on disk and survives a restart, 0 if it is in memory only.",
     "gauge",
 )
 CLOUDWATCH_COST = Instrument(
     "cloudwatch_estimated_monthly_cost_dollars",
-    "What the published CloudWatch metrics and requests cost in a month of 30 days, at list prices.",
+    "Estimated cost of the published CloudWatch metrics and requests per month of 30 days, at list prices.",
     "gauge",
 )
 
 EXTERNAL_METRICS_REQUESTS = Instrument(
     "external_metrics_requests_total",
-    "Requests to the external metrics API by HTTP status, those of the kubelet left out.",
+    "Requests to the external metrics API by HTTP status, without those of the kubelet.",
     "counter",
     ("code",),
 )
