@@ -164,12 +164,14 @@ def _work() -> tuple[Placed, ...]:
                 "Components of demand",
                 "Held: tasks assumed on unreachable agents. Replacement: capacity requested in place of agents that "
                 "are stopped, disconnected or crash looping. Unseen queue: tasks that must be waiting because every "
-                "agent is full and none reports a queue. The rest is running or queued.",
+                "agent is full and none reports a queue. Scale-in: tasks added so that only agents with little work "
+                "are removed. The rest is running or queued.",
                 [
                     Query(total(DEMAND), "demand"),
                     Query(f"sum({of_fleets('held_tasks')})", "held"),
                     Query(f"sum({of_fleets('replacement_tasks')})", "replacement"),
                     Query(f"sum({of_fleets('unseen_queue_tasks')})", "unseen queue"),
+                    Query(f"sum({of_fleets('scale_in_held_tasks')})", "scale-in"),
                 ],
             ),
             8,

@@ -23,7 +23,6 @@ from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
 from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.cloudwatch_catalogue import select
-from exporter.fleet.policy import Policy
 from exporter.kube.client import KubeClient
 from exporter.kube.credentials import own_namespace
 from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity
@@ -66,7 +65,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
     """
     _allow_many_sockets()
     async with AsyncExitStack() as resources:
-        store = SnapshotStore(Policy(**settings.capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
+        store = SnapshotStore(settings.capacity.policy, monotonic=time.monotonic, wall=time.time)
         metrics = ExporterMetrics(store, outcomes=ScrapeOutcome, restart_reasons=RestartReason)
         kube = None
         if settings.discovery.kubernetes.enabled or settings.external_metrics.enabled:

@@ -122,6 +122,7 @@ def make_fleet(
     restarts: int | None = None,
     start_seconds: float | None = None,
     scalers: Iterable[Scaler] | None = None,
+    scale_in_since: float | None = None,
 ) -> Fleet:
     """Return what `aggregate` makes of the snapshots; of one healthy agent by default."""
     if snapshots is None:
@@ -136,6 +137,7 @@ def make_fleet(
         restarts=restarts,
         start_seconds=start_seconds,
         scalers=None if scalers is None else tuple(scalers),
+        scale_in_since=scale_in_since,
     )
 
 

@@ -127,6 +127,21 @@ def _capacity(settings: Settings, findings: Findings) -> None:
             f"with less room below the {limit} slots of capacity.tasks_per_agent a queue could wait forever",
             "capacity.tasks_per_agent",
         )
+    light, patience = settings.capacity.scale_in.max_tasks, settings.capacity.scale_in.patience
+    if light is not None and light > limit:
+        findings.add(
+            "capacity.scale_in.max_tasks",
+            f"{light} must not be more than capacity.tasks_per_agent ({limit}); set it to null to let a scale-in "
+            "remove any agent",
+            "capacity.tasks_per_agent",
+        )
+    if patience < settings.scrape.interval:
+        findings.add(
+            "capacity.scale_in.patience",
+            f"{format_duration(patience)} must not be shorter than scrape.interval "
+            f"({format_duration(settings.scrape.interval)})",
+            "scrape.interval",
+        )
 
 
 def _leadership(settings: Settings, findings: Findings) -> None:

@@ -34,7 +34,7 @@ from exporter.config.values import (
     WholeNumber,
 )
 from exporter.fleet.model import Dialect, Endpoint
-from exporter.fleet.policy import Policy
+from exporter.fleet.policy import Policy, ScaleInPolicy
 
 MIN_SECONDS = 0.01
 """Shortest interval or timeout, in seconds; below it the event loop's own timing is the limit."""
@@ -166,6 +166,16 @@ class ScrapeSettings(Section):
 _POLICY = Policy()
 
 
+class ScaleInSettings(Section):
+    """A scale-in that removes only agents with little work. `deletion_cost` makes Kubernetes select these agents."""
+
+    max_tasks: Annotated[int, WholeNumber(0)] | None = _POLICY.scale_in.max_tasks
+    """Most tasks with which an agent may be removed: the demand keeps all agents with more. At most `tasks_per_agent`;
+    null removes any agent."""
+    patience: Annotated[float, Duration(MIN_SECONDS)] = _POLICY.scale_in.patience
+    """How long the demand is held at most for agents with more tasks; at least `scrape.interval`."""
+
+
 class CapacitySettings(Section):
     """Capacity of a fleet, and when its figures can be trusted."""
 
@@ -198,6 +208,12 @@ class CapacitySettings(Section):
     """Whether each agent reports its own queue (the sum is used) or the whole fleet's queue (the maximum is used)."""
     never_heard_after: Annotated[float, Duration(MIN_SECONDS)] = _POLICY.never_heard_after
     """After this time, an agent that never answered while others do is excluded from all figures but its own state."""
+    scale_in: ScaleInSettings = ScaleInSettings()
+
+    @property
+    def policy(self) -> Policy:
+        """Return the same as the core takes it."""
+        return Policy(**(self.model_dump() | {"scale_in": ScaleInPolicy(**self.scale_in.model_dump())}))
 
 
 class TlsSettings(Section):

@@ -22,7 +22,6 @@ from exporter.doctor.readings import doubts
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, IgnoredPod, Reading, Target
-from exporter.fleet.policy import Policy
 from exporter.kube.api import Json, KubeError
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
@@ -194,7 +193,7 @@ async def _judged(
 ) -> Finding:
     """Say how a fleet is, by the rules of the exporter in service."""
     name = f"{namespace}/{fleet_name}"
-    policy = Policy(**env.settings.capacity.model_dump())
+    policy = env.settings.capacity.policy
     snapshots = [attempt.snapshot for attempt in attempts]
     # Judged as of the first reading, so that none has become old while the others were waited for.
     now = min((one.read_at for one in snapshots if one.read_at is not None), default=time.monotonic())

@@ -63,6 +63,11 @@ def _risks(settings: Settings) -> Iterator[Finding]:
     if settings.capacity.min_coverage == 0:
         found = "figures are trusted no matter how few agents respond"
         yield warning("capacity.min_coverage", found, "set it to 0.5, or to the share of agents you can do without")
+    if settings.capacity.scale_in.max_tasks is not None and not settings.deletion_cost.enabled:
+        found = "the number of agents a scale-in removes is limited, but Kubernetes still removes the newest first"
+        yield warning(
+            "capacity.scale_in", found, "set deletion_cost.enabled to true, so that agents without work go first"
+        )
     led_alone = settings.model_copy(
         update={"leader_election": settings.leader_election.model_copy(update={"enabled": True})}
     )

@@ -6,11 +6,13 @@ autoscaler; `docs/architecture.md` explains them.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from exporter.fleet.classification import OUT_OF_WORK, classify, never_heard
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Scaler
 from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import limits_known
+from exporter.fleet.scale_in import scale_in
 from exporter.fleet.unseen import readings, unseen_work
 
 _ANSWERING = (AgentState.SERVING, *OUT_OF_WORK)
@@ -28,13 +30,14 @@ def aggregate(
     scalers: tuple[Scaler, ...] | None = None,
     start_seconds: float | None = None,
     queue_alike: bool = False,
+    scale_in_since: float | None = None,
 ) -> Fleet:
     """Add up the agents of one fleet at the instant `now`.
 
     `sync_age` is the number of seconds since discovery last confirmed the fleet's membership; `restarts` and `scalers`
     are None where unknown; `start_seconds` is how long agents of this fleet usually take to their first reading (None:
-    no start observed yet); `queue_alike` is whether the agents' queues appear to be one shared queue. The order of
-    `snapshots` does not matter.
+    no start observed yet); `queue_alike` is whether the agents' queues appear to be one shared queue; `scale_in_since`
+    is `Fleet.scale_in.since` of the fleet's last computation. The order of `snapshots` does not matter.
     """
     agents = tuple(
         sorted(
@@ -57,6 +60,12 @@ def aggregate(
     tasks_queued = (max(queues) if policy.queue == "shared" else sum(queues)) if queues else None
     seen = working + (tasks_queued or 0.0)
     unseen = unseen_work(counted, working, tasks_queued or 0.0, policy, now)
+    demand = seen + unseen.held + unseen.replacement + unseen.queue
+    untrusted_reason = _untrusted_reason(answering, expected, coverage, sync_age, policy)
+    kept = scale_in(counted, demand, policy, scale_in_since, now)
+    if untrusted_reason is not None:
+        # No autoscaler gets the demand: neither does the patience begin, nor is it given again.
+        kept = replace(kept, since=scale_in_since)
     # Every serving agent has a current reading.
     slots = [
         max(0.0, policy.tasks_per_agent - reading.tasks_active) if agent.refusing is None else 0.0
@@ -86,12 +95,13 @@ def aggregate(
         held_tasks=unseen.held,
         replacement_tasks=unseen.replacement,
         unseen_queue_tasks=unseen.queue,
+        scale_in=kept,
         coverage=coverage,
         sync_age=sync_age,
         membership_known=sync_age <= policy.max_sync_age,
         read_age=now - min(counted_at) if counted_at else None,
-        untrusted_reason=_untrusted_reason(answering, expected, coverage, sync_age, policy),
-        demand=seen + unseen.held + unseen.replacement + unseen.queue,
+        untrusted_reason=untrusted_reason,
+        demand=max(demand, kept.floor),
         restarts=restarts,
         scalers=scalers,
         queue_alike=queue_alike and policy.queue == "per_agent",

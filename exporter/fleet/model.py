@@ -253,6 +253,22 @@ class Scaler:
         return self.active is not None and self.active.reason == "ScalingDisabled"
 
 
+@dataclass(frozen=True, slots=True)
+class ScaleIn:
+    """How a scale-in is kept from agents with work (see `scale_in.scale_in`)."""
+
+    max_tasks: int | None = None
+    """The most tasks with which an agent may be removed; None for any number."""
+    floor: float = 0.0
+    """What the demand does not fall below; 0 while it is not held."""
+    held_tasks: float = 0.0
+    """How far that is above the demand without it."""
+    since: float | None = None
+    """Since when the floor has been needed (monotonic); None while it is not."""
+    seconds_left: float = 0.0
+    """How much longer it holds at most."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """The agents that share a namespace and a fleet name, and their totals at one instant."""
@@ -279,6 +295,7 @@ class Fleet:
     replacement_tasks: float
     unseen_queue_tasks: float
     """Tasks added for a queue that must exist but cannot be observed; 0 without evidence of one."""
+    scale_in: ScaleIn
     agents_refusing: int
     """Serving agents that accept no more work although they have free slots."""
     free_slots_certain: bool

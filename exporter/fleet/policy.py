@@ -5,6 +5,15 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleInPolicy:
+    """Which agents a scale-in may remove, and for how long it waits for that; each field is a setting of `scale_in`."""
+
+    max_tasks: int | None = None
+    """Tasks with which an agent may be removed; None for any number."""
+    patience: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How snapshots are classified. Times in seconds; each field is a setting of `capacity`, with its default here."""
 
@@ -23,3 +32,4 @@ class Policy:
     hold_rollouts: bool = True
     queue: Literal["per_agent", "shared"] = "per_agent"
     never_heard_after: float = 900.0
+    scale_in: ScaleInPolicy = ScaleInPolicy()

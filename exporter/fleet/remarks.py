@@ -6,6 +6,7 @@ agent is in its state in `explain`.
 
 from collections.abc import Callable, Iterator, Sequence
 
+from exporter.fleet.explain import duration
 from exporter.fleet.model import AgentState, Fleet, IgnoredPod
 from exporter.fleet.scaler_remarks import scaler_remarks
 
@@ -46,6 +47,22 @@ def _unseen_queue(fleet: Fleet) -> Iterator[str]:
         )
 
 
+def _scale_in(fleet: Fleet) -> Iterator[str]:
+    kept = fleet.scale_in
+    if kept.held_tasks:
+        tasks = (
+            "a task"
+            if kept.max_tasks == 0
+            else "more than 1 task"
+            if kept.max_tasks == 1
+            else (f"more than {kept.max_tasks} tasks")
+        )
+        yield (
+            f"demand is held at {_count(fleet.demand)} so that no agent with {tasks} is removed, "
+            f"for {duration(kept.seconds_left)} more at most"
+        )
+
+
 def _refusing(fleet: Fleet) -> Iterator[str]:
     if fleet.agents_refusing:
         yield (
@@ -76,4 +93,4 @@ def _count(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-_REMARKS: tuple[Remark, ...] = (scaler_remarks, _unseen_queue, _refusing, _never_heard, _queue_alike)
+_REMARKS: tuple[Remark, ...] = (scaler_remarks, _unseen_queue, _scale_in, _refusing, _never_heard, _queue_alike)

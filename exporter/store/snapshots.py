@@ -36,6 +36,8 @@ class _Group:
     """None also after a target was added, removed or changed: that takes effect at once."""
     computed_at: float = 0.0
     queue_scope: QueueScope = field(default_factory=QueueScope)
+    scale_in_since: float | None = None
+    """What `aggregate` is to remember: `Fleet.scale_in.since` of the last fleet."""
 
 
 class SnapshotStore:
@@ -296,7 +298,9 @@ class SnapshotStore:
                 start_seconds=self._start_times.usual(key),
                 scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
                 queue_alike=group.queue_scope.sample(_queues(group.snapshots.values()), now),
+                scale_in_since=group.scale_in_since,
             )
+            group.scale_in_since = group.fleet.scale_in.since
             group.computed_at = now
             group.new_readings = False
         return group.fleet

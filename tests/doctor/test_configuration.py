@@ -34,6 +34,7 @@ async def test_good_settings(tmp_path: Path) -> None:
     [
         ({"capacity": {"unknown_agents": "ignore"}}, "capacity.unknown_agents"),
         ({"capacity": {"min_coverage": 0}}, "capacity.min_coverage"),
+        ({"capacity": {"scale_in": {"max_tasks": 4}}}, "capacity.scale_in"),
         (ELECTING, "leader_election.enabled"),
     ],
 )

@@ -17,7 +17,6 @@ from exporter.config.settings import DEFAULT_ENDPOINTS, ExternalMetricsSettings
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
 from exporter.fleet.model import Endpoint
-from exporter.fleet.policy import Policy
 from exporter.kube.client import KubeClient
 from exporter.publish.external_metrics import ExternalMetricsServer
 from exporter.scrape.client import PageClient
@@ -171,7 +170,7 @@ async def replica(made: Installed, endpoints: Sequence[Endpoint] = DEFAULT_ENDPO
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(await KubeClient.connect({"KUBECONFIG": str(made.kubeconfig)}))
         capacity = CapacitySettings(stale_after=1.5, forget_after=600)
-        store = SnapshotStore(Policy(**capacity.model_dump()), monotonic=time.monotonic, wall=time.time)
+        store = SnapshotStore(capacity.policy, monotonic=time.monotonic, wall=time.time)
         agents = KubernetesSettings(namespaces=(made.namespace,))
         discovery = PodDiscovery(agents, kube, store, on_restart=lambda _reason: None)
         scalers = ScalerDiscovery(agents, kube, store, on_restart=lambda _reason: None)

@@ -9,7 +9,7 @@ import pytest
 from exporter.config import CapacitySettings
 from exporter.fleet.classification import classify
 from exporter.fleet.model import AgentSnapshot, AgentState, AgentStatus, Fleet, Since
-from exporter.fleet.policy import Policy
+from exporter.fleet.policy import Policy, ScaleInPolicy
 from tests.factories import NOW, POLICY, make_facts, make_fleet, make_reading, make_snapshot
 
 DRAINING, STARTING, UNREACHABLE = AgentState.DRAINING, AgentState.STARTING, AgentState.UNREACHABLE
@@ -573,5 +573,7 @@ def test_default_policy_is_that_of_the_settings() -> None:
         hold_rollouts=True,
         queue="per_agent",
         never_heard_after=900.0,
+        scale_in=ScaleInPolicy(max_tasks=None, patience=1800.0),
     )
     assert asdict(Policy()) == CapacitySettings().model_dump()
+    assert CapacitySettings().policy == Policy()

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exporter.fleet.model import AgentSnapshot, AgentState, Fleet, PodFacts
-from exporter.fleet.policy import Policy
+from exporter.fleet.policy import Policy, ScaleInPolicy
 from tests.factories import NOW, POLICY, make_facts, make_fleet, make_reading, make_snapshot
 
 G, T = POLICY.target_tasks_per_agent, POLICY.tasks_per_agent
@@ -78,6 +78,7 @@ POLICIES = st.builds(
     min_coverage=st.sampled_from([0.0, 0.5, 1.0]),
     unknown_agents=st.sampled_from(["hold", "full", "ignore"]),
     max_replaced=st.sampled_from([0.0, 0.1, 0.25, 1.0]),
+    scale_in=st.builds(ScaleInPolicy, max_tasks=st.one_of(st.none(), st.integers(0, 40))),
 )
 SYNC_AGES = st.sampled_from([0.0, 120.0, 121.0])
 
@@ -134,7 +135,7 @@ def test_figures_fit_each_other(snapshots: list[AgentSnapshot], policy: Policy) 
     if fleet.tasks_active is not None:
         assert fleet.free_slots + fleet.tasks_active >= fleet.capacity_tasks
     parts = (fleet.tasks_active or 0) + (fleet.tasks_queued or 0) + fleet.held_tasks + fleet.replacement_tasks
-    assert fleet.demand == parts + fleet.unseen_queue_tasks
+    assert fleet.demand == parts + fleet.unseen_queue_tasks + fleet.scale_in.held_tasks
 
 
 @given(ANY, POLICIES)

@@ -106,6 +106,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         "held_tasks": 4,
         "replacement_tasks": 16,
         "unseen_queue_tasks": 0,
+        "scale_in_held_tasks": 0,
         "agents_refusing": 0,
         "free_slots": 15,
         "agents_saturated": 1,

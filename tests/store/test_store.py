@@ -3,6 +3,7 @@
 import pytest
 
 from exporter.fleet.model import AgentState, Dialect, IgnoredPod, Since, Target, UsageSample
+from exporter.fleet.policy import Policy, ScaleInPolicy
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_memory, make_reading, make_target
 
@@ -168,6 +169,23 @@ def test_queues_that_are_always_alike_are_remarked(store: SnapshotStore, clock: 
             store.scraped(target, make_reading(20.0, tasks_queued=number + 1.0), url="http://agent", seconds=0.01)
         fleet = store.fleets()[0]
     assert fleet.queue_alike
+
+
+def test_a_scale_in_is_held_from_when_it_was_first_seen(clock: Clock) -> None:
+    """The store remembers it over computations and changes of the membership, and forgets it once it has ended."""
+    policy = Policy(scale_in=ScaleInPolicy(max_tasks=4, patience=60.0))
+    store = SnapshotStore(policy, monotonic=clock, wall=lambda: WALL_NOW)
+    targets = [make_target(f"a{i}", address=f"127.0.10.{i}") for i in range(3)]
+    store.replace(KUBE, targets)
+    held = []
+    for passed in (0, 40, 40, 40, 40):
+        clock.now += passed
+        load = 16.0 if len(held) == 3 else 5.0
+        for target in targets:
+            read(store, target, load)
+        held.append(store.fleets()[0].scale_in.held_tasks)
+        store.upsert(KUBE, make_target("draining", facts=make_facts(draining_time=1.0), address=None))
+    assert held == [33.0, 33.0, 0.0, 0.0, 33.0]
 
 
 # -- membership --------------------------------------------------------------------------------------------------------
