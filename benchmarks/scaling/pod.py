@@ -1,6 +1,7 @@
 """One agent's pod, as Kubernetes and the control plane see it. Knows nothing of the others."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 PULL_SECONDS = (5.0, 15.0)
 """From a pod's creation to its container running, on a node that has room. The vendor's pods have no probes: this is
@@ -51,6 +52,7 @@ class Pod:
     life: int = 0
     """Counts the container's lives: what was planned in an earlier one does not happen."""
     restarts: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def draining(self) -> bool:
