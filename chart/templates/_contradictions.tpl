@@ -82,4 +82,13 @@
 {{- if and (eq (toString .Values.networkPolicy.agents.enabled) "true") (not (include "mfe.policyNamespaces" . | fromJsonArray)) -}}
 {{- fail "networkPolicy.agents.enabled: with the whole cluster watched, say in which namespaces the agents are: networkPolicy.agents.namespaces" -}}
 {{- end -}}
+
+{{- if .Values.agentsDisruptionBudget.enabled -}}
+{{- if not $config.discovery.kubernetes.enabled -}}
+{{- fail "agentsDisruptionBudget.enabled: this is about pods; set config.discovery.kubernetes.enabled to true" -}}
+{{- end -}}
+{{- if not (or .Values.agentsDisruptionBudget.fleets .Values.autoscaling.fleets) -}}
+{{- fail "agentsDisruptionBudget.enabled: there is no fleet to make a budget for; list fleets in agentsDisruptionBudget.fleets or autoscaling.fleets" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

@@ -13,21 +13,28 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- end -}}
 {{- end -}}
 
+{{/* The namespace of a fleet that is listed at `where`: the given one, else the only one that is watched. */}}
+{{- define "mfe.fleetNamespace" -}}
+{{- $kubernetes := .root.Values.config.discovery.kubernetes -}}
+{{- $watched := ternary $kubernetes.namespaces list $kubernetes.enabled -}}
+{{- $namespace := default (ternary (first (append $watched "")) "" (eq (len $watched) 1)) .fleet.namespace -}}
+{{- if not $namespace -}}
+{{- fail (printf "%s: not exactly one namespace is watched, so say in which one the fleet is: add namespace" .where) -}}
+{{- end -}}
+{{- if and $watched (not (has $namespace $watched)) -}}
+{{- fail (printf "%s: the namespace %s is not watched; add it to config.discovery.kubernetes.namespaces" .where $namespace) -}}
+{{- end -}}
+{{- $namespace -}}
+{{- end -}}
+
 {{/* The fleets to scale with everything that may be left out filled in, as `{"fleets": […]}` in JSON. */}}
 {{- define "mfe.fleets" -}}
-{{- $watched := ternary .Values.config.discovery.kubernetes.namespaces list .Values.config.discovery.kubernetes.enabled -}}
 {{- $pace := index (.Files.Get "files/paces.yaml" | fromYaml) .Values.autoscaling.pace -}}
 {{- $seen := dict -}}
 {{- $fleets := list -}}
 {{- range $index, $given := .Values.autoscaling.fleets -}}
 {{- $where := printf "autoscaling.fleets[%d] (%s)" $index $given.name -}}
-{{- $namespace := default (ternary (first (append $watched "")) "" (eq (len $watched) 1)) $given.namespace -}}
-{{- if not $namespace -}}
-{{- fail (printf "%s: not exactly one namespace is watched, so say in which one the fleet is: add namespace" $where) -}}
-{{- end -}}
-{{- if and $watched (not (has $namespace $watched)) -}}
-{{- fail (printf "%s: the namespace %s is not watched; add it to config.discovery.kubernetes.namespaces" $where $namespace) -}}
-{{- end -}}
+{{- $namespace := include "mfe.fleetNamespace" (dict "root" $ "fleet" $given "where" $where) -}}
 {{- $deployment := include "mfe.deployment" (dict "fleet" $given "where" $where "namespace" $namespace "label" $.Values.config.discovery.kubernetes.fleet_label) -}}
 {{- $target := int (default $.Values.config.capacity.target_tasks_per_agent $given.target) -}}
 {{- $most := max 1 (div (mul 10 (int $.Values.config.capacity.tasks_per_agent)) 11) -}}
@@ -66,7 +73,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* Name of the scaler of a fleet. A fleet's name is a label's value, which takes more characters than an object's. */}}
+{{/* Name of the scaler of a fleet, and of its disruption budget. A fleet's name is a label's value, which takes more characters than an object's. */}}
 {{- define "mfe.scalerName" -}}
 {{- $name := regexReplaceAll "[^a-z0-9-]" (lower .name) "-" -}}
 {{- printf "%s-fleet" (trunc 57 $name) -}}

@@ -1,7 +1,15 @@
 {{/* The agents' pods as the podSelector of a NetworkPolicy, in JSON: from the labels that are given, else from the text of the
-selector that finds them. exporter/kube/selector.py reads the same grammar. */}}
+selector that finds them. */}}
 {{- define "mfe.agentSelector" -}}
-{{- $labels := .Values.networkPolicy.agents.podLabels -}}
+{{- with .Values.networkPolicy.agents.podLabels -}}
+{{- toJson (dict "matchLabels" .) -}}
+{{- else -}}
+{{- include "mfe.discoverySelector" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The text of the selector that finds the agents as a LabelSelector, in JSON. exporter/kube/selector.py reads the same grammar. */}}
+{{- define "mfe.discoverySelector" -}}
 {{- $text := .Values.config.discovery.kubernetes.label_selector -}}
 {{- $name := `[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?` -}}
 {{- $key := printf `((?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?%s)` $name -}}
@@ -10,9 +18,7 @@ selector that finds them. exporter/kube/selector.py reads the same grammar. */}}
 {{- $equal := printf `%s\s*(==?|!=)\s*(%s)` $key $value -}}
 {{- $absent := printf `!\s*%s` $key -}}
 {{- $one := printf `\s*(?:%s|%s|%s|%s)\s*` $set $equal $absent $key -}}
-{{- if $labels -}}
-{{- toJson (dict "matchLabels" $labels) -}}
-{{- else if not (regexMatch (printf `^%s(?:,%s)*$` $one $one) $text) -}}
+{{- if not (regexMatch (printf `^%s(?:,%s)*$` $one $one) $text) -}}
 {{- fail (printf "config.discovery.kubernetes.label_selector: %q is not a label selector; write requirements joined by commas: key=value, key!=value, key in (a,b), key notin (a,b), key, !key" $text) -}}
 {{- else -}}
 {{- $expressions := list -}}

@@ -148,6 +148,43 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "networkPolicy.agents.namespaces"
         ),
     ),
+    "a budget for agents that are no pods": (
+        {
+            "agentsDisruptionBudget": {"enabled": True, "fleets": [{"name": "etl"}]},
+            "config__discovery__kubernetes__enabled": False,
+        },
+        "agentsDisruptionBudget.enabled: this is about pods; set config.discovery.kubernetes.enabled to true",
+    ),
+    "a budget for no fleet": (
+        {"agentsDisruptionBudget__enabled": True},
+        (
+            "agentsDisruptionBudget.enabled: there is no fleet to make a budget for; list fleets in "
+            "agentsDisruptionBudget.fleets or autoscaling.fleets"
+        ),
+    ),
+    "a budget in which namespace": (
+        {
+            "agentsDisruptionBudget": {"enabled": True, "fleets": [{"name": "etl"}]},
+            "config__discovery__kubernetes__namespaces": ["a", "b"],
+        },
+        (
+            "agentsDisruptionBudget.fleets[0] (etl): not exactly one namespace is watched, so say in which one the "
+            "fleet is: add namespace"
+        ),
+    ),
+    "two budgets for one fleet": (
+        {
+            "agentsDisruptionBudget": {
+                "enabled": True,
+                "fleets": [{"name": "etl"}, {"name": "etl", "namespace": "matillion"}],
+            }
+        },
+        (
+            "agentsDisruptionBudget.fleets[1] (etl): the fleet matillion/etl is already listed at "
+            "agentsDisruptionBudget.fleets[0] (etl); two budgets would make every eviction of its agents fail, take "
+            "one out"
+        ),
+    ),
     "a service account of no name": (
         {"serviceAccount__create": False},
         "serviceAccount.create is false: name the service account to use in serviceAccount.name",

@@ -1,7 +1,7 @@
 """A release over its life on a real API server: installed, upgraded, refused, removed.
 
-Where the server at hand is older than the chart allows, the test installs a copy of the chart without that limit,
-without what that server does not have (PodDisruptionBudgets), and with an older version of the HPAs that NOTES reads.
+Where the server at hand is older than the chart allows, the test installs a copy of the chart without that limit, and
+with older versions of PodDisruptionBudgets and of the HPAs that NOTES reads.
 """
 
 import json
@@ -24,7 +24,6 @@ SECRET = f"{RELEASE_NAME}-external-metrics-tls"
 API_SERVICE = "v1beta1.external.metrics.k8s.io"
 ALLOWED = (1, 25)
 """The oldest Kubernetes that Chart.yaml allows."""
-LEFT_OUT: Json = {"podDisruptionBudget": {"enabled": False}}
 
 
 class Cluster:
@@ -45,10 +44,10 @@ class Cluster:
     def upgrade(self, values: Json, *, dry_run: str = "none") -> str:
         """Install or upgrade; return what it says, good or bad."""
         # An older server cannot merge on its own side.
-        older, left_out = (["--server-side=false"], LEFT_OUT) if self._plane.version < ALLOWED else ([], {})
+        older = ["--server-side=false"] if self._plane.version < ALLOWED else []
         done = self.helm(
             "upgrade", "--install", RELEASE, str(self._chart), "--namespace", "monitoring", "--create-namespace",
-            *older, f"--dry-run={dry_run}", "--values", "-", values=left_out | values,
+            *older, f"--dry-run={dry_run}", "--reset-values", "--values", "-", values=values,
         )  # fmt: skip
         said: str = done.stdout if done.returncode == 0 else done.stderr
         return said
@@ -80,6 +79,9 @@ def adapted(control_plane_of_folder: ControlPlane, tmp_path_factory: pytest.Temp
     for file, old, new in (
         ("Chart.yaml", 'kubeVersion: ">=1.25.0-0"', ""),
         ("templates/NOTES.txt", 'lookup "autoscaling/v2"', 'lookup "autoscaling/v1"'),
+        ("templates/_budgets.tpl", 'lookup "policy/v1"', 'lookup "policy/v1beta1"'),
+        ("templates/agentsdisruptionbudget.yaml", "apiVersion: policy/v1", "apiVersion: policy/v1beta1"),
+        ("templates/poddisruptionbudget.yaml", "apiVersion: policy/v1", "apiVersion: policy/v1beta1"),
     ):
         text = (chart / file).read_text(encoding="utf-8")
         assert old in text
@@ -179,10 +181,11 @@ def test_an_api_that_is_there_is_not_taken_over(cluster: Cluster) -> None:
 
 def test_nothing_is_left_behind(cluster: Cluster) -> None:
     """After `helm uninstall` no object of the release is there any more, in any namespace."""
-    values = {"config": {"external_metrics": {"enabled": True}}, "networkPolicy": {"agents": {"enabled": True}}}
+    values: Json = {"config": {"external_metrics": {"enabled": True}}, "networkPolicy": {"agents": {"enabled": True}}}
+    values |= {"agentsDisruptionBudget": {"enabled": True, "fleets": [{"name": "etl", "namespace": "matillion"}]}}
     kinds = (
         "deployments,services,configmaps,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,"
-        "networkpolicies,apiservices"
+        "networkpolicies,poddisruptionbudgets,apiservices"
     )
     selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/managed-by=Helm"
     look = ("get", kinds, "--all-namespaces", "--selector", selector, "--output", "name")

@@ -131,7 +131,11 @@ def test_selectors_meet_their_pods(chart: Chart, scenario: str) -> None:
     test_labels = objects.one("Pod")["metadata"]["labels"]
     selectors = [deployment["spec"]["selector"]["matchLabels"]]
     selectors += [one["spec"]["selector"] for one in objects.of("Service")]
-    selectors += [one["spec"]["selector"]["matchLabels"] for one in objects.of("PodDisruptionBudget")]
+    selectors += [
+        one["spec"]["selector"]["matchLabels"]
+        for one in objects.of("PodDisruptionBudget")
+        if one["metadata"]["name"] == RELEASE_NAME
+    ]
     selectors += [
         one["spec"]["podSelector"]["matchLabels"]
         for one in objects.of("NetworkPolicy")

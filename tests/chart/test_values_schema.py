@@ -70,6 +70,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"autoscaling__fleets": [{"name": "etl", "deployment": "etl-runner"}]},
         "at '/autoscaling/fleets/0': missing property 'max'",
     ),
+    "a budget that allows no eviction": (
+        {"agentsDisruptionBudget__maxUnavailable": 0},
+        "at '/agentsDisruptionBudget/maxUnavailable'",
+    ),
+    "a budget of no percentage": (
+        {"agentsDisruptionBudget__maxUnavailable": "one"},
+        "at '/agentsDisruptionBudget/maxUnavailable'",
+    ),
     "unknown mode": (
         {"autoscaling__mode": "cpu"},
         "at '/autoscaling/mode': value must be one of 'none', 'externalMetrics', 'kedaMetricsApi', 'kedaCloudWatch'",
