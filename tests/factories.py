@@ -5,11 +5,12 @@ fields of what it makes as keywords. A fleet is always the product of the real `
 give are not worth a test.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.classification import classify
+from exporter.fleet.departure import LossReason
 from exporter.fleet.model import (
     Agent,
     AgentSnapshot,
@@ -120,6 +121,7 @@ def make_fleet(
     now: float = NOW,
     sync_age: float = 1.0,
     restarts: int | None = None,
+    tasks_lost: Mapping[LossReason, float] | None = None,
     start_seconds: float | None = None,
     scalers: Iterable[Scaler] | None = None,
     scale_in_since: float | None = None,
@@ -135,6 +137,7 @@ def make_fleet(
         now,
         sync_age=sync_age,
         restarts=restarts,
+        tasks_lost=tasks_lost,
         start_seconds=start_seconds,
         scalers=None if scalers is None else tuple(scalers),
         scale_in_since=scale_in_since,

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from exporter.fleet.model import IgnoredPod, Target
+from exporter.fleet.model import FinishedPod, IgnoredPod, Target
 from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
-Found = Target | IgnoredPod | None
-"""A pod: an agent, an ignored pod, or gone."""
+Found = Target | IgnoredPod | FinishedPod
+"""A pod: an agent, one that is ignored, or one that ended for good."""
 
 
 class IgnoredPods:
@@ -42,13 +42,13 @@ class IgnoredPods:
         self._pods = {uid: item for uid, item in items.items() if isinstance(item, IgnoredPod)}
         self._settle(changed=self._pods != before)
 
-    def put(self, uid: str, item: Found) -> None:
-        """Take one pod."""
+    def put(self, uid: str, item: Found | None) -> None:
+        """Take one pod; None if it is gone."""
         before = self._pods.pop(uid, None)
         self._agents.discard(uid)
         if isinstance(item, IgnoredPod):
             self._pods[uid] = item
-        elif item is not None:
+        elif isinstance(item, Target):
             self._agents.add(uid)
         self._settle(changed=self._pods.get(uid) != before)
 

@@ -1,4 +1,4 @@
-"""What a raw pod says: one `Target`, one `IgnoredPod`, or nothing.
+"""What a raw pod says: one `Target`, `IgnoredPod` or `FinishedPod`.
 
 Pure, and total: a field that makes no sense is not known, never an error. It must not know where the pod came from,
 nor which clock `ready_since` is on. What makes a pod an agent is in `likeness`, where its metrics are in
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from exporter.discovery.likeness import agent_container, ignored_reason
 from exporter.discovery.pod_endpoints import declared_endpoints
-from exporter.discovery.pod_waiting import waiting
-from exporter.fleet.model import Endpoint, IgnoredPod, PodFacts, Target
-from exporter.kube.fields import Json, condition, count, mapping, mappings, named, text
+from exporter.discovery.pod_waiting import MAX_REASON_LENGTH, waiting
+from exporter.fleet.model import Endpoint, FinishedPod, IgnoredPod, PodFacts, Target
+from exporter.kube.fields import Json, condition, count, line, mapping, mappings, named, text
 from exporter.kube.quantity import parse_quantity
 from exporter.kube.times import unix_time
 
@@ -29,11 +29,11 @@ class PodReader:
     ready_since: Callable[[str, bool, float | None], float | None]
     """Gives, for a UID, whether it is Ready and since which Unix time (None if unsaid), the instant on our clock."""
 
-    def read(self, pod: Json) -> Target | IgnoredPod | None:
-        """Return the agent that runs in a pod, or why it is none; None when it has finished."""
+    def read(self, pod: Json) -> Target | IgnoredPod | FinishedPod:
+        """Return the agent that runs in a pod, or why it is none."""
         metadata, status = mapping(pod.get("metadata")), mapping(pod.get("status"))
         if text(status.get("phase")) in _FINISHED:
-            return None
+            return FinishedPod(self._facts(pod, agent_container(pod, self.endpoints)))
         namespace, name = text(metadata.get("namespace")) or "", text(metadata.get("name")) or ""
         reason = ignored_reason(pod, self.endpoints)
         if reason is not None:
@@ -69,6 +69,8 @@ class PodReader:
             ),
             created_time=unix_time(metadata.get("creationTimestamp")),
             draining_time=_deletion_requested(metadata),
+            drain_deadline_time=unix_time(metadata.get("deletionTimestamp")),
+            disruption=_disruption(status),
             node=text(spec.get("nodeName")),
             container=text(container.get("name")),
             started_time=unix_time(mapping(state.get("running")).get("startedAt")),
@@ -78,6 +80,7 @@ class PodReader:
             waiting_message=waits.message,
             last_terminated_reason=text(ended.get("reason")),
             last_terminated_time=unix_time(ended.get("finishedAt")),
+            last_exit_code=count(ended.get("exitCode")),
             memory_limit_bytes=_limit("memory", container, of_agent),
             cpu_limit_cores=_limit("cpu", container, of_agent),
             template=_template(metadata),
@@ -107,6 +110,13 @@ def _deletion_requested(metadata: Json) -> float | None:
     """When the deletion was asked for: Kubernetes notes only when the grace will be over."""
     over = unix_time(metadata.get("deletionTimestamp"))
     return None if over is None else over - (count(metadata.get("deletionGracePeriodSeconds")) or 0)
+
+
+def _disruption(status: Json) -> str | None:
+    """Return why Kubernetes ends the pod; its status' own reason is more specific than the condition."""
+    target = condition(status, "DisruptionTarget")
+    reason = text(target.get("reason")) if target.get("status") == "True" else None
+    return line(status.get("reason"), MAX_REASON_LENGTH) or line(reason, MAX_REASON_LENGTH) or None
 
 
 def _template(metadata: Json) -> str | None:

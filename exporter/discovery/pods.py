@@ -13,7 +13,7 @@ import structlog
 from exporter.config import DEFAULT_ENDPOINTS, KubernetesSettings
 from exporter.discovery.ignored_pods import Found, IgnoredPods
 from exporter.discovery.pod_facts import PodReader
-from exporter.fleet.model import Endpoint, Target
+from exporter.fleet.model import Endpoint, FinishedPod, PodFacts, Target
 from exporter.kube.api import Json, KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from exporter.store.snapshots import SnapshotStore
@@ -181,7 +181,8 @@ class _NamespacePods:
         self._ready_instants.keep_only(items.keys())
         self._ready_instants.current()
         targets = [item for item in items.values() if isinstance(item, Target)]
-        self._store.replace(self._source, targets)
+        finished = {uid: item.facts for uid, item in items.items() if isinstance(item, FinishedPod)}
+        self._store.replace(self._source, targets, finished)
         self._others.replace(items)
 
     def upserted(self, uid: str, item: Found) -> None:
@@ -189,15 +190,26 @@ class _NamespacePods:
         if isinstance(item, Target):
             self._store.upsert(self._source, item)
         else:
-            self._store.remove(self._source, uid)
+            self._store.remove(self._source, uid, item.facts if isinstance(item, FinishedPod) else None)
         self._others.put(uid, item)
 
-    def deleted(self, uid: str) -> None:
+    def deleted(self, uid: str, last: Found) -> None:
         self._ready_instants.current()
         self._ready_instants.forget(uid)
-        self._store.remove(self._source, uid)
+        self._store.remove(self._source, uid, _final(last))
         self._others.put(uid, None)
 
     def alive(self) -> None:
         self._ready_instants.current()
         self._store.synced(self._source)
+
+
+def _final(last: Found) -> PodFacts | None:
+    """Return the final state of a deleted pod; None for one that exists on but is no longer selected.
+
+    The API server delivers both as DELETED. A deletion leaves its timestamp in the final version, even a forced one.
+    """
+    if isinstance(last, FinishedPod):
+        return last.facts
+    facts = last.facts if isinstance(last, Target) else None
+    return facts if facts is not None and facts.draining_time is not None else None

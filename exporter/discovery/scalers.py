@@ -165,7 +165,7 @@ class _NamespaceScalers:
             self._by_uid[uid] = item
             self._changed()
 
-    def deleted(self, uid: str) -> None:
+    def deleted(self, uid: str, _last: Scaler | None) -> None:
         self._by_uid.pop(uid, None)
         self._changed()
 

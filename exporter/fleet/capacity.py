@@ -5,10 +5,11 @@ autoscaler; `docs/architecture.md` explains them.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from exporter.fleet.classification import OUT_OF_WORK, classify, never_heard
+from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Scaler
 from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import limits_known
@@ -27,6 +28,7 @@ def aggregate(
     *,
     sync_age: float,
     restarts: int | None = None,
+    tasks_lost: Mapping[LossReason, float] | None = None,
     scalers: tuple[Scaler, ...] | None = None,
     start_seconds: float | None = None,
     queue_alike: bool = False,
@@ -34,10 +36,11 @@ def aggregate(
 ) -> Fleet:
     """Add up the agents of one fleet at the instant `now`.
 
-    `sync_age` is the number of seconds since discovery last confirmed the fleet's membership; `restarts` and `scalers`
-    are None where unknown; `start_seconds` is how long agents of this fleet usually take to their first reading (None:
-    no start observed yet); `queue_alike` is whether the agents' queues appear to be one shared queue; `scale_in_since`
-    is `Fleet.scale_in.since` of the fleet's last computation. The order of `snapshots` does not matter.
+    `sync_age` is the number of seconds since discovery last confirmed the fleet's membership; `restarts`, `tasks_lost`
+    and `scalers` are None where unknown; `start_seconds` is how long agents of this fleet usually take to their first
+    reading (None: no start observed yet); `queue_alike` is whether the agents' queues appear to be one shared queue;
+    `scale_in_since` is `Fleet.scale_in.since` of the fleet's last computation. The order of `snapshots` does not
+    matter.
     """
     agents = tuple(
         sorted(
@@ -103,6 +106,7 @@ def aggregate(
         untrusted_reason=untrusted_reason,
         demand=max(demand, kept.floor),
         restarts=restarts,
+        tasks_lost=tasks_lost,
         scalers=scalers,
         queue_alike=queue_alike and policy.queue == "per_agent",
     )

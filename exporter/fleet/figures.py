@@ -30,6 +30,14 @@ def _agents_by_state(fleet: Fleet) -> list[Series]:
     return [((state,), count) for state, count in fleet.states.items()]
 
 
+def _lost_by_reason(fleet: Fleet) -> list[Series]:
+    return [((reason,), tasks) for reason, tasks in (fleet.tasks_lost or {}).items()]
+
+
+def _lost(fleet: Fleet) -> float | None:
+    return None if fleet.tasks_lost is None else sum(fleet.tasks_lost.values())
+
+
 def _crash_looping(fleet: Fleet) -> float | None:
     facts = [agent.snapshot.target.facts for agent in fleet.agents]
     known = [fact for fact in facts if fact is not None]
@@ -48,6 +56,9 @@ def _in_state(state: AgentState, basis: Basis, text: str, cloudwatch: CloudWatch
 FLEET_FAMILIES: tuple[Family[Fleet], ...] = (
     Family("agents", ("state",), _agents_by_state,
         "Agents of the fleet by state; every agent is in exactly one.", "agents"),
+    Family("tasks_lost", ("reason",), _lost_by_reason,
+        "Tasks lost with their agent since the exporter started, by how the agent ended; an estimate from its last "
+        "reading.", "tasks_lost, the sum; the departures have the reasons", counter=True),
 )
 
 FLEET_FIGURES: tuple[FleetFigure, ...] = (
@@ -100,6 +111,11 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         "Restarts of agents' containers since the exporter started, including those of deleted pods.",
         unknown="the fleet is not in Kubernetes", counter=True,
         cloudwatch=Without("`AgentRestarts` adds up the agents'"), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("tasks_lost", Unit.TASKS, Basis.KUBERNETES, _lost,
+        "Tasks lost with their agent since the exporter started; an estimate from the agent's last reading.",
+        unknown="the fleet is not in Kubernetes", counter=True,
+        metrics=Without("the sum of its series by reason"),
+        cloudwatch=CloudWatch("TasksLost", MetricSet.DEFAULT), external=_NOT_SCALED_BY, history=True),
     FleetFigure("tasks_per_agent", Unit.TASKS, Basis.EXPORTER, lambda fleet: fleet.tasks_per_agent,
         "Maximum concurrent tasks per agent (setting capacity.tasks_per_agent).",
         cloudwatch=_SETTING, external=_SETTING, history=_SETTING),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from exporter.fleet.departure import LossReason
+
 
 class Dialect(StrEnum):
     """The two naming schemes of an agent's metrics, and so the two endpoints it may have."""
@@ -57,6 +59,11 @@ class PodFacts:
     created_time: float | None = None
     draining_time: float | None = None
     """When the pod's deletion was requested; None before that. Its tasks may run for another 12 hours."""
+    drain_deadline_time: float | None = None
+    """When Kubernetes kills a pod whose deletion was requested; an eviction can move it forward."""
+    disruption: str | None = None
+    """Kubernetes' reason for ending the pod: its status' reason (`Evicted`), or that of its condition
+    `DisruptionTarget` (`PreemptionByScheduler`)."""
     node: str | None = None
     container: str | None = None
     """Name of the agent's container."""
@@ -71,12 +78,19 @@ class PodFacts:
     last_terminated_reason: str | None = None
     """Reason of the container's last termination: `OOMKilled`, `Error`, `Completed`, …"""
     last_terminated_time: float | None = None
+    last_exit_code: int | None = None
+    """Exit code of the container's last termination."""
     memory_limit_bytes: float | None = None
     cpu_limit_cores: float | None = None
     template: str | None = None
     """The version of the workload's pod template (label `pod-template-hash`)."""
     workload: str | None = None
     """Name of the workload that owns the pod: the Deployment for a ReplicaSet's pod. None without an owner."""
+
+    @property
+    def ended_container(self) -> tuple[int | None, float | None]:
+        """What identifies the container's previous run: it changes whenever a run ends."""
+        return self.restarts, self.last_terminated_time
 
     @property
     def crash_looping(self) -> bool:
@@ -101,6 +115,13 @@ class Target:
     """Endpoints that the pod declares, best first."""
     facts: PodFacts | None = None
     """None for a static target."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedPod:
+    """A pod that ended for good (`Succeeded` or `Failed`): no agent any more, but Kubernetes reports how it ended."""
+
+    facts: PodFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +339,11 @@ class Fleet:
     """Whether the agents' queues, which are summed, appear to be one shared queue."""
     restarts: int | None
     """Restarts of agents' containers since this process started, including pods that are gone.
+
+    None without Kubernetes.
+    """
+    tasks_lost: Mapping[LossReason, float] | None
+    """Tasks lost since this process started, an estimate from the agents' last readings; every reason is a key.
 
     None without Kubernetes.
     """

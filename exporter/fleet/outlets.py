@@ -69,7 +69,7 @@ class CloudWatch:
 
     A fleet's is one number. An agent's is a distribution over the fleet's agents in one datum, rounded to whole numbers
     (a datum holds at most 150 different ones), so that minimum, maximum and percentiles are the fleet's; of a counter
-    it is by how much the agents' counters grew since the last datum.
+    it is by how much the agents' counters grew since the last datum, and likewise of a fleet's own counter.
     """
 
     name: str
@@ -176,13 +176,18 @@ class Family(Generic[_Of]):
     help: str
     json: str
     """The key, or keys, that say the same in the JSON documents."""
-    type: ClassVar[Literal["gauge"]] = "gauge"
+    counter: bool = False
     metrics: ClassVar[Literal[True]] = True
 
     @property
     def metric_name(self) -> str:
         """Return its name on `/metrics`."""
-        return PREFIX + self.name
+        return f"{PREFIX}{self.name}{'_total' if self.counter else ''}"
+
+    @property
+    def type(self) -> Literal["gauge", "counter"]:
+        """Return its type on `/metrics`."""
+        return "counter" if self.counter else "gauge"
 
     def explained(self, _withheld: str) -> str:
         """Return the help."""

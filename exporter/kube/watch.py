@@ -65,8 +65,8 @@ class WatchHandler(Protocol[T_contra]):
     def upserted(self, uid: str, item: T_contra) -> None:
         """Take one object that was added or changed."""
 
-    def deleted(self, uid: str) -> None:
-        """Record that one object is gone, or no longer selected."""
+    def deleted(self, uid: str, last: T_contra) -> None:
+        """Record that one object is gone, or no longer selected; `last` is its final version."""
 
     def alive(self) -> None:
         """Record that the known objects are current now."""
@@ -280,7 +280,7 @@ class Reflector(Generic[T]):
         known = self._known.get(uid)
         if kind == "DELETED":
             self._known.pop(uid, None)
-            self._handler.deleted(uid)
+            self._handler.deleted(uid, self._read(obj))
         elif known == version:
             self._handler.alive()
         elif (known is None) == (kind == "ADDED"):

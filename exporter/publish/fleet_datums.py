@@ -13,7 +13,10 @@ from exporter.fleet.outlets import FleetFigure
 from exporter.publish.datum import Datum, DatumSeries, distribution
 
 Increases = Mapping[tuple[str, str], float]
-"""By metric and agent (UID): how much a counter grew since the last datum. What is not known is not there."""
+"""By metric and agent (UID) or fleet (`fleet_key`): how much a counter grew since the last datum, where known."""
+
+_FLEET = "fleet "
+"""Prefix of the keys of fleets: no UID contains a space."""
 
 # Agents that are out of sight this long (seconds) are forgotten; a list of pods that was incomplete for a moment must
 # not make old restarts look new.
@@ -36,8 +39,12 @@ class Baseline:
     """By metric and agent (UID): the counter, and when it was last seen."""
 
     def to_json(self) -> str:
-        """Return the baseline as the spool keeps it over a restart."""
-        return json.dumps({"time": self.time, "counters": self.counters}, separators=(",", ":"))
+        """Return the baseline as the spool keeps it over a restart; a fleet's own counter starts again at 0."""
+        of_agents = {
+            metric: {uid: counter for uid, counter in counters.items() if not uid.startswith(_FLEET)}
+            for metric, counters in self.counters.items()
+        }
+        return json.dumps({"time": self.time, "counters": of_agents}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Baseline":
@@ -66,19 +73,39 @@ def count(
             continue
         known = before.counters.get(metric.name, {}) if before is not None else {}
         kept = {uid: (value, seen) for uid, (value, seen) in known.items() if now - seen <= _FORGET_AFTER}
-        for agent in (agent for fleet in fleets if metric.known_of(fleet) for agent in fleet.agents):
-            value = metric.of_agent(agent)
-            if value is None:
-                continue
-            uid = agent.snapshot.target.uid
-            start = known[uid][0] if uid in known else _start_of_new(agent, before)
+        for key, value, start_of_new in _counters(metric, fleets, before):
+            start = known[key][0] if key in known else start_of_new
             if start is not None and value < start:
                 start = 0.0 if metric.outlet.begins_again else value
             if start is not None:
-                increases[metric.name, uid] = value - start
-            kept[uid] = (value, now)
+                increases[metric.name, key] = value - start
+            kept[key] = (value, now)
         counters[metric.name] = kept
     return increases, Baseline(now, counters)
+
+
+def _counters(
+    metric: CloudWatchMetric, fleets: Iterable[Fleet], before: Baseline | None
+) -> Iterator[tuple[str, float, float | None]]:
+    """Yield the key and value of each counter of a metric, and where it began if it is new; None if unknown."""
+    for fleet in fleets:
+        if not metric.known_of(fleet):
+            continue
+        if isinstance(metric.figure, FleetFigure):
+            value = metric.figure.read(fleet)
+            if value is not None:
+                # It began with this process, which has published nothing of it yet.
+                yield fleet_key(fleet), value, 0.0
+            continue
+        for agent in fleet.agents:
+            value = metric.of_agent(agent)
+            if value is not None:
+                yield agent.snapshot.target.uid, value, _start_of_new(agent, before)
+
+
+def fleet_key(fleet: Fleet) -> str:
+    """Return the key of a fleet's own counters."""
+    return f"{_FLEET}{fleet.namespace}/{fleet.name}"
 
 
 def _start_of_new(agent: Agent, before: Baseline | None) -> float | None:
@@ -117,7 +144,8 @@ class Selection:
     def _of_fleet(self, metric: CloudWatchMetric, fleet: Fleet, increases: Increases, time: int) -> Iterator[Datum]:
         series = self._series(metric, fleet)
         if isinstance(metric.figure, FleetFigure):
-            value = metric.figure.in_percent(fleet)
+            counter = metric.figure.counter
+            value = increases.get((metric.name, fleet_key(fleet))) if counter else metric.figure.in_percent(fleet)
             if value is not None:
                 yield Datum(series, time, (float(value),))
             return

@@ -4,14 +4,25 @@ The only state between discovery, which provides targets, the poller, which prov
 fleets. No I/O; time comes from injected clocks.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, Fleet, IgnoredPod, PodFacts, Reading, Scaler, Since, Target, UsageSample
+from exporter.fleet.model import (
+    AgentSnapshot,
+    Fleet,
+    IgnoredPod,
+    PodFacts,
+    Reading,
+    Scaler,
+    Since,
+    Target,
+    UsageSample,
+)
 from exporter.fleet.policy import Policy
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.addresses import AddressBook
+from exporter.store.departures import Departures
 from exporter.store.queue_scope import QueueScope
 from exporter.store.restarts import FleetKey, RestartCounter
 from exporter.store.scalers import KnownScalers
@@ -59,6 +70,7 @@ class SnapshotStore:
         self._scalers = KnownScalers()
         self._addresses = AddressBook()
         self._start_times = StartTimes()
+        self.departures = Departures(policy)
         self._ignored: dict[str, tuple[IgnoredPod, ...]] = {}
         self._first_round: set[str] | None = None
         self.membership_changed: Callable[[], None] = lambda: None
@@ -70,28 +82,37 @@ class SnapshotStore:
         """Announce sources before they deliver: the store is complete once each has delivered."""
         self._expected.update(sources)
 
-    def replace(self, source: str, targets: Iterable[Target]) -> None:
-        """Make `targets` the whole membership of `source`."""
+    def replace(self, source: str, targets: Iterable[Target], finished: Mapping[str, PodFacts] = {}) -> None:
+        """Make `targets` the whole membership of `source`; `finished` is how the others ended, as far as known."""
         needed = {target.uid: target for target in targets}
+        # What is missing was last known to exist when the source was current.
+        known_at = self._synced_at.get(source, self._monotonic())
         for uid in [uid for uid, owner in self._sources.items() if owner == source and uid not in needed]:
-            self._forget(uid)
+            self._gone(uid, finished.get(uid), known_at)
         for target in needed.values():
-            self._take(source, target)
+            self._take(source, target, known_at)
         self.synced(source)
         self.membership_changed()
 
     def upsert(self, source: str, target: Target) -> None:
         """Add one target of `source`, or take its newer facts."""
         known = target.uid in self._keys
-        self._take(source, target)
+        self._take(source, target, self._monotonic())
         self.synced(source)
         if not known:
             self.membership_changed()
 
-    def remove(self, source: str, uid: str) -> None:
-        """Forget one target of `source`."""
+    def remove(self, source: str, uid: str, last: PodFacts | None = None) -> None:
+        """Forget one target of `source`.
+
+        `last` is the final state of a pod that ended; None without a pod, or if it exists and is no agent any more.
+        """
         if self._sources.get(uid) == source:
-            self._forget(uid)
+            if last is not None:
+                self._gone(uid, last, self._monotonic())
+            else:
+                self.departures.forget(uid)
+                self._forget(uid)
             self.membership_changed()
         self.synced(source)
 
@@ -110,7 +131,7 @@ class SnapshotStore:
                 if snapshot.scrape_seconds is None and self.scrape_target(uid) is not None
             }
 
-    def _take(self, source: str, target: Target) -> None:
+    def _take(self, source: str, target: Target, known_at: float) -> None:
         uid, key = target.uid, (target.namespace, target.fleet)
         before = self._snapshot(uid)
         if before is None:
@@ -120,7 +141,7 @@ class SnapshotStore:
         elif before.target == target and self._sources[uid] == source:
             return
         else:
-            snapshot = _moved_on(before, target)
+            snapshot = self._moved_on(before, target, known_at)
             self._leave(uid)
         self._restarts.see(target, made_unseen=lambda created: self._made_unseen(source, created))
         self._sources[uid] = source
@@ -128,6 +149,7 @@ class SnapshotStore:
         group = self._groups.setdefault(key, _Group({}))
         group.snapshots[uid] = snapshot
         group.fleet = None
+        self.departures.see(snapshot, self._monotonic(), group.snapshots.values())
         self._settle(self._addresses.claim(target))
         if target.address is None:
             self._attempted(uid)
@@ -147,6 +169,25 @@ class SnapshotStore:
                 self._amend(replace(snapshot, displaced_by=displaced_by))
                 self._groups[self._keys[uid]].fleet = None
                 self._attempted(uid)
+
+    def _moved_on(self, before: AgentSnapshot, target: Target, known_at: float) -> AgentSnapshot:
+        """Return a snapshot updated with its pod's current facts.
+
+        Once the container has ended, its reading no longer applies, and its tasks are lost.
+        """
+        facts = target.facts
+        if facts is None or not _run_ended(before.target.facts, facts):
+            return replace(before, target=target)
+        self.departures.container_ended(before, facts, known_at=known_at, wall_now=self._wall())
+        since = Since(known=before.since.known)
+        return replace(before, target=target, reading=None, read_at=None, read_time=None, url=None, since=since)
+
+    def _gone(self, uid: str, last: PodFacts | None, known_at: float) -> None:
+        """Forget an agent whose pod ended."""
+        before = self._snapshot(uid)
+        if before is not None:
+            self.departures.pod_gone(before, last, known_at=known_at, wall_now=self._wall())
+        self._forget(uid)
 
     def _forget(self, uid: str) -> None:
         self._leave(uid)
@@ -223,7 +264,8 @@ class SnapshotStore:
         if before is None or before.displaced_by is not None:
             return None
         now = before.target
-        return before if (now.address, now.endpoint) == (scraped.address, scraped.endpoint) else None
+        same_place = (now.address, now.endpoint) == (scraped.address, scraped.endpoint)
+        return before if same_place and not _run_ended(scraped.facts, now.facts) else None
 
     def _put(self, snapshot: AgentSnapshot) -> None:
         self._amend(snapshot)
@@ -295,6 +337,7 @@ class SnapshotStore:
                 now,
                 sync_age=sync_age,
                 restarts=self._restarts.of(key),
+                tasks_lost=self.departures.lost(key),
                 start_seconds=self._start_times.usual(key),
                 scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
                 queue_alike=group.queue_scope.sample(_queues(group.snapshots.values()), now),
@@ -333,22 +376,12 @@ class SnapshotStore:
         return self._expected - self._synced_at.keys()
 
 
-def _moved_on(before: AgentSnapshot, target: Target) -> AgentSnapshot:
-    """Return a snapshot updated with its pod's current facts.
-
-    After a restart of the container the previous reading no longer applies, and its tasks are lost.
-    """
-    if _restarted(before.target.facts, target.facts):
-        since = Since(known=before.since.known)
-        return replace(before, target=target, reading=None, read_at=None, read_time=None, url=None, since=since)
-    return replace(before, target=target)
-
-
-def _restarted(before: PodFacts | None, after: PodFacts | None) -> bool:
-    """Whether the agent's container was restarted. Both values are from Kubernetes, so no clocks are compared."""
-    if before is None or after is None or before.restarts is None or after.restarts is None:
+def _run_ended(before: PodFacts | None, after: PodFacts | None) -> bool:
+    """Whether the agent's container ended between the two. Both are from Kubernetes, so no clocks are compared."""
+    if before is None or after is None or before.ended_container == after.ended_container:
         return False
-    return after.restarts > before.restarts
+    restarted = before.restarts is not None and after.restarts is not None and after.restarts > before.restarts
+    return restarted or (after.last_terminated_time or 0.0) > (before.last_terminated_time or 0.0)
 
 
 def _queues(snapshots: Iterable[AgentSnapshot]) -> Sequence[float]:

@@ -80,6 +80,33 @@ async def test_pods_become_targets_and_follow_events(api: ScriptedKubeApi, disco
     assert api.listed == [{"limit": "100", "labelSelector": KubernetesSettings().label_selector}]
 
 
+async def test_how_a_pod_ended_is_delivered(api: ScriptedKubeApi, discover: Discover) -> None:
+    """From its last event or from a list; a pod whose labels were changed is DELETED for us, and has not ended."""
+    failed = {"phase": "Failed", "reason": "Evicted"}
+    deletion = {"deletionTimestamp": "2024-03-01T10:00:00Z", "deletionGracePeriodSeconds": 0}
+    pods = [raw_pod(name) for name in ("evicted", "deleted", "relabelled", "missed", "finished")]
+    api.script(
+        lists=[page(*pods), page(newer(raw_pod("finished", status=failed), "9"))],
+        watches=[
+            lines(
+                event("MODIFIED", newer(raw_pod("evicted", status=failed), "2")),
+                event("DELETED", newer(raw_pod("deleted", metadata=deletion), "3")),
+                event("DELETED", newer(raw_pod("relabelled"), "4")),
+                then="cut",
+            ),
+            lines(),
+        ],
+    )
+    sink = discover()
+    await eventually(lambda: sink.calls.count(f"replace {SOURCE}") == 2)
+    assert {uid: facts.disruption for uid, facts in sink.ended.items()} == {
+        "uid-evicted": "Evicted",
+        "uid-deleted": None,
+        "uid-finished": "Evicted",
+    }
+    assert not sink.pods(SOURCE)
+
+
 async def test_ready_since_is_on_our_clock_and_does_not_wobble(api: ScriptedKubeApi, discover: Discover) -> None:
     """A pod that was ready long before this process began is known to have been; one from the future is ready now."""
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2024-03-01T08:00:00Z"}

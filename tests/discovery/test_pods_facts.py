@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from exporter.config import DEFAULT_ENDPOINTS
 from exporter.discovery.pod_facts import PodReader
-from exporter.fleet.model import IgnoredPod, PodFacts, Target
+from exporter.fleet.model import FinishedPod, IgnoredPod, PodFacts, Target
 from exporter.kube.times import unix_time
 from tests.fakes.kube_pods import LABEL, raw_pod
 
 READER = PodReader(LABEL, DEFAULT_ENDPOINTS, lambda _uid, ready, transition: (transition or 0.0) if ready else None)
+
+
+DISRUPTED = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}
 
 
 def at(text: str) -> float:
@@ -51,6 +54,7 @@ def test_whole_pod() -> None:
             restarts=2,
             last_terminated_reason="OOMKilled",
             last_terminated_time=at("2024-03-01T09:59:50"),
+            last_exit_code=137,
             memory_limit_bytes=4 * 2**30,
             cpu_limit_cores=1.5,
         ),
@@ -80,7 +84,10 @@ def test_pod_without_a_node_says_why_it_waits() -> None:
 @pytest.mark.parametrize(("phase", "agent"), [("Succeeded", False), ("Failed", False), ("Unknown", True), ("", True)])
 def test_finished_pods_are_no_agents(phase: str, agent: bool) -> None:
     """A pod that has ended for good holds no task; one whose node is lost may."""
-    assert (READER.read(raw_pod(status={"phase": phase})) is not None) is agent
+    found = READER.read(raw_pod(status={"phase": phase, "reason": "Evicted"}))
+    assert isinstance(found, Target) is agent
+    if isinstance(found, FinishedPod):
+        assert (found.facts.disruption, found.facts.last_exit_code) == ("Evicted", 137)
 
 
 def test_ipv6_address_stays_bare() -> None:
@@ -94,6 +101,7 @@ def test_draining_begins_when_the_deletion_was_asked_for() -> None:
     deletion = {"deletionTimestamp": "2024-03-01T22:00:00Z", "deletionGracePeriodSeconds": 43200}
     draining = facts(raw_pod(metadata=deletion))
     assert draining.draining_time == at("2024-03-01T10:00:00")
+    assert draining.drain_deadline_time == at("2024-03-01T22:00:00")
     assert draining.ready
     assert facts(raw_pod(metadata={"deletionTimestamp": "2024-03-01T22:00:00Z"})).draining_time == at(
         "2024-03-01T22:00:00"
@@ -130,6 +138,22 @@ def test_container_that_has_just_ended() -> None:
     }
     said = facts(raw_pod(status={"containerStatuses": [status]}))
     assert (said.last_terminated_reason, said.last_terminated_time) == ("OOMKilled", at("2024-03-01T12:00:00"))
+
+
+@pytest.mark.parametrize(
+    ("status", "disruption"),
+    [
+        ({}, None),
+        ({"reason": "NodeLost"}, "NodeLost"),
+        (DISRUPTED, "EvictionByEvictionAPI"),
+        ({**DISRUPTED, "reason": "Evicted"}, "Evicted"),
+        ({"conditions": [{"type": "DisruptionTarget", "status": "False", "reason": "PreemptionByScheduler"}]}, None),
+        ({"reason": "x" * 10_000}, "x" * 99 + "…"),
+    ],
+)
+def test_reason_of_a_disruption(status: dict[str, Any], disruption: str | None) -> None:
+    """The status' own reason is used before the condition's, and is bounded."""
+    assert facts(raw_pod(status=status)).disruption == disruption
 
 
 def test_counts_are_those_of_the_agent() -> None:
@@ -242,4 +266,4 @@ def test_odd_field_is_not_known_and_never_an_error(path: tuple[str | int, ...], 
         part = part[step]
     part[path[-1]] = value
     found = READER.read(pod)
-    assert found is None or isinstance(found, IgnoredPod) or isinstance(found.facts, PodFacts)
+    assert isinstance(found, IgnoredPod) or isinstance(found.facts, PodFacts)

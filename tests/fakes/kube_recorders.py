@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from exporter.fleet.model import IgnoredPod, Scaler, Target
+from exporter.fleet.model import IgnoredPod, PodFacts, Scaler, Target
 from exporter.kube.api import KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from tests.fakes.background import background
@@ -18,6 +18,8 @@ class RecordingHandler:
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
+        self.last: dict[str, dict[str, Any]] = {}
+        """Final version of each deleted object."""
         self.calls: list[str] = []
         self.restarts: list[RestartReason] = []
 
@@ -29,9 +31,10 @@ class RecordingHandler:
         self.calls.append(f"upserted {uid}")
         self.items[uid] = item
 
-    def deleted(self, uid: str) -> None:
+    def deleted(self, uid: str, last: dict[str, Any]) -> None:
         self.calls.append(f"deleted {uid}")
         self.items.pop(uid, None)
+        self.last[uid] = last
 
     def alive(self) -> None:
         self.calls.append("alive")
@@ -69,21 +72,26 @@ class RecordingSink:
 
     def __init__(self) -> None:
         self.sources: dict[str, dict[str, Target]] = {}
+        self.ended: dict[str, PodFacts] = {}
+        """Final state of each pod that ended, by UID."""
         self.others: dict[str, tuple[IgnoredPod, ...]] = {}
         self.scalers: dict[str | None, tuple[Scaler, ...]] = {}
         self.calls: list[str] = []
         self.restarts: list[RestartReason] = []
 
-    def replace(self, source: str, targets: Iterable[Target]) -> None:
+    def replace(self, source: str, targets: Iterable[Target], finished: Mapping[str, PodFacts]) -> None:
         self.calls.append(f"replace {source}")
         self.sources[source] = {target.uid: target for target in targets}
+        self.ended.update(finished)
 
     def upsert(self, source: str, target: Target) -> None:
         self.calls.append(f"upsert {source}")
         self.sources[source][target.uid] = target
 
-    def remove(self, source: str, uid: str) -> None:
+    def remove(self, source: str, uid: str, last: PodFacts | None) -> None:
         self.calls.append(f"remove {source}")
+        if last is not None:
+            self.ended[uid] = last
         self.sources[source].pop(uid, None)
 
     def set_ignored(self, source: str, pods: tuple[IgnoredPod, ...]) -> None:

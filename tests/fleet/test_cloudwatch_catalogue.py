@@ -128,6 +128,7 @@ def test_every_row_says_what_it_rests_on() -> None:
         "AgentsDraining",
         "AgentsCrashLooping",
         "AgentRestarts",
+        "TasksLost",
         "MemoryUtilizationPercent",
         "TaskFailures",
     }

@@ -9,9 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
 from exporter.fleet.cloudwatch_catalogue import CLOUDWATCH_METRICS, METRIC_NAMES
+from exporter.fleet.departure import LossReason
 from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.model import AgentState, Condition, Dialect, Fleet
-from exporter.fleet.outlets import PREFIX, Basis, CloudWatch, Figure, FleetFigure, Without
+from exporter.fleet.outlets import PREFIX, Basis, Figure, Without
 from exporter.publish.external_metrics_values import EXTERNAL_METRICS
 from exporter.publish.fleet_datums import Baseline, Selection, count
 from exporter.publish.instruments import EXPORTER_METRICS, EXPORTER_PREFIX
@@ -31,6 +32,7 @@ from tests.factories import (
 from tests.series import FLEET_NAMES
 from tests.web.serving import StaticView
 
+LOST = dict.fromkeys(LossReason, 0.0) | {LossReason.OOM_KILLED: 12.0, LossReason.DELETED: 3.0}
 FIGURES: tuple[Figure[Any], ...] = (*FLEET_FIGURES, *SCALER_FIGURES, *AGENT_FIGURES)
 OUTLETS = ("metrics", "json", "cloudwatch", "external", "history")
 Series = tuple[tuple[str, ...], float]
@@ -62,6 +64,7 @@ def _known() -> Fleet:
     return make_fleet(
         [make_snapshot(reading=full, facts=facts, usage=make_memory(3e9), task_failures=2)],
         restarts=6,
+        tasks_lost=LOST,
         scalers=[make_scaler(tolerance_up=0.1, tolerance_down=0.1)],
     )
 
@@ -77,6 +80,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
             make_snapshot("e", reading=make_reading(4), age=60),
         ],
         restarts=6,
+        tasks_lost=LOST,
         scalers=[make_scaler("etl-prod", current_agents=5, desired_agents=4)],
     )
     series = _of_fleet(fleet)
@@ -88,6 +92,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         (("disconnected",), 1),
         (("serving",), 2),
     ]
+    assert series.pop("tasks_lost_total") == [((reason,), tasks) for reason, tasks in LOST.items()]
     scaler = {name: series.pop(name) for name in tuple(series) if name.startswith("scaler_")}
     assert scaler == {
         "scaler_min_agents": [(("etl-prod",), 2)],
@@ -135,6 +140,7 @@ def test_figures_nobody_reports_are_absent() -> None:
     assert _of_fleet(legacy)["tasks_queued"] == []
     assert _of_fleet(make_fleet([make_snapshot(age=60)]))["tasks_active"] == []
     assert _of_fleet(legacy)["restarts_total"] == []
+    assert _of_fleet(legacy)["tasks_lost_total"] == []
 
 
 def test_a_scaler_that_is_not_known_has_no_series() -> None:
@@ -214,8 +220,6 @@ def test_every_row_is_in_an_outlet_or_says_why_not(figure: Figure[Any]) -> None:
     reasons = [outlet.reason for outlet in outlets if isinstance(outlet, Without)]
     assert all(re.fullmatch(r"[a-z`][^\n|]{5,}[^.]", reason) for reason in reasons)
     assert len(reasons) < len(OUTLETS)
-    increase = isinstance(figure.cloudwatch, CloudWatch) and figure.counter
-    assert not (increase and isinstance(figure, FleetFigure)), "increases are counted of agents only"
 
 
 def test_metrics_shows_the_rows_that_name_it() -> None:

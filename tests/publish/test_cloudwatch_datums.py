@@ -1,6 +1,7 @@
 """From fleets to datums: exact dimensions, nothing that is not known, restarts counted once."""
 
 from itertools import pairwise
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -9,6 +10,7 @@ from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Dialect, Fleet
 from exporter.publish.datum import (
     MAX_BYTES,
@@ -274,6 +276,46 @@ def test_every_restart_is_told_once(growth: list[dict[str, int]]) -> None:
         told, baseline = restarts(restarting(**{pod: counters[pod] for pod in grown}), baseline, WALL_NOW + 60 * minute)
         total += (told or (0,))[0]
     assert total == sum(seen.values()) - 30
+
+
+# -- a fleet's own counter ---------------------------------------------------------------------------------------------
+
+
+def losing(tasks: float, **fields: Any) -> Fleet:
+    lost = dict.fromkeys(LossReason, 0.0) | {LossReason.OOM_KILLED: tasks}
+    return make_fleet([make_snapshot("a", facts=make_facts())], tasks_lost=lost, **fields)
+
+
+def lost_tasks(fleet: Fleet, baseline: Baseline | None, now: float) -> tuple[tuple[float, ...] | None, Baseline]:
+    """Return the datum of `TasksLost`, and the baseline for the next one."""
+    increases, after = count(selection("TasksLost").metrics, [fleet], baseline, now)
+    told = published(fleet, "TasksLost", increases=increases)
+    return (told["TasksLost"].values if told else None), after
+
+
+def test_lost_tasks_are_those_since_the_last_datum() -> None:
+    """The first datum has all that this process has counted, the next what came since, and 0 is a figure."""
+    told, baseline = lost_tasks(losing(7), None, WALL_NOW)
+    assert told == (7,)
+    told, baseline = lost_tasks(losing(7), baseline, WALL_NOW + 60)
+    assert told == (0,)
+    assert lost_tasks(losing(9), baseline, WALL_NOW + 120)[0] == (2,)
+
+
+def test_lost_tasks_of_a_new_process_are_all_its_own() -> None:
+    """Its counter starts at 0, so what the last process published is no part of it."""
+    _, baseline = lost_tasks(losing(7), None, WALL_NOW)
+    kept = Baseline.from_json(baseline.to_json())
+    assert lost_tasks(losing(8), kept, WALL_NOW + 60)[0] == (8,)
+
+
+def test_lost_tasks_are_not_published_while_the_list_is_old() -> None:
+    """They are published when it is current again."""
+    _, baseline = lost_tasks(losing(1), None, WALL_NOW)
+    told, baseline = lost_tasks(losing(5, sync_age=200), baseline, WALL_NOW + 60)
+    assert told is None
+    assert lost_tasks(losing(6), baseline, WALL_NOW + 120)[0] == (5,)
+    assert lost_tasks(make_fleet(), None, WALL_NOW)[0] is None, "static targets have no count"
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""Agents that go away, and the tasks lost with them.
+
+A counter per fleet and reason that starts at 0 with the process, and a bounded record of the latest departures. An
+agent's reading is used up when its container ends, so nothing is counted twice: neither a container that ends before
+its pod does, nor one that ends again. Independent of where pods and readings come from.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from exporter.fleet.departure import Departure, LossReason
+from exporter.fleet.losses import loss_reason, tasks_at_end
+from exporter.fleet.model import AgentSnapshot, PodFacts
+from exporter.fleet.policy import Policy
+from exporter.store.restarts import FleetKey
+
+KEPT = 1000
+"""Departures kept of the ended ones, the latest: some days of a fleet that scales by a hundred agents a day."""
+
+
+class Departures:
+    """Counts lost tasks, and records how agents left."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._stale_after = policy.stale_after
+        self._lost: dict[FleetKey, dict[LossReason, float]] = {}
+        """Of every fleet that ever had a pod in Kubernetes: a fleet without pods keeps its count."""
+        self._draining: dict[str, Departure] = {}
+        self._ended: deque[Departure] = deque(maxlen=KEPT)
+        self.total = 0
+        """Departures that have ended so far, those no longer kept included."""
+
+    def see(self, snapshot: AgentSnapshot, now: float, fleet: Iterable[AgentSnapshot]) -> None:
+        """Take an agent's current state: from its first pod on a fleet has a count, and a deletion begins a departure.
+
+        `fleet` is all agents of its fleet.
+        """
+        target, facts = snapshot.target, snapshot.target.facts
+        if facts is None:
+            return
+        self._lost.setdefault((target.namespace, target.fleet), dict.fromkeys(LossReason, 0.0))
+        if facts.draining_time is None or target.uid in self._draining:
+            return
+        self._draining[target.uid] = replace(
+            _departure(snapshot),
+            requested_time=facts.draining_time,
+            replaced=_replaced(facts, fleet),
+            tasks_at_request=tasks_at_end(snapshot, LossReason.DELETED, self._stale_after, now),
+        )
+
+    def container_ended(self, before: AgentSnapshot, last: PodFacts, *, known_at: float, wall_now: float) -> None:
+        """Count the tasks of a container that ended; the pod may stay, and its container may start again."""
+        if before.reading is None:
+            return
+        reason = loss_reason(before, last, wall_now)
+        lost = self._count(before, reason, known_at)
+        draining = self._draining.get(before.target.uid)
+        if draining is not None:
+            self._draining[before.target.uid] = _with_loss(draining, lost, reason)
+        elif lost:
+            self._end(replace(_with_loss(_departure(before), lost, reason), ended_time=wall_now))
+
+    def pod_gone(self, before: AgentSnapshot, last: PodFacts | None, *, known_at: float, wall_now: float) -> None:
+        """Count the tasks of a pod that is gone; `last` is its final state, None if it went away unobserved.
+
+        A pod that exists on, but is no longer selected, lost nothing.
+        """
+        if before.target.facts is None:
+            return
+        departure = self._draining.pop(before.target.uid, None) or _departure(before)
+        if departure.tasks_lost is None or before.reading is not None:
+            reason = loss_reason(before, last, wall_now)
+            departure = _with_loss(departure, self._count(before, reason, known_at), reason)
+        if departure.requested_time is not None or departure.tasks_lost:
+            self._end(replace(departure, ended_time=wall_now))
+
+    def forget(self, uid: str) -> None:
+        """Drop what is known of a pod that is no longer selected."""
+        self._draining.pop(uid, None)
+
+    def lost(self, key: FleetKey) -> Mapping[LossReason, float] | None:
+        """Return the tasks lost in a fleet so far, by reason; None if it never had a Kubernetes pod."""
+        return self._lost.get(key)
+
+    def latest(self) -> Sequence[Departure]:
+        """Return the departures: those that ended, oldest first, then those that drain."""
+        return (*self._ended, *self._draining.values())
+
+    def _count(self, before: AgentSnapshot, reason: LossReason | None, known_at: float) -> float | None:
+        lost = tasks_at_end(before, reason, self._stale_after, known_at)
+        if lost and reason is not None:
+            key = (before.target.namespace, before.target.fleet)
+            # A new mapping: the fleets that were handed out are frozen.
+            counts = self._lost.get(key, dict.fromkeys(LossReason, 0.0))
+            self._lost[key] = counts | {reason: counts[reason] + lost}
+        return lost
+
+    def _end(self, departure: Departure) -> None:
+        self._ended.append(departure)
+        self.total += 1
+
+
+def _replaced(facts: PodFacts, fleet: Iterable[AgentSnapshot]) -> bool | None:
+    """Return whether a pod's template is older than that of the fleet's newest pod."""
+    others = [other.target.facts for other in fleet if other.target.facts is not None]
+    made = [(other.created_time, other.template) for other in others if other.created_time and other.template]
+    return facts.template != max(made)[1] if facts.template and made else None
+
+
+def _with_loss(departure: Departure, lost: float | None, reason: LossReason | None) -> Departure:
+    """Return the departure with the tasks of one more run of its container."""
+    tasks = departure.tasks_lost if lost is None else lost + (departure.tasks_lost or 0.0)
+    return replace(departure, tasks_lost=tasks, reason=reason or departure.reason)
+
+
+def _departure(snapshot: AgentSnapshot) -> Departure:
+    target = snapshot.target
+    return Departure(
+        uid=target.uid,
+        namespace=target.namespace,
+        fleet=target.fleet,
+        pod=target.pod,
+        node=target.facts.node if target.facts is not None else None,
+    )
