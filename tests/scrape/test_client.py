@@ -355,7 +355,7 @@ async def test_a_connection_that_was_closed_meanwhile_is_made_again(client: Page
 @pytest.mark.slow
 async def test_an_answer_nobody_asked_for_is_never_read(client: PageClient, pause: float) -> None:
     """A server that sends two answers would otherwise be one ahead, and every page as old as the scrape before."""
-    count = 0
+    count, sent = 0, asyncio.Event()
 
     async def twice(exchange: hostile.Exchange) -> None:
         nonlocal count
@@ -363,11 +363,15 @@ async def test_an_answer_nobody_asked_for_is_never_read(client: PageClient, paus
         await exchange.send(response(f"page {count}\n".encode()))
         await asyncio.sleep(pause)
         await exchange.send(response(f"unasked {count}\n".encode()))
+        sent.set()
 
     async with HostileServer(twice) as server:
         for _ in range(3):
+            sent.clear()
             assert await fetch(client, server) == f"page {count}\n".encode()
-            await asyncio.sleep(2 * pause)
+            await sent.wait()
+            # Timers run after what has arrived.
+            await asyncio.sleep(0.01)
 
 
 async def test_a_page_that_failed_leaves_its_connection_unused(client: PageClient) -> None:
