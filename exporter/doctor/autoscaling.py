@@ -38,6 +38,20 @@ class ApiVersion(Resource):
         return f"the API {self.group}/{self.version}"
 
 
+async def served(kube: KubeClient, resource: Resource) -> bool:
+    """Return whether the API server has a resource's API: every user may see that, while its objects need permission.
+
+    Raises KubeError.
+    """
+    try:
+        await kube.get(ApiVersion(resource.group, resource.version, ""), timeout=REQUEST_SECONDS)
+    except ApiError as error:
+        if error.status == _NOT_FOUND:
+            return False
+        raise
+    return True
+
+
 def checks(env: Environment) -> list[Check]:
     """Return the checks of this subject."""
     settings = env.settings

@@ -9,7 +9,7 @@ from exporter.doctor.check import Check, CheckFailedError, Finding, failed, not_
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.doctor.network_policies import selects
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
-from exporter.kube.fields import Json, mapping, mappings, text
+from exporter.kube.fields import Json, line, mapping, mappings, text
 
 SUBJECT = "agents"
 NAME = "disruption budgets"
@@ -44,14 +44,27 @@ async def _in_namespace(env: Environment, namespace: str | None) -> Finding:
     budgets = list(mappings(answer.get("items")))
     doubled = dict.fromkeys(names for pod in pods if len(names := _over(pod, budgets)) > 1)
     if not doubled:
-        return ok(title, "no agent pod is selected by more than one")
+        return ok(title, _listed(pods, budgets))
     listed = "; ".join(" and ".join(names) for names in doubled)
     return failed(
         title,
         f"agent pods are selected by more than one ({listed}): every eviction of these pods fails, so "
         "their nodes cannot be drained",
-        "delete all but one; for example your own, if the vendor's chart creates one (podDisruptionBudget.enabled)",
+        "delete all but one: disable this chart's (agentsDisruptionBudget.enabled) or the vendor's "
+        "(podDisruptionBudget.enabled)",
     )
+
+
+def _listed(pods: Sequence[Json], budgets: Sequence[Json]) -> str:
+    """Name the budgets over agents, none of which has more than one, with what they allow."""
+    found = []
+    for one in budgets:
+        metadata, spec = mapping(one.get("metadata")), mapping(one.get("spec"))
+        if selected := sum(bool(_over(pod, [one])) for pod in pods):
+            limits = [f"{key}: {line(str(spec[key]), 20)}" for key in ("maxUnavailable", "minAvailable") if key in spec]
+            name = f"{metadata.get('namespace')}/{metadata.get('name')}"
+            found.append(f"{name} ({', '.join(limits)}) selects {selected} agent pods")
+    return "; ".join(sorted(found)) or "none selects an agent pod"
 
 
 def _over(pod: Json, budgets: Sequence[Json]) -> tuple[str, ...]:

@@ -18,10 +18,11 @@ REQUEST_SECONDS = 8.0
 """For one answer of the API server. A busy one takes a second; a check may ask twice."""
 
 PAGE = 200
-"""Pods of one answer: 2 MB or so, as much as is in memory at once beside what is kept of each."""
+"""Objects of one answer: pods take 2 MB or so, as much as is in memory at once beside what is kept of each."""
 WHO_AM_I = Resource("authentication.k8s.io", "v1", "selfsubjectreviews")
 """Since Kubernetes 1.28; every user may ask (kubernetes.io, "Authenticating")."""
 _UNAUTHORIZED = 401
+_LOCAL_VOLUMES = ("emptyDir", "hostPath")
 
 
 @dataclass(slots=True)
@@ -92,18 +93,19 @@ class Environment:
         return pods
 
     async def look_at_pods(self, namespace: str | None, take: Callable[[Json], None], selector: str = "") -> None:
-        """Hand over each pod of a namespace (None: of the cluster), page by page.
+        """Hand over each pod of a namespace (None: of the cluster). Raises KubeError and NotPossibleError."""
+        await self.look_at(PODS.within(namespace), take, selector)
 
-        Raises KubeError and NotPossibleError.
-        """
+    async def look_at(self, resource: Resource, take: Callable[[Json], None], selector: str = "") -> None:
+        """Hand over each object of a collection, page by page. Raises KubeError and NotPossibleError."""
         kube = await self.kube()
         more = ""
         while True:
             query = [("labelSelector", selector)] if selector else []
             query += [("limit", str(PAGE)), *([("continue", more)] if more else [])]
-            answer = await kube.get(PODS.within(namespace), query, timeout=REQUEST_SECONDS)
-            for pod in mappings(answer.get("items")):
-                take(dict(pod))
+            answer = await kube.get(resource, query, timeout=REQUEST_SECONDS)
+            for one in mappings(answer.get("items")):
+                take(dict(one))
             more = mapping(answer.get("metadata")).get("continue") or ""
             if not more:
                 return
@@ -120,8 +122,9 @@ def lean(pod: Json) -> Json:
         {**{key: one.get(key) for key in ("name", "image", "ports", "resources")}, "env": _marks(one.get("env"))}
         for one in mappings(spec.get("containers"))
     ]
-    kept = {"containers": containers, "nodeName": spec.get("nodeName"), "schedulerName": spec.get("schedulerName")}
-    return {**pod, "metadata": metadata, "spec": kept}
+    volumes = [{key: one[key] for key in _LOCAL_VOLUMES if key in one} for one in mappings(spec.get("volumes"))]
+    kept = {key: spec.get(key) for key in ("nodeName", "schedulerName", "terminationGracePeriodSeconds")}
+    return {**pod, "metadata": metadata, "spec": {**kept, "containers": containers, "volumes": volumes}}
 
 
 def _marks(environment: object) -> list[Json]:

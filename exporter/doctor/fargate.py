@@ -103,7 +103,12 @@ def _of(namespace: str, pods: Sequence[Pod], *, ours: bool, fargate_alone: bool)
 def _fargate_alone(seen: Scan) -> bool:
     """Return whether every node that is known of is Fargate's, and there are some."""
     nodes = {_node(pod) for pod in seen.pods} - {""}
-    return bool(nodes) and all(node.startswith(_NODE) for node in nodes)
+    return bool(nodes) and all(map(on_fargate, nodes))
+
+
+def on_fargate(node: str) -> bool:
+    """Return whether a node of this name is Fargate's."""
+    return node.startswith(_NODE)
 
 
 def _node(pod: Pod) -> str:

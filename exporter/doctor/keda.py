@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from exporter.discovery.pod_facts import owner_name
 from exporter.discovery.scaler_facts import read_scaler
 from exporter.discovery.scalers import HPAS, AnyVersion
-from exporter.doctor.autoscaling import SUBJECT, ApiVersion
+from exporter.doctor.autoscaling import SUBJECT, served
 from exporter.doctor.check import Check, CheckFailedError, Finding, Once, failed, not_checked, ok
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
-from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
+from exporter.kube.api import AccessDeniedError, KubeError, Resource
 from exporter.kube.client import KubeClient
 from exporter.kube.fields import Json, count, line, mapping, mappings
 
@@ -31,11 +31,10 @@ NULLS_SINCE, BEHAVIOR_SINCE = (2, 16), (2, 17)
 _VERSION_LABEL = "app.kubernetes.io/version"
 _VERSION = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?![0-9])")
 _LONGEST = 253
-_FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
-"""What KEDA reads as false (Go, strconv.ParseBool)."""
+FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
+"""What programs in Go read as false (strconv.ParseBool)."""
 _HOLDING = frozenset({"currentReplicas", "currentReplicasIfHigher"})
 """Behaviors of a fallback that take no agent away (keda.sh, "ScaledObject specification")."""
-_NOT_FOUND = 404
 
 Workloads = frozenset[tuple[str, str]]
 """Namespace and name of what the agents' pods belong to."""
@@ -49,7 +48,7 @@ def checks(env: Environment) -> list[Check]:
 async def _keda(env: Environment) -> Sequence[Finding]:
     kube = await env.kube()
     try:
-        if not await installed(kube):
+        if not await served(kube, SCALED_OBJECTS):
             return [ok(NAME, "it is not installed")]
         version = Once(lambda: keda_version(kube))
         findings: list[Finding] = []
@@ -58,17 +57,6 @@ async def _keda(env: Environment) -> Sequence[Finding]:
     except KubeError as error:
         raise CheckFailedError(described(error)) from None
     return findings
-
-
-async def installed(kube: KubeClient) -> bool:
-    """Ask for the API's description, which every user may see: its objects take a right even where it is not there."""
-    try:
-        await kube.get(ApiVersion(SCALED_OBJECTS.group, SCALED_OBJECTS.version, ""), timeout=REQUEST_SECONDS)
-    except ApiError as error:
-        if error.status == _NOT_FOUND:
-            return False
-        raise
-    return True
 
 
 async def _in_namespace(
@@ -157,7 +145,7 @@ def _finding(scaled: _Scaled, version: Version | None) -> Finding:
 
 def _faults(scaled: _Scaled) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with it in any KEDA, each with its fix."""
-    if any(line(trigger.get("ignoreNullValues"), _LONGEST) not in _FALSE for trigger in scaled.cloudwatch):
+    if any(line(trigger.get("ignoreNullValues"), _LONGEST) not in FALSE for trigger in scaled.cloudwatch):
         found = "it treats missing CloudWatch data as minMetricValue, so it shrinks a fleet the exporter cannot see"
         yield (
             found,

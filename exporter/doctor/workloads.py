@@ -11,10 +11,10 @@ from exporter.discovery.pod_facts import workload
 from exporter.discovery.scaler_facts import read_scaler
 from exporter.discovery.scalers import HPAS, AnyVersion
 from exporter.doctor.agents import pod_reader
-from exporter.doctor.autoscaling import SUBJECT
+from exporter.doctor.autoscaling import SUBJECT, served
 from exporter.doctor.check import Check, CheckFailedError, Finding, failed, not_checked, ok, warning
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
-from exporter.doctor.keda import DEPLOYMENTS, SCALED_OBJECTS, installed
+from exporter.doctor.keda import DEPLOYMENTS, SCALED_OBJECTS
 from exporter.fleet.model import Scaler, Target
 from exporter.fleet.scaler_remarks import is_vendors
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError
@@ -126,7 +126,7 @@ def _of_agents(scaler: Scaler) -> bool:
 async def _scaled_objects(env: Environment, namespace: str | None) -> Sequence[Json]:
     """Return the ScaledObjects on Deployments that go by this exporter; none where they may not be seen."""
     kube = await env.kube()
-    if not await installed(kube):
+    if not await served(kube, SCALED_OBJECTS):
         return ()
     try:
         answer = await kube.get(SCALED_OBJECTS.within(namespace), timeout=REQUEST_SECONDS)

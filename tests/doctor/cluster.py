@@ -20,6 +20,7 @@ ALL_PODS = "/api/v1/pods"
 METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/matillion/pods"
 HPAS = "/apis/autoscaling/v2/namespaces/matillion/horizontalpodautoscalers"
 BUDGETS = "/apis/policy/v1/namespaces/matillion/poddisruptionbudgets"
+DEPLOYMENTS = "/apis/apps/v1/deployments"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/matillion/networkpolicies"
 EXTERNAL = "/apis/external.metrics.k8s.io/v1beta1"
 API_SERVICE = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io"
@@ -46,6 +47,7 @@ class Cluster:
             HPAS: (200, {"items": []}),
             POLICIES: (200, {"items": []}),
             BUDGETS: (200, {"items": []}),
+            DEPLOYMENTS: (200, {"items": []}),
         }
         api.script([self._answer])
 

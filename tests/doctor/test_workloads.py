@@ -1,14 +1,13 @@
-"""The Deployments of the fleets: their names, the autoscalers on them, who sets their replicas, and their budgets."""
+"""The Deployments of the fleets: their names, the autoscalers on them, and who sets their replicas."""
 
 import json
-from typing import Any
 
 import pytest
 
 from exporter.doctor.check import Outcome
 from exporter.doctor.replicas import LAST_APPLIED
 from exporter.doctor.workloads import vendor_deployment
-from tests.doctor.cluster import BUDGETS, HPAS, PODS, Cluster, Json, examined, settings
+from tests.doctor.cluster import HPAS, PODS, Cluster, Json, examined, settings
 from tests.fakes.kube_hpas import raw_hpa
 from tests.fakes.kube_pods import raw_pod
 
@@ -220,37 +219,3 @@ async def test_an_error_on_the_way(agents: Cluster) -> None:
     assert (await examined(settings(), agents))["autoscaling", "replicas"].outcome is Outcome.FAILED
     agents.refuse(HPAS, 500, "InternalError")
     assert (await examined(settings(), agents))["autoscaling", "Deployments"].outcome is Outcome.FAILED
-
-
-# -- budgets -----------------------------------------------------------------------------------------------------------
-
-
-def budget(name: str, selector: Any) -> Json:
-    """Make a PodDisruptionBudget."""
-    return {"metadata": {"name": name, "namespace": "matillion"}, "spec": {"selector": selector}}
-
-
-async def test_two_budgets_over_one_pod(agents: Cluster) -> None:
-    """Every eviction fails then; a budget for others, or for nothing, is none of them."""
-    theirs = budget("etl-pdb", {"matchLabels": {"app.kubernetes.io/instance": "etl"}})
-    others = [budget("db", {"matchLabels": {"app": "db"}}), budget("none", None)]
-    name = ("agents", "disruption budgets in matillion")
-    agents.said[BUDGETS] = (200, {"items": [theirs, *others]})
-    assert (await examined(settings(), agents))[name].outcome is Outcome.OK
-    agents.said[BUDGETS] = (200, {"items": [theirs, *others, budget("all", {})]})
-    found = (await examined(settings(), agents))[name]
-    assert found.outcome is Outcome.FAILED
-    assert "more than one (etl-pdb and all): every eviction of these pods fails" in found.found
-
-
-async def test_budgets_that_may_not_be_listed(agents: Cluster) -> None:
-    """Said with the right it takes; an error is a failure."""
-    agents.refuse(BUDGETS, 403, "Forbidden")
-    found = (await examined(settings(), agents))["agents", "disruption budgets in matillion"]
-    assert found.outcome is Outcome.NOT_CHECKED
-    assert 'resources: ["poddisruptionbudgets"], verbs: ["list"]' in found.fix
-    agents.refuse(BUDGETS, 404, "NotFound")
-    found = (await examined(settings(), agents))["agents", "disruption budgets in matillion"]
-    assert "does not serve policy/v1" in found.found
-    agents.refuse(BUDGETS, 500, "InternalError")
-    assert (await examined(settings(), agents))["agents", "disruption budgets"].outcome is Outcome.FAILED

@@ -241,6 +241,69 @@ async def test_which_keda(control_plane: ControlPlane, admin: Admin, namespace: 
             assert await keda_version(kube) == (2, 17)
 
 
+NODE_POOLS = "nodepools.karpenter.sh"
+
+
+@asynccontextmanager
+async def karpenter(admin: Admin) -> AsyncIterator[None]:
+    """Serve the CRD of NodePools, and no object of it: this server falls over those."""
+    served = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+    names = {"plural": "nodepools", "singular": "nodepool", "kind": "NodePool"}
+    spec = {"group": "karpenter.sh", "scope": "Cluster", "names": names, "versions": [served]}
+    await admin.call("POST", CRDS, {"metadata": {"name": NODE_POOLS}, "spec": spec})
+    try:
+        yield
+    finally:
+        await admin.call("DELETE", f"{CRDS}/{NODE_POOLS}")
+
+
+async def test_node_autoscalers(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """An administrator's doctor reads the Cluster Autoscaler's flags; the exporter's says which permission it lacks."""
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "agents", AGENTS)
+    pod, given = Pod(control_plane, tmp_path, namespace, token), watching(namespace)
+    labels = {"app": "cluster-autoscaler"}
+    container = {"name": "ca", "image": "cluster-autoscaler:v1.30.0", "command": ["./cluster-autoscaler", "--v=4"]}
+    autoscaler = {
+        "metadata": {"name": "cluster-autoscaler"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    name = ("agents", f"Cluster Autoscaler {namespace}/cluster-autoscaler")
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    async with agents(admin, namespace):
+        assert (await as_admin(control_plane, given))["agents", "Cluster Autoscaler"].found == "the cluster has none"
+        await admin.call("POST", path, autoscaler)
+        seen = await as_admin(control_plane, given)
+        unread = (await pod.examine(given))["agents", "Cluster Autoscaler"]
+        await admin.call("DELETE", f"{path}/cluster-autoscaler")
+    assert seen["agents", "grace"].outcome is Outcome.OK
+    assert seen[name].outcome is Outcome.WARNING
+    assert "it ends agents 600 s" in seen[name].found
+    assert "although their grace is 43200 s" in seen[name].found
+    assert unread.outcome is Outcome.NOT_CHECKED
+    assert 'resources: ["deployments"], verbs: ["list"]' in unread.fix
+
+
+async def test_karpenter(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+    """NodePools are listed once their API is served; that it is there shows without any permission."""
+    token = await admin.service_account_token(namespace, "exporter")
+    await admin.grant(namespace, "exporter", "agents", AGENTS)
+    pod, given, name = Pod(control_plane, tmp_path, namespace, token), watching(namespace), ("agents", "Karpenter")
+    assert name not in await pod.examine(given)
+    async with karpenter(admin):
+        async with asyncio.timeout(PATIENCE):
+            while True:  # the API is there some time after its CRD
+                if name in (seen := await pod.examine(given)):
+                    break
+                await asyncio.sleep(0.2)
+        assert seen[name].outcome is Outcome.NOT_CHECKED
+        assert 'apiGroups: ["karpenter.sh"], resources: ["nodepools"], verbs: ["list"]' in seen[name].fix
+        assert name not in await as_admin(control_plane, given), "it may be read, and there is none"
+
+
 async def test_agents_elsewhere(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
     """An administrator's doctor finds agents beyond the watched namespace, the exporter's own says where it looked."""
     other = f"{namespace}-other"
