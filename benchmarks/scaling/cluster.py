@@ -11,6 +11,7 @@ from functools import partial
 from math import ceil, exp, log
 
 from benchmarks.scaling.pod import BOOT_SECONDS, CRASH_SECONDS, PULL_SECONDS, Pod
+from benchmarks.scaling.replica_set import deletion_order
 from benchmarks.scaling.rollout import STRATEGY, Strategy, step
 from benchmarks.scaling.timeline import Timeline
 from exporter.simulator.simulated_agent import TASKS_PER_AGENT
@@ -53,6 +54,8 @@ class Cluster:
     new_pods_connect: bool = True
     new_pods_start: bool = True
     template: int = 0
+    tasks_taken: int = 0
+    """Tasks that ran on agents at the moment a scale-in deleted them."""
     changed: Callable[[Pod], None] = lambda _pod: None
     """Called when Kubernetes' view of a pod changes, it comes or it goes."""
     _numbers: int = 0
@@ -231,10 +234,10 @@ class Cluster:
             todo = step(self.replicas, [_ready(pod) for pod in new], [_ready(pod) for pod in old], self.strategy)
             if not (todo.make or todo.delete_new or todo.delete_old):
                 return
-            # Those that are not Ready go first, then the newest.
             for pods, count in ((new, todo.delete_new), (old, todo.delete_old)):
-                for pod in sorted(pods, key=lambda pod: (_ready(pod), -pod.number))[:count]:
+                for pod in deletion_order(pods, self.timeline.now)[:count] if count else ():
                     pod.replaced = pod.template != self.template
+                    self.tasks_taken += 0 if pod.replaced else pod.tasks
                     self._delete(pod)
             for _ in range(todo.make):
                 self._begin(self._make())

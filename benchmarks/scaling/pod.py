@@ -25,6 +25,10 @@ class Pod:
     created_at: float
     template: int = 0
     """Which version of the Deployment's pod template it was made from."""
+    node: int | None = None
+    """Number of the node that it is on; None while it has none, and where nodes are not simulated."""
+    deletion_cost: int = 0
+    """Its annotation `controller.kubernetes.io/pod-deletion-cost`."""
     ready_since: float | None = None
     """When its container began to run; None while it does not."""
     up: bool = False

@@ -1,0 +1,44 @@
+"""Which of its pods a ReplicaSet deletes first. Pure.
+
+After kubernetes.io, "ReplicaSet" (scaling), and Kubernetes' `ActivePodsWithRanks` (pkg/controller/controller_utils.go).
+"""
+
+import random
+from collections import Counter
+from collections.abc import Collection
+from math import log2
+
+from benchmarks.scaling.pod import Pod
+
+_NANOSECONDS = 1e9
+
+
+def deletion_order(pods: Collection[Pod], now: float) -> list[Pod]:
+    """Return the pods of a ReplicaSet, those to delete first at the beginning.
+
+    Pods without a node come first, then those whose container never ran, then those that are not Ready. Of the others
+    the lower deletion cost decides, then the more pods on the same node, then the shorter time since the pod is Ready;
+    of those that are not Ready the more restarts, then the lower age. Times count by powers of two (the feature gate
+    `LogarithmicScaleDown`, by default since 1.22); in one of them the UID decides, which is random.
+    """
+    on_node = Counter(pod.node for pod in pods if pod.node is not None)
+
+    def rank(pod: Pod) -> tuple[float, ...]:
+        ready = pod.ready_since is not None
+        if pod.ready_since is not None:
+            last = (_power(now - pod.ready_since), 0)
+        else:
+            last = (-pod.restarts, _power(now - pod.created_at))
+        neighbors = on_node[pod.node] if pod.node is not None else 0
+        assigned, ran = pod.node is not None, ready or pod.life > 0
+        return (assigned, ran, ready, pod.deletion_cost, -neighbors, *last, _uid(pod))
+
+    return sorted(pods, key=rank)
+
+
+def _power(seconds: float) -> int:
+    return int(log2(seconds * _NANOSECONDS)) if seconds > 0 else -1
+
+
+def _uid(pod: Pod) -> float:
+    return random.Random(f"uid/{pod.number}").random()  # noqa: S311 - a simulation
