@@ -121,6 +121,7 @@ class NodedCluster(Cluster):
         if node is None or not node.free(now):
             return False
         node.pods.append(pod)
+        pod.node = node.number
         return True
 
     def _remove(self, pod: Pod) -> None:

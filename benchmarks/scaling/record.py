@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.scaling.growth import cost
 from benchmarks.scaling.rollouts import rollout
 from benchmarks.scaling.trials import Kind, burst, hanging, missing_data, outage
+from benchmarks.scaling.waves import SCALE_INS, waves
 from benchmarks.scaling.ways import OURS, WAYS, Way, ours
 from exporter.fleet.policy import Policy
 
@@ -85,13 +86,14 @@ def _trials() -> dict[str, Trial]:
     return found
 
 
-TRIALS: Mapping[str, Trial] = _trials()
+TRIALS: Mapping[str, Trial] = _trials() | {name_of("waves", name): partial(waves, scale_in=name) for name in SCALE_INS}
 SAMPLE = [
     *(name for name in TRIALS if name.startswith("burst /")),
     *(name_of(trial, kind, OURS.name) for trial in ("unseen burst", *WRONG) for kind in REPORTS),
     name_of("growth burst", 2.0),
     name_of("growth", "full", 4, 2.0),
     name_of("rollout", 10.0, 0.0, True),
+    name_of("waves", list(SCALE_INS)[-1]),
 ]
 """What is run anew, with the first seed, to see whether the record is still true: whatever the exporter has a part in,
 and of the other ways what takes no time."""

@@ -6,6 +6,7 @@ from statistics import median
 
 from benchmarks.scaling import trials
 from benchmarks.scaling.record import FLEETS, GROWTHS, REPORTS, ROLLOUTS, SEEDS, SLOW_NODES, WRONG, Record, name_of
+from benchmarks.scaling.waves import SCALE_INS
 from benchmarks.scaling.ways import QUICKNESS, TROUBLE, WAYS, Way
 
 END = "<!-- simulated: end -->"
@@ -42,6 +43,7 @@ def full(record: Record) -> Mapping[str, str]:
         "leanings": _table((_FED, "in its favour, or against it"), [(way.name, way.leans) for way in WAYS]),
         "growth": _growth(record),
         "rollouts": _rollouts(record),
+        "waves": _waves(record),
     }
 
 
@@ -114,6 +116,15 @@ def _rollouts(record: Record) -> str:
             taken, again, waited, hours = columns
             waits = _spread([60 * value for value in waited], " min")
             rows.append((where, "on" if hold else "off", _count(taken), _count(again), waits, _spread(hours, "")))
+    return _table(head, rows)
+
+
+def _waves(record: Record) -> str:
+    head = ("scale-in", "agents taken away", "tasks on them", "agent-hours", "with those that drain")
+    rows = []
+    for scale_in in SCALE_INS:
+        columns = [_column(record, place, "waves", scale_in) for place in range(len(head) - 1)]
+        rows.append((scale_in, *(_spread(column, "") for column in columns)))
     return _table(head, rows)
 
 

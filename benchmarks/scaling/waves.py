@@ -32,7 +32,7 @@ Order = Literal["newest", "cost"]
 SCALE_INS: dict[str, tuple[Order, ScaleInPolicy]] = {
     "Kubernetes' own order": ("newest", ScaleInPolicy()),
     "`deletion_cost.enabled`": ("cost", ScaleInPolicy()),
-    f"the same, `max_tasks: {MAX_TASKS}`, without an end": (
+    f"the same, `max_tasks: {MAX_TASKS}`, no end to the patience": (
         "cost",
         ScaleInPolicy(max_tasks=MAX_TASKS, patience=NO_PATIENCE),
     ),
