@@ -15,7 +15,8 @@ from benchmarks.scaling.replica_set import deletion_order
 from benchmarks.scaling.rollout import STRATEGY, Strategy, step
 from benchmarks.scaling.timeline import Timeline
 from exporter.simulator.simulated_agent import TASKS_PER_AGENT
-from exporter.simulator.simulation import BACK_OFF_SECONDS, GRACE_SECONDS, SHUTDOWN_SECONDS, TASK_SPREAD
+from exporter.simulator.simulation import BACK_OFF_SECONDS, GRACE_SECONDS, SHUTDOWN_SECONDS
+from exporter.simulator.workload import TASK_SPREAD
 
 REFUSES_AT = 0.8
 """Share of its CPU limit at which an agent takes no more tasks (the vendor's documentation of agents)."""

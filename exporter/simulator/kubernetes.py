@@ -19,6 +19,7 @@ from aiohttp import web
 from exporter.simulator.agent import Place
 from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.collection import Collection, Json
+from exporter.simulator.nodes import UNREACHABLE_SECONDS, Fate
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
 from exporter.simulator.simulation import GRACE_SECONDS
 from exporter.simulator.vitals import Behaviour
@@ -27,7 +28,6 @@ POLL_SECONDS = 0.2
 """How often pods are brought in line with their agents."""
 LABELS = {"app.kubernetes.io/name": "matillion-runner"}
 """Besides the fleet: what the vendor's chart gives its pods."""
-NODES = 3
 KIB = 1024
 
 
@@ -67,6 +67,8 @@ class SimulatedKubernetes:
         self._scalers = scalers
         self.pods = Collection("Pod")
         self.hpas = Collection("HorizontalPodAutoscaler")
+        self._polled: list[SimulatedAgent] = []
+        """Whose pods are served."""
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -110,7 +112,13 @@ class SimulatedKubernetes:
             self._poll()
 
     def _poll(self) -> None:
-        self.pods.hold(map(self.pod, self._agents()))
+        agents = list(self._agents())
+        # A pod's last state comes before it is deleted: the kubelet or pod garbage collection writes how it ended.
+        gone = [agent for agent in self._polled if agent.phase is Phase.GONE]
+        if gone:
+            self.pods.hold(map(self.pod, [*agents, *gone]))
+        self.pods.hold(map(self.pod, agents))
+        self._polled = agents
         self.hpas.hold(map(self._hpa, self._scalers()))
 
     # -- what is served -----------------------------------------------------------------------------------------------
@@ -125,7 +133,7 @@ class SimulatedKubernetes:
                 "containers": [{"name": "agent", "usage": {"memory": f"{agent.memory_used(now) // KIB}Ki"}}],
             }
             for agent in self._agents()
-            if agent.behaviour is not Behaviour.CLOSED
+            if agent.behaviour is not Behaviour.CLOSED and agent.phase is not Phase.LOST
         ]
         return web.json_response({"kind": "PodMetricsList", "metadata": {}, "items": items})
 
@@ -173,39 +181,70 @@ class SimulatedKubernetes:
             "ownerReferences": [{"kind": "ReplicaSet", "name": replica_set, "controller": True}],
         }
         if agent.deleted_at is not None:
-            # The grace is twelve hours of the clock, not of the fleet: the exporter does not know how fast time runs.
-            over = self._begun + agent.deleted_at / self._speed + GRACE_SECONDS
-            metadata |= {"deletionTimestamp": _time(over), "deletionGracePeriodSeconds": int(GRACE_SECONDS)}
+            metadata |= {
+                "deletionTimestamp": self._date(agent.deleted_at + agent.grace_seconds),
+                "deletionGracePeriodSeconds": self._by_the_clock(agent.grace_seconds),
+            }
         container = {
             "name": "agent",
             "image": f"matillion-agent:{agent.image.version}",
             "ports": [{"containerPort": 8080}],
             "resources": {"limits": {"memory": str(MEMORY_LIMIT)}},
         }
-        spec = {"nodeName": f"node-{agent.number % NODES + 1}", "containers": [container]}
+        spec = {
+            "nodeName": agent.node.name,
+            "terminationGracePeriodSeconds": self._by_the_clock(GRACE_SECONDS),
+            "containers": [container],
+        }
         return {"metadata": metadata, "spec": spec, "status": self._status(agent)}
 
     def _status(self, agent: SimulatedAgent) -> Json:
-        created = agent.phase is not Phase.STARTING or agent.life > 0
-        runs = agent.behaviour is not Behaviour.CLOSED
         ended: Json = {}
-        if agent.ended_at is not None:
-            ended = {"terminated": {"reason": agent.last_end, "finishedAt": self._date(agent.ended_at)}}
-        state: Json = ended
+        if agent.ended_at is not None and agent.last_end is not None:
+            end = {"reason": agent.last_end.reason, "exitCode": agent.last_end.exit_code}
+            ended = {"terminated": {**end, "finishedAt": self._date(agent.ended_at)}}
+        runs = agent.listed and (agent.ended_at is None or agent.started_at > agent.ended_at)
+        state = ended
         if runs:
             state = {"running": {"startedAt": self._date(agent.started_at)}}
-        elif not created or agent.held_back:
-            state = {"waiting": {"reason": "CrashLoopBackOff" if created else "ContainerCreating"}}
-        changed = agent.started_at if runs else agent.ended_at
-        condition = {"type": "Ready", "status": str(runs), "lastTransitionTime": self._date(changed or 0.0)}
+        elif not agent.listed or agent.held_back:
+            state = {"waiting": {"reason": "CrashLoopBackOff" if agent.listed else "ContainerCreating"}}
         container = {"name": "agent", "restartCount": agent.restarts, "state": state, "lastState": ended}
-        status: Json = {"phase": "Running" if created else "Pending", "conditions": [condition]}
+        status: Json = {"phase": _phase(agent), "conditions": self._conditions(agent, runs=runs)}
         status["containerStatuses"] = [container]
-        return {**status, "podIP": self._place(agent).host} if created else status
+        return {**status, "podIP": self._place(agent).host} if agent.listed else status
+
+    def _conditions(self, agent: SimulatedAgent, *, runs: bool) -> list[Json]:
+        changed = agent.started_at if runs else agent.ended_at or agent.created_at
+        silent_from = agent.node.ended_at + UNREACHABLE_SECONDS
+        if runs and agent.node.fate is Fate.LOST and self._now() >= silent_from:
+            # The node's own condition Ready is Unknown then; that of its pods is False.
+            runs, changed = False, silent_from
+        conditions = [{"type": "Ready", "status": str(runs), "lastTransitionTime": self._date(changed)}]
+        disruption = None
+        if agent.node.fate is Fate.REMOVED:
+            disruption = ("EvictionByEvictionAPI", "Eviction API: evicting")
+        elif agent.node.fate is Fate.LOST and agent.phase is Phase.GONE:
+            disruption = ("DeletionByPodGC", "PodGC: node no longer exists")
+        if disruption is not None:
+            reason, message = disruption
+            conditions.append({"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message})
+        return conditions
+
+    def _by_the_clock(self, simulated: float) -> int:
+        """Return a length of time as the exporter measures it; it does not know how fast the fleet's time runs."""
+        return max(1, round(simulated / self._speed))
 
     def _date(self, simulated: float) -> str:
         """Return when something happened by the clock, which is what the exporter goes by."""
         return _time(self._begun + simulated / self._speed)
+
+
+def _phase(agent: SimulatedAgent) -> str:
+    """Return the phase of the pod: the kubelet and pod garbage collection end it before they delete the pod."""
+    if not agent.listed:
+        return "Pending"
+    return "Failed" if agent.phase is Phase.GONE else "Running"
 
 
 def _time(unix: float) -> str:

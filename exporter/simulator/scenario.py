@@ -40,6 +40,15 @@ class Fault(StrEnum):
     """Its memory grows to its limit in `lasts` seconds; then it is killed for it."""
     DRAIN = "drain"
     """Its pod is deleted and replaced: it finishes what it has and is gone."""
+    NODE_REMOVED = "node removed"
+    """A node autoscaler evicts all that runs on a node: what is not done in ten minutes is killed."""
+    NODE_LOST = "node lost"
+    """A node is gone at once with all that ran on it; Kubernetes deletes its pods a while later."""
+
+    @property
+    def of_node(self) -> bool:
+        """Whether it strikes nodes rather than single agents."""
+        return self in {Fault.NODE_REMOVED, Fault.NODE_LOST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +59,10 @@ class Incident:
     """Seconds into the scenario's cycle."""
     trouble: Fault
     lasts: float = 0.0
-    """Seconds until it passes by itself. A drain ends with the agent's last task, whatever this says."""
+    """Seconds until it passes by itself. A drain ends with the agent's last task, whatever this says; a node is gone
+    for good."""
     share: float = 0.0
-    """How much of the fleet it strikes, 0 to 1; at least one agent, so 0 means one."""
+    """How much of the fleet it strikes, 0 to 1; at least one agent or node, so 0 means one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +77,9 @@ class Scenario:
     task_seconds: float = 180.0
     """How long an ordinary task runs on average."""
     long_share: float = 0.0
-    """Share of the load that is tasks of hours, 0 to 1: of ten busy slots, how many are busy with such a task."""
+    """Share of the load that is long tasks, 0 to 1: of ten busy slots, how many are busy with such a task."""
+    long_seconds: tuple[float, float] = (2 * HOUR, 11 * HOUR)
+    """The shortest and the longest of the long tasks."""
     interactive_share: float = 0.03
     """Share of tasks a person started in the designer, 0 to 1. The agent's cap of tasks does not bind them."""
 
@@ -98,11 +110,13 @@ def steps(cycle: float, *levels: tuple[float, float]) -> Load:
 _TROUBLED_DAY = (
     Incident(at=4 * MINUTE, trouble=Fault.DISCONNECT, lasts=5 * MINUTE),
     Incident(at=7 * MINUTE, trouble=Fault.SLOW, lasts=4 * MINUTE),
+    Incident(at=9 * MINUTE, trouble=Fault.NODE_LOST),
     Incident(at=11 * MINUTE, trouble=Fault.HANG, lasts=6 * MINUTE),
     Incident(at=15 * MINUTE, trouble=Fault.DRAIN),
     Incident(at=18 * MINUTE, trouble=Fault.LEAK, lasts=14 * MINUTE),
     Incident(at=21 * MINUTE, trouble=Fault.STOP, lasts=4 * MINUTE),
     Incident(at=26 * MINUTE, trouble=Fault.DIE),
+    Incident(at=28 * MINUTE, trouble=Fault.NODE_REMOVED),
     Incident(at=31 * MINUTE, trouble=Fault.ERROR, lasts=4 * MINUTE),
     Incident(at=36 * MINUTE, trouble=Fault.DISCONNECT, lasts=3 * MINUTE, share=0.5),
 )
@@ -160,6 +174,17 @@ SCENARIOS: dict[str, Scenario] = {
             long_share=0.2,
         ),
         Scenario(
+            name="nodes",
+            summary="A node autoscaler removes a node, with ten minutes for its agents; later a node is lost at once.",
+            load=steady(0.7),
+            cycle=HOUR,
+            incidents=(
+                Incident(at=5 * MINUTE, trouble=Fault.NODE_REMOVED),
+                Incident(at=25 * MINUTE, trouble=Fault.NODE_LOST),
+            ),
+            long_share=0.2,
+        ),
+        Scenario(
             name="memory-leak",
             summary="An agent's heap grows until it dies with its tasks and starts again.",
             load=steady(0.6),
@@ -182,16 +207,21 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             name="demo",
-            summary="Every twenty minutes a wave of work far above what the fleet starts with; four agents in trouble.",
+            summary="Every twenty minutes a wave of work far above what the fleet starts with; four agents in trouble, "
+            "two nodes that go away.",
             load=wave(0.55, 3.40, 20 * MINUTE, 5 * MINUTE, sharpness=4),
             cycle=20 * MINUTE,
             incidents=(
                 Incident(at=2 * MINUTE, trouble=Fault.LEAK, lasts=8 * MINUTE),
                 Incident(at=3 * MINUTE, trouble=Fault.CRASH_LOOP, lasts=6 * MINUTE),
+                Incident(at=4.5 * MINUTE, trouble=Fault.NODE_REMOVED),
                 Incident(at=7 * MINUTE, trouble=Fault.HANG, lasts=4 * MINUTE),
                 Incident(at=14 * MINUTE, trouble=Fault.DISCONNECT, lasts=3 * MINUTE),
+                Incident(at=16.5 * MINUTE, trouble=Fault.NODE_LOST),
             ),
             task_seconds=100.0,
+            long_share=0.2,
+            long_seconds=(12 * MINUTE, 25 * MINUTE),
         ),
     )
 }

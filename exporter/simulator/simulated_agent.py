@@ -4,10 +4,11 @@ Pure, and passive: `simulation` changes it, everyone else reads. Knows nothing o
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from exporter.fleet.model import AgentStatus
+from exporter.simulator.nodes import Node
 from exporter.simulator.vitals import Behaviour, Image, Vitals
 
 TASKS_PER_AGENT = 20
@@ -32,7 +33,25 @@ class Phase(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     DRAINING = "draining"
+    LOST = "lost"
+    """Its node is gone; Kubernetes has not deleted its pod yet."""
     GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a container ended, in Kubernetes' words."""
+
+    reason: str
+    exit_code: int
+
+
+CRASHED = End("Error", 1)
+FINISHED = End("Error", 143)
+"""By itself after SIGTERM: a JVM's exit code is then 128 + 15, however clean its end was."""
+KILLED = End("Error", 137)
+"""By SIGKILL, when its grace was over."""
+OOM_KILLED = End("OOMKilled", 137)
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +65,9 @@ class SimulatedAgent:
     image: Image
     started_at: float
     phase: Phase = Phase.STARTING
+    node: Node = field(default_factory=lambda: Node(0))
+    listed: bool = False
+    """Whether its container has ever started; from then on a list of addresses has it."""
     connected: bool = True
     stopped: bool = False
     shutting_down: bool = False
@@ -55,9 +77,11 @@ class SimulatedAgent:
     created_at: float = 0.0
     deleted_at: float | None = None
     """When its pod was deleted; it drains from then on."""
+    grace_seconds: float = 0.0
+    """How long after that it is killed."""
     restarts: int = 0
-    last_end: str | None = None
-    """How its container ended last time, in Kubernetes' words."""
+    last_end: End | None = None
+    """How its container ended last time."""
     ended_at: float | None = None
     held_back: bool = False
     """Whether Kubernetes lets some time pass before it starts the container again."""
@@ -75,11 +99,6 @@ class SimulatedAgent:
     def tasks(self) -> int:
         """Tasks running."""
         return self.limited + self.interactive
-
-    @property
-    def listed(self) -> bool:
-        """Whether a list of addresses has it: from its first start on, and while its container starts again."""
-        return self.phase is not Phase.STARTING or self.life > 0
 
     @property
     def troubled(self) -> bool:

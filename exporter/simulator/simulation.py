@@ -6,16 +6,27 @@ the same history. Every task that arrived is queued, running, finished or lost.
 """
 
 import heapq
-import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
+from exporter.simulator.nodes import EVICTION_GRACE_SECONDS, POD_GC_SECONDS, Fate, NodeGroup
 from exporter.simulator.scenario import HOUR, Fault, Incident, Scenario
-from exporter.simulator.simulated_agent import TASKS_PER_AGENT, Phase, SimulatedAgent
+from exporter.simulator.simulated_agent import (
+    CRASHED,
+    FINISHED,
+    KILLED,
+    OOM_KILLED,
+    TASKS_PER_AGENT,
+    End,
+    Phase,
+    SimulatedAgent,
+)
 from exporter.simulator.vitals import Behaviour, Image
+from exporter.simulator.workload import Task, Workload
 
 TICK = 1.0
 GRACE_SECONDS = 12 * HOUR
@@ -30,11 +41,6 @@ CRASH_SECONDS = (4.0, 9.0)
 """From a start to the next crash, in a crash loop."""
 SHUTDOWN_SECONDS = 4.0
 """From a draining agent's last task to its end."""
-LONG_TASK_SECONDS = (2 * HOUR, 11 * HOUR)
-TASK_SPREAD = 0.7
-"""Sigma of the log-normal distribution of task durations: some take a minute, some ten."""
-POISSON_BY_NORMAL = 30.0
-"""From this mean up a Poisson draw is taken from the normal distribution, which is then indistinguishable."""
 
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """What Kubernetes makes the random ends of names from."""
@@ -61,26 +67,7 @@ class FleetPlan:
     """The image of agents that come later."""
 
 
-@dataclass(slots=True)
-class Ids:
-    """Hands out agent numbers, one after the other, over all fleets."""
-
-    next_number: int = 0
-
-    def take(self) -> int:
-        """Return a number nobody had."""
-        number = self.next_number
-        self.next_number += 1
-        return number
-
-
 Action = Callable[[], None]
-
-
-@dataclass(slots=True)
-class _Task:
-    seconds: float
-    interactive: bool
 
 
 @dataclass(slots=True)
@@ -90,7 +77,9 @@ class SimulatedFleet:
     plan: FleetPlan
     scenario: Scenario
     seed: int
-    ids: Ids
+    ids: Iterator[int]
+    """The numbers of agents, each once over all fleets."""
+    nodes: NodeGroup
     now: float = 0.0
     agents: list[SimulatedAgent] = field(default_factory=list)
     """In order of creation, oldest first; those that are gone are not among them."""
@@ -100,7 +89,8 @@ class SimulatedFleet:
     finished: int = 0
     lost: int = 0
     _draw: random.Random = field(init=False)
-    _queue: deque[_Task] = field(default_factory=deque)
+    _work: Workload = field(init=False)
+    _queue: deque[Task] = field(default_factory=deque)
     _timers: list[tuple[float, int, SimulatedAgent, int, Action]] = field(default_factory=list)
     _sequence: int = 0
     _takers: list[SimulatedAgent] | None = None
@@ -109,10 +99,8 @@ class SimulatedFleet:
         self._draw = random.Random(f"{self.seed}/{self.plan.name}")
         for image in self.plan.images:
             self._start(self._add(image))
-        # A fleet is found at work: what the load of the first instant keeps running is running already, part done.
-        for _ in range(self._poisson(self.scenario.load(0.0) * TASKS_PER_AGENT * len(self.agents))):
-            self._queue.append(self._task_under_way())
-            self.arrived += 1
+        self._work = Workload(self.scenario, TASKS_PER_AGENT * len(self.plan.images), self._draw)
+        self._arrive(self._work.at_the_start())
         self._dispatch()
         self._share_queue()
 
@@ -124,13 +112,13 @@ class SimulatedFleet:
     @property
     def replicas(self) -> int:
         """Agents a Deployment would count: those that drain belong to it no more."""
-        return sum(agent.phase is not Phase.DRAINING for agent in self.agents)
+        return sum(agent.deleted_at is None for agent in self.agents)
 
     def scale(self, replicas: int) -> None:
         """Add agents, or let the newest go, until there are `replicas` besides those that drain."""
         if replicas < 0:
             raise ValueError(f"a fleet cannot have {replicas} agents")
-        kept = [agent for agent in self.agents if agent.phase is not Phase.DRAINING]
+        kept = [agent for agent in self.agents if agent.deleted_at is None]
         for _ in range(replicas - len(kept)):
             self._create(self.plan.added)
         # Kubernetes lets pods that are not ready go first, then the newest.
@@ -149,42 +137,15 @@ class SimulatedFleet:
             _, _, agent, life, action = heapq.heappop(self._timers)
             if life == agent.life and agent.phase is not Phase.GONE:
                 action()
-        for _ in range(self._poisson(self._rate() * TICK)):
-            self._queue.append(self._task())
-            self.arrived += 1
+        self._arrive(self._work.arrivals(self.now, TICK))
         self._dispatch()
         self._share_queue()
 
     # Work
 
-    def _rate(self) -> float:
-        """Return how many tasks arrive per second now."""
-        slots = TASKS_PER_AGENT * len(self.plan.images)
-        return max(0.0, self.scenario.load(self.now)) * slots * sum(self._rates_per_slot())
-
-    def _rates_per_slot(self) -> tuple[float, float]:
-        """Return how many ordinary and how many long tasks a second keep one slot busy between them."""
-        share = self.scenario.long_share
-        return (1 - share) / self.scenario.task_seconds, share / (sum(LONG_TASK_SECONDS) / 2)
-
-    def _task(self) -> _Task:
-        ordinary, long = self._rates_per_slot()
-        if self._draw.random() < long / (ordinary + long):
-            return _Task(self._draw.uniform(*LONG_TASK_SECONDS), False)
-        return self._ordinary_task()
-
-    def _ordinary_task(self) -> _Task:
-        middle = math.log(self.scenario.task_seconds) - TASK_SPREAD**2 / 2
-        interactive = self._draw.random() < self.scenario.interactive_share
-        return _Task(self._draw.lognormvariate(middle, TASK_SPREAD), interactive)
-
-    def _task_under_way(self) -> _Task:
-        """Return a task as one meets it in a slot: long ones are met more often, and part of it is done."""
-        if self._draw.random() < self.scenario.long_share:
-            return _Task(self._draw.uniform(*LONG_TASK_SECONDS) * self._draw.random(), False)
-        task = self._ordinary_task()
-        # Weighting a log-normal distribution by its length moves it by sigma squared.
-        return _Task(task.seconds * math.exp(TASK_SPREAD**2) * self._draw.random(), task.interactive)
+    def _arrive(self, tasks: list[Task]) -> None:
+        self._queue.extend(tasks)
+        self.arrived += len(tasks)
 
     def _dispatch(self) -> None:
         """Let agents pull from the queue, in its order, as long as there is one to take its head."""
@@ -215,7 +176,7 @@ class SimulatedFleet:
             self._takers = [agent for agent in self.agents if agent.takes_work]
         return self._takers
 
-    def _finish(self, agent: SimulatedAgent, task: _Task) -> None:
+    def _finish(self, agent: SimulatedAgent, task: Task) -> None:
         if agent.behaviour is Behaviour.HUNG:
             # It stands still; the task ends some time after it wakes.
             self._later(self._draw.uniform(5.0, 30.0), agent, partial(self._finish, agent, task))
@@ -242,7 +203,8 @@ class SimulatedFleet:
     def _add(self, image: Image) -> SimulatedAgent:
         suffix = "".join(self._draw.choices(NAME_LETTERS, k=5))
         pod = f"{self.plan.name}-{_template_hash(self.plan.name, image)}-{suffix}"
-        agent = SimulatedAgent(self.ids.take(), self.plan.name, pod, image, self.now, created_at=self.now)
+        number, node = next(self.ids), self.nodes.place()
+        agent = SimulatedAgent(number, self.plan.name, pod, image, self.now, node=node, created_at=self.now)
         self.agents.append(agent)
         self.membership += 1
         return agent
@@ -254,7 +216,7 @@ class SimulatedFleet:
     def _start(self, agent: SimulatedAgent) -> None:
         agent.started_at = self.now
         agent.behaviour = Behaviour.ANSWERING
-        agent.held_back = False
+        agent.held_back, agent.listed = False, True
         agent.restarts += agent.ended_at is not None
         if self.now < agent.crashes_until:
             self._later(self._draw.uniform(*CRASH_SECONDS), agent, partial(self._die, agent))
@@ -264,43 +226,60 @@ class SimulatedFleet:
 
     def _die(self, agent: SimulatedAgent) -> None:
         """End the agent's process with all it ran; its container starts again unless its pod was deleted."""
+        end = CRASHED if agent.leaking_since is None else OOM_KILLED
+        if agent.phase is Phase.DRAINING:
+            self._remove(agent, end)
+            return
         self._lose_tasks(agent)
-        agent.last_end = "Error" if agent.leaking_since is None else "OOMKilled"
-        agent.ended_at = self.now
+        agent.last_end, agent.ended_at = end, self.now
         agent.connected, agent.stopped, agent.leaking_since = True, False, None
         agent.behaviour = Behaviour.CLOSED
-        if agent.phase is Phase.DRAINING:
-            self._remove(agent)
-            return
         agent.phase = Phase.STARTING
         agent.held_back = self.now < agent.crashes_until
         min_wait, max_wait = BACK_OFF_SECONDS
         wait = min(max_wait, min_wait * 2**agent.restarts) if agent.held_back else 0.0
         self._later(wait + self._draw.uniform(*RESTART_SECONDS), agent, partial(self._start, agent))
 
-    def _drain(self, agent: SimulatedAgent) -> None:
+    def _drain(self, agent: SimulatedAgent, grace: float = GRACE_SECONDS) -> None:
+        """Delete its pod: it finishes what it has, for so many seconds from its first deletion on, and is gone."""
         if agent.phase is Phase.STARTING:
             self._remove(agent)
             return
+        if agent.deleted_at is None:
+            agent.deleted_at = self.now
+        agent.grace_seconds = grace
+        if agent.phase is Phase.LOST:
+            return
         agent.phase = Phase.DRAINING
-        agent.deleted_at = self.now
         self._takers = None
-        self._later(GRACE_SECONDS, agent, partial(self._remove, agent))
+        self._later(max(0.0, agent.deleted_at + grace - self.now), agent, partial(self._remove, agent, KILLED))
         self._end_if_idle(agent)
+
+    def _replace(self, agent: SimulatedAgent, delete: Action) -> None:
+        """Delete a pod; its ReplicaSet creates another, unless the pod was deleted before."""
+        missed = agent.deleted_at is None
+        delete()
+        if missed:
+            self._create(self.plan.added)
 
     def _end_if_idle(self, agent: SimulatedAgent) -> None:
         if agent.phase is Phase.DRAINING and agent.tasks == 0 and not agent.shutting_down:
             agent.shutting_down = True
-            self._later(SHUTDOWN_SECONDS, agent, partial(self._remove, agent))
+            self._later(SHUTDOWN_SECONDS, agent, partial(self._remove, agent, FINISHED))
 
-    def _remove(self, agent: SimulatedAgent) -> None:
+    def _remove(self, agent: SimulatedAgent, end: End | None = None) -> None:
+        """Let a pod go away, with the `end` of its container if that ran and Kubernetes saw it end."""
         self._lose_tasks(agent)
+        if end is not None:
+            agent.last_end, agent.ended_at = end, self.now
         agent.phase, agent.behaviour = Phase.GONE, Behaviour.CLOSED
+        agent.node.present -= 1
         self.agents.remove(agent)
         self.membership += 1
 
     def _lose_tasks(self, agent: SimulatedAgent) -> None:
         self.lost += agent.tasks
+        agent.node.killed += agent.tasks
         agent.limited = agent.interactive = agent.finished = 0
         agent.life += 1
         self._takers = None
@@ -308,6 +287,9 @@ class SimulatedFleet:
     # Trouble
 
     def _strike(self, incident: Incident) -> None:
+        if incident.trouble.of_node:
+            self._strike_nodes(incident)
+            return
         sound = [agent for agent in self.agents if agent.phase is Phase.RUNNING and not agent.troubled]
         struck = min(len(sound), max(1, round(incident.share * len(sound))))
         for agent in self._draw.sample(sound, struck):
@@ -331,10 +313,33 @@ class SimulatedFleet:
                 self._later(incident.lasts, agent, partial(self._die, agent))
                 return
             case Fault.DRAIN:
-                self._drain(agent)
-                self._create(self.plan.added)
+                self._replace(agent, partial(self._drain, agent))
                 return
         self._later(incident.lasts, agent, partial(self._recover, agent))
+
+    def _strike_nodes(self, incident: Incident) -> None:
+        nodes = list(dict.fromkeys(agent.node for agent in self.agents if agent.phase is Phase.RUNNING))
+        sound = [node for node in nodes if node.fate is None]
+        struck = min(len(sound), max(1, round(incident.share * len(sound))))
+        for node in self._draw.sample(sound, struck):
+            agents = [agent for agent in self.agents if agent.node is node]
+            node.ended_at, node.agents, node.tasks = self.now, len(agents), sum(agent.tasks for agent in agents)
+            node.killed = 0
+            if incident.trouble is Fault.NODE_REMOVED:
+                node.fate = Fate.REMOVED
+                for agent in agents:
+                    self._replace(agent, partial(self._drain, agent, EVICTION_GRACE_SECONDS))
+            else:
+                node.fate = Fate.LOST
+                self._lose(agents)
+
+    def _lose(self, agents: list[SimulatedAgent]) -> None:
+        """Silence the agents of a node at once; pod garbage collection deletes their pods later."""
+        wait = self._draw.uniform(*POD_GC_SECONDS)
+        for agent in agents:
+            self._lose_tasks(agent)
+            agent.phase, agent.behaviour = Phase.LOST, Behaviour.HUNG if agent.listed else Behaviour.CLOSED
+            self._later(wait, agent, partial(self._replace, agent, partial(self._remove, agent)))
 
     def _recover(self, agent: SimulatedAgent) -> None:
         agent.connected, agent.stopped, agent.behaviour = True, False, Behaviour.ANSWERING
@@ -346,15 +351,6 @@ class SimulatedFleet:
         """Do `action` after `seconds`, unless the agent's life ends first."""
         self._sequence += 1
         heapq.heappush(self._timers, (self.now + seconds, self._sequence, agent, agent.life, action))
-
-    def _poisson(self, mean: float) -> int:
-        if mean >= POISSON_BY_NORMAL:
-            return max(0, round(self._draw.gauss(mean, math.sqrt(mean))))
-        count, product, floor = 0, self._draw.random(), math.exp(-mean)
-        while product > floor:
-            count += 1
-            product *= self._draw.random()
-        return count
 
 
 _BEHAVIOUR = {
@@ -373,8 +369,8 @@ class Simulation:
     """Several fleets under one scenario and one clock."""
 
     def __init__(self, plans: Sequence[FleetPlan], scenario: Scenario, seed: int) -> None:
-        ids = Ids()
-        self.fleets = {plan.name: SimulatedFleet(plan, scenario, seed, ids) for plan in plans}
+        ids, nodes = count(), count()
+        self.fleets = {plan.name: SimulatedFleet(plan, scenario, seed, ids, NodeGroup(nodes)) for plan in plans}
         self.now = 0.0
 
     def advance(self, until: float) -> None:
