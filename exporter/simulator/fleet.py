@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 from exporter.fleet.model import Dialect
 from exporter.simulator.agent import LEGACY_PATH, OTEL_PATH, AgentServer, Place, SimulatorError, WrongUseError
+from exporter.simulator.nodes import Node
 from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import Simulation
 
@@ -137,6 +138,10 @@ class SimulatedFleets:
     def replicas(self, fleet: str) -> int:
         """Return how many agents the fleet has besides those that drain, as a Deployment counts them."""
         return self._simulation.fleets[fleet].replicas
+
+    def gone_nodes(self, fleet: str) -> list[Node]:
+        """Return the nodes of the fleet that went away, or are about to."""
+        return self._simulation.fleets[fleet].nodes.gone()
 
     def now(self) -> float:
         """Return the simulated seconds since the start."""

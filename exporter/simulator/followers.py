@@ -64,6 +64,7 @@ async def watch(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
                 story.notify(f"the exporter does not report the fleet: {reason}")
         else:
             story.observed(fleet, agents["agents"], fleets.replicas(story.name))
+        story.nodes_gone(fleets.gone_nodes(story.name))
         await asyncio.sleep(WATCH_SECONDS)
 
 

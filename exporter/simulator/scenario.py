@@ -214,13 +214,13 @@ SCENARIOS: dict[str, Scenario] = {
             incidents=(
                 Incident(at=2 * MINUTE, trouble=Fault.LEAK, lasts=8 * MINUTE),
                 Incident(at=3 * MINUTE, trouble=Fault.CRASH_LOOP, lasts=6 * MINUTE),
-                Incident(at=4.5 * MINUTE, trouble=Fault.NODE_REMOVED),
+                Incident(at=6.5 * MINUTE, trouble=Fault.NODE_REMOVED),
                 Incident(at=7 * MINUTE, trouble=Fault.HANG, lasts=4 * MINUTE),
+                Incident(at=12 * MINUTE, trouble=Fault.NODE_LOST),
                 Incident(at=14 * MINUTE, trouble=Fault.DISCONNECT, lasts=3 * MINUTE),
-                Incident(at=16.5 * MINUTE, trouble=Fault.NODE_LOST),
             ),
             task_seconds=100.0,
-            long_share=0.2,
+            long_share=0.35,
             long_seconds=(12 * MINUTE, 25 * MINUTE),
         ),
     )

@@ -33,8 +33,10 @@ UNKNOWN = "–"
 CHART_ROWS = (5, 18)
 """Fewest and most rows of the chart."""
 EVENT_ROWS = 4
+"""The latest events and, before them, what became of the latest `NODE_ROWS` nodes."""
+NODE_ROWS = 2
 FRAME_ROWS = 9
-"""Rows that are neither chart nor agents, events or places: title, borders, figures, headings, and one left free."""
+"""Rows that are neither chart, agents, nodes, events nor places: title, borders, figures, headings, one left free."""
 HINT_HEIGHT = 28
 """From this many rows on, there is room to say how CloudWatch is asked."""
 LABEL = 14
@@ -81,6 +83,8 @@ class View:
     scaler: str = ""
     """What the autoscaler decided last, and why."""
     replicas: int | None = None
+    nodes: Sequence[str] = ()
+    """What became of the nodes that went away, oldest first."""
     events: Sequence[str] = ()
     """Oldest first."""
     simulated_seconds: float = 0.0
@@ -93,15 +97,18 @@ class View:
 
 def picture(view: View, width: int, height: int) -> RenderableType:
     """Return the whole screen, fitted to so many columns and rows."""
-    events = list(view.events)[-EVENT_ROWS:]
+    nodes = list(view.nodes)[-NODE_ROWS:]
+    events = list(view.events)[len(nodes) - EVENT_ROWS :]
     places = [*_place_rows(view.places, width), *_cloudwatch_rows(view.cloudwatch, width, hint=height >= HINT_HEIGHT)]
-    spare = height - FRAME_ROWS - len(places) - len(events)
+    spare = height - FRAME_ROWS - len(places) - len(nodes) - len(events)
     needed = len(view.agents)
     chart_rows = min(max(spare - needed, CHART_ROWS[0]), CHART_ROWS[1])
     agent_rows = max(1, spare - chart_rows)
     parts: list[RenderableType] = [_title(view), *places, _fleet_panel(view, chart_rows)]
     if view.agents:
         parts.append(_agents_table(view.agents, agent_rows, wide=width >= WIDE))
+    if nodes:
+        parts.append(Text("\n".join(nodes), style="yellow", no_wrap=True, overflow="ellipsis"))
     if events:
         parts.append(Text("\n".join(events), style="grey62", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)

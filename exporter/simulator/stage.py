@@ -114,10 +114,12 @@ async def perform(options: argparse.Namespace) -> None:
                 print(*log.failures, sep="\n", file=sys.stderr)
                 # The setting that the exporter names is an option here.
                 raise SimulatorError(str(first).replace("web.listen", "--listen")) from failures
-    counts, shown = simulation.fleets[FLEET].counts(), story.cloudwatch
+    fleet, shown = simulation.fleets[FLEET], story.cloudwatch
+    counts = fleet.counts()
     print(
         f"The fleet began with {len(IMAGES)} agents, had up to {story.max_replicas} and ended with "
-        f"{simulation.fleets[FLEET].replicas}: {counts.finished} tasks finished, {counts.lost} were lost."
+        f"{fleet.replicas}: {counts.finished} tasks finished, {counts.lost} were lost."
+        + "".join(f" {fate[0].upper()}{fate[1:]}." for fate in (node.story() for node in fleet.nodes.gone()))
         + (f" CloudWatch took {shown.taken or 0} datums." if isinstance(shown, CloudWatchView) else "")
     )
 

@@ -6,10 +6,11 @@ Filled by the loops of `followers`, and by the exporter's own log; read by whoev
 import io
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from exporter.simulator.nodes import Node
 from exporter.simulator.screen import CloudWatchView, Document, Point, View, clock
 
 KEPT_POINTS = 600
@@ -36,6 +37,8 @@ class Story:
     """Why the autoscaler gets no demand; None while it does."""
     places: tuple[tuple[str, str], ...] = ()
     cloudwatch: CloudWatchView | str = ""
+    nodes: dict[int, str] = field(default_factory=dict)
+    """What became of each node that went away, by its number."""
     history: deque[Point] = field(default_factory=lambda: deque(maxlen=KEPT_POINTS))
     events: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
 
@@ -52,6 +55,13 @@ class Story:
                 self.notify("CloudWatch has taken its first datums")
             self.cloudwatch = replace(self.cloudwatch, taken=taken, waiting=waiting)
 
+    def nodes_gone(self, nodes: Iterable[Node]) -> None:
+        """Record the nodes that went away; whatever is new about one is an event."""
+        for node in nodes:
+            if self.nodes.get(node.number) != (fate := node.story()):
+                self.nodes[node.number] = fate
+                self.notify(fate)
+
     def notify(self, event: str) -> None:
         """Add an event, with the fleet's time."""
         message = f"{clock(self.now())}  {event}"
@@ -67,6 +77,7 @@ class Story:
             history=tuple(self.history),
             scaler=self.scaler,
             replicas=self.replicas,
+            nodes=tuple(self.nodes.values()),
             events=tuple(self.events),
             simulated_seconds=self.now(),
             speed=self.speed,

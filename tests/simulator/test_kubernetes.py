@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -20,9 +21,10 @@ from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.collection import KEPT_EVENTS
 from exporter.simulator.fleet import NAMESPACE, PodAddresses
 from exporter.simulator.kubernetes import SimulatedKubernetes, SimulatedScaler
+from exporter.simulator.nodes import EVICTION_GRACE_SECONDS, POD_GC_SECONDS, UNREACHABLE_SECONDS
 from exporter.simulator.scenario import HOUR, MINUTE, Fault, Incident, Scenario, steady
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
-from exporter.simulator.simulation import FleetPlan, Simulation
+from exporter.simulator.simulation import GRACE_SECONDS, FleetPlan, Simulation
 from exporter.simulator.vitals import CURRENT
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_recorders import RecordingSink
@@ -35,8 +37,15 @@ SOURCE = f"kubernetes/{NAMESPACE}"
 class World:
     """A simulated fleet in its cluster, and what discovery makes of it."""
 
-    def __init__(self, *incidents: Incident) -> None:
-        scenario = Scenario(name="test", summary="", load=steady(0.3), cycle=1000 * HOUR, incidents=incidents)
+    def __init__(self, *incidents: Incident, long_share: float) -> None:
+        scenario = Scenario(
+            name="test",
+            summary="",
+            load=steady(0.3),
+            cycle=1000 * HOUR,
+            incidents=incidents,
+            long_share=long_share,
+        )
         self.simulation = Simulation([FleetPlan("production", (CURRENT, CURRENT), CURRENT)], scenario, seed=1)
         self.sink = RecordingSink()
         self.memory = FollowedAgents()
@@ -95,8 +104,8 @@ async def live(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]
     """Start a world with these incidents."""
     running: list[tuple[World, asyncio.Task[None]]] = []
 
-    async def start(*incidents: Incident) -> World:
-        world = World(*incidents)
+    async def start(*incidents: Incident, long_share: float = 0.0) -> World:
+        world = World(*incidents, long_share=long_share)
         await world.cluster.__aenter__()
         world.cluster.write_kubeconfig(tmp_path / "kubeconfig")
         running.append((world, asyncio.create_task(world.run(tmp_path / "kubeconfig"), name="world")))
@@ -170,6 +179,95 @@ async def test_deleted_pod_drains_and_goes(live: Callable[..., Awaitable[World]]
     await eventually(lambda: world.facts(drained).draining_time is not None)
     world.simulation.advance(2 * HOUR)
     await eventually(lambda: set(world.sink.pods(SOURCE)) == {next(iter(world.simulation.agents)).pod})
+
+
+class PodWatch:
+    """The pods' last states, as a watch delivers them."""
+
+    def __init__(self) -> None:
+        self.deleted: dict[str, Any] = {}
+
+    async def follow(self, url: str) -> None:
+        """Watch until cancelled."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods?watch=true&resourceVersion=2"
+        async with aiohttp.ClientSession(url) as session, session.get(path) as response:
+            async for line in response.content:
+                event = json.loads(line)
+                if event["type"] == "DELETED":
+                    self.deleted[event["object"]["metadata"]["uid"]] = event["object"]
+
+
+@pytest.fixture
+async def watch(tmp_path: Path, live: Callable[..., Awaitable[World]]) -> AsyncIterator[Callable[..., PodWatch]]:
+    """Start a watch on the pods of the live world."""
+    tasks = []
+
+    def start() -> PodWatch:
+        followed = PodWatch()
+        url = json.loads((tmp_path / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
+        tasks.append(asyncio.create_task(followed.follow(url), name="pod watch"))
+        return followed
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def reasons(pod: Any) -> dict[str, str]:
+    """Return the reasons, or else the statuses, of a pod's conditions."""
+    return {one["type"]: one.get("reason", one["status"]) for one in pod["status"]["conditions"]}
+
+
+async def test_a_drained_pods_last_state_says_how_it_ended(
+    live: Callable[..., Awaitable[World]], watch: Callable[..., PodWatch]
+) -> None:
+    """A JVM that ends by itself after SIGTERM has exit code 143."""
+    world, followed = await live(), watch()
+    world.simulation.scale("production", 1)
+    drained = next(agent for agent in world.simulation.agents if agent.phase is Phase.DRAINING)
+    world.simulation.advance(2 * HOUR)
+    await eventually(lambda: f"production-{drained.number}" in followed.deleted)
+    status = followed.deleted[f"production-{drained.number}"]["status"]
+    [container] = status["containerStatuses"]
+    assert container["state"]["terminated"].items() >= {"reason": "Error", "exitCode": 143}.items()
+    assert (status["phase"], reasons({"status": status})) == ("Failed", {"Ready": "False"})
+
+
+async def test_an_evicted_pod_is_killed_when_its_short_grace_is_over(
+    live: Callable[..., Awaitable[World]], watch: Callable[..., PodWatch]
+) -> None:
+    """Ten minutes of the fleet's are one of the clock; the last state has SIGKILL's exit code."""
+    world, followed = await live(Incident(at=5.0, trouble=Fault.NODE_REMOVED), long_share=0.9), watch()
+    world.simulation.advance(5.0)
+    evicted = next(agent for agent in world.simulation.agents if agent.phase is Phase.DRAINING)
+    pod = world.cluster.pod(evicted)
+    assert pod["metadata"]["deletionGracePeriodSeconds"] == 60
+    assert pod["spec"]["terminationGracePeriodSeconds"] == GRACE_SECONDS / 10
+    assert pod["spec"]["nodeName"] == evicted.node.name
+    assert reasons(pod) == {"Ready": "True", "DisruptionTarget": "EvictionByEvictionAPI"}
+    await eventually(lambda: world.facts(evicted).draining_time is not None)
+    world.simulation.advance(5.0 + EVICTION_GRACE_SECONDS)
+    await eventually(lambda: f"production-{evicted.number}" in followed.deleted)
+    [container] = followed.deleted[f"production-{evicted.number}"]["status"]["containerStatuses"]
+    assert container["state"]["terminated"].items() >= {"reason": "Error", "exitCode": 137}.items()
+
+
+async def test_pods_of_a_lost_node_are_collected(
+    live: Callable[..., Awaitable[World]], watch: Callable[..., PodWatch]
+) -> None:
+    """Not ready after a while, then failed and deleted; nothing has seen their containers end."""
+    world, followed = await live(Incident(at=5.0, trouble=Fault.NODE_LOST)), watch()
+    world.simulation.advance(5.0)
+    lost = next(agent for agent in world.simulation.agents if agent.phase is Phase.LOST)
+    world.simulation.advance(5.0 + UNREACHABLE_SECONDS)
+    await eventually(lambda: world.target(lost) is not None and not world.facts(lost).ready)
+    world.simulation.advance(5.0 + POD_GC_SECONDS[1] + 1)
+    await eventually(lambda: f"production-{lost.number}" in followed.deleted)
+    pod = followed.deleted[f"production-{lost.number}"]
+    assert reasons(pod) == {"Ready": "False", "DisruptionTarget": "DeletionByPodGC"}
+    assert pod["status"]["phase"] == "Failed"
+    assert "running" in pod["status"]["containerStatuses"][0]["state"]
 
 
 async def test_what_scales_the_fleet_is_an_hpa(live: Callable[..., Awaitable[World]]) -> None:

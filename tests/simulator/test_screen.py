@@ -100,6 +100,7 @@ def test_it_fits_the_terminal(width: int, height: int) -> None:
     events = tuple(f"event {number} " + "x" * 300 for number in range(10))
     history = tuple(Point(float(number), 5.0, 200.0) for number in range(500))
     shown = view(*agents, history=history, places=places, events=events, scaler="y" * 300, cloudwatch=CLOUDWATCH)
+    shown = replace(shown, nodes=tuple(f"node {number} " + "z" * 300 for number in range(3)))
     drawn = draw(shown, width, height)
     lines = drawn.splitlines()
     assert max(map(len, lines)) <= width
@@ -151,6 +152,14 @@ def test_places_share_a_row_where_they_fit() -> None:
     shown = view(*BUSY, places=(("status page", "http://a/"), ("Prometheus", "http://a/metrics")))
     assert re.search(r"status page +http://a/   Prometheus +http://a/metrics", draw(shown))
     assert re.search(r"status page +http://a/\nPrometheus +http://a/metrics", draw(shown, 50))
+
+
+def test_nodes_that_went_away_stay_on_the_screen() -> None:
+    """The latest two, whatever else happens."""
+    drawn = draw(view(*BUSY, nodes=("node a was removed", "node b was lost", "node c is being removed")))
+    assert "node a" not in drawn
+    assert "node b was lost" in drawn
+    assert "node c is being removed" in drawn
 
 
 def test_the_newest_events_are_shown() -> None:

@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.simulator.nodes import EVICTION_GRACE_SECONDS, POD_GC_SECONDS, Node
 from exporter.simulator.scenario import HOUR, MINUTE, SCENARIOS, Fault, Incident, Scenario, steady
-from exporter.simulator.simulated_agent import HEAP_LIMIT, TASKS_PER_AGENT, Phase
+from exporter.simulator.simulated_agent import (
+    FINISHED,
+    HEAP_LIMIT,
+    KILLED,
+    TASKS_PER_AGENT,
+    Phase,
+    SimulatedAgent,
+)
 from exporter.simulator.simulation import GRACE_SECONDS, FleetPlan, SimulatedFleet, Simulation
 from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, Behaviour
 
@@ -194,6 +202,95 @@ def test_scaling_to_the_impossible_is_refused() -> None:
         model.scale("production", -1)
     with pytest.raises(KeyError):
         model.scale("nowhere", 1)
+
+
+def node_struck(trouble: Fault, long_share: float = 0.5) -> tuple[Simulation, SimulatedFleet, Node]:
+    """Return a fleet of four at the moment when a node of it is struck, and that node."""
+    scenario = quiet(Incident(at=60.0, trouble=trouble), long_share=long_share)
+    model, fleet = simulation(scenario)
+    model.advance(60.0)
+    [node] = fleet.nodes.gone()
+    return model, fleet, node
+
+
+def on(node: Node, fleet: SimulatedFleet) -> list[SimulatedAgent]:
+    return [agent for agent in fleet.agents if agent.node is node]
+
+
+def test_agents_share_nodes() -> None:
+    """As many as fit, the emptiest node first; fleets have nodes of their own."""
+    plans = [FleetPlan("one", (CURRENT,) * 4, CURRENT), FleetPlan("two", (CURRENT,), CURRENT)]
+    model = Simulation(plans, quiet(), seed=1)
+    model.scale("one", 5)
+    names = [agent.node.name for agent in model.agents]
+    assert names == [names[0]] * 3 + [names[3]] * 2 + [names[5]]
+    assert len(set(names)) == 3
+    assert len({Node(number).name for number in range(2000)}) == 2000
+
+
+def test_a_removed_node_gives_its_agents_ten_minutes() -> None:
+    """They are replaced elsewhere at once, finish what they can, and lose the rest when the grace is over."""
+    model, fleet, node = node_struck(Fault.NODE_REMOVED)
+    evicted = on(node, fleet)
+    assert (node.agents, node.tasks) == (len(evicted), sum(agent.tasks for agent in evicted))
+    assert all(agent.phase is Phase.DRAINING for agent in evicted)
+    assert fleet.replicas == 4
+    model.advance(60.0 + EVICTION_GRACE_SECONDS - 1)
+    left = sum(agent.tasks for agent in evicted)
+    assert 0 < left < node.tasks
+    model.advance(60.0 + EVICTION_GRACE_SECONDS)
+    assert on(node, fleet) == []
+    assert {agent.last_end for agent in evicted} <= {KILLED, FINISHED}
+    assert fleet.counts().lost == node.killed
+    assert abs(node.killed - left) <= 3
+    assert node.story().endswith(f"evicted with 10 min of grace, {node.killed} tasks were killed")
+
+
+def test_agents_that_finish_in_time_lose_nothing_with_their_node() -> None:
+    """A node whose tasks are short costs none of them."""
+    model, fleet, node = node_struck(Fault.NODE_REMOVED, long_share=0.0)
+    evicted = on(node, fleet)
+    model.advance(60.0 + 3 * EVICTION_GRACE_SECONDS)
+    assert FINISHED in {agent.last_end for agent in evicted}
+    assert node.killed == fleet.counts().lost <= 3
+
+
+def test_an_eviction_shortens_a_drain_from_its_first_deletion_on() -> None:
+    """So Kubernetes counts: a pod that drains for longer than the new grace is killed at once, and not replaced."""
+    incident = Incident(at=HOUR, trouble=Fault.NODE_REMOVED, share=1.0)
+    model, fleet = simulation(quiet(incident, long_share=0.5), otel=5)
+    model.scale("production", 4)
+    draining = fleet.agents[-1]
+    model.advance(HOUR - 1)
+    assert draining.tasks > 0
+    model.advance(HOUR + 1)
+    assert (draining.phase, draining.last_end) == (Phase.GONE, KILLED)
+    assert fleet.replicas == 4
+
+
+def test_a_lost_node_silences_its_agents_until_their_pods_are_collected() -> None:
+    """Their tasks are lost at once; the replacements come only when the pods are deleted."""
+    model, fleet, node = node_struck(Fault.NODE_LOST)
+    lost = on(node, fleet)
+    assert fleet.counts().lost == node.killed == node.tasks > 0
+    assert {(agent.phase, agent.behaviour, agent.tasks) for agent in lost} == {(Phase.LOST, Behaviour.HUNG, 0)}
+    assert len(fleet.agents) == fleet.replicas == 4
+    model.advance(60.0 + POD_GC_SECONDS[1] + 1)
+    assert on(node, fleet) == []
+    assert all(agent.last_end is None for agent in lost)
+    assert fleet.replicas == 4
+    assert node.story() == f"node {node.short_name} was lost: {node.agents} agents replaced, {node.killed} tasks lost"
+
+
+def test_scaling_in_takes_agents_of_a_lost_node_first() -> None:
+    """They are not ready; they stay until their pods are collected, and are not replaced then."""
+    model, fleet, node = node_struck(Fault.NODE_LOST)
+    lost = on(node, fleet)
+    model.scale("production", 4 - len(lost))
+    assert all(agent.deleted_at is not None for agent in lost)
+    assert all(agent.phase is Phase.RUNNING for agent in fleet.agents if agent not in lost)
+    model.advance(60.0 + POD_GC_SECONDS[1] + 1)
+    assert len(fleet.agents) == fleet.replicas == 4 - len(lost)
 
 
 def struck(trouble: Fault, lasts: float = 120.0, share: float = 0.0) -> tuple[Simulation, SimulatedFleet]:
