@@ -103,6 +103,11 @@ def _agent(settings: Settings) -> tuple[Pair, ...]:
             "How long an agent has been draining is not published to CloudWatch, only how many are.",
         ),
         Pair(
+            "MatillionAgentDrainCutShort",
+            None,
+            "When a draining agent will be killed is not published to CloudWatch.",
+        ),
+        Pair(
             "MatillionAgentMemoryPressure",
             "MemoryNearLimit",
             "The alarm watches the container's memory. The Java heap is not published to CloudWatch.",

@@ -91,8 +91,14 @@ class Settings:
     versions: int = 2
     """A rollout has two at a time."""
     version_skew_for: float = DAY
-    drain_too_long_for: float = 11 * HOUR
-    """The vendor's pods are killed after 12 hours (`terminationGracePeriodSeconds: 43200`): an hour to act."""
+    drain_late: float = HOUR
+    """An hour to act before the pod's own grace period ends; 12 hours in the vendor's charts."""
+    drain_late_share: float = 0.1
+    """The same as a share of the grace period, for pods with a short one; the smaller of the two applies."""
+    drain_short: float = 15 * MINUTE
+    """With less time left, a task that still runs is likely killed."""
+    drain_cut_short_for: float = MINUTE
+    """A last task that ends at once is no page; of the ten minutes that the Cluster Autoscaler leaves, most remain."""
     bridge: float = 15 * MINUTE
     """The gap that alerts with a `for` of many hours bridge: a restart of the exporter must not reset them."""
     task_failures: int = 5

@@ -50,6 +50,18 @@ def make_facts(**fields: Any) -> PodFacts:
     return PodFacts(**(defaults | fields))
 
 
+def make_drain(seconds: float, *, granted: float = 43_200.0, own: float = 43_200.0, **fields: Any) -> PodFacts:
+    """Return the facts of a pod that was deleted so many seconds before `WALL_NOW`, with a grace period in force."""
+    deleted = WALL_NOW - seconds
+    return make_facts(
+        draining_time=deleted,
+        drain_deadline_time=deleted + granted,
+        drain_grace_seconds=granted,
+        grace_seconds=own,
+        **fields,
+    )
+
+
 def make_target(pod: str = "agent-1", **fields: Any) -> Target:
     """Return a static target; pass `facts=make_facts()` for one found in Kubernetes."""
     defaults: dict[str, Any] = {"uid": f"uid-{pod}", "namespace": "matillion", "fleet": "etl", "address": "127.0.10.1"}

@@ -19,6 +19,12 @@ $labels.cluster $labels.namespace $labels.fleet $labels.pod
 {{- else }}Kubernetes reports no reason{{ end }}"""
 
 
+_TASKS = """{{ with printf "max by (pod) (matillion_fleet_agent_tasks_active{cluster=%q,namespace=%q,fleet=%q,pod=%q})"
+$labels.cluster $labels.namespace $labels.fleet $labels.pod
+| query }}{{ . | first | value | humanize }} task
+{{- if ne (. | first | value) 1.0 }}s{{ end }}{{ else }}its tasks{{ end }}"""
+
+
 def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
     """Return the alerts of agents."""
     return (
@@ -26,6 +32,7 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
             "matillion-fleet-agent.alerts",
             (
                 *_states(settings, clock),
+                *_drains(settings, clock),
                 *_memory(settings, clock),
                 *_restarts(settings, clock),
             ),
@@ -43,7 +50,6 @@ def _with_company(state: str) -> str:
 
 
 def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
-    draining = f'last_over_time({AGENT_STATE}{{state="draining"}}[{clock(settings.bridge)}])'
     return (
         Alert(
             name="MatillionAgentDisconnected",
@@ -93,16 +99,45 @@ def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             never answered: {_WAITS_FOR}. It fills a replica and provides no slots. Such agents in its fleet:
             {{{{ $value | humanize }}}}.""",
         ),
+    )
+
+
+def _drains(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
+    deadline = latest("agent_drain_deadline_timestamp_seconds", AGENT)
+    granted = latest("agent_drain_grace_seconds", AGENT)
+    own, tasks = latest("agent_grace_seconds", AGENT), latest("agent_tasks_active", AGENT)
+    late, short = (f"{seconds / clock.faster:g}" for seconds in (settings.drain_late, settings.drain_short))
+    return (
         Alert(
             name="MatillionAgentDrainTooLong",
             severity="warning",
-            for_seconds=settings.drain_too_long_for,
-            when="a draining agent will be killed within the hour",
-            expr=_with_company(draining),
-            summary=f"Agent {_AGENT} has been draining for {Clock()(settings.drain_too_long_for)}",
-            description=f"""Agent {_AGENT} has been terminating for {Clock()(settings.drain_too_long_for)} and still
-            runs. Kubernetes kills it with its tasks when its grace period ends (12h in the vendor's chart). Draining
-            agents in its fleet: {{{{ $value | humanize }}}}.""",
+            for_seconds=0,
+            when=f"a draining agent has used its pod's own grace period but for {in_words(settings.drain_late)}, "
+            f"or but for {settings.drain_late_share:.0%} of a short one",
+            # A drain began as long before its deadline as the grace period in force is.
+            expr=f"""
+            time() - ({deadline} - {on(AGENT)} {granted})
+            > {on(AGENT)} {own} - {late}
+            > {on(AGENT)} {1 - settings.drain_late_share:g} * {own}
+            """,
+            summary=f"Agent {_AGENT} drains for too long",
+            description=f"""Agent {_AGENT} has been terminating for {{{{ $value | humanizeDuration }}}} and still runs.
+            Kubernetes kills it with its tasks when its grace period ends (12h in the vendor's chart).""",
+        ),
+        Alert(
+            name="MatillionAgentDrainCutShort",
+            severity="critical",
+            for_seconds=settings.drain_cut_short_for,
+            when="a draining agent with tasks has a grace period shorter than its pod's own, or less than "
+            f"{in_words(settings.drain_short)} left",
+            expr=f"""
+            clamp_min({deadline} - time(), 0)
+            and {on(AGENT)} ({granted} < {on(AGENT)} {own} or {on(AGENT)} {deadline} - time() < {short})
+            and {on(AGENT)} {tasks} > 0
+            """,
+            summary=f"Agent {_AGENT} will be killed with its tasks",
+            description=f"""Agent {_AGENT} is draining and will be killed with {_TASKS} in
+            {{{{ $value | humanizeDuration }}}}.""",
         ),
     )
 

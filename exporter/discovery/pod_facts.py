@@ -17,6 +17,8 @@ from exporter.kube.quantity import parse_quantity
 from exporter.kube.times import unix_time
 
 _FINISHED = frozenset({"Succeeded", "Failed"})
+_DEFAULT_GRACE_SECONDS = 30
+"""Kubernetes' default (kubernetes.io, "Pod Lifecycle"): `DefaultTerminationGracePeriodSeconds`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class PodReader:
             draining_time=_deletion_requested(metadata),
             drain_deadline_time=unix_time(metadata.get("deletionTimestamp")),
             disruption=_disruption(status),
+            drain_grace_seconds=count(metadata.get("deletionGracePeriodSeconds")),
+            grace_seconds=_own_grace(spec),
             node=text(spec.get("nodeName")),
             container=text(container.get("name")),
             started_time=unix_time(mapping(state.get("running")).get("startedAt")),
@@ -117,6 +121,12 @@ def _disruption(status: Json) -> str | None:
     target = condition(status, "DisruptionTarget")
     reason = text(target.get("reason")) if target.get("status") == "True" else None
     return line(status.get("reason"), MAX_REASON_LENGTH) or line(reason, MAX_REASON_LENGTH) or None
+
+
+def _own_grace(spec: Json) -> int:
+    """Return the grace period that the pod asks for, Kubernetes' default if it does not say."""
+    own = count(spec.get("terminationGracePeriodSeconds"))
+    return _DEFAULT_GRACE_SECONDS if own is None else own
 
 
 def _template(metadata: Json) -> str | None:

@@ -3,12 +3,11 @@
 Pure. The thresholds are those of the alerts.
 """
 
+from exporter.fleet.drains import cut_short, too_long
 from exporter.fleet.model import Agent, AgentState, PodFacts
 
 MEMORY_SHARE = 0.85
 """Share of the memory limit from which an agent needs attention: the threshold of MatillionAgentMemoryPressure."""
-LONG_DRAIN_SECONDS = 11 * 3600
-"""When a draining agent needs attention: as in MatillionAgentDrainTooLong, an hour before the pod is killed."""
 
 _NOTHING_KNOWN = PodFacts()
 
@@ -16,12 +15,13 @@ _NOTHING_KNOWN = PodFacts()
 def needs_attention(agent: Agent, wall_now: float) -> bool:
     """Return whether an agent provides no capacity, or soon may not; `wall_now` in Unix seconds.
 
-    Starting and draining are normal, unless the agent cannot start or drains for too long.
+    Starting and draining are normal, unless the agent cannot start, drains for too long, or will be killed
+    with its tasks.
     """
     facts = agent.snapshot.target.facts or _NOTHING_KNOWN
     match agent.state:
         case AgentState.DRAINING:
-            return facts.draining_time is not None and wall_now - facts.draining_time > LONG_DRAIN_SECONDS
+            return cut_short(agent, wall_now) or too_long(agent, wall_now)
         case AgentState.STARTING:
             return facts.waiting_reason is not None or facts.last_terminated_reason is not None
         case AgentState.SERVING:

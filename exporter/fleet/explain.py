@@ -4,6 +4,7 @@ Pure: the instants are arguments. The state itself is decided by `classification
 """
 
 from exporter.fleet.attention import MEMORY_SHARE, memory_share
+from exporter.fleet.drains import cut_short, seconds_left, shortened
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, PodFacts
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -53,11 +54,24 @@ def _draining(agent: Agent, facts: PodFacts | None, now: float, wall_now: float)
     )
     if reading is None or read_at is None:
         return f"{since}, its tasks are unknown" + _because(agent.snapshot)
+    if facts is not None and cut_short(agent, wall_now):
+        return f"killed {_deadline(agent, wall_now)} with {_tasks(agent.snapshot)}: {since}{_shortened(facts)}"
     if agent.fresh:
         return f"{since}, {_tasks(agent.snapshot)} left"
     return f"{since}, {_tasks(agent.snapshot)} left {duration(now - read_at)} ago, not scraped since" + _because(
         agent.snapshot
     )
+
+
+def _deadline(agent: Agent, wall_now: float) -> str:
+    """Return when a draining agent is killed. A shortened grace period can be over already."""
+    left = seconds_left(agent, wall_now)
+    return f"in {duration(left)}" if left else "at any moment"
+
+
+def _shortened(facts: PodFacts) -> str:
+    cut = shortened(facts)
+    return "" if cut is None else f", its grace period was cut from {duration(cut[0])} to {duration(cut[1])}"
 
 
 def _stopped(snapshot: AgentSnapshot) -> str:

@@ -58,9 +58,13 @@ class PodFacts:
     """When the pod last became Ready (monotonic); None while it is not."""
     created_time: float | None = None
     draining_time: float | None = None
-    """When the pod's deletion was requested; None before that. Its tasks may run for another 12 hours."""
+    """When the pod's deletion was requested; None before that. Its tasks may run until `drain_deadline_time`."""
     drain_deadline_time: float | None = None
-    """When Kubernetes kills a pod whose deletion was requested; an eviction can move it forward."""
+    """When Kubernetes kills the pod, whatever still runs; None before its deletion. A later one can only advance it."""
+    drain_grace_seconds: float | None = None
+    """The grace period in force for the deletion; None before it."""
+    grace_seconds: float | None = None
+    """The pod's own grace period (`terminationGracePeriodSeconds`); 43,200 in the vendor's charts."""
     disruption: str | None = None
     """Kubernetes' reason for ending the pod: its status' reason (`Evicted`), or that of its condition
     `DisruptionTarget` (`PreemptionByScheduler`)."""

@@ -62,6 +62,8 @@ def screen(url: str, status: Status, paper: Paper) -> list[str]:
 def _urgency(agent: Json) -> tuple[int, str, str, str]:
     state = agent["state"]
     rank = _URGENCY.index(state) if state in _URGENCY else -1
+    if agent.get("drain_cut_short"):  # before all others, for only its minutes count
+        rank = -2
     return rank, str(agent["namespace"]), str(agent["fleet"]), str(agent["pod"])
 
 
@@ -165,7 +167,7 @@ def _attention(agents: Sequence[Json], total: int, paper: Paper) -> Iterator[str
     yield paper.paint(share, Style.HEADING)
     rows = [(f"  {visible(agent['namespace'])}/{visible(agent['pod'])}", visible(agent["state"])) for agent in agents]
     for agent, (pod, state) in zip(agents, columns(rows, (False, False)), strict=True):
-        head = f"{pod}{paper.paint(state, _STYLES.get(agent['state']))}  "
+        head = f"{pod}{paper.paint(state, _style_of(agent))}  "
         indent = len(pod) + len(state) + 2
         if indent > paper.width // 2:
             yield head.rstrip()
@@ -173,6 +175,10 @@ def _attention(agents: Sequence[Json], total: int, paper: Paper) -> Iterator[str
         first, *rest = paper.paragraph(str(agent["reason"]), indent)
         yield head + first
         yield from rest
+
+
+def _style_of(agent: Json) -> Style | None:
+    return Style.BAD if agent.get("drain_cut_short") else _STYLES.get(agent["state"])
 
 
 def _note(what: str, reason: str, paper: Paper, style: Style = Style.BAD) -> Iterator[str]:

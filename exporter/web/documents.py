@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 
 from exporter.fleet.agent_figures import AGENT_FIGURES
 from exporter.fleet.attention import needs_attention
+from exporter.fleet.drains import cut_short
 from exporter.fleet.explain import explain
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.model import Agent, Condition, Fleet, IgnoredPod, PodFacts, Scaler
@@ -92,6 +93,7 @@ def agent_document(agent: Agent, now: float, wall_now: float) -> Document:
         "state": agent.state.value,
         "reason": explain(agent, now, wall_now),
         "needs_attention": needs_attention(agent, wall_now),
+        "drain_cut_short": cut_short(agent, wall_now),
         "refusing": agent.refusing,
         "fresh": agent.fresh,
         "address": target.address,

@@ -1,7 +1,9 @@
 """How alerts about single agents fire."""
 
+from typing import Any
+
 from exporter.fleet.model import AgentStatus
-from tests.alerts.prometheus_case import HOUR, ONSET, POD_LABELS, A, Case, since_onset, with_gap
+from tests.alerts.prometheus_case import HOUR, ONSET, POD_LABELS, A, Case, since_onset
 from tests.alerts.prometheus_timeline import Course, World
 from tests.alerts.prometheus_worlds import (
     FLEET,
@@ -59,7 +61,12 @@ def _pulling(minute: int) -> World:
 
 
 _NOT_STARTING = seeing(*with_fleet(starting("etl-1")))
-_LONG_DRAIN = seeing(*with_fleet(draining("etl-1")))
+
+
+def _draining(minutes: int, tasks: float = 3, **fields: Any) -> Course:
+    """Return a world whose drain began so many minutes before the onset; `grace` and `own` in minutes."""
+    return seeing(*with_fleet(draining("etl-1", tasks, since=ONSET - minutes, **fields)))
+
 
 AGENT_CASES = (
     Case(
@@ -248,13 +255,69 @@ AGENT_CASES = (
     ),
     Case(
         alert="MatillionAgentDrainTooLong",
-        course=with_gap(since_onset(_LONG_DRAIN), 7 * HOUR),
-        after=11 * HOUR,
-        lingers=15,
+        course=since_onset(_draining(0)),
+        onset=ONSET + 11 * HOUR + 1,
+        after=0,
+        not_enough=(
+            # A grace period of a day, and a drain that ends soon because it was cut, not because it is long.
+            since_onset(_draining(0, grace=24 * HOUR, own=24 * HOUR)),
+            since_onset(then(_draining(0, grace=10), ONSET + 10, healthy)),
+        ),
+        labels=POD_LABELS,
+        summary=f"Agent {A} drains for too long",
+        description=f"Agent {A} has been terminating for 11h 1m 0s and still runs. Kubernetes kills it with its tasks "
+        "when its grace period ends (12h in the vendor's chart).",
+    ),
+    Case(
+        alert="MatillionAgentDrainTooLong",
+        variant="of a short grace period",
+        course=since_onset(_draining(0, 0, grace=20, own=20)),
+        onset=ONSET + 19,
+        after=0,
+        not_enough=(since_onset(then(_draining(0, 0, grace=20, own=20), ONSET + 18, healthy)),),
+        labels=POD_LABELS,
+        summary=f"Agent {A} drains for too long",
+        description=f"Agent {A} has been terminating for 19m 0s and still runs. Kubernetes kills it with its tasks "
+        "when its grace period ends (12h in the vendor's chart).",
+    ),
+    Case(
+        alert="MatillionAgentDrainCutShort",
+        course=since_onset(_draining(0, 7, grace=10)),
+        after=1,
+        not_enough=(
+            # The whole grace, or one that was cut once the tasks had ended, or tasks that nobody has counted since.
+            _draining(1, 7),
+            _draining(1, 0, grace=10),
+            _draining(1, 7, grace=10, age=60),
+            then(since_onset(_draining(0, 7, grace=10)), ONSET + 1, _draining(0, 0, grace=10)),
+        ),
+        severity="critical",
+        labels=POD_LABELS,
+        summary=f"Agent {A} will be killed with its tasks",
+        description=f"Agent {A} is draining and will be killed with 7 tasks in 9m 0s.",
+    ),
+    Case(
+        alert="MatillionAgentDrainCutShort",
+        variant="at the end of the whole grace period",
+        course=_draining(0, 1),
+        onset=ONSET + 11 * HOUR + 46,
+        after=1,
+        not_enough=(then(_draining(0, 1), ONSET + 11 * HOUR + 46, _draining(0, 0)),),
+        severity="critical",
+        labels=POD_LABELS,
+        summary=f"Agent {A} will be killed with its tasks",
+        description=f"Agent {A} is draining and will be killed with 1 task in 13m 0s.",
+    ),
+    Case(
+        alert="MatillionAgentDrainCutShort",
+        variant="an eviction after hours, which counts from the deletion",
+        course=then(_draining(0, 7), ONSET + HOUR, _draining(0, 7, grace=10)),
+        onset=ONSET + HOUR,
+        after=1,
         not_enough=(),
-        labels=POD_LABELS | {"state": "draining"},
-        summary=f"Agent {A} has been draining for 11h",
-        description=f"Agent {A} has been terminating for 11h and still runs. Kubernetes kills it with its tasks when "
-        "its grace period ends (12h in the vendor's chart). Draining agents in its fleet: 1.",
+        severity="critical",
+        labels=POD_LABELS,
+        summary=f"Agent {A} will be killed with its tasks",
+        description=f"Agent {A} is draining and will be killed with 7 tasks in 0s.",
     ),
 )

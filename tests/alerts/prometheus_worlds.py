@@ -33,9 +33,17 @@ def starting(pod: str, **facts: Any) -> AgentSnapshot:
     return make_snapshot(pod, never_read=True, address=None, facts=make_facts(ready=False, **facts))
 
 
-def draining(pod: str, tasks: float = 3) -> AgentSnapshot:
-    """Return an agent whose pod was deleted and that finishes its tasks."""
-    return agent(pod, tasks, facts={"draining_time": 1.0})
+def draining(
+    pod: str, tasks: float = 3, *, since: int = 0, grace: int = 12 * 60, own: int = 12 * 60, age: float = 1.0
+) -> AgentSnapshot:
+    """Return an agent whose pod was deleted in a minute, with some minutes of grace, and that finishes its tasks."""
+    facts = {
+        "draining_time": 60.0 * since,
+        "drain_deadline_time": 60.0 * (since + grace),
+        "drain_grace_seconds": 60.0 * grace,
+        "grace_seconds": 60.0 * own,
+    }
+    return agent(pod, tasks, facts=facts, age=age)
 
 
 _READING = {"tasks_queued", "connected", "status", "version", "dialect", "heap_used_bytes", "heap_limit_bytes"}

@@ -37,7 +37,10 @@ def _rollout(minute: int) -> World:
     replaced = max(0, min(6, (minute - 10) // 10))
     coming = 0 < replaced <= 6 and minute % 10 < 3
     old = [agent(f"old-{number}", version="11.1.0") for number in range(replaced, 6)]
-    gone = [draining(f"old-{number}", max(0, 12 - (minute - 10) // 20)) for number in range(replaced)]
+    gone = [
+        draining(f"old-{number}", max(0, 12 - (minute - 10) // 20), since=20 + 10 * number)
+        for number in range(replaced)
+    ]
     ready = replaced - 1 if coming else replaced
     new = [agent(f"new-{number}", version="11.2.0") for number in range(ready)]
     return World([*old, *gone, *new, *([starting(f"new-{ready}")] if coming else [])], own(minute))
@@ -48,7 +51,8 @@ def _scale_down(minute: int) -> World:
     leaving = max(0, min(3, minute - 30))
     stay = [agent(f"etl-{number}", 8) for number in range(6 - leaving)]
     ended = minute > 10 * HOUR
-    return World([*stay, *([] if ended else [draining(f"etl-{5 - number}") for number in range(leaving)])], own(minute))
+    leave = [draining(f"etl-{5 - number}", since=31 + number) for number in range(leaving)]
+    return World([*stay, *([] if ended else leave)], own(minute))
 
 
 def _scale_up_and_to_zero(minute: int) -> World:
@@ -58,7 +62,7 @@ def _scale_up_and_to_zero(minute: int) -> World:
     if minute < 64:
         return World([starting(f"etl-{number}") for number in range(3)], own(minute))
     if minute >= 240:
-        return World([draining(f"etl-{number}") for number in range(3)], own(minute))
+        return World([draining(f"etl-{number}", since=240) for number in range(3)], own(minute))
     tasks = 20 if 150 <= minute < 154 else 6
     return World([agent(f"etl-{number}", tasks) for number in range(3)], own(minute))
 

@@ -57,6 +57,7 @@ def test_whole_pod() -> None:
             last_exit_code=137,
             memory_limit_bytes=4 * 2**30,
             cpu_limit_cores=1.5,
+            grace_seconds=30,
         ),
     )
 
@@ -101,11 +102,33 @@ def test_draining_begins_when_the_deletion_was_asked_for() -> None:
     deletion = {"deletionTimestamp": "2024-03-01T22:00:00Z", "deletionGracePeriodSeconds": 43200}
     draining = facts(raw_pod(metadata=deletion))
     assert draining.draining_time == at("2024-03-01T10:00:00")
-    assert draining.drain_deadline_time == at("2024-03-01T22:00:00")
+    assert (draining.drain_deadline_time, draining.drain_grace_seconds) == (at("2024-03-01T22:00:00"), 43_200)
     assert draining.ready
     assert facts(raw_pod(metadata={"deletionTimestamp": "2024-03-01T22:00:00Z"})).draining_time == at(
         "2024-03-01T22:00:00"
     )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "own", "end"),
+    [
+        ({}, None, (None, None, None, 30)),
+        ({}, 43_200, (None, None, None, 43_200)),
+        ({}, 0, (None, None, None, 0)),
+        ({}, "soon", (None, None, None, 30)),
+        ({"deletionGracePeriodSeconds": 600}, 43_200, ("10:00:00", "10:10:00", 600, 43_200)),
+        ({"deletionGracePeriodSeconds": 0}, 43_200, ("10:10:00", "10:10:00", 0, 43_200)),
+        ({"deletionGracePeriodSeconds": None}, 43_200, ("10:10:00", "10:10:00", None, 43_200)),
+        ({"deletionGracePeriodSeconds": -1}, 43_200, ("10:10:00", "10:10:00", None, 43_200)),
+    ],
+)
+def test_the_end_of_a_drain(metadata: dict[str, Any], own: object, end: tuple[Any, ...]) -> None:
+    """When it began and will end, the grace period in force, and the pod's own; an absent one is not known."""
+    deletion = {"deletionTimestamp": "2024-03-01T10:10:00Z"} if metadata else {}
+    read_facts = facts(raw_pod(metadata=deletion | metadata, spec={"terminationGracePeriodSeconds": own}))
+    begun, deadline = (None if time is None else at(f"2024-03-01T{time}") for time in end[:2])
+    assert (read_facts.draining_time, read_facts.drain_deadline_time) == (begun, deadline)
+    assert (read_facts.drain_grace_seconds, read_facts.grace_seconds) == end[2:]
 
 
 def test_not_ready_pod_is_ready_since_never() -> None:

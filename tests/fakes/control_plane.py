@@ -372,6 +372,17 @@ class Admin:
         query = "" if grace_seconds is None else f"?gracePeriodSeconds={grace_seconds}"
         await self.call("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}{query}")
 
+    async def evict_pod(self, namespace: str, name: str, *, grace_seconds: int) -> None:
+        """Evict a pod as a node's drain does; raises where a PodDisruptionBudget forbids it."""
+        _, _, group, version, *_ = (await self.collection("poddisruptionbudgets", namespace)).split("/")
+        body = {
+            "apiVersion": f"{group}/{version}",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"gracePeriodSeconds": grace_seconds},
+        }
+        await self.call("POST", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", body)
+
     async def service_account_token(self, namespace: str, name: str) -> str:
         """Make a service account and a token for it, as the kubelet would mount."""
         accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"

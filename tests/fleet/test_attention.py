@@ -6,7 +6,7 @@ import pytest
 
 from exporter.fleet.attention import needs_attention
 from exporter.fleet.model import AgentStatus, Since
-from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_memory, make_reading
+from tests.factories import NOW, WALL_NOW, make_agent, make_drain, make_facts, make_memory, make_reading
 
 UNSEEN = "connection refused on 127.0.10.1:9464"
 
@@ -23,8 +23,10 @@ UNSEEN = "connection refused on 127.0.10.1:9464"
         (make_agent(reading=make_reading(status=AgentStatus.STOPPED)), True),
         (make_agent(never_read=True, facts=make_facts(ready=False)), False),
         (make_agent(never_read=True, facts=make_facts(ready=False, waiting_reason="ImagePullBackOff")), True),
-        (make_agent(facts=make_facts(draining_time=WALL_NOW - 3600)), False),
-        (make_agent(facts=make_facts(draining_time=WALL_NOW - 11.5 * 3600)), True),
+        (make_agent(facts=make_drain(3600)), False),
+        (make_agent(facts=make_drain(11.5 * 3600), tasks_active=0), True),
+        (make_agent(facts=make_drain(60, granted=600), tasks_active=7), True),
+        (make_agent(facts=make_drain(60, granted=600), tasks_active=0), False),
         (make_agent(reading=make_reading(status=AgentStatus.SHUTTING_DOWN)), True),
         (make_agent(reading=make_reading(busyness_score=100.0), since=Since(pressed=NOW - 20)), True),
     ],

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.fleet.explain import duration, explain
-from exporter.fleet.model import Agent, AgentState, AgentStatus, Reading, Since
-from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_memory, make_reading, make_snapshot
+from exporter.fleet.model import Agent, AgentState, AgentStatus, PodFacts, Reading, Since
+from tests.factories import NOW, WALL_NOW, make_agent, make_drain, make_facts, make_memory, make_reading, make_snapshot
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -132,6 +132,25 @@ def test_draining_never_passes_an_old_count_for_a_current_one() -> None:
         "draining since 02:14 UTC, 7 tasks left 3 min ago, not scraped since: connection refused"
     )
     assert said(unread, AgentState.DRAINING) == "draining since 02:14 UTC, its tasks are unknown"
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        (
+            make_drain(MINUTE, granted=10 * MINUTE),
+            "killed in 9 min with 7 tasks: draining since 02:29 UTC, its grace period was cut from 12 h to 10 min",
+        ),
+        (make_drain(11 * HOUR + 51 * MINUTE), "killed in 9 min with 7 tasks: draining since 14:39 UTC"),
+        (
+            make_drain(HOUR, granted=10 * MINUTE),
+            "killed at any moment with 7 tasks: draining since 01:30 UTC, its grace period was cut from 12 h to 10 min",
+        ),
+    ],
+)
+def test_a_drain_that_was_cut_short_says_when_it_ends(facts: PodFacts, sentence: str) -> None:
+    """The time left comes first; it is over where an eviction came late, since the grace counts from the deletion."""
+    assert said(make_agent(facts=facts, tasks_active=7), AgentState.DRAINING) == sentence
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,10 +58,14 @@ def _of_agent(**fields: Any) -> dict[str, list[Series]]:
     return {name: values for name, values in read.items() if name.startswith("agent_")}
 
 
+_END = make_facts(grace_seconds=43_200.0, drain_grace_seconds=600.0, drain_deadline_time=WALL_NOW + 540)
+"""The end of a drain without its beginning: an agent that serves, of which everything is known."""
+
+
 def _known() -> Fleet:
     """Return a fleet of which every figure is known."""
     full = make_reading(9, requests_active=2, sessions_open=3, busyness_score=0.5)
-    facts = make_facts(restarts=4, waiting_reason="CrashLoopBackOff", last_terminated_reason="OOMKilled")
+    facts = replace(_END, restarts=4, waiting_reason="CrashLoopBackOff", last_terminated_reason="OOMKilled")
     return make_fleet(
         [make_snapshot(reading=full, facts=facts, usage=make_memory(3e9), task_failures=2)],
         restarts=6,
@@ -170,7 +175,7 @@ def test_every_figure_of_an_agent_is_read() -> None:
         heap_used_bytes=100,
         heap_limit_bytes=200,
     )
-    facts = make_facts(restarts=4, waiting_reason="CrashLoopBackOff", last_terminated_reason="OOMKilled")
+    facts = replace(_END, restarts=4, waiting_reason="CrashLoopBackOff", last_terminated_reason="OOMKilled")
     pod = {"facts": facts, "usage": make_memory(3e9), "task_failures": 2}
     assert _of_agent(reading=reading, read_time=1.7e9, scrape_seconds=0.25, **pod) == {
         "agent_info": [(("11.50.0", "abc1234", "node-1", "otel"), 1)],
@@ -188,6 +193,9 @@ def test_every_figure_of_an_agent_is_read() -> None:
         "agent_memory_limit_bytes": [((), 4 * 1024**3)],
         "agent_restarts_total": [((), 4)],
         "agent_created_timestamp_seconds": [((), WALL_NOW - 3660)],
+        "agent_grace_seconds": [((), 43_200)],
+        "agent_drain_grace_seconds": [((), 600)],
+        "agent_drain_deadline_timestamp_seconds": [((), WALL_NOW + 540)],
         "agent_last_terminated": [(("OOMKilled",), 1)],
         "agent_waiting": [(("CrashLoopBackOff",), 1)],
         "agent_task_failures_total": [((), 2)],

@@ -24,6 +24,7 @@ from exporter.kube.client import KubeClient
 from exporter.podhealth.log_follower import FollowingPace
 from exporter.podhealth.pod_logs import PodLogs
 from exporter.podhealth.pod_metrics import PodMemory, SamplingPace
+from exporter.publish.prometheus import render
 from exporter.scrape.client import PageClient
 from exporter.scrape.poller import Poller
 from exporter.simulator.agent import AgentServer, Place
@@ -41,6 +42,8 @@ pytestmark = pytest.mark.slow
 AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 POLICY = Policy(stale_after=4.0)
 FAILED = "ERROR task failed"
+GRANTED = "matillion_fleet_agent_drain_grace_seconds"
+DEADLINE = "matillion_fleet_agent_drain_deadline_timestamp_seconds"
 
 
 class Observed:
@@ -94,6 +97,12 @@ class Observed:
         agent = self.agent(pod)
         facts = agent.snapshot.target.facts if agent is not None else None
         return facts if facts is not None else PodFacts()
+
+    def figure(self, name: str) -> float | None:
+        """Return the only series of a metric on `/metrics`; None while there is none."""
+        page = "".join(render(self.store.fleets(), openmetrics=False)).splitlines()
+        values = [float(line.rpartition(" ")[2]) for line in page if line.startswith(f"{name}{{")]
+        return values[0] if values else None
 
     def memory(self, pod: str = "agent-1") -> float | None:
         """Return an agent's memory in use."""
@@ -264,6 +273,13 @@ class Life:
         assert observed.facts().draining_time == pytest.approx(time.time(), abs=30)
         self.log.write(line())
         await eventually(lambda: observed.failures() == 5)
+        own, begun = "matillion_fleet_agent_grace_seconds", observed.facts().draining_time
+        assert (observed.figure(own), observed.figure(GRANTED)) == (43_200, 43_200)
+        await self.admin.evict_pod(self.namespace, "agent-1", grace_seconds=600)
+        await observed.says("killed in 10 min with 12 tasks: ", "its grace period was cut from 12 h to 10 min")
+        assert begun is not None
+        assert (observed.figure(own), observed.figure(GRANTED)) == (43_200, 600)
+        assert observed.figure(DEADLINE) == pytest.approx(begun + 600, abs=2), "it counts from the first deletion"
         await self.server.close()
         await self.admin.delete_pod(self.namespace, "agent-1", grace_seconds=0)
         await observed.says("gone")

@@ -10,7 +10,7 @@ from exporter.status.command import drawn
 from exporter.status.view import screen
 from exporter.terminal import Paper
 from exporter.web.documents import agent_document, fleet_document
-from tests.factories import NOW, WALL_NOW, make_fleet, make_reading, make_scaler, make_snapshot
+from tests.factories import NOW, WALL_NOW, make_drain, make_fleet, make_reading, make_scaler, make_snapshot
 
 URL = "http://127.0.0.1:9850"
 UNSEEN = "connection refused on 127.0.10.1:9464"
@@ -84,6 +84,18 @@ def test_agents_that_need_attention() -> None:
         f"  matillion/b-1  unreachable   not scraped for 42 s: {UNSEEN}",
         "  matillion/b-2  disconnected  not connected to the control plane, 12 tasks active",
     ]
+
+
+def test_a_drain_that_was_cut_short_comes_first() -> None:
+    """Only its minutes count; an agent that does not answer can wait."""
+    silent = make_snapshot("b-1", age=42.0, error=UNSEEN)
+    ending = make_snapshot("b-2", facts=make_drain(60, granted=600), tasks_active=7)
+    text = lines(status(fleet_with(silent, ending)))
+    at = text.index("2 of 4 agents need attention")
+    assert text[at + 1].startswith(
+        "  matillion/b-2  draining     killed in 9 min with 7 tasks: draining since 02:29 UTC"
+    )
+    assert text[-1].startswith("  matillion/b-1  unreachable")
 
 
 def test_a_fleet_that_its_scaler_keeps_small() -> None:

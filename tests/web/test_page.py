@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.fleet.model import Condition, Fleet, IgnoredPod
-from tests.factories import make_fleet, make_reading, make_scaler, make_snapshot
+from tests.factories import make_drain, make_fleet, make_reading, make_scaler, make_snapshot
 from tests.fakes.chromium import Page, browser, program
 from tests.fakes.ports import free_port
 from tests.web.serving import StaticView, make_server, running, serve
@@ -45,6 +45,22 @@ def busy() -> Fleet:
 async def text_of(page: Page, selector: str) -> str:
     """Return what a reader sees in an element."""
     return " ".join((await page.evaluate(f"document.querySelector({selector!r}).innerText")).split())
+
+
+async def test_a_drain_that_was_cut_short_is_seen_first(page: Page) -> None:
+    """It stands above all others, in the color of lost agents, with the time that is left and its tasks."""
+    ending = make_snapshot("b-9", fleet="busy", facts=make_drain(60, granted=600), tasks_active=7)
+    usual = make_snapshot("b-8", fleet="busy", facts=make_drain(60), tasks_active=7)
+    snapshots = [agent.snapshot for agent in busy().agents]
+    async with serve(StaticView([make_fleet([*snapshots, usual, ending], name="busy")])) as url:
+        await page.goto(url)
+        await page.until(f"{DRAWN} === 1")
+        row = await text_of(page, "#agents tbody tr")
+        assert row.startswith("b-9 matillion/busy draining 7")
+        assert "killed in 9 min with 7 tasks: draining since 02:29 UTC" in row
+        assert await page.evaluate("document.querySelector('#agents tbody .dot').className") == "dot bad"
+        assert "b-8" not in await text_of(page, "#agents")
+    assert page.complaints == []
 
 
 async def test_what_a_reader_sees(page: Page) -> None:

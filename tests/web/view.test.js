@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {
-  banner, chart, chosen, clock, figures, fleetName, joined, lastTime, load, memory, noAgents, number, percent, scalerLine, states,
+  agentTone, banner, chart, chosen, clock, figures, fleetName, joined, lastTime, load, memory, noAgents, number, percent, scalerLine, states,
   title, unbroken,
 } from "../../exporter/web/static/view.js";
 
@@ -24,7 +24,7 @@ const makeFleet = (given = {}, agents = {}) => ({
 /** @param {Partial<Agent>} given @returns {Agent} */
 const makeAgent = (given = {}) => ({
   namespace: "matillion", fleet: "etl", pod: "agent-1", state: "serving", reason: "serving 12 tasks", needs_attention: false,
-  fresh: true, version: "11.50.0", tasks_active: 12, tasks_queued: 0, heap_used_bytes: 1, heap_limit_bytes: 3,
+  drain_cut_short: false, fresh: true, version: "11.50.0", tasks_active: 12, tasks_queued: 0, heap_used_bytes: 1, heap_limit_bytes: 3,
   memory_working_set_bytes: null, kubernetes: null, ...given,
 });
 
@@ -181,14 +181,20 @@ test("nothing is drawn over what was not known, nor over a time in which nobody 
 test("agents that need attention come first, then by how urgent their state is", () => {
   const agents = [
     makeAgent({pod: "idle"}), makeAgent({pod: "leaving", state: "draining"}),
+    makeAgent({pod: "ending", state: "draining", needs_attention: true, drain_cut_short: true}),
     makeAgent({pod: "hot", needs_attention: true}), makeAgent({pod: "away", state: "unreachable", needs_attention: true}),
   ];
   /** @param {boolean} all @param {string} search */
   const pods = (all, search) => chosen(agents, all, search).map(({pod}) => pod);
-  assert.deepEqual(pods(false, ""), ["away", "hot"]);
-  assert.deepEqual(pods(true, ""), ["away", "hot", "idle", "leaving"]);
+  assert.deepEqual(pods(false, ""), ["ending", "away", "hot"]);
+  assert.deepEqual(pods(true, ""), ["ending", "away", "hot", "idle", "leaving"]);
   assert.deepEqual(pods(true, "  ETL   unreach "), ["away"]);
   assert.deepEqual(pods(false, "idle"), []);
+});
+
+test("a drain that was cut short is as bad as a lost agent; any other is usual", () => {
+  assert.equal(agentTone(makeAgent({state: "draining", drain_cut_short: true})), "bad");
+  assert.equal(agentTone(makeAgent({state: "draining"})), "faint");
 });
 
 test("a search finds names, state, reason and version, each word anywhere", () => {

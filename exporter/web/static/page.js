@@ -1,7 +1,7 @@
 // The status page: asks the exporter's own API and draws what view.js makes of the answers. Every text becomes a text
 // node, never markup.
 import {
-  RANGES, TONE, MEANING, banner, chart, chosen, clock, figures, fleetName, joined, lastTime, load, memory, noAgents, number,
+  RANGES, TONE, MEANING, agentTone, banner, chart, chosen, clock, figures, fleetName, joined, lastTime, load, memory, noAgents, number,
   scalerLine, states, title,
 } from "./view.js";
 
@@ -141,7 +141,7 @@ function agentRow(agent) {
   const old = agent.fresh ? "" : " faint";
   return el("tr", {},
     el("td", {}, agent.pod, el("div", {class: "faint"}, fleetName(agent))),
-    el("td", {class: "state"}, el("span", {class: `dot ${TONE[agent.state]}`}, agent.state)),
+    el("td", {class: "state"}, el("span", {class: `dot ${agentTone(agent)}`}, agent.state)),
     el("td", {class: `number${old}`}, number(agent.tasks_active)),
     el("td", {class: `number spare${old}`}, agent.tasks_queued === null ? "–" : number(agent.tasks_queued)),
     el("td", {class: `number spare${old}`}, memory(agent) ?? "–"),

@@ -13,7 +13,7 @@
  *   tasks_serving: number | null, tasks_queued: number | null, held_tasks: number | null, demand_tasks: number | null,
  *   free_slots: number | null, free_slots_certain: boolean, scalers: Scaler[] | null}} Fleet
  * @typedef {{namespace: string, fleet: string, pod: string, state: State, reason: string, needs_attention: boolean,
- *   fresh: boolean, version: string | null, tasks_active: number | null, tasks_queued: number | null,
+ *   drain_cut_short: boolean, fresh: boolean, version: string | null, tasks_active: number | null, tasks_queued: number | null,
  *   heap_used_bytes: number | null, heap_limit_bytes: number | null, memory_working_set_bytes: number | null,
  *   kubernetes: {memory_limit_bytes: number | null} | null}} Agent
  * @typedef {"capacity_tasks" | "tasks_active" | "tasks_queued" | "demand_tasks"} Charted
@@ -241,8 +241,14 @@ export function chosen(agents, all, search) {
     .filter((agent) => all || agent.needs_attention)
     .filter((agent) => words.every((word) => text(agent).includes(word)))
     .sort((one, other) => Number(other.needs_attention) - Number(one.needs_attention)
-      || URGENCY.indexOf(one.state) - URGENCY.indexOf(other.state));
+      || urgency(one) - urgency(other));
 }
+
+/** @param {Agent} agent where a drain that was cut short stands: before all others, for only its minutes count */
+const urgency = (agent) => (agent.drain_cut_short ? -1 : URGENCY.indexOf(agent.state));
+
+/** @param {Agent} agent */
+export const agentTone = (agent) => (agent.drain_cut_short ? "bad" : TONE[agent.state]);
 
 /**
  * What stands in place of agents where there are none to show. Only where there are some is it good that none needs attention.
