@@ -18,7 +18,7 @@ _DURATION = re.compile("".join(rf"(?:(?P<{unit}>{_NUMBER}){unit}(?![a-z]))?" for
 def parse_duration(given: object) -> float:
     """Return the seconds of a duration: numbers with the units d, h, m, s and ms, largest unit first.
 
-    A bare number is seconds. Raises ValueError, whose message says what is wrong, on anything else.
+    A bare number is seconds. Raises ValueError, whose message states what is wrong, on anything else.
     """
     if isinstance(given, bool) or not isinstance(given, str | int | float):
         raise ValueError("")

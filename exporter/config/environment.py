@@ -19,7 +19,7 @@ PREFIX = "FLEET_EXPORTER__"
 
 @dataclass(slots=True)
 class Overrides:
-    """What the environment says."""
+    """What the environment variables set."""
 
     values: dict[Path, Any] = field(default_factory=dict)
     """Shorter paths first, so that a variable for a key wins over one for its section."""

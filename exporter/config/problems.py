@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, as a person is told: every problem at once, one line each.
+"""What is wrong with a configuration, as shown to a person: every problem at once, one line each.
 
 Nothing given is shown without passing `shown`, which keeps credentials out.
 """

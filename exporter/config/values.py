@@ -1,10 +1,10 @@
 """The kinds of value a setting may take: how each is checked, and what is allowed in words.
 
 A kind is metadata inside `Annotated[...]`. Its `allowed` completes the sentence "… is not …", so that error messages
-and the table in docs/configuration.md say the same. Where a value is refused for a reason that sentence does not show,
-the ValueError's message gives it. Where pydantic cannot tell the JSON schema of a kind, the kind does: it takes all
-that is allowed, and refuses as much of the rest as JSON Schema and Go's regular expressions can tell. Knows no setting
-by name.
+and the table in docs/configuration.md agree. Where a value is refused for a reason that sentence does not show, the
+ValueError's message gives it. Where pydantic cannot derive the JSON schema of a kind, the kind supplies it: the schema
+accepts all that is allowed, and refuses as much of the rest as JSON Schema and Go's regular expressions can express.
+Knows no setting by name.
 """
 
 import re
@@ -28,7 +28,7 @@ Flag = Annotated[bool, Strict()]
 
 @runtime_checkable
 class ValueKind(Protocol):
-    """Metadata that can say which values it takes."""
+    """Metadata that describes which values are accepted."""
 
     @property
     def allowed(self) -> str:

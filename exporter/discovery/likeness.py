@@ -1,7 +1,7 @@
 """What makes a pod an agent, and what keeps one that the selector finds from being counted as one.
 
-Pure, and total. A selector goes by labels, and other pods of a release may carry those of its agents. An agent is told
-by what the vendor's charts give each one: `AGENT_ID` in its environment, its ports, the annotation of its metrics page.
+Pure, and total. A selector goes by labels, and other pods of a release may carry those of its agents. An agent is
+recognized by what the vendor's charts give it: `AGENT_ID` in its environment, its ports, its page's annotation.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ OTEL_PORT_NAME, LEGACY_PORT_NAME = "otel-metrics", "metrics"
 PATH_ANNOTATION, PORT_ANNOTATION = "prometheus.io/path", "prometheus.io/port"
 LEGACY_PATH = "/actuator/prometheus"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-"""The annotation by which a pod says which of its containers is meant (kubernetes.io, "Well-Known Labels")."""
+"""The annotation by which a pod names its main container (kubernetes.io, "Well-Known Labels")."""
 
 _JOB = "it belongs to a Job"
 _MARKS_SHOWN = 4
@@ -35,11 +35,11 @@ class AgentMarks:
     ports: tuple[str, ...]
     """Ports of an agent that it declares, by number and name: `8080`, `9555 otel-metrics`."""
     annotated: bool
-    """Its annotations say that Prometheus finds the agent's legacy page on it."""
+    """Whether its annotations point Prometheus to the agent's legacy page."""
 
     @property
     def enough(self) -> bool:
-        """Whether a pod that the selector finds is an agent. Any one mark will do: the labels say so already."""
+        """Whether a pod that the selector finds is an agent. Any one mark will do: the labels match already."""
         return self.agent_id or bool(self.ports) or self.annotated
 
     @property
@@ -83,7 +83,7 @@ def ignored_reason(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS)
 def agent_container(pod: Json, endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS) -> Json:
     """Choose the container that is the agent among its sidecars.
 
-    First what the pod itself says by annotation; then the container with `AGENT_ID`; then the one that declares an
+    First the one that the pod's annotation names; then the container with `AGENT_ID`; then the one that declares an
     agent's port; else the first, as kubectl does. A service mesh puts its proxy first, but sets the annotation and uses
     ports of its own.
     """
@@ -108,7 +108,7 @@ def declared_ports(container: Json) -> Mapping[int, str]:
 
 
 def otel_port(container: Json) -> int | None:
-    """Return the port that the container's environment gives to the OpenTelemetry page; None where it says none."""
+    """Return the port that the container's environment gives to the OpenTelemetry page; None where it gives none."""
     return port_in_text(named(container.get("env"), OTEL_PORT).get("value"))
 
 

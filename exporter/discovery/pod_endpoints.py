@@ -1,6 +1,6 @@
-"""Where a pod says that its agent shows its metrics. Pure, and total.
+"""Where a pod declares that its agent serves its metrics. Pure, and total.
 
-The vendor's charts say it from 0.6 on: a port named `otel-metrics`, whose number is also in the environment. Charts of
+The vendor's charts declare it from 0.6 on: port `otel-metrics`, whose number is also in the environment. Charts of
 January 2026 had a sidecar on 8000 `/metrics` which answers 0 for an agent that it cannot see. It is what their
 annotations point to, so an annotation counts only where it names the legacy page, and only a port of the agent's own
 container is an agent's.

@@ -7,7 +7,7 @@ from exporter.kube.fields import Json, condition, line, mapping, mappings, text
 MAX_REASON_LENGTH = 100
 """Characters. It becomes a label of a series; Kubernetes' own are a quarter of that."""
 MAX_MESSAGE_LENGTH = 200
-"""Characters. What the scheduler says of many nodes, or a registry of an image, has no end otherwise."""
+"""Characters. The scheduler's message on many nodes, or a registry's on an image, is unbounded otherwise."""
 
 _BEFORE_ITS_TURN = frozenset({"PodInitializing", "ContainerCreating"})
 """What a container waits for while others have to end first."""
@@ -15,7 +15,7 @@ _BEFORE_ITS_TURN = frozenset({"PodInitializing", "ContainerCreating"})
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a container does not run; all None where nothing says that it waits."""
+    """Why a container does not run; all None where it does not wait."""
 
     reason: str | None = None
     message: str | None = None
@@ -24,7 +24,7 @@ class Waiting:
 def waiting(status: Json, state: Json) -> Waiting:
     """Return why the agent's container, whose state is given, waits.
 
-    The scheduler speaks first (`Unschedulable`, `SchedulingGated`): without a node there is no container. One that
+    The scheduler's reason is first (`Unschedulable`, `SchedulingGated`): without a node there is no container. One that
     waits for its turn gives the reason of the init container before it, marked as kubectl does: `Init:ErrImagePull`.
     """
     scheduled = condition(status, "PodScheduled")
@@ -39,7 +39,7 @@ def waiting(status: Json, state: Json) -> Waiting:
 
 
 def _of_init_containers(status: Json) -> Waiting | None:
-    """Return why the first init container that is stuck is so; None where none is."""
+    """Return why the first stuck init container waits; None where none is stuck."""
     for container in mappings(status.get("initContainerStatuses")):
         state = mapping(container.get("state"))
         waits, ended = mapping(state.get("waiting")), mapping(state.get("terminated"))

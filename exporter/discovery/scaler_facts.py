@@ -1,4 +1,4 @@
-"""What a raw HorizontalPodAutoscaler says: one `Scaler`, or none.
+"""What a raw HorizontalPodAutoscaler describes: one `Scaler`, or none.
 
 Pure, and total: a field that makes no sense is not known, never an error. The versions of `autoscaling` name the fields
 read here alike, but for v1: that has no conditions, and one metric.
@@ -23,7 +23,7 @@ _MAX_REPLICAS = 2**31 - 1
 
 
 def read_scaler(hpa: object) -> Scaler | None:
-    """Return what an HPA says; None where it does not say who it is or what it scales."""
+    """Return an HPA's scaler; None where its name or what it scales is missing."""
     metadata, spec, status = (mapping(mapping(hpa).get(part)) for part in ("metadata", "spec", "status"))
     reference = mapping(spec.get("scaleTargetRef"))
     names = [line(value, _MAX_NAME_LENGTH) for value in (metadata.get("name"), reference.get("name"))]
@@ -54,8 +54,8 @@ def read_scaler(hpa: object) -> Scaler | None:
 def _desired(status: Json, active: Condition | None) -> int | None:
     """Return the replicas it decided on.
 
-    An HPA that never got a metric has decided nothing, and says 0 all the same. To scale to 0 it must be active, or be
-    switched off by a Deployment that somebody scaled to 0.
+    An HPA that never got a metric has decided nothing, and shows 0 all the same. To scale to 0 it must be active, or be
+    disabled by a Deployment that was scaled to 0 by hand.
     """
     desired = _replicas(status.get("desiredReplicas"))
     decided = active is not None and (active.holds is True or active.reason == "ScalingDisabled")

@@ -45,7 +45,7 @@ class ScalerDiscovery:
         max_pause: float = MAX_PAUSE,
         timing: WatchTiming | None = None,
     ) -> None:
-        """Take where the agents are, and for whom to look; `on_restart` as for the pods."""
+        """Take where the agents are, and where to store their scalers; `on_restart` as for the pods."""
         namespaces = tuple(dict.fromkeys(settings.namespaces)) or (None,)
         self._reflectors = {
             namespace: Reflector(
@@ -99,13 +99,13 @@ class AnyVersion:
         total_timeout: float | None = None,
         keep: int | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open a watch, as `KubeReader` says."""
+        """Open a watch, as `KubeReader` defines."""
         resource = replace(resource, version=self._version)
         return self._client.stream(resource, query, idle_timeout=idle_timeout, total_timeout=total_timeout, keep=keep)
 
 
 class _PatientReader:
-    """A `KubeReader` whose list waits until it may be had; every other error is its caller's."""
+    """A `KubeReader` whose list waits until it is permitted; every other error is raised to the caller."""
 
     def __init__(self, client: AnyVersion, max_pause: float) -> None:
         self._client = client
@@ -145,7 +145,7 @@ def _where(resource: Resource) -> str:
 
 
 class _NamespaceScalers:
-    """The handler of one namespace: what each HPA said in, all of them out."""
+    """The handler of one namespace: one HPA's object in, all of the namespace's scalers out."""
 
     def __init__(self, namespace: str | None, store: SnapshotStore) -> None:
         self._namespace = namespace

@@ -64,7 +64,7 @@ class StaticDiscovery:
 
 
 class _FileWatch:
-    """Follows one file. A file that cannot be used leaves the last good targets in place, and says so once."""
+    """Follows one file. A file that cannot be used leaves the last good targets in place, and is logged once."""
 
     def __init__(self, file: Path, inline: tuple[Target, ...], store: SnapshotStore, check_interval: float) -> None:
         self._file = file
@@ -135,7 +135,7 @@ def signature(file: Path) -> tuple[int, ...] | None:
     """Return what changes whenever a file may have; None while there is none.
 
     Symbolic links are followed, so that a ConfigMap's swapped `..data` link shows as another inode; the change time
-    shows a file whose permissions were put right.
+    shows a file whose permissions were corrected.
     """
     try:
         status = file.stat()

@@ -139,7 +139,7 @@ async def _targets(env: Environment) -> tuple[list[Target], list[Finding]]:
             try:
                 pods = await env.pods(namespace)
             except (KubeError, NotPossibleError):
-                continue  # the check of the pods says so
+                continue  # the check of the pods reports it
             targets += [target for pod in pods if isinstance(target := reader.read(pod), Target)]
     targets += map(to_target, discovery.static.targets)
     if discovery.static.file is not None:
@@ -191,7 +191,7 @@ async def _fleet(env: Environment, ask: Ask, namespace: str, fleet_name: str, me
 async def _judged(
     env: Environment, namespace: str, fleet_name: str, attempts: Sequence[_Attempt], left_out: str
 ) -> Finding:
-    """Say how a fleet is, by the rules of the exporter in service."""
+    """Return a fleet's state, by the rules of the exporter in service."""
     name = f"{namespace}/{fleet_name}"
     policy = env.settings.capacity.policy
     snapshots = [attempt.snapshot for attempt in attempts]
@@ -215,7 +215,7 @@ async def _judged(
 async def _unseen(
     env: Environment, fleet: Fleet, summary: str, lost: Sequence[Agent], outcomes: set[ScrapeOutcome]
 ) -> Finding:
-    """Say of a fleet with agents that do not answer what may be in the way; `lost` are those and whoever is silent."""
+    """Return what may block a fleet's agents that do not answer; `lost` are those and the silent ones."""
     name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; {_reasons(lost)}"
     pods = [agent for agent in lost if agent.snapshot.target.facts is not None and not agent.fresh]
     if pods and not env.in_pod and fleet.coverage == 0.0 and outcomes <= set(_OUT_OF_REACH):
@@ -246,7 +246,7 @@ def _fix(outcomes: set[ScrapeOutcome]) -> str:
 
 
 def _summary(fleet: Fleet) -> str:
-    """Return what a fleet's agents said: "3 of 4 agents answer (2 otel, 1 legacy), 45 tasks running"."""
+    """Return what a fleet's agents reported: "3 of 4 agents answer (2 otel, 1 legacy), 45 tasks running"."""
     readings = [agent.snapshot.reading for agent in fleet.agents if agent.snapshot.reading is not None]
     dialects = Counter(reading.dialect.value for reading in readings)
     named = ", ".join(f"{count} {dialect}" for dialect, count in sorted(dialects.items(), reverse=True))

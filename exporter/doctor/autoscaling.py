@@ -1,4 +1,4 @@
-"""Scaling: the external metrics API as the API server sees it, and who else scales the agents.
+"""Scaling: the external metrics API as the API server sees it, and what else scales the agents.
 
 Two autoscalers on one Deployment undo each other's work, and the vendor's chart can bring one along.
 """
@@ -130,7 +130,7 @@ async def _unavailable(kube: KubeClient, name: str) -> Finding:
     return failed(name, f"{found}{''.join(reasons)}", fix)
 
 
-# -- who scales the agents ---------------------------------------------------------------------------------------------
+# -- what scales the agents --------------------------------------------------------------------------------------------
 
 
 async def _autoscalers(env: Environment) -> Sequence[Finding]:
@@ -148,7 +148,7 @@ async def _in_namespace(env: Environment, namespace: str | None) -> Sequence[Fin
         pods = await env.pods(namespace)
     except AccessDeniedError:
         why = "no permission to list HorizontalPodAutoscalers"
-        return [not_checked(name, why, "run the doctor with your own kubeconfig to look for two on one Deployment")]
+        return [not_checked(name, why, "run the doctor with your own kubeconfig to check for two on one Deployment")]
     except KubeError as error:
         raise CheckFailedError(described(error)) from None
     owners = sorted({(pod.get("metadata", {}).get("namespace", ""), owner_name(pod)) for pod in pods})

@@ -10,12 +10,12 @@ _EXPIRED, _NOT_YET_VALID = 10, 9
 
 
 class CertificateError(Exception):
-    """No client would take the certificate; the text says why."""
+    """No client would accept the certificate; the text states why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """What a certificate says of itself."""
+    """What a certificate states of itself."""
 
     until: float
     """Unix time."""
@@ -25,7 +25,7 @@ class Validity:
 def validity(cert_file: Path, key_file: Path) -> Validity:
     """Read a certificate by a handshake with itself, in memory: Python has no other way to look into one.
 
-    Who signed it does not matter here. Raises CertificateError, and OSError or ssl.SSLError for files that are no good.
+    Its issuer does not matter here. Raises CertificateError, and OSError or ssl.SSLError for files that are no good.
     """
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(cert_file, key_file)

@@ -35,7 +35,7 @@ class Finding:
     name: str
     outcome: Outcome
     found: str
-    """One sentence: what is so, or why it was not looked at."""
+    """One sentence: what was found, or why it was not checked."""
     fix: str = ""
     """What to do about it; empty where there is nothing to do."""
 
@@ -51,7 +51,7 @@ def warning(name: str, found: str, fix: str = "") -> Finding:
 
 
 def failed(name: str, found: str, fix: str = "") -> Finding:
-    """Return a finding with which the exporter cannot do what its settings say."""
+    """Return a finding with which the exporter cannot do what its settings require."""
     return Finding(name, Outcome.FAILED, found, fix)
 
 
@@ -61,11 +61,11 @@ def not_checked(name: str, why: str, fix: str = "") -> Finding:
 
 
 class NotPossibleError(Exception):
-    """A check cannot be made, because of something another check reports; the text says what."""
+    """A check cannot be made, because of something another check reports; the text states what."""
 
 
 class CheckFailedError(Exception):
-    """A check has failed; the text says how, `fix` what to do about it."""
+    """A check has failed; the text states how, `fix` what to do about it."""
 
     def __init__(self, found: str, fix: str = "") -> None:
         super().__init__(found)

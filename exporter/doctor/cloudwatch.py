@@ -36,7 +36,7 @@ SUBJECT = "CloudWatch"
 ENDPOINT_SECONDS = 6.0
 """For the endpoint's first answer: as long as the exporter itself waits for one."""
 CREDENTIALS_SECONDS = 10.0
-"""For credentials. Who gives them answers within a second; the libraries would wait a minute for one who does not."""
+"""For credentials. Their provider answers within a second; the libraries would wait a minute for one that does not."""
 PUT_SECONDS = 15.0
 TOGETHER_SECONDS = CREDENTIALS_SECONDS + PUT_SECONDS + 5.0
 """For a check that takes both."""
@@ -136,7 +136,7 @@ class _Aws:
             return str(client.meta.endpoint_url)
 
     async def _client(self, service: str, region: str) -> Any:
-        import aioboto3.session  # noqa: PLC0415 - half a second: only who looks at AWS shall pay
+        import aioboto3.session  # noqa: PLC0415 - half a second: only for checks of AWS
         from aiobotocore.config import AioConfig  # noqa: PLC0415 - the same
 
         config = AioConfig(connect_timeout=3, read_timeout=6, retries={"mode": "standard", "total_max_attempts": 2})  # type: ignore[no-untyped-call]  # the libraries have no annotations
@@ -146,7 +146,7 @@ class _Aws:
     # -- credentials ---------------------------------------------------------------------------------------------------
 
     async def credentials(self) -> Sequence[Finding]:
-        """Check that there are credentials, where they come from, and whose they are."""
+        """Check that there are credentials, where they come from, and to which principal they belong."""
         method = await self._found.get()
         kind = _KINDS.get(method, method)
         findings = [ok("credentials", f"found: {kind}")]
@@ -185,7 +185,7 @@ class _Aws:
         return str(found.method)
 
     async def _identity(self) -> Finding:
-        """Ask whose they are: that takes no permission (AWS STS API reference, GetCallerIdentity).."""
+        """Return the principal of the credentials; needs no permission (AWS STS API reference, GetCallerIdentity)."""
         name = "identity"
         try:
             async with asyncio.timeout(PUT_SECONDS), await self._client("sts", await self._known_region()) as client:
@@ -240,7 +240,7 @@ class _Aws:
 
 
 def _new_session() -> "AioSession":
-    from aiobotocore.session import AioSession  # noqa: PLC0415 - half a second: only who looks at AWS shall pay
+    from aiobotocore.session import AioSession  # noqa: PLC0415 - half a second: only for checks of AWS
 
     return AioSession()  # type: ignore[no-untyped-call]  # the libraries have no annotations
 
@@ -252,13 +252,13 @@ async def _ask(url: str) -> tuple[float, str | None, float]:
     """
     from botocore.httpsession import get_cert_path  # noqa: PLC0415 - as above
 
-    authorities = ssl.create_default_context(cafile=get_cert_path(True))  # type: ignore[no-untyped-call]  # the libraries have no annotations
+    cas = ssl.create_default_context(cafile=get_cert_path(True))  # type: ignore[no-untyped-call]  # the libraries have no annotations
     deadline = aiohttp.ClientTimeout(total=ENDPOINT_SECONDS)
     loop = asyncio.get_running_loop()
     started = loop.time()
     async with (
         aiohttp.ClientSession(timeout=deadline, trust_env=True) as session,
-        session.head(url, allow_redirects=False, ssl=authorities) as answer,
+        session.head(url, allow_redirects=False, ssl=cas) as answer,
     ):
         return time.time(), answer.headers.get("Date"), loop.time() - started
 
@@ -291,5 +291,5 @@ def _reason(error: Exception) -> str:
 
 
 def _first_line(reason: str) -> str:
-    """Return what AWS says without what it quotes: a refused request, headers with tokens and all, comes below."""
+    """Return AWS's message without what it quotes: a refused request, headers with tokens and all, comes below."""
     return reason.partition("\n")[0][:_MAX_REASON_LENGTH]

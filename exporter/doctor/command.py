@@ -50,7 +50,7 @@ def doctor(options: argparse.Namespace) -> Coroutine[Any, Any, bool]:
     if file is None and MOUNTED.is_file():
         file = MOUNTED
     settings = load(file, os.environ)
-    # What the parts themselves have to say is in the report; a bug is still told.
+    # What the parts themselves would log is in the report; a bug is still logged.
     configure(LogSettings(level="error"))
     return _doctor(settings, file, as_json=options.json)
 

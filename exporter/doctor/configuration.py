@@ -41,11 +41,11 @@ def checks(env: Environment, file: Path | None) -> list[Check]:
 async def _settings(settings: Settings, file: Path | None) -> Sequence[Finding]:
     origin = "the defaults and the environment" if file is None else str(file)
     cluster = "" if settings.cluster is None else f" for the cluster {settings.cluster}"
-    switched = ", ".join(_switched_on(settings)) or "nothing else"
-    return [ok("settings", f"{origin}: good{cluster}; beside scraping: {switched}"), *_risks(settings)]
+    enabled = ", ".join(_enabled(settings)) or "nothing else"
+    return [ok("settings", f"{origin}: good{cluster}; beside scraping: {enabled}"), *_risks(settings)]
 
 
-def _switched_on(settings: Settings) -> Iterator[str]:
+def _enabled(settings: Settings) -> Iterator[str]:
     features = {
         "CloudWatch": settings.cloudwatch.enabled,
         "external metrics": settings.external_metrics.enabled,

@@ -53,11 +53,11 @@ class Environment:
         return self.settings.discovery.kubernetes.namespaces or (None,)
 
     async def user(self) -> str:
-        """Ask the API server who it takes us for, once; "" if it does not say. Raises KubeError."""
+        """Return our user name at the API server, requested once; "" if it gives none. Raises KubeError."""
         return await self._user.get()
 
     async def kube(self) -> KubeClient:
-        """Return the way to the cluster. Raises NotPossibleError if nobody answers, which another check reports."""
+        """Return the cluster's client. Raises NotPossibleError without an answer; another check reports that."""
         try:
             await self.user()
         except KubeError:
@@ -112,9 +112,9 @@ class Environment:
 
 
 def lean(pod: Json) -> Json:
-    """Return a pod without what nobody here reads: most of it, by size. The doctor shares the exporter's memory.
+    """Return a pod without what no check reads: most of it, by size. The doctor shares the exporter's memory.
 
-    Of a container's environment only what tells an agent is kept: the rest may be secret.
+    Of a container's environment only what identifies an agent is kept: the rest may be secret.
     """
     metadata, spec = ({**mapping(pod.get(part))} for part in ("metadata", "spec"))
     metadata.pop("managedFields", None)
@@ -128,9 +128,9 @@ def lean(pod: Json) -> Json:
 
 
 def _marks(environment: object) -> list[Json]:
-    wanted = {AGENT_ID: ("name",), OTEL_PORT: ("name", "value")}
+    kept = {AGENT_ID: ("name",), OTEL_PORT: ("name", "value")}
     return [
-        {key: one.get(key) for key in wanted[one["name"]]} for one in mappings(environment) if one.get("name") in wanted
+        {key: one.get(key) for key in kept[one["name"]]} for one in mappings(environment) if one.get("name") in kept
     ]
 
 

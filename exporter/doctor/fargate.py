@@ -29,7 +29,7 @@ _TAINT = re.compile(
     r"(?: \{eks\.amazonaws\.com/compute-type: fargate\}|(\(s\)))",
     re.ASCII,
 )
-"""What the scheduler says where a taint of every node is all that is in the way. Up to Kubernetes 1.23 it says no
+"""The scheduler's message where a taint of every node is all that is in the way. Up to Kubernetes 1.23 it lacks
 `untolerated`; recent versions do not name the taint any more."""
 _NODE = "fargate-"
 """How the names of Fargate's nodes begin: `fargate-ip-10-0-1-7.eu-west-1.compute.internal`."""
@@ -124,7 +124,7 @@ def _no_profile(pod: Pod, *, fargate_alone: bool) -> bool:
 
 
 def _message(pod: Pod) -> str:
-    """Return what the scheduler says of a pod that has no node; empty where it has one, or is not looked at yet."""
+    """Return the scheduler's message on a pod that has no node; empty where it has one, or is not considered yet."""
     scheduled = condition(mapping(pod.raw.get("status")), "PodScheduled")
     return line(scheduled.get("message"), _LONGEST) if scheduled.get("status") == "False" else ""
 

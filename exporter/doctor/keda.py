@@ -1,6 +1,6 @@
-"""KEDA: whether its ScaledObjects on the agents hold a fleet that nobody can see, and whether it is new enough.
+"""KEDA: whether its ScaledObjects on the agents hold a fleet that cannot be seen, and whether it is new enough.
 
-What a KEDA does not know it drops without a word, and a busy fleet shrinks as soon as the exporter is blind.
+KEDA silently drops a field that it does not know, and a busy fleet shrinks as soon as the exporter is blind.
 """
 
 import re
@@ -76,7 +76,7 @@ async def _in_namespace(
 
 
 async def _unread(kube: KubeClient, name: str, namespace: str | None, agents: Workloads) -> Finding:
-    """Return what the HPAs that KEDA makes say where its ScaledObjects may not be read."""
+    """Return what the HPAs that KEDA creates show where its ScaledObjects may not be read."""
     fix = f"{SCALED_OBJECTS.within(namespace).grant('list')}, or run the doctor with your own kubeconfig"
     try:
         answer = await AnyVersion(kube).get(HPAS.within(namespace), timeout=REQUEST_SECONDS)
@@ -91,7 +91,7 @@ async def _unread(kube: KubeClient, name: str, namespace: str | None, agents: Wo
     )
 
 
-# -- what a ScaledObject says ------------------------------------------------------------------------------------------
+# -- what a ScaledObject declares --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _too_old(scaled: _Scaled, version: Version) -> Iterator[tuple[str, str]]:
 
 
 async def keda_version(kube: KubeClient) -> Version | None:
-    """Return KEDA's version: what runs if that may be seen, else what its CRD says. Raises KubeError."""
+    """Return KEDA's version: what runs if that may be read, else what its CRD states. Raises KubeError."""
     return await _of_operator(kube) or await _of_crd(kube)
 
 

@@ -1,6 +1,6 @@
-"""The API server: whether it answers, what it allows, who holds the Lease, and whether it knows memory in use.
+"""The API server: whether it answers, what it allows, what holds the Lease, and whether it knows memory in use.
 
-`needs` is the list of all rights; the chart's roles give exactly those.
+`needs` is the list of all permissions; the chart's roles grant exactly those.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ def elects(settings: Settings) -> bool:
 
 
 def needs(settings: Settings, own_namespace: str) -> list[Need]:
-    """Return every right that the features which are switched on take."""
+    """Return every permission that the enabled features need."""
     found: list[Need] = []
     if settings.discovery.kubernetes.enabled:
         for namespace in settings.discovery.kubernetes.namespaces or (None,):
@@ -126,7 +126,7 @@ def _not_the_exporter(env: Environment) -> Sequence[Finding]:
     ]
 
 
-# -- rights ------------------------------------------------------------------------------------------------------------
+# -- permissions -------------------------------------------------------------------------------------------------------
 
 
 async def _rights(env: Environment) -> Sequence[Finding]:

@@ -1,6 +1,6 @@
 """Pods that look like agents and that the settings do not find, with the settings that would.
 
-An agent that is not found is missing from every figure, and nothing else says so.
+An agent that is not found is missing from every figure, and nothing else shows it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ _NEVER = frozenset(
         COMPONENT,
     }
 )
-"""Labels that say which pod of a workload, or which version of it, this is, or where it runs; not what it is."""
+"""Labels that identify one pod of a workload, its version, or where it runs; not what it is."""
 _LABEL_THEM = "give each agent the label app.kubernetes.io/name: matillion-runner, as the vendor's chart does"
 _MOST_VALUES = 20
 _SHOWN = 3
@@ -71,13 +71,13 @@ def _in_words(strays: Sequence[Pod]) -> str:
 
 
 def _fix(env: Environment, seen: Scan, strays: Sequence[Pod]) -> str:
-    """Say which settings would find them as well as those that are found now."""
+    """Return which settings would find them as well as those that are found now."""
     settings = env.settings.discovery.kubernetes
     parts: list[str] = []
     selector = parse_selector(settings.label_selector)
     if not all(selector.matches(pod.labels) for pod in strays):
-        wanted = [pod.labels for pod in seen.pods if pod.alike or pod.matched]
-        proposed = selector_for(wanted, seen.bystanders)
+        agents = [pod.labels for pod in seen.pods if pod.alike or pod.matched]
+        proposed = selector_for(agents, seen.bystanders)
         if proposed is None:
             return f"no label distinguishes them from other pods: {_LABEL_THEM}"
         parts.append(f'discovery.kubernetes.label_selector: "{proposed}"')
@@ -91,7 +91,7 @@ def _fix(env: Environment, seen: Scan, strays: Sequence[Pod]) -> str:
 
 
 def selector_for(agents: Sequence[Labels], others: Sequence[Labels]) -> str | None:
-    """Return a selector that finds all these agents and none of the others; None where no one label tells them."""
+    """Return a selector that finds all these agents and none of the others; None where no single label does."""
     common = set.intersection(*(set(labels) for labels in agents)) - _NEVER
     values = {key: sorted({labels[key] for labels in agents}) for key in common}
     rest = sorted(common - set(_LIKELY), key=lambda key: (len(values[key]), key))

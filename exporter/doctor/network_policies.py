@@ -1,4 +1,4 @@
-"""What to do where connections to agents time out: most often a NetworkPolicy lets nobody in but its own friends."""
+"""What to do where connections to agents time out: most often a NetworkPolicy does not allow them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ async def hint(env: Environment, namespace: str, pods: Collection[str]) -> str:
         answer = await env.client.get(POLICIES.within(namespace), timeout=REQUEST_SECONDS)
         found = await env.pods(namespace if namespace in env.namespaces else None)
     except KubeError:
-        # The exporter has no right to look, and needs none.
+        # The exporter has no permission to read it, and needs none.
         return (
             "packets seem to be dropped: check whether a NetworkPolicy selects the agents "
             f"(kubectl -n {namespace} get networkpolicy); if so, {_OPEN}"

@@ -1,6 +1,6 @@
-"""What agents that answer leave in doubt: whether they are read on their best page, and whose queue they report.
+"""What agents that answer leave in doubt: whether they are read on their best page, and which queue they report.
 
-Called for each fleet with what its agents said; asks again where once is not enough.
+Called for each fleet with its agents' readings; scrapes again where once is not enough.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ async def _try(
     )
 
 
-# -- whose queue it is -------------------------------------------------------------------------------------------------
+# -- which queue it is -------------------------------------------------------------------------------------------------
 
 
 async def _queue(ask: Ask, name: str, snapshots: Sequence[AgentSnapshot]) -> Finding | None:

@@ -1,6 +1,6 @@
-"""Who would set the replicas of the agents' Deployments back, while an autoscaler scales them.
+"""What would set the replicas of the agents' Deployments back, while an autoscaler scales them.
 
-The API server notes for each field who owns it (kubernetes.io, "Server-Side Apply"). What applies a manifest with
+The API server records for each field its owner (kubernetes.io, "Server-Side Apply"). What applies a manifest with
 `spec.replicas` in it again takes running agents away; the vendor's chart has it there with every upgrade.
 """
 
@@ -112,8 +112,8 @@ async def _of(env: Environment, namespace: str, name: str, scalers: Sequence[Sca
 def resetters(deployment: Json) -> Iterator[_Program]:
     """Yield what would set the replicas to a number of its own.
 
-    An owner by server-side apply is certain. Who only updates loses the field to an autoscaler and sets it back all the
-    same: Helm 3, which sends what differs from the cluster, and a client-side apply, which keeps what it applied.
+    An owner by server-side apply is certain. One that only updates loses the field to an autoscaler and still sets it
+    back: Helm 3, which sends what differs from the cluster, and a client-side apply, which keeps what it applied.
     """
     metadata = mapping(deployment.get("metadata"))
     annotations = mapping(metadata.get("annotations"))

@@ -51,7 +51,7 @@ def _examine(settings: SpoolSettings, in_pod: bool) -> Sequence[Finding]:
 
 
 def volume(mounts: str, folder: Path) -> tuple[str, bool]:
-    """Say what kind of volume a folder of a container is on, and whether what is there outlives the container.
+    """Return what kind of volume a folder of a container is on, and whether what is there outlives the container.
 
     `mounts` is /proc/self/mountinfo (proc(5)). The kubelet keeps an emptyDir below a folder named after its plugin,
     which shows as the root of the mount.

@@ -1,6 +1,6 @@
 """The Deployments of the fleets: what they are called, and whether autoscalers scale what is there.
 
-An autoscaler on a name that nothing has does nothing, and is not told from one that has nothing to do.
+An autoscaler on a name that does not exist does nothing, and looks like one that has nothing to do.
 """
 
 import json
@@ -131,7 +131,7 @@ async def _scaled_objects(env: Environment, namespace: str | None) -> Sequence[J
     try:
         answer = await kube.get(SCALED_OBJECTS.within(namespace), timeout=REQUEST_SECONDS)
     except AccessDeniedError:
-        return ()  # its own check says so
+        return ()  # its own check reports it
     return [
         one
         for one in mappings(answer.get("items"))
@@ -141,7 +141,7 @@ async def _scaled_objects(env: Environment, namespace: str | None) -> Sequence[J
 
 
 async def _is_there(env: Environment, namespace: str, name: str) -> bool | None:
-    """Return whether there is such a Deployment; None where nobody may say."""
+    """Return whether there is such a Deployment; None where it may not be read."""
     kube = await env.kube()
     try:
         await kube.get(DEPLOYMENTS.within(namespace).named(name), timeout=REQUEST_SECONDS)
@@ -155,7 +155,7 @@ async def _is_there(env: Environment, namespace: str, name: str) -> bool | None:
 
 
 def _missing(scaler: str, namespace: str, target: str, fleets: Fleets, there: bool | None) -> Sequence[Finding]:
-    """Say of an autoscaler for agents that its Deployment is none of theirs, if it is not there at all."""
+    """Return that the Deployment of an autoscaler for agents is none of theirs, if it does not exist at all."""
     title = f"target of {namespace}/{scaler.rsplit(maxsplit=1)[-1]}"
     names = sorted({name for (where, _), workloads in fleets.items() if where == namespace for name in workloads})
     listed = f"the agents' are {', '.join(names)}" if names else "no agents were found in that namespace"

@@ -7,7 +7,7 @@ CloudWatch has to be said, or why it is not.
 from collections.abc import Callable
 
 from exporter.fleet.model import Agent, AgentState, PodFacts, Reading
-from exporter.fleet.outlets import AgentFigure, Basis, CloudWatch, Family, MetricSet, Series, Unit, Without
+from exporter.fleet.outlets import AgentFigure, Basis, CloudWatch, Family, LabeledValue, MetricSet, Unit, Without
 
 _NOT_ALARMED = Without("no alarm reads it, and each metric is billed")
 
@@ -39,7 +39,7 @@ def _memory_utilization(agent: Agent) -> float | None:
     return used / facts.memory_limit_bytes
 
 
-def _info(agent: Agent) -> tuple[Series, ...]:
+def _info(agent: Agent) -> tuple[LabeledValue, ...]:
     reading, facts = agent.snapshot.reading, agent.snapshot.target.facts
     version, commit, endpoint = (
         (reading.version or "", reading.commit or "", reading.dialect.value) if reading is not None else ("", "", "")
@@ -47,12 +47,12 @@ def _info(agent: Agent) -> tuple[Series, ...]:
     return (((version, commit, (facts and facts.node) or "", endpoint), 1.0),)
 
 
-def _states(agent: Agent) -> list[Series]:
+def _states(agent: Agent) -> list[LabeledValue]:
     return [((state,), state is agent.state) for state in AgentState]
 
 
-def _reason(read: Callable[[PodFacts], str | None]) -> Callable[[Agent], tuple[Series, ...]]:
-    def series(agent: Agent) -> tuple[Series, ...]:
+def _reason(read: Callable[[PodFacts], str | None]) -> Callable[[Agent], tuple[LabeledValue, ...]]:
+    def series(agent: Agent) -> tuple[LabeledValue, ...]:
         facts = agent.snapshot.target.facts
         reason = read(facts) if facts is not None else None
         return () if reason is None else (((reason,), 1.0),)

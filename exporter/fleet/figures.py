@@ -10,9 +10,9 @@ from exporter.fleet.outlets import (
     CloudWatch,
     Family,
     FleetFigure,
+    LabeledValue,
     MetricSet,
     ScalerFigure,
-    Series,
     Unit,
     Without,
 )
@@ -26,11 +26,11 @@ _SETTING = Without("a setting, which changes only with the configuration")
 _STATES = Without("a series of `agents`")
 
 
-def _agents_by_state(fleet: Fleet) -> list[Series]:
+def _agents_by_state(fleet: Fleet) -> list[LabeledValue]:
     return [((state,), count) for state, count in fleet.states.items()]
 
 
-def _lost_by_reason(fleet: Fleet) -> list[Series]:
+def _lost_by_reason(fleet: Fleet) -> list[LabeledValue]:
     return [((reason,), tasks) for reason, tasks in (fleet.tasks_lost or {}).items()]
 
 

@@ -16,7 +16,7 @@ PREFIX = "matillion_fleet_"
 FLEET_LABELS = ("namespace", "fleet")
 AGENT_LABELS = ("namespace", "fleet", "pod")
 
-Series = tuple[tuple[str, ...], float]
+LabeledValue = tuple[tuple[str, ...], float]
 """The values of a family's own labels, in their order, and the series' value."""
 _Of = TypeVar("_Of")
 
@@ -172,7 +172,7 @@ class Family(Generic[_Of]):
     name: str
     labels: tuple[str, ...]
     """As those of a figure."""
-    read: Callable[[_Of], Iterable[Series]]
+    read: Callable[[_Of], Iterable[LabeledValue]]
     help: str
     json: str
     """The key, or keys, that say the same in the JSON documents."""

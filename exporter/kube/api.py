@@ -9,7 +9,7 @@ The errors:
     ├── UnreachableError       no whole answer came: refused, timed out, cut off, or not Kubernetes' JSON
     │   └── InactiveError      a stream on which nothing came for too long
     └── ApiError               the server answered, and the answer is an error (`status`, `reason`, `retry_after`)
-        ├── AccessDeniedError  401 or 403: its text says which rule to grant
+        ├── AccessDeniedError  401 or 403: its text names the rule to grant
         └── ExpiredError       410: the resourceVersion or continue token is too old, list again
 """
 
@@ -86,7 +86,7 @@ class Resource:
 
 
 class KubeError(Exception):
-    """A request to the Kubernetes API failed; the text says what failed, where and what to do."""
+    """A request to the Kubernetes API failed; the text states what failed, where and what to do."""
 
     status = 0
     """The HTTP status; 0 where there was no answer."""

@@ -56,7 +56,7 @@ class KubeClient:
         Sends nothing to the API server, which may be down; but loading the library blocks the event loop for about half
         a second, so connect before anything else runs. Raises CredentialsError.
         """
-        from kubernetes_asyncio.client import ApiClient, Configuration  # noqa: PLC0415 — costs 35 MB: only who connects
+        from kubernetes_asyncio.client import ApiClient, Configuration  # noqa: PLC0415 — 35 MB: only for a connection
 
         settings = Configuration()
         # Python 3.13 turns on OpenSSL's strict mode, which refuses CAs without an Authority Key Identifier, as many

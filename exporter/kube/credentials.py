@@ -47,7 +47,7 @@ def own_namespace(environ: Mapping[str, str] = os.environ, service_account: Path
             return file.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise CredentialsError(f"Cannot read the pod's namespace from {file}: {error}.") from error
-    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
+    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only for a connection
 
     files = _kubeconfig_files(environ)
     try:
@@ -63,7 +63,7 @@ def _in_cluster(environ: Mapping[str, str], service_account: Path) -> bool:
 
 
 def _use_service_account(settings: "Configuration", environ: Mapping[str, str], service_account: Path) -> None:
-    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
+    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only for a connection
 
     try:
         config.load_incluster_config(  # type: ignore[no-untyped-call]  # the library's function has no types
@@ -90,7 +90,7 @@ def _any_file(files: str) -> bool:
 
 def _kubeconfig_login(settings: "Configuration", environ: Mapping[str, str], service_account: Path) -> LogIn:
     """Return what reads the kubeconfig into `settings`: at start, and again when its credentials expire."""
-    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only who connects shall pay
+    from kubernetes_asyncio import config  # noqa: PLC0415 — costs 35 MB: only for a connection
 
     files = _kubeconfig_files(environ)
 

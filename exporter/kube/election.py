@@ -306,7 +306,7 @@ class LeaderElection:
         fit = self._fit()
         if self._action(fit=fit) is Action.STAND_BY:
             return False
-        # Whatever the write's result: only a successful answer tells what is stored.
+        # Whatever the write's result: only a successful response shows what is stored.
         self._stored = None
         self._may_be_ours = True
         sent = self._clock()

@@ -100,7 +100,7 @@ def claimed(lease: Json, me: str, lease_duration: float, wall: datetime, *, fit:
     """Return the Lease that `me` writes to take or renew it, with whether `me` is fit.
 
     Everything else in the object is unchanged. The renewal time always differs from the previous one, even if the clock
-    stands still, since only a change tells the others that the holder is alive. `lease_duration` is rounded up to whole
+    stands still, since only a change shows the others that the holder is alive. `lease_duration` is rounded up to whole
     seconds, as the field requires.
     """
     record = LeaseRecord.of(lease)

@@ -26,7 +26,7 @@ _SPECIAL = frozenset({"=", "==", "!=", "!", "(", ")", ","})
 
 
 class SelectorError(ValueError):
-    """The text is not a label selector; the message says where."""
+    """The text is not a label selector; the message states where."""
 
 
 class _Test(Enum):

@@ -2,7 +2,7 @@
 
 The API gives a stream for each container, and a pod's container is another one after each restart. Whenever a stream
 ends, for whatever reason, the next begins a little before the last line that was read, and `LinesSeen` drops what comes
-again. It must not know of other agents, nor who leads.
+again. It must not know of other agents, nor of leadership.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ CALM_SECONDS = 60
 """A flood is over when no line was skipped for this long."""
 
 _REFUSED = (400, 404)
-"""What the API answers when there is no earlier container, or none whose log is kept."""
+"""The API's status when there is no earlier container, or its log is no longer kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class AgentLog:
         refusal: Trouble,
         pace: FollowingPace,
     ) -> None:
-        """Take whose log it is, and the Unix time from which on failures count."""
+        """Take the agent to follow, and the Unix time from which on failures count."""
         self._client = client
         self._store = store
         self._uid = target.uid
@@ -108,7 +108,7 @@ class AgentLog:
         self._withheld = True
 
     async def follow(self) -> None:
-        """Follow the log until the agent is gone, or until cancelled; then nobody knows its count any more."""
+        """Follow the log until the agent is gone, or until cancelled; then its count is unknown."""
         try:
             while (target := self._store.target(self._uid)) is not None and target.facts is not None:
                 await self._pause(target.facts, await self._read(target.facts))
@@ -138,9 +138,9 @@ class AgentLog:
     async def _take(self, facts: PodFacts, idle: float, *how: tuple[str, str]) -> None:
         """Take lines to the end of the answer; before them, the last words of the container before.
 
-        In this order: an answer that has begun is of one container for good, so the one before that is dead and has
-        said all it ever will. If its words were asked for first, it might die just after that, and nobody would have
-        heard its end. The pod's status tells of a restart too, but later.
+        In this order: a response that has begun is of one container for good, so the one before that is dead and its
+        log complete. If that log were read first, the container might die just after that, and the end of its log would
+        be lost. The pod's status shows a restart too, but later.
         """
         async with self._open(facts, idle, *how) as lines:
             await self._read_final_lines(facts)

@@ -2,7 +2,7 @@
 
 A line is looked at once and let go: it is neither stored nor logged. The count begins when the leader begins to follow,
 or with the pod if that is younger; it goes on through streams that are cut, logs that are rotated and containers that
-restart. A log that cannot be followed has no count. It must not know who reads the counts.
+restart. A log that cannot be followed has no count. It must not know what the counts are for.
 
 What can be lost, because the kubelet no longer has it: lines that were rotated away while the log could not be read,
 and those of a container that restarted twice meanwhile.
@@ -46,10 +46,10 @@ class PodLogs:
         pace: FollowingPace | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Take what to look for, and who takes the counts.
+        """Take what to search for, and where the counts go.
 
-        `client` must be nobody else's: each stream holds one of its connections. `on_skipped` is told of lines that
-        were over the rate. `wall` gives Unix time. Raises ValueError for settings without a pattern.
+        `client` must not be shared: each stream holds one of its connections. `on_skipped` gets the number of lines
+        over the rate. `wall` gives Unix time. Raises ValueError for settings without a pattern.
         """
         if settings.failure_pattern is None:
             raise ValueError("pod_logs.failure_pattern is not set")

@@ -1,8 +1,8 @@
 """Memory and CPU in use, as the cluster's metrics API (metrics.k8s.io, usually metrics-server) has them.
 
-One list a namespace and interval, matched by pod and container: a limit is the container's own, so what sidecars use
-does not count against it. Where the API is missing, neither is known, which is said once. It must not know what the
-samples are for; whether one still counts is decided by those who read it.
+One list per namespace and interval, matched by pod and container: a limit is the container's own, so what sidecars use
+does not count against it. Where the API is missing, neither is known, which is logged once. It must not know what the
+samples are for; whether one still counts is decided by the readers.
 """
 
 import asyncio
@@ -65,9 +65,9 @@ class PodMemory:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Take where the agents are, and who takes the samples.
+        """Take where the agents are, and where the samples go.
 
-        `monotonic` must be the clock by which samples are judged; `wall` gives Unix time.
+        `monotonic` must be the clock by which samples expire; `wall` gives Unix time.
         """
         self._namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
         self._query = [("labelSelector", settings.label_selector)]
@@ -134,7 +134,7 @@ class PodMemory:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUsage:
-    """What the metrics API says of one container."""
+    """What the metrics API reports of one container."""
 
     memory_bytes: float
     """Working set."""
@@ -144,7 +144,7 @@ class ContainerUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodUsage:
-    """What the metrics API says of one pod."""
+    """What the metrics API reports of one pod."""
 
     namespace: str
     pod: str
@@ -153,7 +153,7 @@ class PodUsage:
     window: float
     """Seconds between this measurement and the one before, over which CPU is averaged."""
     containers: Mapping[str, ContainerUsage]
-    """By the container's name; without those whose memory was not measured."""
+    """By the container's name; without containers that have no memory measurement."""
 
     @property
     def good_seconds(self) -> float:
@@ -162,7 +162,7 @@ class PodUsage:
 
 
 def usages(items: Iterable[object]) -> Iterator[PodUsage]:
-    """Yield what can be read of PodMetrics objects: one without a time or a window says nothing of the present."""
+    """Yield what can be read of PodMetrics objects: one without a time or a window has no meaning for the present."""
     for item in items:
         pod = mapping(item)
         metadata = mapping(pod.get("metadata"))

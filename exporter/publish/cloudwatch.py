@@ -2,7 +2,7 @@
 
 At the beginning of each period the leader writes the datums of all fleets to the spool, then sends them. What was not
 accepted stays there and goes out later, oldest first, with its own time and at a bounded rate, beside what is current
-and never in its way. A period in which nobody leads is not recorded, and lost: nobody knows what it held.
+and never in its way. A period without a leader is not recorded, and lost: its values are unknown.
 
 A datum may reach CloudWatch twice: when the process dies, loses its leadership or its patience after CloudWatch
 accepted it and before it knows; and when a new leader starts in a period that the old one published. Twice the same
@@ -43,7 +43,7 @@ _LAST_PERIOD, _BASELINE = "last_period", "baseline"
 
 
 class Observer(Protocol):
-    """Takes note of what happens, for the exporter's own metrics."""
+    """Records what happens, for the exporter's own metrics."""
 
     def cloudwatch_requested(self, outcome: str) -> None:
         """Count one request."""
@@ -167,7 +167,7 @@ class CloudWatchPublisher:
         """While another process leads, keep count of what it has published of the agents' counters, until cancelled.
 
         So a new leader goes on counting where the old one stopped, and no restart is published twice. Needed only where
-        there is an election: without one, nobody else publishes.
+        there is an election: without one, no other replica publishes.
         """
         # Another leader publishes when a period begins, and that of this moment has begun already.
         last = period_of(self._wall(), self._settings.interval)

@@ -13,7 +13,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PublishingLog:
-    """What was said already is not said again until it has changed."""
+    """Logs each state once, until it changes."""
 
     def __init__(self, settings: CloudWatchSettings) -> None:
         self._settings = settings
@@ -34,7 +34,7 @@ class PublishingLog:
         self._cost_logged = False
 
     def answered(self, answer: PutResult, waiting: int) -> None:
-        """Say when CloudWatch stops and when it begins to take data; each kind of trouble once an outage."""
+        """Log when CloudWatch stops and when it begins to accept data; each kind of trouble once per outage."""
         if answer.outcome in {PutOutcome.ACCEPTED, PutOutcome.REJECTED}:
             self._not_taken.resolve(datums_waiting=waiting)
         else:
@@ -56,12 +56,12 @@ class PublishingLog:
         )
 
     def rejected(self, datum: Datum, reason: str) -> None:
-        """Say, once a series, that CloudWatch will never take its datum."""
+        """Log, once per series, that CloudWatch will never accept its datum."""
         series = str(datum.series)
         self._rejected.report(series, series=series, time=datum.time, reason=reason)
 
     def dropped(self, expired: int, overflowed: int) -> None:
-        """Say when data that was never sent begins to be lost."""
+        """Log when data that was never sent begins to be lost."""
         if expired or overflowed:
             fix = "check why CloudWatch does not accept data; cloudwatch.spool limits what is stored"
             self._dropped.report(too_old=expired, too_many=overflowed, fix=fix)
@@ -69,7 +69,7 @@ class PublishingLog:
             self._dropped.resolve()
 
     def cost(self, fleets: int, series: int, dollars: float) -> None:
-        """Say once, when there is something to publish, what that will cost."""
+        """Log once, when there is something to publish, what that will cost."""
         if series and not self._cost_logged:
             self._cost_logged = True
             _log.info(
@@ -79,7 +79,7 @@ class PublishingLog:
             )  # fmt: skip
 
     def left_out(self, agents: int) -> None:
-        """Say when agents get no series of their own because there are too many."""
+        """Log when agents get no series of their own because there are too many."""
         if agents:
             self._left_out.report(agents=agents, fix="raise cloudwatch.max_per_agent; every metric is billed")
         else:

@@ -23,7 +23,7 @@ OLDEST = 336 * 3600.0
 MAX_AHEAD = 2 * 3600.0
 """Seconds that a timestamp may lie ahead."""
 _LARGEST_VALUE = 2.0**360
-# A positive number this small is refused as well; no figure of ours is one unless somebody means ill.
+# A positive number this small is refused as well; no figure of ours is one unless an agent is hostile.
 _SMALLEST_VALUE = 2.0**-360
 _MAX_NAME_LENGTH = 255
 _MAX_DIMENSION_VALUE_LENGTH = 1024

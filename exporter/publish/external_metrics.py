@@ -1,8 +1,9 @@
 """The external metrics API, `external.metrics.k8s.io/v1beta1`: what the Horizontal Pod Autoscaler asks for.
 
-An aggregated API server: kube-apiserver passes requests on to it, vouching for who asks by its client certificate. Who
-comes without it is not known, whatever the headers say. Who is known may do what a SubjectAccessReview allows; the API
-server's own probes may look at the API's description, and nothing else. Every error is a Kubernetes `Status`.
+An aggregated API server: kube-apiserver passes requests on to it, and vouches for the user by its client certificate.
+Without that certificate the user is unknown, whatever the headers contain. A known user may do what a
+SubjectAccessReview allows; the API server's own probes may read the API's description, and nothing else. Every error is
+a Kubernetes `Status`.
 
 It must not know where fleets come from. What is answered is decided in `external_metrics_values`.
 """
@@ -51,14 +52,14 @@ HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 
 
 class Observer(Protocol):
-    """Takes note of what happens, for the exporter's own metrics."""
+    """Records what happens, for the exporter's own metrics."""
 
     def external_metrics_requested(self, code: int) -> None:
         """Count one request that was answered with this HTTP status."""
 
 
 class ExternalMetricsServer:
-    """Serves the API as the `external_metrics` settings say.
+    """Serves the API as the `external_metrics` settings define.
 
     `cluster` is the value of the label of that name, None for none. The other arguments are for tests: seconds between
     two looks at the files and at the front proxy.
@@ -173,7 +174,7 @@ class ExternalMetricsServer:
 
     @web.middleware
     async def _authenticated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let nobody through but the kubelet and whom the front proxy vouches for."""
+        """Refuse all but the kubelet and users that the front proxy vouches for."""
         if request.path not in HEALTH_PATHS:
             try:
                 self._user(request)
@@ -183,7 +184,7 @@ class ExternalMetricsServer:
         return await handler(request)
 
     def _user(self, request: web.Request) -> User:
-        """Return who asks. Raises RefusalError."""
+        """Return the request's user. Raises RefusalError."""
         front_proxy = self._front_proxy
         if front_proxy is None:
             raise _unauthorized("the API server's front proxy configuration is not loaded yet")

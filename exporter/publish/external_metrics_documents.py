@@ -1,7 +1,7 @@
 """The documents by which an aggregated API describes itself, and the form of its answers and errors.
 
 Pure: JSON objects as the Kubernetes API defines them ("API reference", kubernetes.io), of the one group and version
-that is served. Who asks, and for what, is none of its business.
+that is served. It must not know the client, nor which metric is requested.
 """
 
 import hashlib

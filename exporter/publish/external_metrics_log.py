@@ -23,12 +23,12 @@ class ExternalMetricsLog:
         )
 
     def served(self, question: Question, user: str) -> None:
-        """Take note of an answer with values."""
+        """Record a response with values."""
         if self._changed((question, user), None):
             _log.info("external metric is served", user=user, **_named(question))
 
     def refused(self, question: Question, user: str, refusal: RefusalError) -> None:
-        """Take note that there was none. The status tells one kind of trouble from another; the message has figures."""
+        """Record a refusal. The status distinguishes one kind of trouble from another; the message contains figures."""
         if self._changed((question, user), refusal.status.phrase):
             _log.warning(
                 "external metric request is rejected",
@@ -39,7 +39,7 @@ class ExternalMetricsLog:
             )
 
     def stranger(self, message: str, address: str | None) -> None:
-        """Take note of a request by nobody the front proxy vouches for; told once for each reason."""
+        """Record a request that the front proxy does not vouch for; logged once for each reason."""
         self._strangers.report(message, client=address, reason=message)
 
     def _changed(self, key: tuple[Question, str], outcome: str | None) -> bool:

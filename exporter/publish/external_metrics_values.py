@@ -1,4 +1,4 @@
-"""What the external metrics API says: from fleets and a question to the items of an answer, or why there is none.
+"""What the external metrics API serves: from fleets and a question to the items of a response, or why there is none.
 
 Pure. The HPA adds up whatever items it gets. So an answer is whole or it is an error: a fleet that cannot be trusted is
 never left out of a sum, an empty list is never sent, and nothing is 0 for want of knowledge.
@@ -17,7 +17,7 @@ from exporter.kube.selector import SelectorError, parse_selector
 
 
 class RefusalError(Exception):
-    """There is no answer but this: an HTTP status, and a sentence for whoever looks for the cause."""
+    """There is no answer but this: an HTTP status, and a sentence that states the cause."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ def items(question: Question, known: Knowledge) -> list[dict[str, object]]:
         message = f"the label selector {question.selector[:200]!r} cannot be parsed: {error}"
         raise RefusalError(HTTPStatus.BAD_REQUEST, message) from None
     if known.not_ready_reason is not None:
-        # Not even a fleet that is known can be told from a part of one before the first round is over.
+        # Before the first round is over, a known fleet cannot be distinguished from a part of one.
         raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready yet: {known.not_ready_reason}")
     here = [fleet for fleet in known.fleets if fleet.namespace == question.namespace]
     chosen = [fleet for fleet in here if selector.matches(_labels(fleet, known.cluster))]

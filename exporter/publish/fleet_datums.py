@@ -1,4 +1,4 @@
-"""From fleets to datums: what CloudWatch is told about one period, and what that costs.
+"""From fleets to datums: what is published about one period, and what that costs.
 
 Pure. Knows the table of figures and no clock, disk or network.
 """
@@ -63,8 +63,8 @@ def count(
     """Return by how much the agents' counters grew since `before`, and the baseline for the next time.
 
     Without a counter to compare with, the increase is not known, except for a pod that was made since: that one began
-    at 0. What a counter that became smaller means is for the metric to say. Of a fleet that the metric is not known of,
-    counters stay as they were: what grew meanwhile is told afterwards.
+    at 0. What a counter that became smaller means is for the metric to define. Of a fleet whose metric is not known,
+    counters stay as they were: the increase is published afterwards.
     """
     increases: dict[tuple[str, str], float] = {}
     counters: dict[str, Mapping[str, tuple[float, float]]] = {}
@@ -173,8 +173,8 @@ def with_own_series(
 ) -> tuple[list[tuple[Fleet, Agent]], int]:
     """Return the agents that get series of their own, at most `maximum` over all fleets, and how many are left out.
 
-    Those that had them (`before`, by UID) keep them as long as they live: series that come and go cost more and say
-    less. Of a pod that was made anew under its name the one that is not draining is meant.
+    Those that had them (`before`, by UID) keep them as long as they live: series that come and go cost more and show
+    less. Of a pod that was re-created under its name the one that is not draining is meant.
     """
     agents = sorted(
         ((fleet, agent) for fleet in fleets for agent in fleet.agents),

@@ -24,7 +24,7 @@ def wait(now: float, last: float | None, interval: float) -> float:
     """Return for how many seconds no datum is due; 0 if one is due now, for the period that `now` lies in.
 
     `last` is the beginning of the period that was last given a datum, None if there is none. A period that went by
-    without one, because the process slept or the clock was put forward, is not made up for: nobody knows what it held.
+    without one, because the process slept or the clock was put forward, is not made up for: its values are unknown.
     """
     if last is None or last - now > CLOCK_CORRECTION:
         return 0.0

@@ -41,7 +41,7 @@ class ExporterMetrics:
     """
 
     def __init__(self, source: SnapshotStore, *, outcomes: Iterable[str], restart_reasons: Iterable[str]) -> None:
-        # A start time per series doubles the page and says no more than process start does. The switch is the process'.
+        # A start time per series doubles the page and adds nothing to the process' start time. The switch is global.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without annotations
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -225,7 +225,7 @@ def render(fleets: Sequence[Fleet], *, openmetrics: bool) -> Iterator[str]:
 def _one_per_pod(agents: Sequence[Agent]) -> Iterable[Agent]:
     """Return the agents with each pod name once: two series with the same labels would cost the reader the page.
 
-    A pod that was deleted and made anew under its name is two agents for as long as the old one drains; the new one is
+    A pod that was deleted and re-created under its name is two agents for as long as the old one drains; the new one is
     shown. Both count in the fleet's figures.
     """
     by_pod: dict[str, Agent] = {}

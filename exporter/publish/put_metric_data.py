@@ -1,13 +1,13 @@
-"""Sends datums to CloudWatch and says what became of them; whatever goes wrong is an answer, not an exception.
+"""Sends datums to CloudWatch and returns what became of them; whatever goes wrong is a result, not an exception.
 
     accepted    CloudWatch has them
     rejected    something in the request is wrong, and will be the next time
     throttled   too much at once
-    denied      no credentials, expired ones, or no right to
+    denied      no credentials, expired ones, or no permission
     timeout     no answer in time; CloudWatch may have them all the same
-    failed      not reached, or an answer that says nothing about the data
+    failed      not reached, or a response that shows nothing about the data
 
-Knows nothing of the spool. Importing this module takes half a second for the AWS libraries: only who publishes should.
+Knows nothing of the spool. Importing this module takes half a second for the AWS libraries: import it only to publish.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ _DENIED = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-# What the library itself says when it cannot sign.
+# What the library itself raises when it cannot sign.
 _NO_CREDENTIALS = {
     "CredentialRetrievalError",
     "MetadataRetrievalError",
@@ -149,7 +149,7 @@ class MetricDataClient:
                     self._in_flight -= 1
         except TimeoutError:
             return PutResult(PutOutcome.TIMEOUT, f"no response within {self._deadline:g} s")
-        except Exception as error:  # noqa: BLE001 - the libraries below let through whatever theirs below raise; `_classify` tells a bug from an outage
+        except Exception as error:  # noqa: BLE001 - the libraries below let through whatever theirs below raise; `_classify` distinguishes a bug from an outage
             answer = _classify(error)
             # A client holds on to the credentials it found, or to having found none.
             self._stale = self._stale or answer.outcome is PutOutcome.DENIED
@@ -191,7 +191,7 @@ def _load_descriptions() -> Loader:
 
 
 def _classify(error: Exception) -> PutResult:
-    """Say what an exception of the libraries means for the data."""
+    """Return what an exception of the libraries means for the data."""
     reason = f"{type(error).__name__}: {error}"[:_MAX_REASON_LENGTH]
     match error:
         case ClientError():

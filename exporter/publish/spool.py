@@ -2,7 +2,7 @@
 
 A datum is here before it is sent and leaves when it was accepted. Everything that blocks runs in one thread of its own,
 in order. Nothing raises because of the disk: when it fails (full, read-only, corrupt, locked by another process), new
-datums are kept in memory, which is said once, and the disk is tried again each time datums are added. What lies on the
+datums are kept in memory, which is logged once, and the disk is tried again each time datums are added. Data on the
 disk waits there until then.
 
 Knows nothing of CloudWatch but the shape of a datum.
@@ -97,7 +97,7 @@ class Spool:
         await self._in_thread(self._remove, ids)
 
     async def _in_thread(self, work: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
-        """Run in the spool's thread. What was asked for is done even if nobody waits for it any more."""
+        """Run in the spool's thread. The work is completed even if its caller is cancelled."""
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._thread, lambda: work(*args, **kwargs)))
 
@@ -153,7 +153,7 @@ class Spool:
             return None
 
     def _open_disk(self) -> None:
-        """Take the file into use if it can be used; one that is damaged is set aside and begun anew."""
+        """Take the file into use if it can be used; one that is damaged is set aside and created again."""
         try:
             try:
                 disk = SpoolFile(self._path)
@@ -184,7 +184,7 @@ class Spool:
         return disk
 
     def _give_up(self, error: Exception) -> None:
-        """Stop using the file, and say so unless that was said."""
+        """Stop using the file, and log that once."""
         if self._disk is not None:
             self._close_quietly(self._disk)
             self._disk = None

@@ -114,7 +114,7 @@ class SpoolFile:
         return Added(ids, expired, overflowed)
 
     def oldest(self, max_datums: int, *, not_before: float, not_after: float) -> list[Row]:
-        """Return up to `max_datums` datums between two times, oldest first. A row nobody can read is deleted."""
+        """Return up to `max_datums` datums between two times, oldest first. An unreadable row is deleted."""
         found = self._database.execute(
             "SELECT id, time, body FROM datum WHERE time BETWEEN ? AND ? ORDER BY time, id LIMIT ?",
             (not_before, not_after, max_datums),

@@ -1,4 +1,4 @@
-"""Tells the log what changed: one line when an agent or a fleet changes its state, none while it stays the same."""
+"""Logs what changed: one line when an agent or a fleet changes its state, none while it stays the same."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ _log = structlog.get_logger(__name__)
 # A person reads the log, and what came and went in between is noise. A look has the fleets added up, which at a
 # thousand agents costs as much as ten scrapes.
 _CHECK_EVERY = 2.0
-# States that somebody may have to do something about.
+# States that may need action.
 _TROUBLE = (AgentState.UNREACHABLE, AgentState.STOPPED, AgentState.DISCONNECTED)
 
 

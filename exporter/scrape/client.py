@@ -57,7 +57,7 @@ def page_url(address: str, endpoint: Endpoint, *, filtered: bool) -> URL:
 
 
 def host_port(address: str, port: int) -> str:
-    """Return the authority of a URL: an IPv6 address goes into brackets."""
+    """Return the host and port of a URL: an IPv6 address goes into brackets."""
     try:
         return f"[{IPv6Address(address)}]:{port}"
     except ValueError:
@@ -209,7 +209,7 @@ def _media_type(value: bytes) -> str:
 
 
 def _check_end(content_type: str, body: bytes) -> None:
-    """Refuse a page that was cut where HTTP cannot tell. Raises ScrapeError.
+    """Refuse a page that was cut where HTTP cannot detect it. Raises ScrapeError.
 
     A wrong Content-Length and a body that ends with its connection both look complete, and `… 17` cut to `… 1` is a
     count. Both formats end their last line, so a page that does not is not whole.

@@ -5,8 +5,8 @@ its caches cold, so what counts is how much code a scrape runs through. With aio
 again (docs/benchmarks.md). What is not needed here is what that is made of: redirects, cookies, proxies, TLS, uploads.
 
 llhttp, the parser of Node.js, finds where a response begins and ends. Where RFC 9112 lets a recipient choose between
-repairing and refusing, it refuses; what it has no limit for has one here. Trusts the server with nothing.
-Knows nothing of metrics pages: the caller says in `accept` which responses it wants.
+repairing and refusing, it refuses; what it has no limit for has one here. The server is never trusted.
+Knows nothing of metrics pages: the caller's `accept` decides which responses are read.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 
-# A server that needs more than this to say how its page is framed is no agent.
+# A server that needs more than this to describe its page's framing is no agent.
 _MAX_FIELD_BYTES = 16 * 1024
 """All fields, trailers among them; and whatever else is not body, but for the lines of chunks."""
 _FIELD_OVERHEAD = len(": \r\n")
@@ -54,7 +54,7 @@ class Response(NamedTuple):
 
 
 Accept = Callable[[Head], None]
-"""Raises ScrapeError for a response whose body is not wanted."""
+"""Raises ScrapeError for a response whose body is not to be read."""
 _T = TypeVar("_T")
 
 
@@ -103,8 +103,8 @@ class HttpConnection(asyncio.Protocol):
     async def ask(self, request: bytes, accept: Accept, take: Callable[[Response], _T], deadline: float) -> _T:
         """Send a request and return what `take` makes of the response. A cancelled wait ends the connection.
 
-        `take` is called with the last byte, when all of the response is still warm. By the time whoever waits has its
-        turn, the responses of fifty others have come in, and they would all have been kept.
+        `take` is called with the last byte, when all of the response is still warm. By the time the waiting task runs,
+        the responses of fifty others have come in, and they would all have been kept.
 
         `deadline` is on the event loop's clock. Raises ScrapeError, what `take` raises, and TimeoutError at the
         deadline.
@@ -138,12 +138,12 @@ class HttpConnection(asyncio.Protocol):
     # -- asyncio's side -----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take note of the connection."""
+        """Store the transport."""
         # uvloop's transports are none of asyncio's by class, only by what they do.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Read on. What nobody asked for ends the connection: the next answer would be the one before."""
+        """Read on. An unsolicited response ends the connection: each response would then answer the request before."""
         if self._waiter is None:
             self.abort()
             return
@@ -206,7 +206,7 @@ class HttpConnection(asyncio.Protocol):
     # -- the parser's side --------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Give the connection up for another response that nobody asked for."""
+        """Give the connection up for a further, unsolicited response."""
         if self._complete:
             self._persistent = False
 
@@ -254,7 +254,7 @@ class HttpConnection(asyncio.Protocol):
         self._body.append(piece)
 
     def on_message_complete(self) -> None:
-        """Take note of the end of a response, unless it is provisional."""
+        """Record the end of a response, unless it is provisional."""
         if self._head is not None:
             self._complete = True
             self._persistent = self._parser.should_keep_alive()

@@ -22,7 +22,7 @@ class ScrapeOutcome(StrEnum):
 
 
 class ScrapeError(Exception):
-    """One attempt failed; the message says why, not where."""
+    """One attempt failed; the message states why, not where."""
 
     def __init__(self, outcome: ScrapeOutcome, reason: str) -> None:
         super().__init__(reason)

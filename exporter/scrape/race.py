@@ -58,7 +58,7 @@ class Race(Generic[_T]):
         finally:
             for task in self._running:
                 task.cancel()
-            # Which also takes note of what they end with: nobody else is left to.
+            # This also retrieves their exceptions, which nothing else would.
             await asyncio.gather(*self._running, return_exceptions=True)
         return self._best
 

@@ -33,13 +33,13 @@ _RECHECK_SHARE = 0.5
 # A busy agent may miss one answer: the reading before it is a few seconds old and has the queue, which a page further
 # down does not. In the scrape after that they get their turn too, once this part of the timeout is over.
 _HUNG_SHARE = 0.5
-# An attempt with less than this part of the timeout left tells nothing but its own haste.
+# An attempt with less than this part of the timeout left shows only that it was too short.
 _MIN_SHARE = 0.1
 # A page up to this size, twice what an agent's has, is read in one go: 8 ms at worst, for nothing but blank lines. A
 # larger one is read in blocks, and the event loop given a turn after each.
 _ONE_GO_BYTES = 64 * 1024
 _BLOCK_BYTES = 16 * 1024
-# An agent has about 30 wanted series. The bound is for a hostile page, since each sample is a hundred times the bytes
+# An agent has about 30 needed series. The bound is for a hostile page, since each sample is a hundred times the bytes
 # it takes to write one down.
 _MAX_SAMPLES = 5_000
 _OPTIONAL = tuple(field.name for field in fields(Reading) if field.default is None)
@@ -84,7 +84,7 @@ class _Door:
     """One endpoint of one agent: its URLs, made once since making one takes as long as reading a page, and the filter.
 
     A server that filters may know other names than we do. So the whole page is asked for first, and the filter kept
-    only if the filtered page says all that the whole one did.
+    only if the filtered page has all that the whole one had.
     """
 
     __slots__ = ("filter_works", "filtered", "text", "whole", "whole_reading")
@@ -254,7 +254,7 @@ def _endpoints(target: Target, usual: Sequence[Endpoint]) -> tuple[Endpoint, ...
     """Return the endpoints, best first: those the pod declares, then the defaults, each port and path once.
 
     A legacy page that is declared goes last all the same: every chart declares one, and where the agent has the other
-    page too, that one says more.
+    page too, that one has more.
     """
     if target.endpoint is not None:
         return (target.endpoint,)
@@ -307,7 +307,7 @@ def _combined(target: Target, failures: Sequence[_Failure]) -> ScrapeError:
     for reason, (first, *others) in ports.items():
         where = " and ".join([host_port(target.address or "", first), *(f":{port}" for port in others)])
         parts.append(f"{reason} on {where}")
-    # That nothing listens on one of the ports says the least: any other failure is the one to count.
+    # A refused connection on one of the ports is the least informative: count any other failure instead.
     outcomes = [failure.outcome for failure in failures]
     outcome = next((outcome for outcome in outcomes if outcome is not ScrapeOutcome.CONNECT), outcomes[0])
     return ScrapeError(outcome, "; ".join(parts))

@@ -1,1 +1,1 @@
-"""What every server of this process shares: the socket and its limits, TLS whose files change, the end of an answer."""
+"""What all servers of this process share: the socket and its limits, TLS whose files change, the end of a response."""

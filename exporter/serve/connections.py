@@ -1,4 +1,4 @@
-"""How many connections there may be, and how long one may take to say what it wants.
+"""How many connections there may be, and how long one may take to send its request.
 
 aiohttp bounds what a request may hold (a line, a header, their number) but not how long its header may take: a client
 that sends one byte a minute keeps its connection for ever, and enough of them take every file descriptor of the
@@ -30,7 +30,7 @@ class TimedConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock, and make room if this is one too many."""
-        # A stream server's transports are these; uvloop's own type does not say so.
+        # A stream server's transports are these; uvloop's own type does not declare it.
         self._transport = cast(asyncio.Transport, transport)
         self._deadline = asyncio.get_running_loop().call_later(self._limits.header_timeout, self.abort)
         self._limits.add(self)
@@ -59,12 +59,12 @@ class TimedConnection(asyncio.Protocol):
         self._handler.connection_lost(exc)
 
     def begin_request(self) -> None:
-        """Take note that a whole header has arrived and is being answered."""
+        """Record that a whole header has arrived and is being answered."""
         self._stop_clock()
         self._limits.busy(self)
 
     def end_request(self) -> None:
-        """Take note that the answer is out; from now on this connection is idle."""
+        """Record that the response is sent; from now on this connection is idle."""
         self._limits.idle(self)
 
     def abort(self) -> None:
@@ -117,12 +117,12 @@ class ConnectionLimits:
         self._retiring.discard(connection)
 
     def busy(self, connection: TimedConnection) -> None:
-        """Take note that a request is being answered."""
+        """Record that a request is being answered."""
         self._idle.pop(connection, None)
         self._busy.add(connection)
 
     def idle(self, connection: TimedConnection) -> None:
-        """Take note that nothing is being answered any more."""
+        """Record that no request is being answered any more."""
         if connection in self._busy:
             self._busy.remove(connection)
             self._idle[connection] = None

@@ -43,7 +43,7 @@ def deliver_in(timeout: float) -> Middleware:
 
 
 def broken_off(request: web.Request) -> web.Response:
-    """Cut the connection; aiohttp wants an answer all the same, and finds that there is nobody to send it to."""
+    """Cut the connection; aiohttp still needs a response object, which it then cannot send."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)

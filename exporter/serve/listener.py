@@ -21,7 +21,7 @@ _KEEP_ALIVE = 75.0
 _SHUTDOWN = 0.5
 """Seconds a running request gets to end, and then again to be cancelled: together half of the two seconds there are."""
 _LINGER = 1.0
-"""Seconds to read the rest of a body nobody wants, so that the client sees the answer before the end."""
+"""Seconds to read the rest of an unneeded body, so that the client sees the response before the connection ends."""
 _HANDSHAKE = 5.0
 """Seconds for a TLS handshake."""
 
@@ -118,7 +118,7 @@ class Listener:
             server.close()
 
     def _end_outdated(self) -> None:
-        """End the connections of clients whose authority may be out; by new ones they show what they have now."""
+        """End connections of clients whose CA may no longer be trusted; a new one shows the current certificate."""
         tls = self._tls
         if tls is not None and tls.requests_client_cert:
             self._limits.retire(lambda connection: tls.outdated(connection.extra_info))

@@ -2,8 +2,8 @@
 
 The listening socket keeps one SSL context for life. Each handshake is handed over to the newest one, made whole from
 the files and only if they are good together: a certificate that was replaced before its key is never half in use, and
-an authority that was taken out is out. Open connections stay as they are, but a client's certificate counts only as
-long as every authority that may have vouched for it is still trusted.
+a CA that was removed is no longer trusted. Open connections stay as they are, but a client's certificate counts only
+as long as every CA that may have signed it is still trusted.
 """
 
 import re
@@ -68,7 +68,7 @@ class ServerTls:
         return self._listening
 
     async def trust(self, cas: str) -> None:
-        """Verify clients' certificates by these authorities (PEM) from now on. Raises ServeError, and changes nothing.
+        """Verify clients' certificates by these CAs (PEM) from now on. Raises ServeError, and changes nothing.
 
         It takes the server's own files as well; while those are half replaced, it fails and may be tried again.
         """
@@ -82,7 +82,7 @@ class ServerTls:
     def client_certificate(self, extra_info: ExtraInfo) -> Certificate | None:
         """Return the certificate the client of a connection has shown, if it counts; None where it has shown none.
 
-        It does not count when an authority that was trusted as the connection was made is trusted no more, nor when the
+        It does not count when a CA that was trusted when the connection was made is no longer trusted, nor when the
         TLS session was resumed: OpenSSL then takes the certificate of the session before and verifies nothing.
         """
         connection = extra_info("ssl_object")
@@ -92,7 +92,7 @@ class ServerTls:
         return certificate
 
     def outdated(self, extra_info: ExtraInfo) -> bool:
-        """Return whether a connection was made when an authority was trusted that is trusted no more."""
+        """Return whether a connection was made when a CA was trusted that no longer is."""
         connection = extra_info("ssl_object")
         if connection is None or self._newest is None:
             return False
@@ -123,7 +123,7 @@ class ServerTls:
         self._load_own_certificate(context)
         cas = self._load_cas(context)
         if self.requests_client_cert:
-            # Not CERT_REQUIRED: the kubelet's probes come without one. Who serves refuses everything else that does.
+            # Not CERT_REQUIRED: the kubelet's probes come without one. The server refuses all else without one.
             context.verify_mode = ssl.CERT_OPTIONAL
         return context, cas
 
@@ -156,13 +156,13 @@ class ServerTls:
             context.load_verify_locations(cadata=text)
         except (ssl.SSLError, ValueError):  # ValueError: text that is not ASCII, or none at all
             raise ServeError(f"{setting}: {source} holds no certificate in PEM form") from None
-        # Whoever is named is trusted, also an intermediate authority without its root: as Kubernetes' own servers do.
+        # Every CA in the file is trusted, also an intermediate one without its root: as Kubernetes' own servers do.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return frozenset("".join(body.split()) for body in _CERTIFICATE.findall(text))
 
 
 class _EncryptedKeyError(Exception):
-    """OpenSSL wants a password for the key."""
+    """OpenSSL asks for a password for the key."""
 
 
 def _refuse_to_ask() -> str:

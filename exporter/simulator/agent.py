@@ -1,6 +1,6 @@
 """One fake agent on real sockets.
 
-What a connection meets is decided by the agent's state alone, which someone else changes: `follow` brings the sockets
+What a connection meets is decided by the agent's state alone, which is changed elsewhere: `follow` brings the sockets
 in line with it. Knows nothing of fleets, load or scenarios.
 """
 
@@ -31,7 +31,7 @@ BACKLOG = 16
 
 
 class SimulatorError(Exception):
-    """The simulator cannot do what it was asked to; the text says why and what helps."""
+    """The simulator cannot do what is requested; the text states why and what to do."""
 
 
 class WrongUseError(SimulatorError):
@@ -50,7 +50,7 @@ class Subject(Protocol):
         """How its ports behave now."""
 
     def vitals(self, now: float) -> Vitals:
-        """Return what it says at `now`, in simulated seconds."""
+        """Return what it reports at `now`, in simulated seconds."""
 
 
 @dataclass(frozen=True, slots=True)

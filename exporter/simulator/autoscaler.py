@@ -1,8 +1,8 @@
 """The Horizontal Pod Autoscaler's arithmetic, for one External metric with an `AverageValue` target.
 
 Pure: `now` is an argument, in seconds on any clock that only goes forward. Follows the controller's own order: ratio
-against the tolerance, then stabilisation, then how fast it may go, then the bounds. Knows nothing of where demand comes
-from or who acts on the decision.
+against the tolerance, then stabilization, then how fast it may go, then the bounds. Knows neither where
+demand comes from nor what acts on the decision.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ class ScalingPolicy:
     down_period: float = 60.0
     """At most `down_pods` fewer within this time."""
     down_window: float = 180.0
-    """Fewer only once every look within this time wanted fewer."""
+    """Fewer only once every evaluation within this time proposed fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Autoscaler:
         proposal, reason = self._proposal(replicas, demand, target)
         stable = self._stabilised(now, replicas, proposal)
         if stable > proposal:
-            reason += f"; {stable} were wanted within the last {self._policy.down_window:g} s"
+            reason += f"; {stable} were desired within the last {self._policy.down_window:g} s"
         allowed = self._at_its_pace(now, replicas, stable)
         if allowed != stable:
             reason += f"; {self._pace(upwards=stable > replicas)}"

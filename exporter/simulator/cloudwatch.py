@@ -1,7 +1,7 @@
 """A CloudWatch on this machine for the demo's exporter to publish to: moto's, on a loopback port of its own.
 
 moto is an extra of the package, and to load it takes half as long as the rest of the demo takes to start. So it is
-loaded in a thread once everything else runs. Its socket listens from the beginning: who comes too early waits.
+loaded in a thread once everything else runs. Its socket listens from the beginning: an early client waits.
 
 Neither the user's AWS account nor what is configured for it is ever used: see `environment`.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CLUSTER = "demo"
 REGION = "us-east-1"
-"""Where moto looks for the data when a request is not signed, and so says no region. None of the commands below is."""
+"""Where moto looks for the data when a request is not signed, and so names no region. The commands below are not."""
 INTERVAL = 10.0
 """Seconds of the clock. A minute would be ten of the fleet's at the usual speed, and most of a newcomer's visit."""
 NEEDED = ("moto", "flask", "flask_cors")
@@ -115,7 +115,7 @@ def _server(application: "Flask", listening: socket.socket) -> "BaseWSGIServer":
     return make_server(host, port, application, threaded=True, request_handler=Handler, fd=listening.fileno())
 
 
-# -- whoever publishes there -------------------------------------------------------------------------------------------
+# -- publishing --------------------------------------------------------------------------------------------------------
 
 
 def settings(url: str, folder: Path) -> CloudWatchSettings:
@@ -148,7 +148,7 @@ def environment(url: str, present: Mapping[str, str]) -> dict[str, str | None]:
     }
 
 
-# -- whoever reads from there ------------------------------------------------------------------------------------------
+# -- reading -----------------------------------------------------------------------------------------------------------
 
 
 def list_command(url: str) -> tuple[str, ...]:

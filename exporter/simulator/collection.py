@@ -1,4 +1,4 @@
-"""One collection of a simulated Kubernetes API: what it holds is listed, what changes is told to those who watch."""
+"""One collection of a simulated Kubernetes API: what it holds is listed, changes go to its watches."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from aiohttp import web
 Json = dict[str, Any]
 
 BOOKMARK_SECONDS = 10.0
-"""How often a silent watch is told that it is current. A real API server takes about a minute."""
+"""Seconds between bookmarks on a silent watch. A real API server takes about a minute."""
 KEPT_EVENTS = 1000
 
 
@@ -26,7 +26,7 @@ class Collection:
         self._changed = asyncio.Event()
 
     def hold(self, objects: Iterable[Json]) -> None:
-        """Hold these objects, and tell those who watch of every one that came, changed or went."""
+        """Hold these objects, and notify the watches of each one that was added, changed or removed."""
         needed = {one["metadata"]["uid"]: one for one in objects}
         for uid in self._objects.keys() - needed.keys():
             self.notify("DELETED", self._objects.pop(uid))
@@ -38,7 +38,7 @@ class Collection:
                 self.notify("ADDED" if known is None else "MODIFIED", one)
 
     def notify(self, kind: str, one: Json) -> None:
-        """Tell those who watch of a change."""
+        """Notify the watches of a change."""
         self._version += 1
         one["metadata"]["resourceVersion"] = str(self._version)
         self._events.append((self._version, _event(kind, one)))

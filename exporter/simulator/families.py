@@ -12,7 +12,7 @@ from exporter.simulator.vitals import Image, Spelling
 Labels = tuple[tuple[str, str], ...]
 
 ACCOUNT_ID = "5d0c9a3e-64f7-4f0b-9f57-0a1c6e2b7d11"
-"""An invented account: it has the looks of the real thing and names nobody."""
+"""An invented account: it has the form of a real one and belongs to none."""
 
 PLANTED_SECRET = "planted-secret-that-must-never-leave-the-page"  # noqa: S105 - bait: leaks of target_info are looked for by it
 """Stands in the command line of `target_info`, as passwords do in the wild."""

@@ -1,7 +1,7 @@
-"""Simulated fleets on real sockets: lets time pass, keeps every agent's sockets in line, and says where the agents are.
+"""Simulated fleets on real sockets: lets time pass, keeps every agent's sockets in line, and lists their targets.
 
 On Linux each agent has a loopback address of its own, like a pod's IP; the whole of 127.0.0.0/8 is there without being
-set up. Elsewhere the agents are told apart by ports of one address.
+set up. Elsewhere the agents differ by ports of one address.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ Entry = dict[str, str]
 
 
 class Layout(Protocol):
-    """Decides where an agent listens, and how a list of targets says so."""
+    """Decides where an agent listens, and how a list of targets gives that."""
 
     def place(self, agent: SimulatedAgent) -> Place:
         """Return the agent's sockets. Raises SimulatorError when there is no room for one more."""

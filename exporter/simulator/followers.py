@@ -27,7 +27,7 @@ WAITING = b"matillion_fleet_exporter_cloudwatch_spool_datums"
 
 
 class NoAnswerError(Exception):
-    """The exporter gave no figure; the text says why."""
+    """The exporter gave no figure; the text states why."""
 
 
 async def get_json(session: aiohttp.ClientSession, path: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""A cluster that the agents seem to run in: as much of the Kubernetes API as the exporter asks for, on a real socket.
+"""A cluster that the agents seem to run in: as much of the Kubernetes API as the exporter uses, on a real socket.
 
-Pods and what scales them by list and watch, and the pods' memory as metrics-server has it. What a pod says follows from
+Pods and what scales them by list and watch, and the pods' memory as metrics-server has it. A pod's object follows from
 its simulated agent alone. Nothing can be changed through it, and it can be reached from this machine only.
 """
 
@@ -57,7 +57,7 @@ class SimulatedKubernetes:
         *,
         scalers: Callable[[], Iterable[SimulatedScaler]] = tuple,
     ) -> None:
-        """Take who there is and where each listens; `now` gives simulated seconds, `speed` times as fast as real."""
+        """Take the agents and where each listens; `now` gives simulated seconds, `speed` times as fast as real."""
         self._agents = agents
         self._place = place
         self._namespace = namespace
@@ -100,8 +100,8 @@ class SimulatedKubernetes:
             "kind": "Config",
             "current-context": "simulated",
             "clusters": [{"name": "simulated", "cluster": {"server": f"http://{host}:{port}"}}],
-            "users": [{"name": "anybody", "user": {}}],
-            "contexts": [{"name": "simulated", "context": {"cluster": "simulated", "user": "anybody"}}],
+            "users": [{"name": "anonymous", "user": {}}],
+            "contexts": [{"name": "simulated", "context": {"cluster": "simulated", "user": "anonymous"}}],
         }
         file.write_text(json.dumps(config))
 
@@ -137,7 +137,7 @@ class SimulatedKubernetes:
         ]
         return web.json_response({"kind": "PodMetricsList", "metadata": {}, "items": items})
 
-    # -- what scales the pods, and what a pod says --------------------------------------------------------------------
+    # -- the objects of scalers and pods -------------------------------------------------------------------------------
 
     def _hpa(self, scaler: SimulatedScaler) -> Json:
         conditions = {"AbleToScale": ("True", "SucceededGetScale"), "ScalingActive": ("True", "ValidMetricFound")}

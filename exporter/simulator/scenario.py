@@ -59,8 +59,8 @@ class Incident:
     """Seconds into the scenario's cycle."""
     trouble: Fault
     lasts: float = 0.0
-    """Seconds until it passes by itself. A drain ends with the agent's last task, whatever this says; a node is gone
-    for good."""
+    """Seconds until it passes by itself. A drain ends with the agent's last task, whatever this value is; a node
+    is gone for good."""
     share: float = 0.0
     """How much of the fleet it strikes, 0 to 1; at least one agent or node, so 0 means one."""
 

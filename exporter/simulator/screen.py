@@ -38,7 +38,7 @@ NODE_ROWS = 2
 FRAME_ROWS = 9
 """Rows that are neither chart, agents, nodes, events nor places: title, borders, figures, headings, one left free."""
 HINT_HEIGHT = 28
-"""From this many rows on, there is room to say how CloudWatch is asked."""
+"""From this many rows on, there is room to show how to query CloudWatch."""
 LABEL = 14
 """Columns of a place's label, with the blanks behind it."""
 GAP = "   "
@@ -63,7 +63,7 @@ class CloudWatchView:
     url: str
     namespace: str
     taken: int | None = None
-    """Datums that CloudWatch has accepted; None before the exporter has said so."""
+    """Datums that CloudWatch has accepted; None before the exporter has reported it."""
     waiting: int = 0
     """Datums it has not accepted yet."""
     command: Sequence[str] = ()
@@ -122,12 +122,14 @@ def line(view: View) -> str:
     fleet = view.fleet
     states = ", ".join(f"{fleet['agents'][state]} {state}" for state in STATE_STYLES if fleet["agents"][state])
     queued = "" if fleet["tasks_queued"] is None else f", {_count(fleet['tasks_queued'])} queued"
-    wants = (
-        f"wants {_count(fleet['desired_agents'])}" if fleet["trusted"] else f"not trusted: {fleet['untrusted_reason']}"
+    desired = (
+        f"desired {_count(fleet['desired_agents'])}"
+        if fleet["trusted"]
+        else f"not trusted: {fleet['untrusted_reason']}"
     )
     return (
         f"{head}  {view.name}: {states or 'no agents'} | {_count(fleet['tasks_active'])} of {fleet['capacity_tasks']} "
-        f"tasks{queued} | demand {_count(fleet['demand_tasks'])}, {wants}{_published(view.cloudwatch)}"
+        f"tasks{queued} | demand {_count(fleet['demand_tasks'])}, {desired}{_published(view.cloudwatch)}"
     )
 
 

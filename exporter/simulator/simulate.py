@@ -104,7 +104,7 @@ async def simulate(options: argparse.Namespace) -> None:
     plans = fleet_plans(options.agents, options.legacy, options.fleets, Spelling(options.names))
     simulation = Simulation(plans, SCENARIOS[options.scenario], options.seed)
     async with SimulatedFleets(simulation, layout_of(options), options.speed, _listing(options.targets_file)) as fleets:
-        # Who reads this in a pipe must see it now, not when a buffer is full.
+        # A reader of the pipe must see it now, not when a buffer is full.
         print(f"# {options.agents} agents run; Ctrl-C ends them", file=sys.stderr, flush=True)
         await run_until(fleets, stop, options.duration)
 

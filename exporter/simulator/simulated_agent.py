@@ -1,6 +1,6 @@
-"""One agent of the simulation: where in its life it is, what it runs, and what its endpoints would say of it.
+"""One agent of the simulation: where in its life it is, what it runs, and what its endpoints would report.
 
-Pure, and passive: `simulation` changes it, everyone else reads. Knows nothing of the work that waits or of the others.
+Pure, and passive: `simulation` changes it, all others read. Knows nothing of the work that waits or of the others.
 """
 
 import math
@@ -102,7 +102,7 @@ class SimulatedAgent:
 
     @property
     def troubled(self) -> bool:
-        """Whether something is wrong with it already, so that an incident should look for another."""
+        """Whether something is wrong with it already, so that an incident should strike another."""
         return (
             not self.connected
             or self.stopped
@@ -138,7 +138,7 @@ class SimulatedAgent:
         return min(int(used), MEMORY_LIMIT)
 
     def vitals(self, now: float) -> Vitals:
-        """Return what its endpoints would say now."""
+        """Return what its endpoints would report now."""
         busy = self.tasks / TASKS_PER_AGENT
         flutter = math.sin(now / 9.0 + self.number)
         status = AgentStatus.RUNNING

@@ -190,7 +190,7 @@ class SimulatedFleet:
         self._end_if_idle(agent)
 
     def _share_queue(self) -> None:
-        """Spread the queue over the agents that can say so; what no agent can say stays invisible."""
+        """Spread the queue over the agents that can report it; what no agent can report stays invisible."""
         reporters = [agent for agent in self._taking() if agent.image.otel]
         whole, rest = divmod(len(self._queue), len(reporters)) if reporters else (0, 0)
         for agent in self.agents:

@@ -4,7 +4,7 @@ Where each agent has an address of its own, the exporter finds them as pods; whe
 do, it reads them from a file and knows nothing of their restarts and memory limits.
 
 What the exporter knows it also publishes to a CloudWatch of the demo's own. Where that is not installed, the demo runs
-without it and says so.
+without it and logs that.
 
 Time runs `--speed` times as fast as the clock. The exporter knows nothing of that, so it is set to read the agents
 every second instead of every five, to give up on a silent one sooner, and to publish every ten seconds.

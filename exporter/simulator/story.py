@@ -1,6 +1,6 @@
 """What has happened in the demo so far: the newest readings, the past for the chart, and the last events.
 
-Filled by the loops of `followers`, and by the exporter's own log; read by whoever shows it. Knows nothing of terminals.
+Filled by the loops of `followers`, and by the exporter's own log; read by `screen`. Knows nothing of terminals.
 """
 
 import io
@@ -43,13 +43,13 @@ class Story:
     events: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
 
     def observed(self, fleet: Document, agents: list[Document], replicas: int) -> None:
-        """Take note of the exporter's newest figures."""
+        """Record the exporter's newest figures."""
         self.fleet, self.agents, self.replicas = fleet, agents, replicas
         self.max_replicas = max(self.max_replicas, replicas)
         self.history.append(Point(fleet["tasks_active"], fleet["tasks_queued"], fleet["capacity_tasks"]))
 
     def published(self, taken: int, waiting: int) -> None:
-        """Take note of how many datums CloudWatch has accepted, and how many it has not."""
+        """Record how many datums CloudWatch has accepted, and how many it has not."""
         if isinstance(self.cloudwatch, CloudWatchView):
             if taken and not self.cloudwatch.taken:
                 self.notify("CloudWatch has taken its first datums")
@@ -87,17 +87,17 @@ class Story:
 
 
 class LogToStory(io.StringIO):
-    """A stream for the exporter's JSON log: what it says of a fleet, and every warning, becomes an event."""
+    """A stream for the exporter's JSON log: each record about a fleet, and every warning, becomes an event."""
 
     def __init__(self, story: Story) -> None:
         super().__init__()
         self._story = story
         self._unfinished = ""
         self.failures: deque[str] = deque(maxlen=20)
-        """The lines that told of an error, as they were written: what to show when the exporter dies."""
+        """The lines at level error, as they were written: what to show when the exporter dies."""
 
     def write(self, text: str, /) -> int:
-        """Take some of the log; whole lines are told at once."""
+        """Take some of the log; whole lines become events at once."""
         *lines, self._unfinished = (self._unfinished + text).split("\n")
         for line in lines:
             self._notify(line)
@@ -115,7 +115,7 @@ class LogToStory(io.StringIO):
 
 
 def _sentence(record: dict[str, Any]) -> str:
-    """Return a log record as a person would say it."""
+    """Return a log record as a sentence."""
     sentence = str(record.get("event"))
     if "pod" in record:
         sentence = f"{record['pod']}: {sentence}"

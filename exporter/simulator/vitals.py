@@ -1,4 +1,4 @@
-"""What one fake agent is and says: the values that the simulation decides and the pages and sockets show.
+"""What one fake agent is and reports: the values that the simulation decides and the pages and sockets show.
 
 Knows neither how a page is written nor why a number is what it is.
 """
@@ -82,7 +82,7 @@ OLDEST = Image(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
-    """What an agent would say of itself at one instant. Bytes and seconds are plain units, shares are 0 to 1."""
+    """What an agent would report of itself at one instant. Bytes and seconds are plain units, shares are 0 to 1."""
 
     pod: str
     status: int

@@ -30,12 +30,12 @@ _SHOWN_AS = {
 
 
 class StatusError(Exception):
-    """There is nothing to show; the text is one sentence that says why and what helps."""
+    """There is nothing to show; the text is one sentence that states why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """How to show who asks. What is secret in it never shows."""
+    """How to authenticate. Its secrets are never shown."""
 
     token: str | None = field(default=None, repr=False)
     user: str | None = None
@@ -67,7 +67,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the exporter said, all of it within a moment."""
+    """What the exporter answered, all of it within a moment."""
 
     time_seconds: float
     not_ready: str
@@ -77,7 +77,7 @@ class Status:
     ignored_pods: list[Json] = field(default_factory=list)
     """Pods that the selector finds and that are no agents."""
     remarks: list[str] = field(default_factory=list)
-    """What is to be said of no fleet in particular."""
+    """Remarks about no fleet in particular."""
 
     def document(self) -> Json:
         """Return the API's two documents as one."""

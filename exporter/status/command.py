@@ -89,7 +89,7 @@ async def _watch_screen(client: StatusClient, options: argparse.Namespace) -> No
 
 
 def drawn(lines: Sequence[str], height: int) -> str:
-    """Return what draws lines over a screen of so many without a flicker; the last one says how many have no room."""
+    """Return what draws lines over a screen of `height` without a flicker; the last one counts those left out."""
     room = max(1, height - 1)
     if len(lines) > room:
         lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines"]

@@ -32,8 +32,8 @@ def build_app(
 ) -> web.Application:
     """Return the application.
 
-    `metrics` answers `/metrics`; `access` refuses who may not ask; `out_of_service` says why other replicas should
-    answer instead of this one, None where it may.
+    `metrics` answers `/metrics`; `access` refuses requests that are not allowed; `out_of_service` returns why other
+    replicas should answer instead of this one, None where it may.
     """
     app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, access])
     app.on_response_prepare.append(_common_headers)
@@ -70,7 +70,7 @@ class _Health:
         return web.Response(text="ready\n")
 
     async def front_page(self, _request: web.Request) -> web.Response:
-        """Answer with a page for a person who came to look."""
+        """Answer with the status page, for a person."""
         remarks = ignored_remarks(self._view.ignored_pods())
         html = page.render(self._view.fleets(), self._view.not_ready_reason(), remarks)
         return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": page.POLICY})

@@ -63,7 +63,7 @@ def _condition_document(condition: Condition | None) -> Document | None:
 
 
 def ignored_document(pods: Sequence[IgnoredPod]) -> Document:
-    """Return what is found beside the agents, and the sentences that say so of all of them."""
+    """Return the pods found beside the agents, and the remarks about all of them."""
     shown: list[Json] = [
         {"namespace": pod.namespace, "pod": pod.pod, "reason": pod.reason} for pod in pods[:MAX_IGNORED]
     ]

@@ -1,6 +1,6 @@
 """The status page at `/`: its document, and the files it loads from `/static/`.
 
-The files are the package's own and read once. A script draws what the API says; without one, the document itself has
+The files are the package's own and read once. A script draws what the API returns; without one, the document itself has
 one line per fleet.
 """
 

@@ -39,7 +39,7 @@ _SCRYPT = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,3}),p=(\d{1,3})\$([A-Za-z0
 _MAX_SCRYPT_MEMORY = 64 * 1024 * 1024
 _MAX_SCRYPT_WORK = 16 * (1 << 14) * 8 * 5
 _MAX_WAITING = 16
-"""Checks that may queue for the one thread: about three seconds of work. Who comes then is asked to come back."""
+"""Checks that may queue for the one thread: about three seconds of work. Beyond that, clients are asked to retry."""
 _MAX_REFUSED = 256
 """Wrong credentials remembered, so that a scraper with an old password does not cost a hash per scrape."""
 
@@ -122,7 +122,7 @@ class PasswordCheck:
 
     def __init__(self, users: Mapping[str, PasswordHash]) -> None:
         self._users = dict(users)
-        # Someone unknown costs as much as someone known, so that time does not tell which names exist.
+        # An unknown user costs as much as a known one, so that response times do not reveal which names exist.
         self._decoy = next(iter(self._users.values()))
         self._secret = secrets.token_bytes(32)
         self._accepted: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""The web server: the pages of `app`, served as the `web` settings say."""
+"""The web server: the pages of `app`, served as the `web` settings define."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from exporter.web.history import History
 
 
 class WebServer:
-    """Serves the pages of `build_app` as the `web` settings say.
+    """Serves the pages of `build_app` as the `web` settings define.
 
-    `metrics` answers `/metrics`; `out_of_service` says why other replicas should answer instead of this one, None where
-    it may. The other arguments are for tests: how often changed files are looked for and how long
-    an answer may take, in seconds, the limits on connections, and the clock that people's times are read from.
+    `metrics` answers `/metrics`; `out_of_service` returns why other replicas should answer instead of this one, None
+    where it may. The other arguments are for tests: how often changed files are looked for and how long
+    a response may take, in seconds, the limits on connections, and the clock that people's times are read from.
     """
 
     def __init__(

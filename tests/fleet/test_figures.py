@@ -13,7 +13,7 @@ from exporter.fleet.cloudwatch_catalogue import CLOUDWATCH_METRICS, METRIC_NAMES
 from exporter.fleet.departure import LossReason
 from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.model import AgentState, Condition, Dialect, Fleet
-from exporter.fleet.outlets import PREFIX, Basis, Figure, Without
+from exporter.fleet.outlets import PREFIX, Basis, Figure, LabeledValue, Without
 from exporter.publish.external_metrics_values import EXTERNAL_METRICS
 from exporter.publish.fleet_datums import Baseline, Selection, count
 from exporter.publish.instruments import EXPORTER_METRICS, EXPORTER_PREFIX
@@ -36,12 +36,11 @@ from tests.web.serving import StaticView
 LOST = dict.fromkeys(LossReason, 0.0) | {LossReason.OOM_KILLED: 12.0, LossReason.DELETED: 3.0}
 FIGURES: tuple[Figure[Any], ...] = (*FLEET_FIGURES, *SCALER_FIGURES, *AGENT_FIGURES)
 OUTLETS = ("metrics", "json", "cloudwatch", "external", "history")
-Series = tuple[tuple[str, ...], float]
 
 
-def _read(fleet: Fleet) -> dict[str, list[Series]]:
+def _read(fleet: Fleet) -> dict[str, list[LabeledValue]]:
     """Return what `/metrics` says, by name without the prefix: the further labels' values, and the value."""
-    series: dict[str, list[Series]] = {name.removeprefix(PREFIX): [] for name in FLEET_NAMES}
+    series: dict[str, list[LabeledValue]] = {name.removeprefix(PREFIX): [] for name in FLEET_NAMES}
     for family in text_string_to_metric_families("".join(render([fleet], openmetrics=False))):
         for sample in family.samples:
             own = [value for label, value in sample.labels.items() if label not in ("namespace", "fleet", "pod")]
@@ -49,11 +48,11 @@ def _read(fleet: Fleet) -> dict[str, list[Series]]:
     return series
 
 
-def _of_fleet(fleet: Fleet) -> dict[str, list[Series]]:
+def _of_fleet(fleet: Fleet) -> dict[str, list[LabeledValue]]:
     return {name: values for name, values in _read(fleet).items() if not name.startswith("agent_")}
 
 
-def _of_agent(**fields: Any) -> dict[str, list[Series]]:
+def _of_agent(**fields: Any) -> dict[str, list[LabeledValue]]:
     read = _read(make_fleet([make_snapshot(**fields)]))
     return {name: values for name, values in read.items() if name.startswith("agent_")}
 

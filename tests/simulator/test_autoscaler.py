@@ -67,7 +67,7 @@ def test_the_reason_names_what_holds_it_back() -> None:
     assert scaler.decide(0, 4, 160.0, TARGET).reason == "160 tasks at 16 each take 10 agents; 1 more per 30 s"
     assert (
         scaler.decide(15, 5, 20.0, TARGET).reason
-        == "20 tasks at 16 each take 2 agents; 5 were wanted within the last 180 s"
+        == "20 tasks at 16 each take 2 agents; 5 were desired within the last 180 s"
     )
     assert scaler.decide(30, 12, 400.0, TARGET).reason.endswith("stays between 2 and 12")
 

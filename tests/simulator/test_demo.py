@@ -47,7 +47,7 @@ PROGRAM = (
 SHOWN = (
     r"status page +http://127\.0\.0\.1:\d+/\n",
     r"production: fleet found agents=([4-9]|1\d)\n",
-    r"production: \d+ serving.* tasks, \d+ queued \| demand \d+, wants \d+ \| CloudWatch took [1-9]\d* datums\n",
+    r"production: \d+ serving.* tasks, \d+ queued \| demand \d+, desired \d+ \| CloudWatch took [1-9]\d* datums\n",
     r"node ip-[\d-]+ is being removed: \d agents? with \d+ tasks evicted with 10 min of grace\n",
     r"autoscaler: 4 → 5 agents \(\d+ tasks at 16 each take \d+ agents",
 )
