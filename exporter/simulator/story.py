@@ -94,7 +94,7 @@ class LogToStory(io.StringIO):
         self._story = story
         self._unfinished = ""
         self.failures: deque[str] = deque(maxlen=20)
-        """The lines at level error, as they were written: what to show when the exporter dies."""
+        """The lines that report an error, as they were written: what to show when the exporter dies."""
 
     def write(self, text: str, /) -> int:
         """Take some of the log; whole lines become events at once."""
