@@ -22,7 +22,7 @@ from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES
 from exporter.fleet.model import Agent, AgentSnapshot, Fleet, Target
-from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, Family, Figure, Series
+from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, Family, Figure, LabeledValue
 from exporter.fleet.policy import Policy
 from exporter.publish.prometheus import render
 
@@ -133,7 +133,7 @@ def _family(
     return family
 
 
-def _series(row: Family[_Of] | Figure[_Of], subject: _Of) -> Iterable[Series]:
+def _series(row: Family[_Of] | Figure[_Of], subject: _Of) -> Iterable[LabeledValue]:
     if isinstance(row, Family):
         return row.read(subject)
     value = row.read(subject)

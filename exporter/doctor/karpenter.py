@@ -27,7 +27,7 @@ NODE_POOLS = (
 )
 """Newest first: v1 since Karpenter 1.0, v1beta1 from 0.32 to 1.0."""
 _EXPIRES, _POLICY = "720h", "WhenEmptyOrUnderutilized"
-"""Defaults where a NodePool does not say."""
+"""Defaults where a NodePool sets none."""
 _NEVER = "Never"
 _LONGEST = 253
 
@@ -84,7 +84,7 @@ async def _node_pools(kube: KubeClient) -> Sequence[Json]:
 
 
 def rules_of(pool: Json) -> Rules:
-    """Return what a NodePool says of either version."""
+    """Return a NodePool's settings, from either version."""
     spec = mapping(pool.get("spec"))
     template, disruption = mapping(mapping(spec.get("template")).get("spec")), mapping(spec.get("disruption"))
     expires = template.get("expireAfter") or disruption.get("expireAfter")
