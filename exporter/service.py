@@ -23,6 +23,7 @@ from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
 from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.cloudwatch_catalogue import select
+from exporter.fleet.protection import AnnotationRules
 from exporter.kube.client import KubeClient
 from exporter.kube.credentials import own_namespace
 from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity
@@ -30,9 +31,10 @@ from exporter.kube.watch import RestartReason
 from exporter.loop_lag import LoopLag
 from exporter.podhealth.pod_logs import PodLogs
 from exporter.podhealth.pod_metrics import PodMemory
-from exporter.publish.deletion_cost import DeletionCost
+from exporter.publish.annotations import PodAnnotations
 from exporter.publish.external_metrics import ExternalMetricsServer
 from exporter.publish.fleet_datums import Selection
+from exporter.publish.node_annotations import NodeAnnotations
 from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, ExternalMetricsMetrics, MetricsPage
 from exporter.publish.state_log import StateLog
 from exporter.scrape.client import PageClient
@@ -111,7 +113,14 @@ def _discovery(
     kubernetes, static = settings.discovery.kubernetes, settings.discovery.static
     if kube is not None and kubernetes.enabled:
         endpoints = settings.scrape.endpoints
-        pods = PodDiscovery(kubernetes, kube, store, on_restart=metrics.watch_restarted, endpoints=endpoints)
+        pods = PodDiscovery(
+            kubernetes,
+            kube,
+            store,
+            on_restart=metrics.watch_restarted,
+            endpoints=endpoints,
+            protection=settings.protection.annotations,
+        )
         store.expect(pods.sources)
         parts["pod discovery"] = pods.run
         parts["pod memory"] = PodMemory(kubernetes, kube, store).run
@@ -161,8 +170,15 @@ async def _led(
         work["CloudWatch"] = publisher.run
         if isinstance(leadership, LeaderElection):
             parts["CloudWatch standby"] = publisher.stand_by
-    if settings.deletion_cost.enabled and kube is not None:
-        work["deletion cost"] = DeletionCost(settings.deletion_cost, store, kube, leadership).run
+    if kube is not None and settings.discovery.kubernetes.enabled:
+        if settings.deletion_cost.enabled or settings.protection.enabled:
+            work |= _annotations(settings, kube, store, leadership)
+        else:
+            # Removing what is left takes no leader: twice does no harm, and an election may not be permitted.
+            alone = SoleLeader()
+            parts["pod annotations"] = partial(
+                alone.run, partial(_together, _annotations(settings, kube, store, alone))
+            )
     if settings.pod_logs.enabled:
         # A connection pool of its own: each log that is followed holds a connection of it.
         streams = await resources.enter_async_context(await KubeClient.connect())
@@ -171,6 +187,22 @@ async def _led(
     if work or only_leader_follows:
         metrics.show_leader(leadership.is_leader)
         parts["leader's work"] = partial(leadership.run, partial(_together, work))
+    return parts
+
+
+def _annotations(settings: Settings, kube: KubeClient, store: SnapshotStore, leadership: Leadership) -> dict[str, Part]:
+    """Return the writers of annotations; what is disabled is removed if it was written with earlier settings."""
+    cost, protection = settings.deletion_cost, settings.protection
+    instance = f"{own_namespace()}/{settings.leader_election.lease_name}"
+    rules = AnnotationRules(
+        instance=instance,
+        protection=protection.annotations if protection.enabled else None,
+        idle_for=protection.idle_for,
+        bucket=cost.bucket if cost.enabled else None,
+    )
+    parts: dict[str, Part] = {"pod annotations": PodAnnotations(rules, store, kube, leadership).run}
+    if protection.nodes:
+        parts["node annotations"] = NodeAnnotations(rules, store, kube, leadership).run
     return parts
 
 

@@ -1,14 +1,18 @@
-"""Durations and addresses as they are written in settings."""
+"""Durations, addresses and annotations as they are written in settings."""
 
 import contextlib
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
 from exporter.config.durations import MAX_SECONDS, format_duration, parse_duration
 from exporter.config.problems import shown
+from exporter.config.settings import ProtectionSettings
+from exporter.fleet.protection import COST, MARK
 
 
 @pytest.mark.parametrize(
@@ -115,3 +119,42 @@ def test_what_was_given_is_shown_on_one_short_line(value: object) -> None:
     line = shown(value)
     assert len(line) <= 80
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "given_value",
+    [
+        {"a": "b"},
+        {"karpenter.sh/do-not-disrupt": "true"},
+        {"Example.ORG/Name_1.x-y": "any text\nat all"},
+        {"a" * 63: ""},
+        {".".join(["a" * 62] * 4) + "/x": "y"},
+    ],
+)
+def test_annotations_that_kubernetes_takes(given_value: object) -> None:
+    """Keys are qualified names whose prefix may have upper case; values are any text."""
+    assert ProtectionSettings(annotations=given_value).annotations == given_value
+
+
+@pytest.mark.parametrize(
+    ("given_value", "reason"),
+    [
+        ({}, ""),
+        (None, ""),
+        (["a"], ""),
+        ({"a b": "c"}, 'the key "a b" is not'),
+        ({1: "c"}, "the key 1 is not"),
+        ({"": "c"}, 'the key "" is not'),
+        ({"a/b/c": "d"}, "is not a Kubernetes annotation key"),
+        ({"a" * 64: "b"}, "is not a Kubernetes annotation key"),
+        ({".".join(["a" * 63] * 4) + "/x": "y"}, "is not a Kubernetes annotation key"),
+        ({"a": True}, "the value of a must be text: put it in quotes"),
+        ({COST: "5"}, f"{COST} is written by the exporter itself"),
+        ({MARK: "x"}, f"{MARK} is written by the exporter itself"),
+        ({"a": "x" * 262144}, "256 KiB"),
+    ],
+)
+def test_annotations_that_kubernetes_refuses(given_value: object, reason: str) -> None:
+    """None at all, what is no key, what is no text, what is too long, and what the exporter writes itself."""
+    with pytest.raises(ValidationError, match=re.escape(reason)):
+        ProtectionSettings(annotations=given_value)

@@ -1,6 +1,7 @@
 """Writes the tables of docs/configuration.md from the settings' own classes."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -53,6 +54,8 @@ def _yaml(value: Any) -> str:
         return f"{{kind: {value.kind}, port: {value.port}, path: {value.path}}}"
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {json.dumps(text)}' for key, text in value.items())}}}"
     if type(value) is tuple:
         return f"[{', '.join(_yaml(item) for item in value)}]"
     return str(value)

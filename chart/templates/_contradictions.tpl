@@ -26,7 +26,7 @@
 {{- fail "config.pod_logs.enabled: nothing would be counted; set config.pod_logs.failure_pattern" -}}
 {{- end -}}
 {{- if not $config.discovery.kubernetes.enabled -}}
-{{- range list "deletion_cost" "pod_logs" -}}
+{{- range list "deletion_cost" "protection" "pod_logs" -}}
 {{- if (index $config .).enabled -}}
 {{- fail (printf "config.%s.enabled: this is about pods; switch config.discovery.kubernetes.enabled on" .) -}}
 {{- end -}}

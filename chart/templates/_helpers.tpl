@@ -72,7 +72,7 @@ app.kubernetes.io/component: exporter
 {{/* The features that only one replica may carry out, in words; empty for none. */}}
 {{- define "mfe.leaderOnly" -}}
 {{- $names := list -}}
-{{- range list "cloudwatch" "deletion_cost" "pod_logs" -}}
+{{- range list "cloudwatch" "deletion_cost" "protection" "pod_logs" -}}
 {{- if (index $.Values.config .).enabled -}}{{- $names = append $names . -}}{{- end -}}
 {{- end -}}
 {{- join ", " $names -}}

@@ -58,12 +58,16 @@ def _discovery(settings: Settings, findings: Findings) -> None:
     _repeated(("scrape", "endpoints"), [f"{port}{path}" for port, path in endpoints], findings)
     if not endpoints:
         findings.add("scrape.endpoints", "an empty list leaves no endpoint to scrape; omit the key for the default")
-    if settings.deletion_cost.enabled and not kubernetes.enabled:
-        findings.add(
-            "deletion_cost.enabled",
-            "only pods found by discovery.kubernetes can be annotated; enable that, or set this to false",
-            "discovery.kubernetes.enabled",
-        )
+    for section, enabled in (
+        ("deletion_cost", settings.deletion_cost.enabled),
+        ("protection", settings.protection.enabled),
+    ):
+        if enabled and not kubernetes.enabled:
+            findings.add(
+                f"{section}.enabled",
+                "only pods found by discovery.kubernetes can be annotated; enable that, or set this to false",
+                "discovery.kubernetes.enabled",
+            )
     findings.problems += targets(static.targets, ("discovery", "static", "targets"), findings.wrong)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from exporter.config.addresses import HostPort, parse_agent_address
 from exporter.config.values import (
     AgentAddress,
+    Annotations,
     BuiltFrom,
     CloudWatchMetrics,
     ClusterName,
@@ -35,6 +36,7 @@ from exporter.config.values import (
 )
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.fleet.policy import Policy, ScaleInPolicy
+from exporter.fleet.protection import PROTECTION
 
 MIN_SECONDS = 0.01
 """Shortest interval or timeout, in seconds; below it the event loop's own timing is the limit."""
@@ -330,12 +332,28 @@ class LeaderElectionSettings(Section):
 
 
 class DeletionCostSettings(Section):
-    """Annotates busy pods so that Kubernetes deletes idle ones first."""
+    """Annotates pods with work so that Kubernetes deletes idle ones first."""
 
     enabled: Flag = False
     """Whether to write the annotation."""
     bucket: Annotated[int, WholeNumber(1)] = 5
-    """Step size in tasks; the annotation is updated only when the step changes."""
+    """Step size in tasks, from 5 tasks on; below that each task counts. The annotation is updated only when the step
+    changes."""
+
+
+class ProtectionSettings(Section):
+    """Annotates pods with work so that node autoscalers leave their nodes alone (docs/scaling.md)."""
+
+    enabled: Flag = False
+    """Whether to protect pods with running or waiting tasks, draining ones included. `false` removes the annotations
+    that this release has set."""
+    idle_for: Annotated[float, Duration(10, 24 * 3600)] = 120.0
+    """How long a pod must have been without work before its protection is removed."""
+    annotations: Annotations = PROTECTION
+    """The annotations of a protected pod. One that is already on the pod with another value keeps it."""
+    nodes: Flag = False
+    """Whether to annotate the nodes of draining agents with work too: Karpenter ignores terminating pods. Needs
+    `enabled`, and permission on nodes; to remove the annotations, disable `enabled` first and this later."""
 
 
 class ScalersSettings(Section):
@@ -384,6 +402,7 @@ class Settings(Section):
     external_metrics: ExternalMetricsSettings = ExternalMetricsSettings()
     leader_election: LeaderElectionSettings = LeaderElectionSettings()
     deletion_cost: DeletionCostSettings = DeletionCostSettings()
+    protection: ProtectionSettings = ProtectionSettings()
     scalers: ScalersSettings = ScalersSettings()
     pod_logs: PodLogsSettings = PodLogsSettings()
     log: LogSettings = LogSettings()

@@ -7,8 +7,9 @@ accepts all that is allowed, and refuses as much of the rest as JSON Schema and 
 Knows no setting by name.
 """
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
@@ -21,6 +22,7 @@ from exporter.config.addresses import HostPort, parse_agent_address, parse_liste
 from exporter.config.durations import MAX_SECONDS, format_duration, parse_duration
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.outlets import MetricSet
+from exporter.fleet.protection import COST, MARK
 from exporter.kube.selector import parse_selector
 
 Flag = Annotated[bool, Strict()]
@@ -172,6 +174,46 @@ class OneOrSeveral:
 
 
 @dataclass(frozen=True)
+class AnnotationMap:
+    """A mapping of annotations, by Kubernetes' rules: apimachinery, pkg/api/validation, ValidateAnnotations."""
+
+    reserved: frozenset[str]
+    """Keys that the exporter writes itself."""
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        return 'one or more annotations, such as {karpenter.sh/do-not-disrupt: "true"}'
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        pattern = f"^(?:{_ANNOTATION_KEY})$"
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"pattern": pattern, "not": {"enum": sorted(self.reserved)}},
+            "additionalProperties": {"type": "string"},
+        }
+
+    def _read(self, given: object) -> Mapping[str, str]:
+        if not isinstance(given, dict) or not given:
+            raise ValueError("")
+        for key, value in given.items():
+            prefix = key.partition("/")[0] if isinstance(key, str) else ""
+            if not isinstance(key, str) or not re.fullmatch(_ANNOTATION_KEY, key) or len(prefix) > _MAX_PREFIX:
+                raise ValueError(f"the key {json.dumps(key, default=str)} is not a Kubernetes annotation key")
+            if key in self.reserved:
+                raise ValueError(f"{key} is written by the exporter itself")
+            if not isinstance(value, str):
+                raise ValueError(f"the value of {key} must be text: put it in quotes")
+        if sum(len(text.encode()) for pair in given.items() for text in pair) > _MAX_ANNOTATIONS:
+            raise ValueError("together they are longer than the 256 KiB that Kubernetes allows")
+        return dict(given)
+
+
+@dataclass(frozen=True)
 class BuiltFrom:
     """A value of the core that stands in the file as a mapping: checked as `model`, then made by `build`."""
 
@@ -240,13 +282,19 @@ UrlPath = Annotated[
 # Kubernetes' own rules for names and labels (apimachinery validation): https://kubernetes.io/docs/concepts/overview/working-with-objects/
 _LABEL_VALUE = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DNS_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+# The prefix of an annotation's key may have upper case, unlike that of a label.
+_DNS_LABEL_ANY_CASE = r"[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _LABEL_KEY = rf"(?:{_DNS_LABEL}(?:\.{_DNS_LABEL})*/)?{_LABEL_VALUE}"
+_ANNOTATION_KEY = rf"(?:{_DNS_LABEL_ANY_CASE}(?:\.{_DNS_LABEL_ANY_CASE})*/)?{_LABEL_VALUE}"
+_MAX_PREFIX = 253
+_MAX_ANNOTATIONS = 256 * 1024
 
 NamespaceName = Annotated[str, Matching("the name of a Kubernetes namespace (lower case, digits and -)", _DNS_LABEL)]
 ObjectName = Annotated[
     str, Matching("a Kubernetes object name (lower case, digits, - and .)", rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*")
 ]
 LabelKey = Annotated[str, Matching("a label name, such as app.kubernetes.io/instance", _LABEL_KEY, max_length=317)]
+Annotations = Annotated[Mapping[str, str], AnnotationMap(frozenset({COST, MARK}))]
 LabelValue = Annotated[
     str,
     Matching("a name of 1 to 63 letters, digits, -, _ and . that begin and end with a letter or digit", _LABEL_VALUE),

@@ -5,13 +5,14 @@ nor which clock `ready_since` is on. What makes a pod an agent is in `likeness`,
 `pod_endpoints`, why it waits in `pod_waiting`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from exporter.discovery.likeness import agent_container, ignored_reason
 from exporter.discovery.pod_endpoints import declared_endpoints
 from exporter.discovery.pod_waiting import MAX_REASON_LENGTH, waiting
 from exporter.fleet.model import Endpoint, FinishedPod, IgnoredPod, PodFacts, Target
+from exporter.fleet.protection import PROTECTION, is_protected, kept_annotations
 from exporter.kube.fields import Json, condition, count, line, mapping, mappings, named, text
 from exporter.kube.quantity import parse_quantity
 from exporter.kube.times import unix_time
@@ -30,6 +31,8 @@ class PodReader:
     """Where agents are looked for that do not say it themselves, the best first."""
     ready_since: Callable[[str, bool, float | None], float | None]
     """Gives, for a UID, whether it is Ready and since which Unix time (None if unsaid), the instant on our clock."""
+    protection: Mapping[str, str] = field(default_factory=lambda: PROTECTION)
+    """The annotations that protect a pod from disruption."""
 
     def read(self, pod: Json) -> Target | IgnoredPod | FinishedPod:
         """Return the agent that runs in a pod, or why it is none."""
@@ -64,6 +67,7 @@ class PodReader:
         ready = condition(status, "Ready")
         is_ready = ready.get("status") == "True"
         waits = waiting(status, state)
+        annotations = kept_annotations(mapping(metadata.get("annotations")), self.protection)
         return PodFacts(
             ready=is_ready,
             ready_since=self.ready_since(
@@ -89,6 +93,8 @@ class PodReader:
             cpu_limit_cores=_limit("cpu", container, of_agent),
             template=_template(metadata),
             workload=workload(pod),
+            annotations=annotations,
+            protected=is_protected(annotations, self.protection),
         )
 
 

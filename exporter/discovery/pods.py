@@ -14,6 +14,7 @@ from exporter.config import DEFAULT_ENDPOINTS, KubernetesSettings
 from exporter.discovery.ignored_pods import Found, IgnoredPods
 from exporter.discovery.pod_facts import PodReader
 from exporter.fleet.model import Endpoint, FinishedPod, PodFacts, Target
+from exporter.fleet.protection import PROTECTION
 from exporter.kube.api import Json, KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from exporter.store.snapshots import SnapshotStore
@@ -38,6 +39,7 @@ class PodDiscovery:
         *,
         on_restart: Callable[[RestartReason], None],
         endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS,
+        protection: Mapping[str, str] = PROTECTION,
         timing: WatchTiming | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -45,7 +47,8 @@ class PodDiscovery:
         """Take what to look for, where, and for whom.
 
         `on_restart` is called each time a watch has to be taken up again. `endpoints` are those where agents are looked
-        for that do not say it themselves, the best first. `monotonic` must be the clock by which targets are judged;
+        for that do not say it themselves, the best first. `protection` are the annotations that protect a pod from
+        disruption. `monotonic` must be the clock by which targets are judged;
         `wall` gives Unix time.
         """
         namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
@@ -53,7 +56,7 @@ class PodDiscovery:
         for namespace in namespaces:
             source = "kubernetes" if namespace is None else f"kubernetes/{namespace}"
             ready_instants = ReadyInstants(monotonic, wall)
-            reader = PodReader(settings.fleet_label, endpoints, ready_instants)
+            reader = PodReader(settings.fleet_label, endpoints, ready_instants, protection)
             others = IgnoredPods(source, settings.label_selector, store.set_ignored)
             pods = _NamespacePods(source, store, reader, ready_instants, others)
             self._reflectors[source] = Reflector(

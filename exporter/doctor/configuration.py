@@ -50,6 +50,7 @@ def _enabled(settings: Settings) -> Iterator[str]:
         "CloudWatch": settings.cloudwatch.enabled,
         "external metrics": settings.external_metrics.enabled,
         "deletion costs": settings.deletion_cost.enabled,
+        "protection": settings.protection.enabled,
         "failed tasks from logs": settings.pod_logs.enabled,
     }
     return (name for name, on in features.items() if on)

@@ -29,6 +29,8 @@ from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import AUTHENTICATION
 from exporter.kube.lease import LEASES, LeaseRecord, LeaseStore
 from exporter.podhealth.pod_metrics import POD_METRICS
+from exporter.publish.node_annotations import NODES
+from exporter.publish.node_annotations import VERBS as NODE_VERBS
 
 SUBJECT = "Kubernetes"
 
@@ -53,7 +55,8 @@ class Need:
 def elects(settings: Settings) -> bool:
     """Return whether replicas with these settings agree on a leader: there is work for one alone, and a Lease."""
     logs = settings.pod_logs
-    led = settings.cloudwatch.enabled or settings.deletion_cost.enabled or (logs.enabled and not logs.every_replica)
+    annotated = settings.deletion_cost.enabled or settings.protection.enabled
+    led = settings.cloudwatch.enabled or annotated or (logs.enabled and not logs.every_replica)
     return led and settings.leader_election.enabled and uses_kubernetes(settings)
 
 
@@ -69,11 +72,13 @@ def needs(settings: Settings, own_namespace: str) -> list[Need]:
             if settings.scalers.enabled:
                 hpas = HPAS.within(namespace)
                 found.append(Need(f"see what scales in {where}", hpas, ("list", "watch"), essential=False))
-            if settings.deletion_cost.enabled:
-                found.append(Need(f"mark busy agents in {where}", pods, ("patch",)))
+            if settings.deletion_cost.enabled or settings.protection.enabled:
+                found.append(Need(f"annotate agents in {where}", pods, ("patch",)))
             if settings.pod_logs.enabled:
                 log = Resource(PODS.group, PODS.version, PODS.plural, namespace, subresource="log")
                 found.append(Need(f"read logs in {where}", log, ("get",)))
+        if settings.protection.nodes:
+            found.append(Need("annotate nodes", NODES, NODE_VERBS))
     if elects(settings):
         leases = LEASES.within(own_namespace)
         found.append(Need("renew the Lease", leases.named(settings.leader_election.lease_name), ("get", "update")))

@@ -7,7 +7,7 @@ jumps. Where a person or another system needs a date, the field says `…_time` 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from exporter.fleet.departure import LossReason
@@ -90,6 +90,10 @@ class PodFacts:
     """The version of the workload's pod template (label `pod-template-hash`)."""
     workload: str | None = None
     """Name of the workload that owns the pod: the Deployment for a ReplicaSet's pod. None without an owner."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """The pod's annotations that `fleet.protection` decides by, and no others."""
+    protected: bool | None = None
+    """Whether the pod carries all annotations that protect it from disruption; None if none are configured."""
 
     @property
     def ended_container(self) -> tuple[int | None, float | None]:
@@ -188,6 +192,8 @@ class Since:
     """Under pressure that keeps it from taking work (`fleet.pressure`)."""
     stopping: float | None = None
     """It reports a pending shutdown or is shutting down."""
+    idle: float | None = None
+    """Neither running nor waiting tasks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from exporter.fleet.model import AgentSnapshot, AgentStatus, Reading, Since
 from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import pressure
+from exporter.fleet.protection import works
 
 _SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
 _NOT_RUNNING = (AgentStatus.STOPPED, *_SHUTTING_DOWN)
@@ -25,12 +26,20 @@ def after_reading(before: AgentSnapshot, reading: Reading, policy: Policy, now: 
     free = _kept(since.free, reading.tasks_active < policy.tasks_per_agent, now)
     pressed = _kept(pressed, pressure(before, reading, now) is not None, now)
     stopping = _kept(since.stopping, reading.status in _SHUTTING_DOWN, now)
-    after = (serving, full, last_full, free, pressed, stopping)
-    if after == (since.serving, since.full, since.last_full, since.free, since.pressed, since.stopping):
+    idle = _kept(since.idle, not works(reading), now)
+    after = (serving, full, last_full, free, pressed, stopping, idle)
+    if after == (since.serving, since.full, since.last_full, since.free, since.pressed, since.stopping, since.idle):
         # The usual case: the comparison is cheaper than a new object.
         return since
     return Since(
-        known=known, serving=serving, full=full, last_full=last_full, free=free, pressed=pressed, stopping=stopping
+        known=known,
+        serving=serving,
+        full=full,
+        last_full=last_full,
+        free=free,
+        pressed=pressed,
+        stopping=stopping,
+        idle=idle,
     )
 
 

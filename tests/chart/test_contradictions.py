@@ -63,6 +63,10 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"config__deletion_cost__enabled": True, "config__discovery__kubernetes__enabled": False, "replicaCount": 1},
         "config.deletion_cost.enabled: this is about pods; switch config.discovery.kubernetes.enabled on",
     ),
+    "protection without pods": (
+        {"config__protection__enabled": True, "config__discovery__kubernetes__enabled": False, "replicaCount": 1},
+        "config.protection.enabled: this is about pods; switch config.discovery.kubernetes.enabled on",
+    ),
     "client certificates without TLS": (
         {"web__tls__clientCertificates": True},
         "web.tls.clientCertificates: client certificates are part of TLS; name its Secret in web.tls.secretName",

@@ -40,6 +40,17 @@ def rules(objects: Objects, *, kind: str = "Role") -> set[tuple[str, str, str]]:
             set(),
         ),
         (
+            {"config__protection__enabled": True},
+            {("", "pods", "list watch patch"), MEMORY, SCALERS, *LEASE},
+            set(),
+        ),
+        (
+            {"config__protection": {"enabled": True, "nodes": True}},
+            {("", "pods", "list watch patch"), MEMORY, SCALERS, *LEASE},
+            {("", "nodes", "get list patch")},
+        ),
+        ({"config__protection__nodes": True}, {PODS, MEMORY, SCALERS}, {("", "nodes", "get list patch")}),
+        (
             {"config__pod_logs": {"enabled": True, "failure_pattern": "x"}},
             {PODS, MEMORY, SCALERS, ("", "pods/log", "get"), *LEASE},
             set(),
@@ -61,6 +72,9 @@ def rules(objects: Objects, *, kind: str = "Role") -> set[tuple[str, str, str]]:
         "static",
         "cloudwatch",
         "deletion cost",
+        "protection",
+        "protection of nodes",
+        "removal from nodes",
         "logs",
         "external metrics",
         "no scalers",

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
+from exporter.fleet.protection import KARPENTER, MARK, Mark
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
@@ -62,6 +63,8 @@ CLOUDWATCH: dict[str, Any] = {
 }  # fmt: skip
 LOGS: dict[str, Any] = {"config__pod_logs": {"enabled": True, "failure_pattern": "failed"}}
 COST: dict[str, Any] = {"config__deletion_cost__enabled": True}
+PROTECTION: dict[str, Any] = {"config__protection__enabled": True}
+NODES: dict[str, Any] = {"config__protection": {"enabled": True, "nodes": True}}
 METRICS: dict[str, Any] = {"config__external_metrics__enabled": True}
 NO_SCALERS: dict[str, Any] = {"config__scalers__enabled": False}
 """On by default, unlike the others."""
@@ -72,8 +75,10 @@ CASES = {
     "CloudWatch": Case(CLOUDWATCH),
     "failures in logs": Case(LOGS),
     "deletion cost": Case(COST),
+    "protection": Case(PROTECTION),
+    "protection of nodes": Case(NODES),
     "external metrics": Case(METRICS),
-    "everything": Case(CLOUDWATCH | LOGS | COST | METRICS),
+    "everything": Case(CLOUDWATCH | LOGS | COST | NODES | METRICS),
     "everything but CloudWatch": Case(LOGS | COST | METRICS),
     "everything but failures in logs": Case(CLOUDWATCH | COST | METRICS),
     "everything but deletion cost": Case(CLOUDWATCH | LOGS | METRICS),
@@ -146,6 +151,8 @@ async def test_rights(
         one["metadata"]["name"]: {key: b64decode(value) for key, value in one["data"].items()}
         for one in objects.of("Secret")
     }
+    if NODES.items() <= case.values.items():
+        await leave_mark(admin, f"{cluster.namespace}/{objects.config['leader_election']['lease_name']}")
     async with running(objects, image, pod_folder, given=secrets, cluster=cluster) as pod:
         await pod.ready()
         await until_read(pod, dict.fromkeys(agents, 12))
@@ -162,6 +169,14 @@ async def test_rights(
     assert [one for one in asked if not one.allowed] == []
     ours = account["metadata"]["name"]
     assert [one for one in asked if ours not in one.reason] == [], "allowed by somebody else's binding"
+
+
+async def leave_mark(admin: Admin, instance: str) -> None:
+    """Leave a mark on a node, as an earlier leader would: to find, read and remove it takes every right on nodes."""
+    annotations = {KARPENTER: "true", MARK: Mark(instance, {KARPENTER: "true"}).text}
+    await admin.call(
+        "POST", "/api/v1/nodes", {"metadata": {"name": f"node-{next(_numbers)}", "annotations": annotations}}
+    )
 
 
 async def until_read(pod: Pod, tasks: dict[str, int]) -> None:

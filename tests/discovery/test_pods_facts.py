@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from exporter.config import DEFAULT_ENDPOINTS
 from exporter.discovery.pod_facts import PodReader
 from exporter.fleet.model import FinishedPod, IgnoredPod, PodFacts, Target
+from exporter.fleet.protection import KARPENTER, PROTECTION
 from exporter.kube.times import unix_time
 from tests.fakes.kube_pods import LABEL, raw_pod
 
@@ -58,8 +59,20 @@ def test_whole_pod() -> None:
             memory_limit_bytes=4 * 2**30,
             cpu_limit_cores=1.5,
             grace_seconds=30,
+            protected=False,
         ),
     )
+
+
+def test_annotations_of_interest() -> None:
+    """Only those that decisions are based on are kept, and whether they protect the pod is known."""
+    pod = raw_pod()
+    pod["metadata"]["annotations"] = {**PROTECTION, "big": "x" * 1000}
+    assert (facts(pod).annotations, facts(pod).protected) == (PROTECTION, True)
+    pod["metadata"]["annotations"][KARPENTER] = "false"
+    assert facts(pod).protected is False
+    pod["metadata"]["annotations"] = "none"
+    assert (facts(pod).annotations, facts(pod).protected) == ({}, False)
 
 
 def test_new_pod_knows_little() -> None:

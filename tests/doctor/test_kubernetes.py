@@ -115,6 +115,7 @@ async def test_a_review_that_fails(kube: Cluster) -> None:
     [
         ({}, False),
         ({"deletion_cost": {"enabled": True}}, True),
+        ({"protection": {"enabled": True}}, True),
         ({"cloudwatch": {"enabled": True}}, True),
         ({"pod_logs": {"enabled": True}}, True),
         ({"pod_logs": {"enabled": True, "every_replica": True}}, False),
@@ -135,6 +136,25 @@ def test_a_whole_cluster_needs_cluster_wide_rights() -> None:
         ("pods", "metrics.k8s.io", None),
         ("horizontalpodautoscalers", "autoscaling", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("protection", "verbs"),
+    [
+        ({"enabled": True}, [("pods", "matillion", ("patch",))]),
+        (
+            {"enabled": True, "nodes": True},
+            [("pods", "matillion", ("patch",)), ("nodes", None, ("get", "list", "patch"))],
+        ),
+    ],
+)
+def test_protection_needs_permission_to_annotate(protection: Json, verbs: list[Any]) -> None:
+    """Pods in their namespaces, nodes in the cluster, and nodes only if they are protected too."""
+    found = [
+        (need.resource.plural, need.resource.namespace, need.verbs)
+        for need in needs(settings(protection=protection), "x")
+    ]
+    assert [one for one in found if "patch" in one[2]] == verbs
 
 
 def test_scalers_that_are_not_read_need_no_right() -> None:

@@ -57,7 +57,7 @@ def _of_agent(**fields: Any) -> dict[str, list[LabeledValue]]:
     return {name: values for name, values in read.items() if name.startswith("agent_")}
 
 
-_END = make_facts(grace_seconds=43_200.0, drain_grace_seconds=600.0, drain_deadline_time=WALL_NOW + 540)
+_END = make_facts(protected=True, grace_seconds=43_200.0, drain_grace_seconds=600.0, drain_deadline_time=WALL_NOW + 540)
 """The end of a drain without its beginning: an agent that serves, of which everything is known."""
 
 
@@ -191,6 +191,7 @@ def test_every_figure_of_an_agent_is_read() -> None:
         "agent_memory_working_set_bytes": [((), 3e9)],
         "agent_memory_limit_bytes": [((), 4 * 1024**3)],
         "agent_restarts_total": [((), 4)],
+        "agent_protected": [((), 1)],
         "agent_created_timestamp_seconds": [((), WALL_NOW - 3660)],
         "agent_grace_seconds": [((), 43_200)],
         "agent_drain_grace_seconds": [((), 600)],

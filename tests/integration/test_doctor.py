@@ -95,7 +95,7 @@ async def test_in_the_exporters_pod(control_plane: ControlPlane, admin: Admin, n
         finally:
             leading.cancel()
             await asyncio.wait({leading})
-    for name in (f"may find agents in {namespace}", f"may mark busy agents in {namespace}", "may renew the Lease"):
+    for name in (f"may find agents in {namespace}", f"may annotate agents in {namespace}", "may renew the Lease"):
         assert seen["Kubernetes", name].outcome is Outcome.OK, seen["Kubernetes", name]
     assert seen["Kubernetes", "Lease"].outcome is Outcome.OK
     assert "replica-1_x holds it and renews it" in seen["Kubernetes", "Lease"].found
@@ -113,7 +113,7 @@ async def test_without_rights(control_plane: ControlPlane, admin: Admin, namespa
     assert seen["Kubernetes", "API server"].outcome is Outcome.OK
     for name, rule in {
         f"may find agents in {namespace}": 'resources: ["pods"], verbs: ["list", "watch"]',
-        f"may mark busy agents in {namespace}": 'resources: ["pods"], verbs: ["patch"]',
+        f"may annotate agents in {namespace}": 'resources: ["pods"], verbs: ["patch"]',
         "may create the Lease": 'resources: ["leases"], verbs: ["create"]',
     }.items():
         assert seen["Kubernetes", name].outcome is Outcome.FAILED

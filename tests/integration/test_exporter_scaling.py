@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from exporter.fleet.protection import COST, MARK, PROTECTION, Mark
 from exporter.kube.lease import UNFIT_ANNOTATION
-from exporter.publish.deletion_cost import ANNOTATION
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.simulated_agent import Phase, SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
@@ -131,9 +131,10 @@ async def test_serves_the_hpa(control_plane: ControlPlane, admin: Admin, namespa
 async def test_marks_pods_as_the_leader(
     control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
 ) -> None:
-    """With deletion costs turned on alone, the process stands for election, leads, and writes."""
+    """With deletion costs and protection alone, the process stands for election, leads, and writes."""
     settings = {
         "deletion_cost": {"enabled": True},
+        "protection": {"enabled": True},
         "leader_election": {"lease_name": f"{namespace}-exporter"},
     }
     async with (
@@ -142,20 +143,41 @@ async def test_marks_pods_as_the_leader(
     ):
         await admin.create_pod(namespace, "prod-1", labels=LABELS)
 
-        async def cost() -> str | None:
-            pod = await admin.call("GET", f"/api/v1/namespaces/{namespace}/pods/prod-1")
-            found: str | None = pod["metadata"].get("annotations", {}).get(ANNOTATION)
-            return found
-
-        async with asyncio.timeout(PATIENCE):
-            while await cost() != "15":  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
+        # Outside a pod its namespace is that of the kubeconfig's context.
+        mark = Mark(f"default/{namespace}-exporter", PROTECTION).text
+        await carries(admin, namespace, {**PROTECTION, MARK: mark, COST: "15"})
         _, page = await process.get("/metrics")
         assert "matillion_fleet_exporter_leader 1.0" in page
+        (shown,) = [line for line in page.splitlines() if line.startswith("matillion_fleet_agent_protected{")]
+        assert shown.endswith(" 1.0")
         assert "external_metrics_requests_total" not in page
         process.process.terminate()
         code, _ = await process.end()
         assert code == 0
+
+
+async def carries(admin: Admin, namespace: str, annotations: dict[str, str]) -> None:
+    """Wait until the pod has exactly these annotations."""
+    async with asyncio.timeout(PATIENCE):
+        while (  # noqa: ASYNC110
+            (await admin.call("GET", f"/api/v1/namespaces/{namespace}/pods/prod-1"))["metadata"].get("annotations", {})
+        ) != annotations:
+            await asyncio.sleep(0.2)
+
+
+async def test_removes_its_marks_when_all_is_disabled(
+    control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
+) -> None:
+    """Without an election, and only what its own instance has left."""
+    await admin.create_pod(namespace, "prod-1", labels=LABELS)
+    mark = Mark(f"default/{namespace}-exporter", PROTECTION).text
+    left = {"metadata": {"annotations": {**PROTECTION, MARK: mark, COST: "15", "example.org/note": "keep"}}}
+    await admin.call("PATCH", f"/api/v1/namespaces/{namespace}/pods/prod-1", left, "application/merge-patch+json")
+    settings = {"leader_election": {"lease_name": f"{namespace}-exporter"}}
+    async with running(control_plane, admin, namespace, tmp_path, settings) as process, FakeKubelet(admin, namespace):
+        await carries(admin, namespace, {COST: "15", "example.org/note": "keep"})
+        _, page = await process.get("/metrics")
+        assert "matillion_fleet_exporter_leader" not in page
 
 
 @asynccontextmanager
