@@ -8,9 +8,10 @@ Rules across several settings, or about the disk, are in `checks`.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from exporter.config.addresses import HostPort, parse_agent_address
+from exporter.config.section import Section
 from exporter.config.values import (
     AgentAddress,
     Annotations,
@@ -40,17 +41,6 @@ from exporter.fleet.protection import PROTECTION
 
 MIN_SECONDS = 0.01
 """Shortest interval or timeout, in seconds; below it the event loop's own timing is the limit."""
-
-
-class Section(BaseModel):
-    """A mapping of the file. Unknown keys are errors; an empty section (`web:` alone) is all defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty(cls, given: Any) -> Any:
-        return {} if given is None else given
 
 
 class KubernetesSettings(Section):
@@ -345,8 +335,7 @@ class ProtectionSettings(Section):
     """Annotates pods with work so that node autoscalers leave their nodes alone (docs/scaling.md)."""
 
     enabled: Flag = False
-    """Whether to protect pods with running or waiting tasks, draining ones included. `false` removes the annotations
-    that this release has set."""
+    """Whether to protect pods with work, draining ones included. `false` removes what this release has set."""
     idle_for: Annotated[float, Duration(10, 24 * 3600)] = 120.0
     """How long a pod must have been without work before its protection is removed."""
     annotations: Annotations = PROTECTION
