@@ -139,9 +139,9 @@ def test_annotations_that_kubernetes_takes(given_value: object) -> None:
 @pytest.mark.parametrize(
     ("given_value", "reason"),
     [
-        ({}, ""),
-        (None, ""),
-        (["a"], ""),
+        ({}, "Value error"),
+        (None, "Value error"),
+        (["a"], "Value error"),
         ({"a b": "c"}, 'the key "a b" is not'),
         ({1: "c"}, "the key 1 is not"),
         ({"": "c"}, 'the key "" is not'),

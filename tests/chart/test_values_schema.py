@@ -124,7 +124,8 @@ def test_every_object_is_closed() -> None:
 
     walk(SCHEMA, "")
     assert opened == {
-        "/affinity", "/definitions/texts", "/extraEnv/items", "/extraVolumeMounts/items", "/extraVolumes/items",
+        "/affinity", "/config/protection/annotations", "/definitions/texts", "/extraEnv/items",
+        "/extraVolumeMounts/items", "/extraVolumes/items",
         "/global", "/networkPolicy/extraEgress/items", "/networkPolicy/from/items",
         "/prometheus/serviceMonitor/basicAuth", "/prometheus/serviceMonitor/tlsConfig",
         "/resources", "/tolerations/items", "/topologySpreadConstraints/items",
