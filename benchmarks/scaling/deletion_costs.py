@@ -10,9 +10,10 @@ from benchmarks.scaling.exporter import SimulatedExporter
 from benchmarks.scaling.timeline import Timeline
 from exporter.config.settings import DeletionCostSettings
 from exporter.fleet.model import AgentState
-from exporter.publish.deletion_cost import Pace, deletion_cost
+from exporter.fleet.protection import deletion_cost
+from exporter.publish.annotations import Pace
 
-_PER_POD = Pace().per_pod
+_PER_POD = Pace().cost_alone
 _LOOK_SECONDS = 15.0
 """How often the readings are looked at. The exporter does it every 5 s, which would only take more time here."""
 
