@@ -66,6 +66,11 @@ def _fleet(settings: Settings) -> tuple[Pair, ...]:
         Pair("MatillionFleetCapacityExhaustionPredicted", None, _NO_FORECAST),
         Pair("MatillionFleetAtMaximum", None, no_scaler),
         Pair("MatillionScalerInactive", None, no_scaler),
+        Pair(
+            "MatillionTasksLost",
+            "TasksLost",
+            "`TasksLost` has no reasons: one alarm counts all of them. The alert is critical or a warning by reason.",
+        ),
         Pair("MatillionTaskFailures", "TaskFailures"),
         Pair(
             "MatillionAgentVersionSkew",

@@ -101,6 +101,10 @@ class Settings:
     """A last task that ends at once is no page; of the ten minutes that the Cluster Autoscaler leaves, most remain."""
     bridge: float = 15 * MINUTE
     """The gap that alerts with a `for` of many hours bridge: a restart of the exporter must not reset them."""
+    tasks_lost: int = 0
+    """Each lost task is a pipeline that failed through no fault of its own."""
+    tasks_lost_window: float = 15 * MINUTE
+    """How long an alert about a past event stays active."""
     task_failures: int = 5
     """Single failures are usually the pipeline's or the warehouse's, and say nothing about the agents."""
     task_failures_window: float = 15 * MINUTE

@@ -17,7 +17,8 @@ from alerts.prometheus.recording import (
 from alerts.settings import Settings
 from dashboards.frame import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, framed, link_to
 from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
-from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, of_fleets, recorded, total
+from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, OF_FLEET, of_fleets, recorded, total
+from exporter.fleet.outlets import PREFIX
 
 _SERVING = 'state="serving"'
 _TRUST = {0: ("withheld", RED), 1: ("trusted", GREEN)}
@@ -207,7 +208,7 @@ def _agents() -> tuple[Placed, ...]:
                 [Query(f"sum by (state) ({recorded(AGENTS)}) > 0", "{{state}}")],
                 stacked=True,
             ),
-            8,
+            6,
         ),
         Placed(
             graph(
@@ -215,7 +216,7 @@ def _agents() -> tuple[Placed, ...]:
                 "Serving agents that run as many tasks as they have slots, by fleet.",
                 [Query(of_fleets("agents_saturated"), FLEET_LEGEND)],
             ),
-            8,
+            6,
         ),
         Placed(
             graph(
@@ -225,7 +226,22 @@ def _agents() -> tuple[Placed, ...]:
                 unit="percentunit",
                 limits=((None, RED), (Settings().coverage_low, GREEN)),
             ),
-            8,
+            6,
+        ),
+        Placed(
+            graph(
+                "Lost tasks",
+                "Tasks that were running on agents that were killed or deleted within 15 minutes, by reason.",
+                [
+                    Query(
+                        f"sum by (reason) (max by ({BY_FLEET}, reason) "
+                        f"(round(increase({PREFIX}tasks_lost_total{{{OF_FLEET}}}[15m]))))",
+                        "{{reason}}",
+                    )
+                ],
+                stacked=True,
+            ),
+            6,
         ),
     )
 

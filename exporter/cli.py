@@ -20,6 +20,7 @@ from exporter.logs import configure
 from exporter.simulator import demo, simulate
 from exporter.simulator.agent import SimulatorError, WrongUseError
 from exporter.status import command as status
+from exporter.status import ledger
 from exporter.status.client import StatusError
 
 GOOD, FAILED, WRONG_USE = 0, 1, 2
@@ -70,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     status.add_arguments(shown)
     shown.set_defaults(command=_status)
 
+    listed = commands.add_parser("ledger", help="list the agents that left, with their tasks and how these ended")
+    ledger.add_arguments(listed)
+    listed.set_defaults(command=_ledger)
+
     examined = commands.add_parser(
         "doctor", help="check the cluster, the agents and the AWS account, and report what to fix"
     )
@@ -117,6 +122,14 @@ def _doctor(options: argparse.Namespace) -> int:
         return GOOD if _run_loop(doctor.doctor(options)) else FAILED
     except BrokenPipeError:
         return _nobody_reads()
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    try:
+        _run_loop(ledger.ledger(options))
+    except BrokenPipeError:
+        return _nobody_reads()
+    return GOOD
 
 
 def _status(options: argparse.Namespace) -> int:

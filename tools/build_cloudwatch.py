@@ -30,7 +30,7 @@ def _metrics() -> Iterator[str]:
 
 def _meaning(metric: CloudWatchMetric) -> str:
     if isinstance(metric.figure, FleetFigure):
-        return metric.figure.explained("Not published")
+        return metric.figure.explained("Not published", *(["What came since the last datum."] * metric.figure.counter))
     of_agents = f"A distribution over the agents{'' if metric.outlet.draining else ' that are not draining'}."
     added_up = "What came since the last datum, of all agents."
     return metric.figure.explained("Not published", added_up if metric.figure.counter else of_agents)

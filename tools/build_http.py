@@ -7,10 +7,17 @@ from functools import partial
 from typing import Any, cast
 
 from exporter.fleet.agent_figures import AGENT_FIGURES
+from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.model import Condition
 from exporter.fleet.outlets import Figure
-from exporter.web.documents import Document, agent_document, fleet_document, ignored_document
+from exporter.web.documents import (
+    Document,
+    agent_document,
+    departure_document,
+    fleet_document,
+    ignored_document,
+)
 from exporter.web.history import INTERVAL, History
 from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_scaler, make_snapshot
 from tests.web.serving import StaticView
@@ -18,6 +25,19 @@ from tools.generated import DOCS, Block
 
 PAGE = DOCS / "http.md"
 _END = "<!-- End of what is generated. -->"
+_LEFT = Departure(
+    uid="uid-agent-1",
+    namespace="matillion",
+    fleet="etl",
+    pod="agent-1",
+    node="node-1",
+    requested_time=WALL_NOW - 900,
+    replaced=False,
+    tasks_at_request=7,
+    ended_time=WALL_NOW - 300,
+    tasks_lost=2,
+    reason=LossReason.EVICTED,
+)
 
 
 def blocks() -> Iterator[Block]:
@@ -34,6 +54,8 @@ def blocks() -> Iterator[Block]:
     yield _example("fleets", head | ignored_document(()) | {"fleets": [fleet_document(fleet)]})
     yield _example("scaler", scaled)
     yield _example("agents", head | {"agents": [agent]})
+    left: Document = {"since_time_seconds": WALL_NOW - 86_400, "departures": [departure_document(_LEFT)]}
+    yield _example("departures", head | left)
     yield _example("history", head | {"interval_seconds": INTERVAL, "history": list(history.documents())})
     yield _table("fleet", FLEET_FIGURES)
     yield _table("scaler", SCALER_FIGURES)

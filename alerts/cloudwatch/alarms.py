@@ -94,6 +94,12 @@ def stack(settings: Settings) -> Stack:
         f"Alarm when more tasks than this failed within {in_words(settings.task_failures_window)}.",
         0,
     )
+    lost = Parameter(
+        "TasksLostThreshold",
+        settings.tasks_lost,
+        f"Alarm when more running tasks than this were lost within {in_words(settings.tasks_lost_window)}.",
+        0,
+    )
     nodes = _percent(
         "NodePercentThreshold",
         settings.node_usage,
@@ -109,10 +115,11 @@ def stack(settings: Settings) -> Stack:
         1440,
     )
     return Stack(
-        (queued, capacity, coverage, restarts, memory, failures, nodes, silent),
+        (queued, capacity, coverage, restarts, memory, lost, failures, nodes, silent),
         (
             *_work(settings, queued, capacity),
             *_health(settings, coverage, restarts, memory),
+            _tasks_lost(settings, lost),
             _task_failures(settings, failures),
             _silence(silent),
             *_nodes(settings, nodes),
@@ -236,6 +243,22 @@ def _health(settings: Settings, coverage: Parameter, restarts: Parameter, memory
             threshold=memory,
             periods=_minutes(settings.memory_pressure_for),
         ),
+    )
+
+
+def _tasks_lost(settings: Settings, lost: Parameter) -> Alarm:
+    return Alarm(
+        name="TasksLost",
+        description="Agents were killed, deleted or went away with running tasks, within the last "
+        f"{in_words(settings.tasks_lost_window)}. fleet-exporter ledger lists them with the reasons.",
+        when=f"more than `{lost.name}` ({lost.default:g}) running tasks were lost with their agents within "
+        f"{in_words(settings.tasks_lost_window)}",
+        metric="TasksLost",
+        statistic="Sum",
+        comparison=">",
+        threshold=lost,
+        period=settings.tasks_lost_window,
+        missing="missing",
     )
 
 

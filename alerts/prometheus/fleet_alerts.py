@@ -1,5 +1,7 @@
 """Alerts about a whole fleet: its connection, slots and queue, and whether its agents answer at all."""
 
+from typing import Literal
+
 from alerts.durations import in_words
 from alerts.prometheus.labels import FLEET, OUT_OF_WORK
 from alerts.prometheus.recording import (
@@ -170,8 +172,42 @@ def _scaling(settings: Settings) -> tuple[Alert, ...]:
     )
 
 
+def _lost(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
+    window = in_words(settings.tasks_lost_window)
+
+    def lost(severity: Literal["critical", "warning"], reasons: str, when: str, cause: str) -> Alert:
+        # Rounded: `increase` extrapolates to the ends of its window.
+        counter = f"matillion_fleet_tasks_lost_total{{{reasons}}}[{clock(settings.tasks_lost_window)}]"
+        return Alert(
+            name="MatillionTasksLost",
+            severity=severity,
+            for_seconds=0,
+            when=f"{when} within {window}",
+            expr=f"max by ({', '.join((*FLEET, 'reason'))}) (round(increase({counter}))) > {settings.tasks_lost}",
+            summary=f"Running tasks were lost in {_FLEET} ({{{{ $labels.reason }}}})",
+            description=f"""About {{{{ $value | humanize }}}} tasks of {_FLEET} were running on agents that ended
+            within {Clock()(settings.tasks_lost_window)}: {cause}. An estimate from each agent's last reading.""",
+        )
+
+    return (
+        lost(
+            "critical",
+            'reason!="Deleted"',
+            "running tasks were lost with an agent that was killed or went away",
+            "{{ $labels.reason }}",
+        ),
+        lost(
+            "warning",
+            'reason="Deleted"',
+            "running tasks were lost with an agent whose pod was deleted before they finished",
+            "their pods were deleted before the tasks finished",
+        ),
+    )
+
+
 def _work(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
     return (
+        *_lost(settings, clock),
         Alert(
             name="MatillionTaskFailures",
             severity="warning",

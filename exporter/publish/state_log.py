@@ -1,9 +1,11 @@
 """Logs what changed: one line when an agent or a fleet changes its state, none while it stays the same."""
 
 import asyncio
+from itertools import takewhile
 
 import structlog
 
+from exporter.fleet.departure import Departure
 from exporter.fleet.explain import explain
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.store.snapshots import SnapshotStore
@@ -24,6 +26,7 @@ class StateLog:
         self._source = source
         self._agents: dict[str, Agent] = {}
         self._fleets: dict[tuple[str, str], Fleet] = {}
+        self._last_departure: Departure | None = None
 
     async def run(self) -> None:
         """Look at the fleets now and then, until cancelled. What is not complete yet after a start is no news."""
@@ -36,6 +39,7 @@ class StateLog:
         """Log what changed since the last look."""
         fleets = {(fleet.namespace, fleet.name): fleet for fleet in self._source.fleets()}
         agents = {agent.snapshot.target.uid: agent for fleet in fleets.values() for agent in fleet.agents}
+        self._log_losses()
         for key, fleet in fleets.items():
             self._compare_fleet(self._fleets.get(key), fleet)
         for key in self._fleets.keys() - fleets.keys():
@@ -45,6 +49,20 @@ class StateLog:
         for uid in self._agents.keys() - agents.keys():
             _log.info("agent is gone", **_names(self._agents[uid]), was=self._agents[uid].state.value)
         self._fleets, self._agents = fleets, agents
+
+    def _log_losses(self) -> None:
+        """Log the agents that have ended with tasks since the last call."""
+        ended = [departure for departure in self._source.departures.latest() if departure.ended_time is not None]
+        for departure in takewhile(lambda one: one is not self._last_departure, reversed(ended)):
+            if departure.tasks_lost == 0:
+                continue
+            names = {"namespace": departure.namespace, "fleet": departure.fleet, "pod": departure.pod}
+            if departure.tasks_lost is None:
+                _log.warning("agent ended; whether tasks were lost is unknown", **names, reason=departure.reason)
+            else:
+                lost, node = departure.tasks_lost, departure.node
+                _log.warning("running tasks were lost", **names, tasks=lost, reason=departure.reason, node=node)
+        self._last_departure = ended[-1] if ended else None
 
     def _compare_fleet(self, before: Fleet | None, fleet: Fleet) -> None:
         names = {"namespace": fleet.namespace, "fleet": fleet.name}

@@ -3,6 +3,7 @@
 import json
 import ssl
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +26,7 @@ MAX_BYTES = 256 * 1024 * 1024
 _SHOWN_AS = {
     "fleets": ("namespace", "fleet", "trusted", "agents"),
     "agents": ("namespace", "fleet", "pod", "state", "reason", "needs_attention"),
+    "departures": ("namespace", "fleet", "pod", "ended_time_seconds", "tasks_lost", "reason"),
 }
 """What every item of a list has, by which the exporter's answer is known."""
 
@@ -140,8 +142,17 @@ class StatusClient:
             fleets.get("remarks", []),
         )
 
-    async def _list(self, what: str) -> Json:
-        status, body = await self._get(f"api/v1/{what}")
+    async def departures(self, query: Mapping[str, str]) -> Json:
+        """Return the document of the agents that left. Raises StatusError."""
+        return await self._list("departures", query)
+
+    async def agents(self) -> Sequence[Json]:
+        """Return the agents as they are now. Raises StatusError."""
+        agents: Sequence[Json] = (await self._list("agents"))["agents"]
+        return agents
+
+    async def _list(self, what: str, query: Mapping[str, str] = {}) -> Json:
+        status, body = await self._get(f"api/v1/{what}", query)
         try:
             document = json.loads(body)
         except ValueError:
@@ -156,9 +167,10 @@ class StatusClient:
         found: Json = document
         return found
 
-    async def _get(self, path: str) -> tuple[int, bytes]:
+    async def _get(self, path: str, query: Mapping[str, str] = {}) -> tuple[int, bytes]:
+        url = (self._url / path).with_query(query)
         try:
-            async with self._session.get(self._url / path, allow_redirects=False) as answer:
+            async with self._session.get(url, allow_redirects=False) as answer:
                 if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                     raise self._refused(answer)
                 body = bytearray()

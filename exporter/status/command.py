@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--url", default=DEFAULT_URL, help=f"the exporter's web server ({DEFAULT_URL})")
     add("--watch", action="store_true", help="refresh every two seconds, until Ctrl-C")
     add("--json", action="store_true", help="print the fleets and agents as JSON; with --watch one document per line")
+    add_credentials(parser)
+
+
+def add_credentials(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command has that reads a running exporter."""
     credentials = parser.add_argument_group("if the exporter requires credentials (docs/http.md)")
     credentials.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="file with the token")
     credentials.add_argument("--user", metavar="NAME", help="user name; the password is prompted for")
@@ -38,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def status(options: argparse.Namespace) -> None:
     """Show what the exporter knows. Raises StatusError."""
-    credentials = await asyncio.to_thread(_credentials, options)
+    credentials = await asyncio.to_thread(credentials_of, options)
     async with StatusClient(options.url, credentials) as client:
         if not options.watch:
             print(*await _poll(client, options), sep="\n")
@@ -96,7 +101,7 @@ def drawn(lines: Sequence[str], height: int) -> str:
     return _HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines) + _CLEAR_BELOW
 
 
-def _credentials(options: argparse.Namespace) -> Credentials:
+def credentials_of(options: argparse.Namespace) -> Credentials:
     """Gather the credentials that the options name. Raises StatusError."""
     if options.user is not None and options.bearer_token_file is not None:
         raise StatusError("--user and --bearer-token-file are mutually exclusive; pass one")

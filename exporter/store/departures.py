@@ -22,14 +22,15 @@ KEPT = 1000
 class Departures:
     """Counts lost tasks, and records how agents left."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, since: float) -> None:
+        """Start to record at the Unix time `since`."""
+        self.since = since
+        """Since when the record is complete (Unix time): from its start, or from the first departure kept."""
         self._stale_after = policy.stale_after
         self._lost: dict[FleetKey, dict[LossReason, float]] = {}
         """Of every fleet that ever had a pod in Kubernetes: a fleet without pods keeps its count."""
         self._draining: dict[str, Departure] = {}
-        self._ended: deque[Departure] = deque(maxlen=KEPT)
-        self.total = 0
-        """Departures that have ended so far, those no longer kept included."""
+        self._ended: deque[Departure] = deque()
 
     def see(self, snapshot: AgentSnapshot, now: float, fleet: Iterable[AgentSnapshot]) -> None:
         """Take an agent's current state: from its first pod on a fleet has a count, and a deletion begins a departure.
@@ -98,7 +99,8 @@ class Departures:
 
     def _end(self, departure: Departure) -> None:
         self._ended.append(departure)
-        self.total += 1
+        if len(self._ended) > KEPT:
+            self.since = self._ended.popleft().ended_time or self.since
 
 
 def _replaced(facts: PodFacts, fleet: Iterable[AgentSnapshot]) -> bool | None:

@@ -70,9 +70,9 @@ class SnapshotStore:
         self._scalers = KnownScalers()
         self._addresses = AddressBook()
         self._start_times = StartTimes()
-        self.departures = Departures(policy)
         self._ignored: dict[str, tuple[IgnoredPod, ...]] = {}
         self._first_round: set[str] | None = None
+        self.departures = Departures(policy, since=wall())
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
 

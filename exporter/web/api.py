@@ -11,7 +11,14 @@ from aiohttp import web
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.store.snapshots import SnapshotStore
 from exporter.web.answers import json_answer, json_list
-from exporter.web.documents import Document, agent_document, demand_document, fleet_document, ignored_document
+from exporter.web.documents import (
+    Document,
+    agent_document,
+    demand_document,
+    departure_document,
+    fleet_document,
+    ignored_document,
+)
 from exporter.web.history import History
 
 PREFIX = "/api/v1"
@@ -34,6 +41,7 @@ class Api:
             web.get(fleet, self.fleet),
             web.get(f"{fleet}/demand", self.demand),
             web.get(f"{PREFIX}/agents", self.agents),
+            web.get(f"{PREFIX}/departures", self.departures),
             web.get(f"{PREFIX}/history", self.history),
         ]
 
@@ -71,6 +79,17 @@ class Api:
         chosen = _chosen(self._view.fleets(), query.get("namespace"), query.get("fleet"), state)
         documents = (agent_document(agent, now, wall_now) for agent in chosen)
         return await json_list(request, self._head(), "agents", documents)
+
+    async def departures(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the agents that left, of every fleet or of those the query chooses."""
+        query = _query(request, ("namespace", "fleet"))
+        chosen = (
+            departure_document(departure)
+            for departure in self._view.departures.latest()
+            if query.get("namespace") in (None, departure.namespace) and query.get("fleet") in (None, departure.fleet)
+        )
+        head = self._head() | {"since_time_seconds": round(self._view.departures.since, 3)}
+        return await json_list(request, head, "departures", chosen)
 
     async def history(self, request: web.Request) -> web.StreamResponse:
         """Answer with the points of the last hours, of every fleet or of those the query chooses."""

@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 
 from exporter.fleet.agent_figures import AGENT_FIGURES
 from exporter.fleet.attention import needs_attention
+from exporter.fleet.departure import Departure
 from exporter.fleet.drains import cut_short
 from exporter.fleet.explain import explain
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
@@ -68,6 +69,23 @@ def ignored_document(pods: Sequence[IgnoredPod]) -> Document:
         {"namespace": pod.namespace, "pod": pod.pod, "reason": pod.reason} for pod in pods[:MAX_IGNORED]
     ]
     return {"passed_over": shown, "remarks": list(ignored_remarks(pods))}
+
+
+def departure_document(departure: Departure) -> Document:
+    """Return how an agent left, and with which tasks."""
+    return {
+        "namespace": departure.namespace,
+        "fleet": departure.fleet,
+        "pod": departure.pod,
+        "uid": departure.uid,
+        "node": departure.node,
+        "requested_time_seconds": known(departure.requested_time),
+        "replaced": departure.replaced,
+        "tasks_at_request": known(departure.tasks_at_request),
+        "ended_time_seconds": known(departure.ended_time),
+        "tasks_lost": known(departure.tasks_lost),
+        "reason": departure.reason,
+    }
 
 
 def demand_document(fleet: Fleet, demand_tasks: float) -> Document:

@@ -1,5 +1,6 @@
 """How alerts about fleets and about the exporter fire."""
 
+from exporter.fleet.departure import LossReason
 from exporter.fleet.model import AgentSnapshot, AgentStatus, Condition, Since
 from tests.alerts.prometheus_case import (
     DAY,
@@ -44,6 +45,11 @@ def _too_small_and_unknown(minute: int) -> World:
     """Return a world in which the demand of the fleet is withheld."""
     agents = [agent(f"etl-{number}", 17) for number in range(3)]
     return World(agents, own(minute), sync_age=600.0, scalers=(make_scaler(max_agents=3),))
+
+
+def _losing(reason: LossReason, tasks: float) -> Course:
+    """Return a course in which so many tasks are lost at the onset."""
+    return lambda minute: World(FLEET, own(minute), lost=((reason, tasks if minute >= ONSET else 0.0),))
 
 
 def _unseen(count: int) -> Course:
@@ -228,6 +234,30 @@ OTHER_CASES = (
         labels=FLEET_LABELS,
         summary=f"3 agent versions are running in {F}",
         description=f"Agents of 3 different versions have been running in {F} for 1d; a rollout has two at a time.",
+    ),
+    Case(
+        alert="MatillionTasksLost",
+        course=_losing(LossReason.OOM_KILLED, 7),
+        after=0,
+        recovery=ONSET + 15,
+        not_enough=(_losing(LossReason.OOM_KILLED, 0),),
+        severity="critical",
+        labels=FLEET_LABELS | {"reason": "OOMKilled"},
+        summary=f"Running tasks were lost in {F} (OOMKilled)",
+        description=f"About 7 tasks of {F} were running on agents that ended within 15m: OOMKilled. An estimate from "
+        "each agent's last reading.",
+    ),
+    Case(
+        alert="MatillionTasksLost",
+        variant="deleted",
+        course=_losing(LossReason.DELETED, 1),
+        after=0,
+        recovery=ONSET + 15,
+        not_enough=(),
+        labels=FLEET_LABELS | {"reason": "Deleted"},
+        summary=f"Running tasks were lost in {F} (Deleted)",
+        description=f"About 1 tasks of {F} were running on agents that ended within 15m: their pods were deleted "
+        "before the tasks finished. An estimate from each agent's last reading.",
     ),
     Case(
         alert="MatillionTaskFailures",

@@ -20,6 +20,7 @@ import yaml
 from alerts.build import files
 from alerts.settings import Settings
 from exporter.fleet.capacity import aggregate
+from exporter.fleet.departure import LossReason
 from exporter.fleet.model import AgentSnapshot, Scaler
 from exporter.publish.prometheus import render
 from tests.factories import NOW, POLICY
@@ -41,20 +42,28 @@ class World:
     sync_age: float = 1.0
     scalers: tuple[Scaler, ...] | None = None
     """The scalers of each fleet; None where they are unknown."""
+    lost: tuple[tuple[LossReason, float], ...] = ()
+    """Tasks lost in each fleet so far; reasons that are not given have none."""
 
     @property
     def page(self) -> Page:
         """The series of `/metrics`, by their text without the labels of the target."""
-        return _fleets_page(tuple(self.snapshots), self.sync_age, self.scalers) | dict(self.own)
+        return _fleets_page(tuple(self.snapshots), self.sync_age, self.scalers, self.lost) | dict(self.own)
 
 
 @lru_cache(maxsize=1024)
-def _fleets_page(snapshots: tuple[AgentSnapshot, ...], sync_age: float, scalers: tuple[Scaler, ...] | None) -> Page:
+def _fleets_page(
+    snapshots: tuple[AgentSnapshot, ...],
+    sync_age: float,
+    scalers: tuple[Scaler, ...] | None,
+    lost: tuple[tuple[LossReason, float], ...],
+) -> Page:
     by_fleet: dict[tuple[str, str], list[AgentSnapshot]] = {}
     for snapshot in snapshots:
         by_fleet.setdefault((snapshot.target.namespace, snapshot.target.fleet), []).append(snapshot)
+    tasks_lost = dict.fromkeys(LossReason, 0.0) | dict(lost)
     fleets = [
-        aggregate(*key, members, POLICY, NOW, sync_age=sync_age, scalers=scalers)
+        aggregate(*key, members, POLICY, NOW, sync_age=sync_age, scalers=scalers, tasks_lost=tasks_lost)
         for key, members in sorted(by_fleet.items())
     ]
     lines = "".join(render(fleets, openmetrics=False)).splitlines()

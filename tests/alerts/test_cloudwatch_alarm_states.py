@@ -4,7 +4,7 @@ The table of expected states is the one in docs/cloudwatch.md.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from exporter.fleet.departure import LossReason
 from exporter.fleet.model import AgentSnapshot, Fleet
 from exporter.publish.datum import Datum
 from exporter.publish.fleet_datums import Baseline, count
@@ -71,9 +72,14 @@ def idle(pod: str, **fields: Any) -> AgentSnapshot:
     return make_snapshot(pod, **(known | fields))
 
 
+def lost(tasks: float) -> Mapping[LossReason, float]:
+    """Return the count of a fleet that has lost so many tasks."""
+    return dict.fromkeys(LossReason, 0.0) | {LossReason.OOM_KILLED: tasks}
+
+
 def healthy(minute: int) -> Sequence[Fleet]:
     """Two agents at rest, the fewest that the alarms ask for."""
-    return (make_fleet([idle("a"), idle("b")]),)
+    return (make_fleet([idle("a"), idle("b")], tasks_lost=lost(0)),)
 
 
 def sick(minute: int) -> Sequence[Fleet]:
@@ -86,25 +92,29 @@ def sick(minute: int) -> Sequence[Fleet]:
         task_failures=minute,
     )
     looping = [idle(pod, age=300, facts={"waiting_reason": "CrashLoopBackOff"}) for pod in ("c", "d")]
-    return (make_fleet([full, idle("b", reading=make_reading(0, connected=False)), *looping]),)
+    agents = [full, idle("b", reading=make_reading(0, connected=False)), *looping]
+    return (make_fleet(agents, tasks_lost=lost(minute)),)
 
 
 def blind(before: World) -> World:
     """No agent answers any more. What Kubernetes reports of the pods stays the same, and they no longer restart."""
-    known = [agent.snapshot for fleet in before(BEFORE - 1) for agent in fleet.agents]
-    fleet = make_fleet([replace(snapshot, read_at=NOW - 300) for snapshot in known])
+    [known] = before(BEFORE - 1)
+    snapshots = [replace(agent.snapshot, read_at=NOW - 300) for agent in known.agents]
+    fleet = make_fleet(snapshots, tasks_lost=known.tasks_lost)
     return lambda minute: (fleet,)
 
 
 def leaving(before: World) -> World:
     """Scale the fleet to 0: for two minutes its pods drain."""
-    known = [agent.snapshot for fleet in before(BEFORE - 1) for agent in fleet.agents]
+    [whole] = before(BEFORE - 1)
+    known = [agent.snapshot for agent in whole.agents]
     facts = [replace(snapshot.target.facts or make_facts(), draining_time=WALL_NOW) for snapshot in known]
     fleet = make_fleet(
         [
             replace(snapshot, target=replace(snapshot.target, facts=fact))
             for snapshot, fact in zip(known, facts, strict=True)
-        ]
+        ],
+        tasks_lost=whole.tasks_lost,
     )
     return lambda minute: (fleet,)
 
@@ -235,6 +245,7 @@ def test_a_night_without_agents_is_notified_as_silence(extra: int) -> None:
     assert {name: states for name, states in sent.items() if states} == {
         "ExporterSilent": [ALARM, OK],
         "Restarts": [OK],
+        "TasksLost": [OK],
         "TaskFailures": [OK],
     }
 

@@ -10,7 +10,9 @@ import pytest
 from cfnlint import api
 
 from exporter.config import CloudWatchSettings
+from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Fleet
+from exporter.publish.fleet_datums import fleet_key
 from tests.factories import make_facts, make_fleet, make_memory, make_reading, make_snapshot
 from tests.fakes.cloudformation import Template
 from tests.fakes.cloudwatch_alarm import INSUFFICIENT_DATA, breaches, evaluate
@@ -27,6 +29,7 @@ FLEET_ALARMS = {
     "CrashLooping",
     "Restarts",
     "MemoryNearLimit",
+    "TasksLost",
     "TaskFailures",
     "ExporterSilent",
 }
@@ -54,7 +57,7 @@ def key(alarm: Mapping[str, Any]) -> SeriesKey:
 def healthy() -> Fleet:
     """Return three agents at work, far from full."""
     seen: dict[str, Any] = {"tasks_active": 6, "facts": make_facts(), "usage": make_memory(), "task_failures": 0}
-    return make_fleet([make_snapshot(f"p{n}", **seen) for n in range(3)])
+    return make_fleet([make_snapshot(f"p{n}", **seen) for n in range(3)], tasks_lost=dict.fromkeys(LossReason, 0.0))
 
 
 def sick(restarts: int = 4) -> Fleet:
@@ -71,14 +74,19 @@ def sick(restarts: int = 4) -> Fleet:
             ),
             make_snapshot("p1", reading=make_reading(0, connected=False), facts=make_facts()),
             make_snapshot("p2", age=300, facts=make_facts(waiting_reason="CrashLoopBackOff")),
-        ]
+        ],
+        tasks_lost=dict.fromkeys(LossReason, 5.0),
     )
 
 
 def published(fleet: Fleet) -> set[SeriesKey]:
     """Return what the publisher sends of a fleet with the settings' defaults."""
     namespace = CloudWatchSettings().namespace
-    increases = {("AgentRestarts", "uid-p0"): 0.0, ("TaskFailures", "uid-p0"): 0.0}
+    increases = {
+        ("AgentRestarts", "uid-p0"): 0.0,
+        ("TaskFailures", "uid-p0"): 0.0,
+        ("TasksLost", fleet_key(fleet)): 0.0,
+    }
     datums = selection("default").datums([fleet], [], increases, 0)
     return {(namespace, datum.series.metric, frozenset(datum.series.dimensions)) for datum in datums}
 
@@ -110,7 +118,7 @@ def test_every_alarm_reads_what_a_datum_has() -> None:
 def test_a_datum_that_came_twice_raises_no_alarm() -> None:
     """Only increases are summed: a second datum of a period has what came since the first."""
     summed = {alarm["MetricName"] for alarm in alarms().values() if alarm["Statistic"] == "Sum"}
-    assert summed == {"AgentRestarts", "TaskFailures"}
+    assert summed == {"AgentRestarts", "TasksLost", "TaskFailures"}
 
 
 def test_node_alarms_are_optional() -> None:

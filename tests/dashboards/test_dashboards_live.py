@@ -34,6 +34,7 @@ NOT_SIMULATED = (
     "agent_memory_working_set_bytes",
     'memory="container"',
     "agent_task_failures_total",
+    "tasks_lost_total",
     # The scalers, which are also reported by Kubernetes.
     "scaler_",
     # What only an exporter has that publishes to CloudWatch, and one that an autoscaler asks.

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.model import Fleet
 from exporter.publish.state_log import StateLog
 from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
+from tests.web.serving import StaticDepartures
 
 
 class Source:
@@ -18,6 +20,7 @@ class Source:
     def __init__(self) -> None:
         self.current: Sequence[Fleet] = ()
         self.missing: str | None = None
+        self.departures = StaticDepartures()
 
     def fleets(self) -> Sequence[Fleet]:
         return self.current
@@ -121,3 +124,35 @@ async def test_the_first_round_is_waited_for() -> None:
         await asyncio.sleep(3)
         running.cancel()
     assert [line["event"] for line in lines] == ["fleet found", "agent is serving"]
+
+
+def test_a_loss_is_logged_once() -> None:
+    """Which pod, how many tasks, and why; an end without a loss and a drain under way are no warning."""
+    watched = Watched()
+
+    def left(pod: str, tasks: float | None, reason: LossReason | None, ended: float | None = WALL_NOW) -> Departure:
+        return Departure(
+            uid=pod, namespace="matillion", fleet="etl", pod=pod, node="n", ended_time=ended, tasks_lost=tasks,
+            reason=reason,
+        )  # fmt: skip
+
+    clean, killed = left("a", 0, None), left("b", 7, LossReason.OOM_KILLED)
+    watched.source.departures.gone = (clean, killed, left("c", None, None, ended=None))
+    assert [line for line in watched.sees() if line["log_level"] == "warning"] == [
+        {
+            "event": "running tasks were lost",
+            "log_level": "warning",
+            "namespace": "matillion",
+            "fleet": "etl",
+            "pod": "b",
+            "tasks": 7,
+            "reason": "OOMKilled",
+            "node": "n",
+        }
+    ]
+    watched.source.departures.gone = (killed, left("d", None, LossReason.GRACE_EXCEEDED))
+    lines = watched.sees()
+    assert [(line["event"], line["pod"]) for line in lines] == [
+        ("agent ended; whether tasks were lost is unknown", "d")
+    ]
+    assert watched.sees() == []

@@ -180,6 +180,8 @@ class StoreMachine(RuleBasedStateMachine):
                 self.now,
                 sync_age=self.now - min(self.synced_at[self.known[uid][0]] for uid in members),
                 restarts=0 if key in self.pods_seen_in else None,
+                # Which tasks are lost has properties of its own (test_departures).
+                tasks_lost=self.store.departures.lost(key),
                 start_seconds=max(self.took.get(key, ()), default=None),
             )
             for key, members in sorted(groups.items())

@@ -10,9 +10,22 @@ from typing import Any
 from aiohttp import web
 
 from exporter.config.settings import WebSettings
+from exporter.fleet.departure import Departure
 from exporter.fleet.model import Fleet, IgnoredPod
 from exporter.web.server import WebServer
 from tests.factories import NOW, WALL_NOW
+
+
+@dataclass(slots=True)
+class StaticDepartures:
+    """A record of the last hour that says what it was told."""
+
+    gone: Sequence[Departure] = ()
+    since: float = WALL_NOW - 3600
+
+    def latest(self) -> Sequence[Departure]:
+        """Return the agents that left."""
+        return self.gone
 
 
 @dataclass(slots=True)
@@ -24,6 +37,7 @@ class StaticView:
     instant: float = NOW
     failing: Exception | None = field(default=None)
     others: Sequence[IgnoredPod] = ()
+    departures: StaticDepartures = field(default_factory=StaticDepartures)
 
     def fleets(self) -> Sequence[Fleet]:
         """Return the fleets, or fail as asked."""

@@ -1,0 +1,137 @@
+"""`fleet-exporter ledger`: the agents that left, their tasks at the deletion, and how these ended.
+
+The view is pure: documents in, text out. What is not known is shown as `?`, never as a number.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from exporter.status.client import DEFAULT_URL, StatusClient
+from exporter.status.command import add_credentials, credentials_of
+from exporter.terminal import Paper, Style, columns, visible
+
+UNKNOWN = "?"
+_HEADINGS = ("LEFT (UTC)", "FLEET", "POD", "CAUSE", "TASKS", "TOOK", "LOST", "END")
+_RIGHT = ("TASKS", "TOOK", "LOST")
+_MINUTE, _HOUR = 60, 3600
+Json = Mapping[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add = parser.add_argument
+    add("--url", default=DEFAULT_URL, help=f"the exporter's web server ({DEFAULT_URL})")
+    add("--namespace", help="only the fleets of this namespace")
+    add("--fleet", help="only the fleets of this name")
+    add("--lost", action="store_true", help="only agents that ended with tasks, or whose tasks at the end are unknown")
+    add("--json", action="store_true", help="print the departures as JSON")
+    add_credentials(parser)
+
+
+async def ledger(options: argparse.Namespace) -> None:
+    """Show how agents left. Raises StatusError."""
+    credentials = await asyncio.to_thread(credentials_of, options)
+    query = {name: value for name in ("namespace", "fleet") if (value := getattr(options, name)) is not None}
+    async with StatusClient(options.url, credentials) as client:
+        document = await client.departures(query)
+        agents = await client.agents()
+    departures = [one for one in document["departures"] if not options.lost or ended_badly(one)]
+    if options.json:
+        print(json.dumps({**document, "departures": departures}, indent=2))
+    else:
+        print(*shown(document, departures, agents, Paper.of(sys.stdout, os.environ)), sep="\n")
+
+
+def ended_badly(departure: Json) -> bool:
+    """Return whether an agent ended with tasks, or with an unknown number of them."""
+    return departure["ended_time_seconds"] is not None and departure["tasks_lost"] != 0
+
+
+def shown(document: Json, departures: Sequence[Json], agents: Sequence[Json], paper: Paper) -> Iterator[str]:
+    """Yield the table, oldest first, and what it adds up to; `agents` says how many tasks are left on draining ones."""
+    left = {agent.get("uid"): agent.get("tasks_active") for agent in agents}
+    if departures:
+        rows = [_HEADINGS, *(_row(one, left) for one in departures)]
+        heading, *lines = columns(rows, [name in _RIGHT for name in _HEADINGS])
+        yield paper.paint("".join(heading).rstrip(), Style.FAINT)
+        for one, cells in zip(departures, lines, strict=True):
+            line = "".join(cells).rstrip()
+            yield paper.paint(line, Style.BAD if ended_badly(one) else None)
+        yield ""
+    yield from paper.paragraph(f"Since {_time(document.get('since_time_seconds'))} UTC: {summary(departures)}", 0)
+
+
+def summary(departures: Sequence[Json]) -> str:
+    """Return what the departures add up to, in sentences."""
+    if not departures:
+        return "no agent left."
+    ended = [one for one in departures if one["ended_time_seconds"] is not None]
+    lost = sum(one["tasks_lost"] or 0 for one in ended)
+    unknown = sum(one["tasks_lost"] is None for one in ended)
+    requested = [one["tasks_at_request"] for one in departures if one.get("tasks_at_request") is not None]
+    by_reason: dict[str, float] = {}
+    for one in ended:
+        if one["tasks_lost"]:
+            by_reason[one["reason"]] = by_reason.get(one["reason"], 0) + one["tasks_lost"]
+    listed = ", ".join(f"{tasks:g} {visible(str(reason))}" for reason, tasks in sorted(by_reason.items()))
+    parts = [
+        f"{_count(len(ended), 'agent')} left, {_count(len(departures) - len(ended), 'agent')} draining",
+        f"{sum(requested):g} tasks were running at the deletions",
+        f"{lost:g} tasks were lost ({listed})" if lost else "no task was lost",
+    ]
+    if unknown:
+        parts.append(f"of {_count(unknown, 'agent')} the tasks at the end are unknown")
+    return "; ".join(parts) + "."
+
+
+def _row(one: Json, left: Mapping[Any, Any]) -> tuple[str, ...]:
+    begun, ended = one.get("requested_time_seconds"), one["ended_time_seconds"]
+    tasks = one.get("tasks_at_request")
+    if ended is None:
+        now = left.get(one.get("uid"))
+        end = f"draining, {UNKNOWN if now is None else format(now, 'g')} left"
+    elif one["tasks_lost"] == 0:
+        end = "finished"
+    else:
+        end = visible(str(one["reason"])) if one["reason"] else UNKNOWN
+    lost = "" if ended is None else UNKNOWN if one["tasks_lost"] is None else f"{one['tasks_lost']:g}"
+    return (
+        _time(ended if begun is None else begun),
+        visible(f"{one['namespace']}/{one['fleet']}"),
+        visible(str(one["pod"])),
+        _cause(one),
+        "" if begun is None else UNKNOWN if tasks is None else f"{tasks:g}",
+        "" if begun is None or ended is None else _duration(ended - begun),
+        lost,
+        end,
+    )
+
+
+def _cause(one: Json) -> str:
+    """Return what made the agent leave, as far as Kubernetes tells a scale-in from a rollout."""
+    if one.get("requested_time_seconds") is None:
+        return "ended"
+    replaced = one.get("replaced")
+    return "deletion" if replaced is None else "rollout" if replaced else "scale-in"
+
+
+def _time(seconds: Any) -> str:
+    if not isinstance(seconds, int | float):
+        return UNKNOWN
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 2 * _MINUTE:
+        return f"{max(0.0, seconds):.0f} s"
+    return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
