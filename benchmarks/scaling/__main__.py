@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.scaling import record
 from benchmarks.scaling.record import Record
-from benchmarks.scaling.table import END, begin, full, short
+from benchmarks.scaling.table import END, begin, disruption, full, short
 from tools.generated import bring_in_step, rendered
 
 _ROOT = Path(__file__).parents[2]
@@ -21,10 +21,12 @@ _COMMAND = "python -m benchmarks.scaling"
 def wanted(found: Record) -> Mapping[Path, str]:
     """Return every page with its tables, and the record, as they should be."""
     files = {record.FILE: record.text(found)}
-    for page, tables in ((_ROOT / "docs" / "scaling.md", full(found)), (_ROOT / "README.md", short(found))):
+    pages = {"docs/scaling.md": full(found), "docs/disruption.md": disruption(found), "README.md": short(found)}
+    for name, tables in pages.items():
+        page = _ROOT / name
         text = page.read_text(encoding="utf-8")
-        for name, table in tables.items():
-            text = rendered(text, begin(name), END, [table])
+        for title, table in tables.items():
+            text = rendered(text, begin(title), END, [table])
         files[page] = text
     return files
 

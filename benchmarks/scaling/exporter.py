@@ -181,6 +181,7 @@ class SimulatedExporter:
             cpu_limit_cores=LIMIT_CORES,
             template=f"template-{pod.template}",
             workload=FLEET,
+            annotations=pod.annotations,
         )
         # A pod has its address from its first container on, and keeps it while that one starts again.
         address = f"127.0.{pod.number // 250}.{pod.number % 250 + 1}" if ready or pod.life else None

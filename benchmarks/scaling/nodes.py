@@ -28,6 +28,7 @@ class NodeSize:
 
 SMALL = NodeSize("4 vCPU, 16 GiB", agents=3, share=0.27)
 LARGE = NodeSize("8 vCPU, 32 GiB", agents=7, share=0.13)
+SIZES = (SMALL, LARGE)
 """m5.xlarge and m5.2xlarge. Allocatable are 14.6 of 16 GiB, and 7.9 of 8 vCPU with 30.1 of 32 GiB: EKS reserves
 255 MiB, 11 MiB for each of 58 pods, and 100 MiB as the eviction threshold; the kernel uses the rest."""
 

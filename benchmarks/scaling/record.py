@@ -11,7 +11,9 @@ from dataclasses import astuple, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from benchmarks.scaling.disruption import HOUR_SECONDS, PROTECTED, SETUPS, UNPROTECTED, day
 from benchmarks.scaling.growth import cost
+from benchmarks.scaling.nodes import SIZES
 from benchmarks.scaling.rollouts import rollout
 from benchmarks.scaling.trials import Kind, burst, hanging, missing_data, outage
 from benchmarks.scaling.waves import SCALE_INS, waves
@@ -47,6 +49,8 @@ LOADS = {"at the target": 0.0, "full": 4.0}
 """Tasks that come for each agent besides those that fill it to the target, in the trials of `saturation_growth`."""
 ROLLOUTS = tuple((minutes, nodes) for minutes in (10.0, 60.0) for nodes in (0.0, 180.0))
 """Minutes of a task, and seconds until there is a node for a new pod."""
+NIGHT_SECONDS = 6 * HOUR_SECONDS
+"""The part of a day on nodes that is simulated again by the sample: two of its waves."""
 
 WRONG = {"missing data": missing_data, "hanging": hanging, "outage": outage}
 """Trials that count agents taken away wrongly."""
@@ -83,6 +87,17 @@ def _trials() -> dict[str, Trial]:
         for hold in (False, True):
             name = name_of("rollout", minutes, nodes, hold)
             found[name] = partial(rollout, hold=hold, task_minutes=minutes, node_seconds=nodes)
+    return found | _disruptions()
+
+
+def _disruptions() -> dict[str, Trial]:
+    found: dict[str, Trial] = {}
+    for setup_name, setup in SETUPS.items():
+        for size in SIZES:
+            found[name_of("disruption", size.name, setup_name)] = partial(day, size=size, setup=setup)
+    for setup_name in (UNPROTECTED, PROTECTED):
+        night = partial(day, size=SIZES[0], setup=SETUPS[setup_name], seconds=NIGHT_SECONDS)
+        found[name_of("night", setup_name)] = night
     return found
 
 
@@ -94,6 +109,7 @@ SAMPLE = [
     name_of("growth", "full", 4, 2.0),
     name_of("rollout", 10.0, 0.0, True),
     name_of("waves", list(SCALE_INS)[-1]),
+    *(name for name in TRIALS if name.startswith("night /")),
 ]
 """What is run anew, with the first seed, to see whether the record is still true: whatever the exporter has a part in,
 and of the other ways what takes no time."""

@@ -5,6 +5,8 @@ from itertools import chain
 from statistics import median
 
 from benchmarks.scaling import trials
+from benchmarks.scaling.disruption import PROTECTED, SETUPS, UNPROTECTED
+from benchmarks.scaling.nodes import SIZES
 from benchmarks.scaling.record import FLEETS, GROWTHS, REPORTS, ROLLOUTS, SEEDS, SLOW_NODES, WRONG, Record, name_of
 from benchmarks.scaling.waves import SCALE_INS
 from benchmarks.scaling.ways import QUICKNESS, TROUBLE, WAYS, Way
@@ -31,7 +33,11 @@ def short(record: Record) -> Mapping[str, str]:
     quick = [(way.name, *(_seconds(record, kind, way) for kind in kinds)) for way in QUICKNESS]
     unseen = f"{_UNSEEN}: {_SLOT}"
     trouble = [(way.name, *_wrong(record, way), _seconds(record, "no queue", way, "unseen burst")) for way in TROUBLE]
-    return {"compared": _table(head, quick), "trouble": _table((_FED, *_TAKEN, unseen), trouble)}
+    return {
+        "compared": _table(head, quick),
+        "trouble": _table((_FED, *_TAKEN, unseen), trouble),
+        "protection": _protection(record),
+    }
 
 
 def full(record: Record) -> Mapping[str, str]:
@@ -126,6 +132,41 @@ def _waves(record: Record) -> str:
         columns = [_column(record, place, "waves", scale_in) for place in range(len(head) - 1)]
         rows.append((scale_in, *(_spread(column, "") for column in columns)))
     return _table(head, rows)
+
+
+def disruption(record: Record) -> Mapping[str, str]:
+    """Return the table of docs/disruption.md."""
+    head = (
+        "nodes of",
+        "set against disruption",
+        "tasks killed a day",
+        "nodes drained with agents on them",
+        "node-hours",
+        "agent-hours",
+    )
+    rows = []
+    for size in SIZES:
+        for setup in SETUPS:
+            columns = [_column(record, place, "disruption", size.name, setup) for place in range(1, 5)]
+            killed, drained, nodes, agents = columns
+            where = f"{size.name}, {size.agents} agents each"
+            rows.append((where, setup, _count(killed), _count(drained), _spread(nodes, ""), _spread(agents, "")))
+    return {"disruption": _table(head, rows)}
+
+
+def _protection(record: Record) -> str:
+    """Return the README's sentence about the days on nodes of all sizes."""
+    tasks, killed, hours = (_days(record, place, UNPROTECTED) for place in (0, 1, 3))
+    killed_still, hours_now = (_days(record, place, PROTECTED) for place in (1, 3))
+    more = [100 * (now / before - 1) for before, now in zip(hours, hours_now, strict=True)]
+    return (
+        f"**{_count(killed)} of {_spread(tasks, '')} tasks killed a day, with {PROTECTED} {_count(killed_still)}**, "
+        f"for {_spread(more, '%')} more node-hours."
+    )
+
+
+def _days(record: Record, place: int, setup: str) -> list[float]:
+    return [*chain.from_iterable(_column(record, place, "disruption", size.name, setup) for size in SIZES)]
 
 
 def _column(record: Record, place: int, *trial: object) -> list[float]:
