@@ -69,7 +69,8 @@ def _table() -> table.Panel:
     return listing(
         "Agents",
         "Every selected agent. An unknown figure is empty: the queue with an old image, memory without "
-        "metrics-server. Last scrape: the age of the last successful one.",
+        "metrics-server. Killed in: what is left of a draining agent's grace period. Last scrape: the age of the last "
+        "successful one.",
         [
             Query(of_agents("agent_info", also_by="version, node, endpoint")),
             Query(state_number()),
@@ -80,12 +81,14 @@ def _table() -> table.Panel:
             Query(recorded(AGENT_RESTARTS, of=OF_AGENT)),
             Query(f"time() - {of_agents('agent_last_scrape_timestamp_seconds')}"),
             Query(f"time() - {of_agents('agent_created_timestamp_seconds')}"),
+            Query(f"clamp_min({of_agents('agent_drain_deadline_timestamp_seconds')} - time(), 0)"),
         ],
         (
             Column("namespace", "Namespace"),
             Column("fleet", "Fleet"),
             Column("pod", "Pod"),
             Column("Value #B", "State", names=_STATES),
+            Column("Value #J", "Killed in", "s", ((None, RED), (_SETTINGS.drain_short, YELLOW)), decimals=0),
             Column("Value #C", "Tasks", limits=_SLOTS),
             Column("Value #D", "Queue"),
             Column("Value #E", "Memory", "percentunit", _MEMORY, decimals=0),

@@ -285,7 +285,7 @@ AGENT_CASES = (
         course=since_onset(_draining(0, 7, grace=10)),
         after=1,
         not_enough=(
-            # The whole grace, or one that was cut once the tasks had ended, or tasks that nobody has counted since.
+            # The whole grace, or one that was cut once the tasks had ended, or tasks of an outdated reading.
             _draining(1, 7),
             _draining(1, 0, grace=10),
             _draining(1, 7, grace=10, age=60),

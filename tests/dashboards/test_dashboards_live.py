@@ -28,6 +28,7 @@ NOT_SIMULATED = (
     # Reported only by Kubernetes; simulated agents are found at fixed addresses.
     "agent_restarts",
     "agent_created_timestamp_seconds",
+    "agent_drain_deadline_timestamp_seconds",
     "agent_last_terminated",
     "agent_waiting",
     "agent_memory_limit_bytes",
@@ -92,6 +93,7 @@ class FullPage:
         facts = {
             "restarts": number,
             "created_time": 1.0,
+            "drain_deadline_time": 2.0,
             "waiting_reason": "CrashLoopBackOff",
             "last_terminated_reason": "OOMKilled",
             "memory_limit_bytes": LIMIT,
