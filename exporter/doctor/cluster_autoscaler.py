@@ -8,13 +8,14 @@ the parameters to CA?" and "Does CA respect GracefulTermination in scale-down?".
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from exporter.doctor.check import Check, CheckFailedError, Finding, not_checked, ok, warning
-from exporter.doctor.draining import FARGATE, SUBJECT, Draining, draining
+from exporter.doctor.draining import FARGATE, PROTECT, SUBJECT, Draining, draining
 from exporter.doctor.environment import Environment, described
 from exporter.doctor.keda import DEPLOYMENTS, FALSE
+from exporter.fleet.protection import CLUSTER_AUTOSCALER
 from exporter.kube.api import AccessDeniedError, KubeError
 from exporter.kube.fields import Json, line, mapping, mappings, sequence, text
 
@@ -90,24 +91,34 @@ def _finding(deployment: Json, drain: Draining) -> Finding:
     metadata, flags = mapping(deployment.get("metadata")), flags_of(deployment)
     namespace, name = (text(metadata.get(key)) or "" for key in ("namespace", "name"))
     title = f"{NAME} {namespace}/{name}"
-    if flags.get(_SCALE_DOWN) in FALSE:
-        return ok(title, f"it removes no nodes ({_SCALE_DOWN}=false)")
-    if drain.local_storage and flags.get(_SKIP_LOCAL) not in FALSE:
-        return ok(title, f"it keeps nodes with agents, whose volumes are local storage ({_SKIP_LOCAL})")
+    if kept := _kept(flags, drain):
+        return ok(title, kept)
     if flags.get(_DRAIN_PRIORITY):
         return not_checked(title, f"its grace for agents is set by {_DRAIN_PRIORITY}, which is not evaluated here")
     given = flags.get(MAX_GRACE, str(DEFAULT_MAX_GRACE_SECONDS))
     if not (given.isascii() and given.isdecimal()):
         return not_checked(title, f"{MAX_GRACE}={line(given, _LONGEST)} is not a number of seconds")
     if int(given) >= drain.grace:
-        return ok(title, f"it lets agents drain for {given} s; their grace is {drain.grace} s")
+        found = f"it removes nodes with agents that run tasks; these drain for up to {drain.grace} s, their grace"
+        return warning(title, f"{found}, and the node is paid for meanwhile", PROTECT)
     default = "" if MAX_GRACE in flags else ", the default"
     return warning(
         title,
         f"it ends agents {given} s ({MAX_GRACE}{default}) after it begins to remove their node, draining agents too, "
         f"although their grace is {drain.grace} s: tasks that still run are killed",
-        f"set {MAX_GRACE}={drain.grace} in Deployment {namespace}/{name} (docs/disruption.md)",
+        f"{PROTECT}, or set {MAX_GRACE}={drain.grace} in Deployment {namespace}/{name}",
     )
+
+
+def _kept(flags: Mapping[str, str], drain: Draining) -> str:
+    """Return why it removes no node of an agent with tasks; empty if it does."""
+    if flags.get(_SCALE_DOWN) in FALSE:
+        return f"it removes no nodes ({_SCALE_DOWN}=false)"
+    if CLUSTER_AUTOSCALER in drain.protecting:
+        return "it keeps nodes of agents with tasks (protection.enabled)"
+    if drain.local_storage and flags.get(_SKIP_LOCAL) not in FALSE:
+        return f"it keeps nodes with agents, whose volumes are local storage ({_SKIP_LOCAL})"
+    return ""
 
 
 def flags_of(deployment: Json) -> dict[str, str]:

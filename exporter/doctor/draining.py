@@ -4,6 +4,7 @@ A deleted agent continues its tasks until they have ended or its grace is over; 
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from exporter.discovery.pod_facts import workload
@@ -12,6 +13,7 @@ from exporter.doctor.check import Check, CheckFailedError, Finding, not_checked,
 from exporter.doctor.environment import Environment, described
 from exporter.doctor.fargate import on_fargate
 from exporter.fleet.model import Target
+from exporter.fleet.protection import PROTECTION
 from exporter.kube.api import KubeError
 from exporter.kube.fields import Json, count, mapping, mappings, text
 
@@ -19,6 +21,8 @@ SUBJECT = "agents"
 NAME = "grace"
 GRACE_SECONDS = 43_200
 """`terminationGracePeriodSeconds` in the vendor's charts: tasks may run for hours."""
+PROTECT = "set protection.enabled: true (docs/disruption.md)"
+"""What keeps node autoscalers from agents with tasks."""
 FARGATE = "all agents run on Fargate, whose nodes no autoscaler removes"
 
 
@@ -32,6 +36,10 @@ class Draining:
     """Whether every agent has a volume that is stored on its node."""
     fargate: bool
     """Whether every agent that has a node runs on Fargate."""
+    protecting: AbstractSet[str]
+    """The annotations of `PROTECTION` that agents with tasks get, with the value that has an effect."""
+    nodes_protected: bool
+    """Whether the nodes of draining agents with tasks are annotated, too."""
 
 
 def checks(env: Environment) -> list[Check]:
@@ -41,6 +49,7 @@ def checks(env: Environment) -> list[Check]:
 
 async def draining(env: Environment) -> Draining:
     """Return how the agents drain. Raises CheckFailedError and NotPossibleError."""
+    protection = env.settings.protection
     specs = [mapping(pod.get("spec")) for pod, _ in await _agents(env)]
     graces = [seconds for spec in specs if (seconds := grace_seconds(spec)) is not None]
     nodes = {node for spec in specs if (node := text(spec.get("nodeName")))}
@@ -48,6 +57,10 @@ async def draining(env: Environment) -> Draining:
         grace=max(graces, default=GRACE_SECONDS),
         local_storage=bool(specs) and all(any(map(_is_local, mappings(spec.get("volumes")))) for spec in specs),
         fargate=bool(nodes) and all(map(on_fargate, nodes)),
+        protecting={
+            key for key, value in PROTECTION.items() if protection.enabled and protection.annotations.get(key) == value
+        },
+        nodes_protected=protection.enabled and protection.nodes,
     )
 
 

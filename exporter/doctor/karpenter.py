@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from exporter.config import format_duration
 from exporter.doctor.autoscaling import served
 from exporter.doctor.check import Check, CheckFailedError, Finding, not_checked, ok, warning
-from exporter.doctor.draining import FARGATE, SUBJECT, Draining, draining
+from exporter.doctor.draining import FARGATE, PROTECT, SUBJECT, Draining, draining
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
+from exporter.fleet.protection import KARPENTER
 from exporter.kube.api import AccessDeniedError, KubeError, Resource
 from exporter.kube.client import KubeClient
 from exporter.kube.fields import Json, line, mapping, mappings
@@ -105,10 +106,14 @@ def _blocks(budget: Json) -> bool:
 
 def _finding(pools: Sequence[str], rules: Rules, drain: Draining) -> Finding:
     title = f"{NAME} NodePool{'' if len(pools) == 1 else 's'} {', '.join(pools)}"
+    protected = KARPENTER in drain.protecting
     if rules.grace is None or rules.grace >= drain.grace:
-        return ok(
-            title, f"agents drain for their whole grace of {drain.grace} s when their node is removed; {rules.removal}"
-        )
+        found = f"agents drain for up to {drain.grace} s, their grace, when their node is removed; {rules.removal}"
+        if protected:
+            return ok(title, f"{found}; nodes of agents with tasks are not consolidated (protection.enabled)")
+        return warning(title, f"{found}, also with agents that run tasks", PROTECT)
+    if protected and drain.nodes_protected and rules.expires == _NEVER:
+        return ok(title, "it removes no nodes of agents with tasks (protection.enabled and nodes; they do not expire)")
     return warning(
         title,
         f"nodes end {format_duration(rules.grace)} (terminationGracePeriod) after their removal begins, although the "

@@ -17,9 +17,11 @@ COST = "controller.kubernetes.io/pod-deletion-cost"
 """A ReplicaSet deletes the cheapest pods first; a pod without it costs 0 (kubernetes.io, "ReplicaSet")."""
 MARK = "matillion-fleet-exporter/protected-by"
 """The instance that protects a pod or a node, and the annotations it set there: JSON, as `Mark.text`."""
+CLUSTER_AUTOSCALER = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+"""The Cluster Autoscaler removes no node with a pod of which this is false (kubernetes/autoscaler, FAQ)."""
 KARPENTER = "karpenter.sh/do-not-disrupt"
 """Karpenter removes no node with such a pod, or with this annotation of its own (karpenter.sh, "Disruption")."""
-PROTECTION: Mapping[str, str] = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", KARPENTER: "true"}
+PROTECTION: Mapping[str, str] = {CLUSTER_AUTOSCALER: "false", KARPENTER: "true"}
 """What keeps the Cluster Autoscaler and Karpenter from removing a pod's node."""
 
 _HIGHEST_COST = 2**31 - 1

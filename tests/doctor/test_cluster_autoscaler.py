@@ -33,7 +33,8 @@ async def test_the_default_grace(kube: Cluster) -> None:
         "it ends agents 600 s (--max-graceful-termination-sec, the default) after it begins to remove their node, "
         "draining agents too, although their grace is 43200 s: tasks that still run are killed"
     )
-    assert "set --max-graceful-termination-sec=43200 in Deployment kube-system/cluster-autoscaler" in found.fix
+    assert "set protection.enabled: true" in found.fix
+    assert "or set --max-graceful-termination-sec=43200 in Deployment kube-system/cluster-autoscaler" in found.fix
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ async def test_the_default_grace(kube: Cluster) -> None:
     [
         (["--max-graceful-termination-sec=900"], Outcome.WARNING, "900 s (--max-graceful-termination-sec) after"),
         (["--max-graceful-termination-sec", "900"], Outcome.WARNING, "900 s"),
-        (["--max-graceful-termination-sec=43200"], Outcome.OK, "it lets agents drain for 43200 s"),
+        (["--max-graceful-termination-sec=43200"], Outcome.WARNING, "run tasks; these drain for up to 43200 s"),
         (["--max-graceful-termination-sec=$(GRACE)"], Outcome.NOT_CHECKED, "$(GRACE) is not a number of seconds"),
         (["--max-graceful-termination-sec"], Outcome.NOT_CHECKED, "=true is not a number of seconds"),
         (["--scale-down-enabled=false"], Outcome.OK, "it removes no nodes"),
@@ -78,6 +79,19 @@ async def test_local_storage(kube: Cluster, flags: list[str], volumes: list[Json
     found = (await examined(settings(), given(kube, *agents)))[FOUND]
     assert found.outcome is (Outcome.OK if kept else Outcome.WARNING)
     assert ("it keeps nodes with agents" in found.found) is kept
+
+
+@pytest.mark.parametrize("flags", [[], ["--max-graceful-termination-sec=43200"]], ids=str)
+async def test_protected_agents(kube: Cluster, flags: list[str]) -> None:
+    """With protection their nodes are kept; not with annotations that mean nothing to this autoscaler."""
+    kube.said[DEPLOYMENTS] = (200, {"items": [autoscaler(*flags)]})
+    given(kube, agent())
+    found = (await examined(settings(protection={"enabled": True}), kube))[FOUND]
+    assert found.outcome is Outcome.OK
+    assert "it keeps nodes of agents with tasks (protection.enabled)" in found.found
+    for annotations in ({"example.org/keep": "true"}, {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}):
+        other = settings(protection={"enabled": True, "annotations": annotations})
+        assert (await examined(other, kube))[FOUND].outcome is Outcome.WARNING
 
 
 async def test_without_agents(kube: Cluster) -> None:

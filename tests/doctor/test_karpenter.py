@@ -56,8 +56,29 @@ async def test_a_node_that_waits(kube: Cluster, grace: str | None) -> None:
     """Without a grace of its own, or with one that is long enough, agents drain as long as they may."""
     one = pool() if grace is None else pool(terminationGracePeriod=grace)
     found = (await examined(settings(), served(kube, one)))["agents", "Karpenter NodePool default"]
+    assert found.outcome is Outcome.WARNING
+    assert "agents drain for up to 43200 s, their grace, when their node is removed" in found.found
+    assert "set protection.enabled: true" in found.fix
+    found = (await examined(settings(protection={"enabled": True}), kube))["agents", "Karpenter NodePool default"]
     assert found.outcome is Outcome.OK
-    assert "agents drain for their whole grace of 43200 s when their node is removed" in found.found
+    assert "nodes of agents with tasks are not consolidated" in found.found
+
+
+@pytest.mark.parametrize(
+    ("expires", "protection", "outcome"),
+    [
+        ("Never", {"enabled": True, "nodes": True}, Outcome.OK),
+        ("720h", {"enabled": True, "nodes": True}, Outcome.WARNING),
+        ("Never", {"enabled": True}, Outcome.WARNING),
+        ("Never", {"enabled": False, "nodes": True}, Outcome.WARNING),
+        ("Never", {"enabled": True, "nodes": True, "annotations": {"example.org/keep": "true"}}, Outcome.WARNING),
+    ],
+)
+async def test_a_node_that_is_never_removed(kube: Cluster, expires: str, protection: Json, outcome: Outcome) -> None:
+    """A short grace does no harm where nodes with tasks, draining ones too, are kept and do not expire."""
+    one = pool(terminationGracePeriod="1h", expireAfter=expires)
+    seen = await examined(settings(protection=protection), served(kube, one))
+    assert seen["agents", "Karpenter NodePool default"].outcome is outcome
 
 
 async def test_equal_pools_are_told_once(kube: Cluster) -> None:
@@ -66,7 +87,7 @@ async def test_equal_pools_are_told_once(kube: Cluster) -> None:
     seen = await examined(settings(), served(kube, *short, pool()))
     found = seen["agents", "Karpenter NodePools gpu, spot"]
     assert "kubectl edit nodepools gpu spot" in found.fix
-    assert seen["agents", "Karpenter NodePool default"].outcome is Outcome.OK
+    assert "agents drain" in seen["agents", "Karpenter NodePool default"].found
 
 
 async def test_on_fargate(kube: Cluster) -> None:
