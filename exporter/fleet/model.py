@@ -90,7 +90,7 @@ class PodFacts:
     """The version of the workload's pod template (label `pod-template-hash`)."""
     workload: str | None = None
     """Name of the workload that owns the pod: the Deployment for a ReplicaSet's pod. None without an owner."""
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The pod's annotations that `fleet.protection` decides by, and no others."""
     protected: bool | None = None
     """Whether the pod carries all annotations that protect it from disruption; None if none are configured."""
