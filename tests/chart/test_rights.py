@@ -152,7 +152,7 @@ async def test_rights(
         for one in objects.of("Secret")
     }
     if NODES.items() <= case.values.items():
-        await leave_mark(admin, f"{cluster.namespace}/{objects.config['leader_election']['lease_name']}")
+        await leave_mark(admin, f"{cluster.namespace}/{values['fullnameOverride']}")
     async with running(objects, image, pod_folder, given=secrets, cluster=cluster) as pod:
         await pod.ready()
         await until_read(pod, dict.fromkeys(agents, 12))
