@@ -56,7 +56,8 @@ def loss_reason(snapshot: AgentSnapshot, last: PodFacts | None, wall_now: float)
         return _BY_DISRUPTION[after.disruption]
     if run_ended and not requested:
         return LossReason.ERROR
-    deadline = before.drain_deadline_time
+    # With a grace period of 0, the deletion was forced.
+    deadline = before.drain_deadline_time if before.drain_grace_seconds != 0 else None
     killed = exit_code == _KILLED or (deadline is not None and wall_now >= deadline - _DEADLINE_MARGIN)
     return LossReason.GRACE_EXCEEDED if deadline is not None and killed else LossReason.DELETED
 

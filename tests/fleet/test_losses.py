@@ -44,13 +44,15 @@ def agent(status: int = AgentStatus.RUNNING, **fields: Any) -> AgentSnapshot:
         (agent(**DRAINING), make_facts(**DRAINING), LossReason.DELETED),
         (agent(**DRAINING), None, LossReason.DELETED),
         (agent(), make_facts(draining_time=WALL_NOW, drain_deadline_time=WALL_NOW), LossReason.DELETED),
+        (agent(**OVERDUE, drain_grace_seconds=0), make_facts(**OVERDUE), LossReason.DELETED),
         (agent(), None, LossReason.DELETED),
         (agent(), ended(137, **DRAINING), LossReason.DELETED),
     ],
     ids=[
         "OOM", "OOM in a drain", "crash", "exit 0 by itself", "kubelet eviction", "killed after an eviction",
         "preemption", "node shut down", "pod of a node that is gone", "killed in a drain", "unobserved, grace over",
-        "grace over, no status", "forced in a drain", "unobserved in a drain", "forced", "unobserved",
+        "grace over, no status", "forced in a drain", "unobserved in a drain", "forced",
+        "forced, in two events", "unobserved",
         "killed without a grace period that was observed",
     ],
 )  # fmt: skip
