@@ -30,7 +30,8 @@ SMALL = NodeSize("4 vCPU, 16 GiB", agents=3, share=0.27)
 LARGE = NodeSize("8 vCPU, 32 GiB", agents=7, share=0.13)
 SIZES = (SMALL, LARGE)
 """m5.xlarge and m5.2xlarge. Allocatable are 14.6 of 16 GiB, and 7.9 of 8 vCPU with 30.1 of 32 GiB: EKS reserves
-255 MiB, 11 MiB for each of 58 pods, and 100 MiB as the eviction threshold; the kernel uses the rest."""
+255 MiB, 11 MiB for each of 58 pods, and 100 MiB as the eviction threshold; the kernel uses the rest. Calculated,
+not read from a node."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +93,7 @@ class NodedCluster(Cluster):
         """Evict a node's pods with a grace in seconds, draining ones too; the node is removed with the last of them.
 
         The grace of a draining pod begins again. The API server counts it from the pod's first deletion; the kubelet,
-        which kills, from the moment it sees that the grace is shorter: the later of the two, so the fewer tasks killed.
+        which kills, is assumed to count from the eviction. That is the later of the two, so the fewer tasks killed.
         """
         node.leaving = True
         pods = list(node.pods)
