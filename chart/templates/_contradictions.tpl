@@ -1,4 +1,4 @@
-{{/* Values that are each right and cannot work together. Each sentence says what to change. */}}
+{{/* Values that are each valid and cannot work together. Each message has what to change. */}}
 {{- define "mfe.contradictions" -}}
 {{- $config := .Values.config -}}
 {{- $mode := .Values.autoscaling.mode -}}
@@ -69,7 +69,7 @@
 {{- fail "autoscaling.mode is kedaCloudWatch: KEDA has to be told the region; set autoscaling.keda.awsRegion or config.cloudwatch.region" -}}
 {{- end -}}
 {{- if eq (include "mfe.keda216" .) "no" -}}
-{{- fail "autoscaling.mode is kedaCloudWatch: this cluster's KEDA is older than 2.16; it would take missing data for no work and shrink a fleet that nobody sees; upgrade KEDA, or set the mode to kedaMetricsApi" -}}
+{{- fail "autoscaling.mode is kedaCloudWatch: this cluster's KEDA is older than 2.16; it would treat missing data as no work and shrink a fleet whose agents are unreachable; upgrade KEDA, or set the mode to kedaMetricsApi" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq $mode "kedaMetricsApi") (or .Values.web.basicAuth.secretName .Values.web.bearerToken.secretName .Values.web.tls.clientCertificates) (not .Values.autoscaling.keda.authenticationRef.name) -}}

@@ -27,7 +27,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- $namespace -}}
 {{- end -}}
 
-{{/* The fleets to scale with everything that may be left out filled in, as `{"fleets": […]}` in JSON. */}}
+{{/* The fleets to scale, with defaults filled in, as `{"fleets": […]}` in JSON. */}}
 {{- define "mfe.fleets" -}}
 {{- $pace := index (.Files.Get "files/paces.yaml" | fromYaml) .Values.autoscaling.pace -}}
 {{- $seen := dict -}}
@@ -56,8 +56,8 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- toJson (dict "fleets" $fleets) -}}
 {{- end -}}
 
-{{/* Whether KEDA is 2.16 or later: "yes", "no", or "" where Helm sees no cluster or no KEDA. An API that is new in 2.16, and which the
-     operator does not start without, tells; to see which APIs there are takes no right, as a look at the operator would. */}}
+{{/* Whether KEDA is 2.16 or later: "yes", "no", or "" if Helm has no access to the cluster or finds no KEDA. It is recognized by an API that is
+     new in 2.16 and required by the operator: unlike reading the operator's version, listing APIs needs no permission. */}}
 {{- define "mfe.keda216" -}}
 {{- $apis := .Capabilities.APIVersions -}}
 {{- if $apis.Has "eventing.keda.sh/v1alpha1/ClusterCloudEventSource" -}}yes
@@ -65,7 +65,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* How KEDA shows who it is on the web port; empty where nobody asks. */}}
+{{/* How KEDA authenticates on the web port; empty if that is not required. */}}
 {{- define "mfe.kedaAuthMode" -}}
 {{- if .Values.web.bearerToken.secretName -}}bearer
 {{- else if .Values.web.basicAuth.secretName -}}basic

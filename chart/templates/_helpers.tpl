@@ -54,7 +54,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: exporter
 {{- end -}}
 
-{{/* The port of a `host:port` to listen on. */}}
+{{/* The port of a `host:port`. */}}
 {{- define "mfe.port" -}}
 {{- regexFind "[0-9]+$" . -}}
 {{- end -}}
@@ -63,7 +63,7 @@ app.kubernetes.io/component: exporter
 {{- ternary "https" "http" (ne .Values.web.tls.secretName "") -}}
 {{- end -}}
 
-{{/* What can only be done with the API server; empty for an exporter that only reads listed addresses. */}}
+{{/* Whether the exporter needs the API server; empty if it only scrapes static targets. */}}
 {{- define "mfe.usesKubernetes" -}}
 {{- $config := .Values.config -}}
 {{- if or $config.discovery.kubernetes.enabled $config.external_metrics.enabled -}}true{{- end -}}
@@ -78,7 +78,7 @@ app.kubernetes.io/component: exporter
 {{- join ", " $names -}}
 {{- end -}}
 
-{{/* Whether the replicas elect a leader: only for what needs one, and only where there is an API server to do it by. */}}
+{{/* Whether the replicas elect a leader: only for features that need one, and only with an API server. */}}
 {{- define "mfe.elects" -}}
 {{- $config := .Values.config -}}
 {{- if and $config.leader_election.enabled $config.discovery.kubernetes.enabled (include "mfe.leaderOnly" .) -}}true{{- end -}}

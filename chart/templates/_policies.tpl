@@ -90,7 +90,7 @@ names leaves the rule of the numbers whole. */}}
 {{- end -}}
 
 {{/* Where the agents' ports are opened, as `{"made": [namespace…], "left": [{namespace, pod}…]}` in JSON. With `auto` a namespace
-is left out where Helm sees an agent that no other policy selects: ours would be its first, and shut out whoever reads it. */}}
+is left out if Helm finds an agent that no other policy selects: as its first policy, ours would block all other clients. */}}
 {{- define "mfe.agentPolicies" -}}
 {{- $wanted := toString .Values.networkPolicy.agents.enabled -}}
 {{- $agents := include "mfe.agentSelector" . | fromJson -}}

@@ -1,4 +1,4 @@
-"""KEDA of any version: what its ScaledObjects leave out, and where it is too old for what they say."""
+"""KEDA of any version: what its ScaledObjects leave out, and versions that are too old for their fields."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from tests.chart.rendering import SCENARIOS, Chart
 SCALED_OBJECT = "keda.sh/v1alpha1/ScaledObject"
 NEW_IN_2_16 = "eventing.keda.sh/v1alpha1/ClusterCloudEventSource"
 TOO_OLD = (
-    "autoscaling.mode is kedaCloudWatch: this cluster's KEDA is older than 2.16; it would take missing data for no "
-    "work and shrink a fleet that nobody sees; upgrade KEDA, or set the mode to kedaMetricsApi"
+    "autoscaling.mode is kedaCloudWatch: this cluster's KEDA is older than 2.16; it would treat missing data as "
+    "no work and shrink a fleet whose agents are unreachable; upgrade KEDA, or set the mode to kedaMetricsApi"
 )
-WARNING = "WARNING: kedaCloudWatch takes KEDA 2.16 or later, and Helm could not see which one there is."
+WARNING = "WARNING: kedaCloudWatch needs KEDA 2.16 or later, and Helm could not determine the installed version."
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_nothing_answers_for_a_trigger_that_fails(chart: Chart, scenario: str) -> None:
+def test_a_failing_trigger_has_no_fallback(chart: Chart, scenario: str) -> None:
     """KEDA before 2.17 knows a `fallback` only as a size for every fleet, and would shrink a busy one to it."""
     scaled = chart.scenario(scenario).of("ScaledObject")
     assert ("keda" in scenario) is bool(scaled)
@@ -30,17 +30,17 @@ def test_nothing_answers_for_a_trigger_that_fails(chart: Chart, scenario: str) -
         ("keda-metrics-api", [SCALED_OBJECT], None),
     ],
 )
-def test_cloudwatch_takes_a_keda_that_knows_of_missing_data(
+def test_cloudwatch_needs_a_keda_that_supports_missing_data(
     chart: Chart, scenario: str, apis: list[str], message: str | None
 ) -> None:
-    """Where the cluster's APIs are seen and show an older KEDA, nothing is rendered; unseen, it is."""
-    good, said = chart.attempt(SCENARIOS[scenario], apis=apis)
+    """If the cluster's APIs show an older KEDA, the render fails; if they are unknown, it does not."""
+    good, output = chart.attempt(SCENARIOS[scenario], apis=apis)
     assert good is (message is None)
     if message:
-        assert message in said
+        assert message in output
 
 
-def test_notes_warn_where_keda_cannot_be_seen(chart: Chart) -> None:
-    """And only in the mode that takes a newer one."""
+def test_notes_warn_if_the_version_of_keda_is_unknown(chart: Chart) -> None:
+    """And only in the mode that needs a newer one."""
     assert WARNING in " ".join(chart.notes(SCENARIOS["keda-cloudwatch"]).split())
     assert WARNING not in " ".join(chart.notes(SCENARIOS["keda-metrics-api"]).split())

@@ -42,22 +42,22 @@ class Cluster:
         )
 
     def upgrade(self, values: Json, *, dry_run: str = "none") -> str:
-        """Install or upgrade; return what it says, good or bad."""
+        """Install or upgrade; return its output, successful or not."""
         # An older server cannot merge on its own side.
         older = ["--server-side=false"] if self._plane.version < ALLOWED else []
         done = self.helm(
             "upgrade", "--install", RELEASE, str(self._chart), "--namespace", "monitoring", "--create-namespace",
             *older, f"--dry-run={dry_run}", "--reset-values", "--values", "-", values=values,
         )  # fmt: skip
-        said: str = done.stdout if done.returncode == 0 else done.stderr
-        return said
+        output: str = done.stdout if done.returncode == 0 else done.stderr
+        return output
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run a kubectl command that must not fail."""
         return self._kubectl.good("--kubeconfig", self._plane.kubeconfig, *arguments, stdin=stdin)
 
     def set_phase(self, pod: str, phase: str) -> None:
-        """Say of a pod what a kubelet would."""
+        """Set the phase of a pod, as a kubelet would."""
         path = f"/api/v1/namespaces/matillion/pods/{pod}/status"
         found = json.loads(self.kubectl("get", "--raw", path))
         found["status"]["phase"] = phase
@@ -71,7 +71,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def adapted(control_plane_of_folder: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the chart as the API server takes it."""
+    """Give the chart as the API server accepts it."""
     if control_plane_of_folder.version >= ALLOWED:
         return CHART
     chart = tmp_path_factory.mktemp("chart") / "chart"
@@ -150,8 +150,8 @@ def _trusted(made: dict[str, str], host: str, folder: Path) -> bool:
     return done == {0, 1}
 
 
-def test_an_api_that_is_there_is_not_taken_over(cluster: Cluster) -> None:
-    """Where somebody else serves the external metrics API, the release is refused and nothing is changed."""
+def test_an_existing_api_is_not_taken_over(cluster: Cluster) -> None:
+    """Where another service serves the external metrics API, the release is refused and nothing is changed."""
     owner = {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
@@ -167,12 +167,12 @@ def test_an_api_that_is_there_is_not_taken_over(cluster: Cluster) -> None:
     }
     cluster.kubectl("create", "--filename", "-", stdin=json.dumps(owner))
     try:
-        said = " ".join(cluster.upgrade({"config": {"external_metrics": {"enabled": True}}}).split())
+        output = " ".join(cluster.upgrade({"config": {"external_metrics": {"enabled": True}}}).split())
         assert (
             f"the cluster already has an external metrics API (APIService {API_SERVICE}, served by "
             "keda/keda-operator-metrics-apiserver), and it can have only one; use autoscaling.mode kedaMetricsApi "
             "where KEDA serves it, or remove the other one first"
-        ) in said
+        ) in output
         assert cluster.get("apiservice", API_SERVICE)["spec"]["service"]["namespace"] == "keda"
         assert "runs as" in cluster.upgrade({}), "without the API the release goes in"
     finally:
@@ -197,7 +197,7 @@ def test_nothing_is_left_behind(cluster: Cluster) -> None:
 
 
 def serve(cluster: Cluster, group: str, kind: str) -> None:
-    """Let the API server have a kind of another project's."""
+    """Register a kind of another project in the API server."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}}
     plural = f"{kind.lower()}s"
@@ -216,8 +216,8 @@ def serve(cluster: Cluster, group: str, kind: str) -> None:
     cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.{group}", "--timeout=30s")
 
 
-def test_a_keda_that_is_too_old_is_seen(cluster: Cluster) -> None:
-    """Helm tells KEDA 2.16 by an API that is new in it, and refuses to let an older one ask CloudWatch."""
+def test_a_keda_that_is_too_old_is_refused(cluster: Cluster) -> None:
+    """Helm recognizes KEDA 2.16 by an API that is new in it, and refuses CloudWatch with an older one."""
     values: Json = {
         "autoscaling": {"mode": "kedaCloudWatch", "fleets": [{"name": "etl", "max": 5}]},
         "config": {"cluster": "prod", "cloudwatch": {"enabled": True, "region": "eu-west-1"}},
@@ -226,15 +226,15 @@ def test_a_keda_that_is_too_old_is_seen(cluster: Cluster) -> None:
     assert "this cluster's KEDA is older than 2.16" in cluster.upgrade(values, dry_run="server")
     serve(cluster, "eventing.keda.sh", "ClusterCloudEventSource")
     try:
-        said = cluster.upgrade(values, dry_run="server")
+        output = cluster.upgrade(values, dry_run="server")
     finally:
         cluster.kubectl("delete", "crd", "clustercloudeventsources.eventing.keda.sh")
-    assert "Scaled, by kedaCloudWatch" in said
-    assert "Helm could not see which one there is" not in said
+    assert "Scaled, by kedaCloudWatch" in output
+    assert "Helm could not determine the installed version" not in output
 
 
-def test_notes_warn_of_what_is_in_the_way(cluster: Cluster) -> None:
-    """NOTES names what scales the same Deployment, one that is not there, and policies that shut the exporter out."""
+def test_notes_warn_of_conflicts(cluster: Cluster) -> None:
+    """The notes list other scalers of a Deployment, a missing Deployment, and policies that block the exporter."""
     hpa = {
         "apiVersion": "autoscaling/v1",
         "kind": "HorizontalPodAutoscaler",
@@ -251,19 +251,19 @@ def test_notes_warn_of_what_is_in_the_way(cluster: Cluster) -> None:
     # Only a dry run: this server falls over objects of such kinds.
     values: Json = {"autoscaling": {"mode": "kedaMetricsApi", "fleets": fleets}}
     closed = values | {"networkPolicy": {"agents": {"enabled": False}}}
-    said = " ".join(cluster.upgrade(closed, dry_run="server").split())
-    assert "WARNING: there is no Deployment matillion/etl-runner, so nothing scales the fleet etl." in said
-    assert "get deployments -l app.kubernetes.io/instance=etl" in said
-    assert "WARNING: the Deployment matillion/etl-runner is also scaled by the HPA vendors." in said
-    assert "WARNING: the namespace matillion has network policies, and none of this chart." in said
+    output = " ".join(cluster.upgrade(closed, dry_run="server").split())
+    assert "WARNING: there is no Deployment matillion/etl-runner, so the fleet etl is not scaled." in output
+    assert "get deployments -l app.kubernetes.io/instance=etl" in output
+    assert "WARNING: the Deployment matillion/etl-runner is also scaled by the HPA vendors." in output
+    assert "WARNING: the namespace matillion has network policies, but none from this chart." in output
     cluster.kubectl("delete", "hpa,networkpolicy", "vendors", "--namespace", "matillion")
     cluster.kubectl("create", "deployment", "etl-runner", "--image=none", "--namespace", "matillion")
-    said = cluster.upgrade(values, dry_run="server")
+    output = cluster.upgrade(values, dry_run="server")
     cluster.kubectl("delete", "deployment", "etl-runner", "--namespace", "matillion")
-    assert "Look at next" in said
-    assert "- the Deployment matillion/etl-runner, 2 to 5 agents, after the demand of the fleet etl" in said
-    assert "could not see" not in said
-    assert "WARNING" not in said
+    assert "Check next" in output
+    assert "- the Deployment matillion/etl-runner, 2 to 5 agents, by the demand of the fleet etl" in output
+    assert "had no access" not in output
+    assert "WARNING" not in output
 
 
 def policy(name: str, selector: Json, *, direction: str = "Ingress") -> Json:
@@ -289,7 +289,7 @@ def pod(name: str, **labels: str) -> Json:
 AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "etl"}
 THEIRS: Json = {"matchLabels": AGENT}
 OTHERS: Json = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["database"]}]}
-NOT_THE_FIRST = "No network policy selects the agent matillion/agent-0, so the chart makes none in matillion"
+NOT_THE_FIRST = "No network policy selects the agent matillion/agent-0, so the chart creates none in matillion"
 
 
 @pytest.mark.parametrize(
@@ -307,12 +307,12 @@ NOT_THE_FIRST = "No network policy selects the agent matillion/agent-0, so the c
     ids=["no agent", "no policy", "the vendor's", "all pods'", "others'", "egress only", "one of two", "no agents"],
 )
 def test_the_agents_policy_is_never_their_first(cluster: Cluster, there: list[Json], made: bool) -> None:
-    """Helm looks at the cluster: where agents are open to everybody, nobody is shut out of them."""
+    """Where the cluster has agents that are open to all clients, the chart blocks none of them."""
     for one in there:
         cluster.kubectl("create", "--filename", "-", stdin=json.dumps(one))
     try:
-        said = " ".join(cluster.upgrade({}).split())
-        assert (NOT_THE_FIRST in said) is not made
+        output = " ".join(cluster.upgrade({}).split())
+        assert (NOT_THE_FIRST in output) is not made
         assert ("-agents" in cluster.kubectl("get", "networkpolicies", "-n", "matillion", "-o", "name")) is made
         # Its own policy is no reason to keep it, nor to lose it.
         assert (NOT_THE_FIRST in " ".join(cluster.upgrade({}).split())) is not made
@@ -322,8 +322,8 @@ def test_the_agents_policy_is_never_their_first(cluster: Cluster, there: list[Js
         cluster.kubectl("delete", "pods,networkpolicies", "--all", "-n", "matillion", "--grace-period=0", "--force")
 
 
-def test_agents_that_ended_have_no_say(cluster: Cluster) -> None:
-    """A pod that was evicted stays listed for long."""
+def test_pods_that_ended_are_ignored(cluster: Cluster) -> None:
+    """An evicted pod stays listed for long."""
     ended = pod("agent-0", **AGENT)
     cluster.kubectl("create", "--filename", "-", stdin=json.dumps(ended))
     try:
