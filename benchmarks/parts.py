@@ -1,6 +1,6 @@
 """`python -m benchmarks.parts`: what the steps of the exporter's work take by themselves, each in a loop.
 
-No target hangs on these numbers, and a loop runs with warm caches: `benchmarks.scrape` says what a scrape costs in
+No target hangs on these numbers, and a loop runs with warm caches: `benchmarks.scrape` measures what a scrape costs in
 service. They tell where time goes, and what a change of one step would bring.
 """
 

@@ -114,7 +114,7 @@ async def _measure(directory: Path) -> tuple[Window, Window, Load]:
         )
         pages = await stack.enter_async_context(aiohttp.ClientSession(f"http://{_HOST}:{page}"))
         await _until_up(program, session, pages)
-        print(f"{AGENTS} agents every {INTERVAL} s: nobody asks, {QUIET_SECONDS:.0f} s", flush=True)
+        print(f"{AGENTS} agents every {INTERVAL} s: no requests, {QUIET_SECONDS:.0f} s", flush=True)
         await asyncio.sleep(SETTLED_SECONDS)
         quiet = await _window(program, pages, asyncio.create_task(asyncio.sleep(QUIET_SECONDS)))
         print(f"{RATE} questions a second, {CHANGES} changes of a count", flush=True)

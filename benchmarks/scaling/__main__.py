@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scaling`: brings the record of the simulation and the tables made of it in step with the code.
+"""`python -m benchmarks.scaling`: updates the record of the simulation and the tables made from it.
 
 It runs a sample of the trials, and all of them where that does not give the recorded values, or with `--all`. `--check`
 changes nothing, and ends with exit code 1 where the record or a page is out of step. Seeded, so that the same code
@@ -18,7 +18,7 @@ _ROOT = Path(__file__).parents[2]
 _COMMAND = "python -m benchmarks.scaling"
 
 
-def wanted(found: Record) -> Mapping[Path, str]:
+def expected(found: Record) -> Mapping[Path, str]:
     """Return every page with its tables, and the record, as they should be."""
     files = {record.FILE: record.text(found)}
     pages = {"docs/scaling.md": full(found), "docs/disruption.md": disruption(found), "README.md": short(found)}
@@ -32,14 +32,14 @@ def wanted(found: Record) -> Mapping[Path, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write what is out of step, or say it."""
+    """Write what is out of date, or report it."""
     check = "--check" in arguments
     found = record.load()
     stale = list(record.TRIALS) if "--all" in arguments else record.deviations(found)
     if stale and check:
         sys.stderr.write(f"{len(stale)} trials no longer show what is recorded, run `{_COMMAND}`: {', '.join(stale)}\n")
         return 1
-    return bring_in_step(wanted(record.simulate() if stale else found), check=check, command=_COMMAND)
+    return bring_in_step(expected(record.simulate() if stale else found), check=check, command=_COMMAND)
 
 
 if __name__ == "__main__":

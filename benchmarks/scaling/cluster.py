@@ -1,7 +1,7 @@
 """A Deployment of agents and the work in the Matillion control plane: what is really going on.
 
 Seeded, in virtual time. Tasks wait in the control plane until an agent that is connected pulls them; an agent takes up
-to 20; one that was deleted finishes what it has for up to 12 hours. It must not know who looks at it, or scales it.
+to 20; one that was deleted finishes what it has for up to 12 hours. It must not know what reads or scales it.
 """
 
 import random
@@ -80,7 +80,7 @@ class Cluster:
 
     @property
     def demand(self) -> int:
-        """Tasks the fleet has to hold, whoever knows of them: those that wait, and those that run on pods that stay.
+        """Tasks the fleet has to hold, reported or not: those that wait, and those that run on pods that stay.
 
         Those on pods that a rollout replaced count too, since as many follow them. Those on pods that a scale-in took
         were too many for the fleet's size.
@@ -307,7 +307,7 @@ class Cluster:
     # -- trouble ------------------------------------------------------------------------------------------------------
 
     def hide(self, pods: Iterable[Pod]) -> None:
-        """Let nobody reach the agents' ports; they work on."""
+        """Block the agents' ports; they continue to work."""
         for pod in pods:
             pod.visible = False
 
@@ -330,7 +330,7 @@ class Cluster:
             self._news(pod)
 
     def crash(self, pods: Iterable[Pod]) -> None:
-        """Let agents die again and again; their tasks are lost, and begun anew elsewhere."""
+        """Let agents crash repeatedly; their tasks are lost, and started again elsewhere."""
         for pod in pods:
             pod.crashing = True
             self._die(pod, pod.life)

@@ -1,7 +1,7 @@
 """The real exporter over the simulated cluster: its store, its classification, and what each of its answers would say.
 
 Only the network is left out: discovery's and the poller's calls on the store are made here, at the instants they would
-be made. It must not know who asks.
+be made. It must not know its clients.
 """
 
 import random
@@ -26,7 +26,7 @@ NAMESPACE, FLEET, CLUSTER = "matillion", "etl", "prod"
 EPOCH = 1_767_225_600.0
 """Unix time at the timeline's 0: a whole minute, hour and day."""
 BOOKMARK_SECONDS = 60.0
-"""How often a watch on which nothing happens says that it lives: about once a minute (kube-apiserver)."""
+"""How often an idle watch sends a bookmark: about once a minute (kube-apiserver)."""
 SAMPLE_SECONDS = 15.0
 """How often metrics-server measures, and we ask it: its default resolution."""
 SAMPLE_GOOD_SECONDS = 90.0
@@ -51,7 +51,7 @@ class SimulatedExporter:
         scrape: ScrapeSettings | None = None,
         connected_reported: bool = True,
     ) -> None:
-        """Without `connected_reported` its agents are old images, which do not say whether they are connected."""
+        """Without `connected_reported` its agents are old images, which do not report whether they are connected."""
         self.policy = policy or Policy()
         self._scrape = scrape or ScrapeSettings()
         self._connected_reported = connected_reported
@@ -79,7 +79,7 @@ class SimulatedExporter:
         self._running = False
 
     def start(self) -> None:
-        """Start it anew; it knows nothing. It runs already: nothing happens."""
+        """Start it again, without state. If it runs already, nothing happens."""
         if not self._running:
             self._running = True
             self._store = self._new_store()
@@ -194,7 +194,7 @@ class SimulatedExporter:
         return EPOCH + self._timeline.now
 
     def fleets(self) -> Sequence[Fleet]:
-        """Return the fleets as whoever looks at the exporter sees them."""
+        """Return the fleets as a client of the exporter gets them."""
         return self._store.fleets()
 
     def external_metric(self) -> float:

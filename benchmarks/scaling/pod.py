@@ -38,7 +38,7 @@ class Pod:
     visible: bool = True
     """Whether others reach its port."""
     hung: bool = False
-    """Stands still: it answers nobody, and its tasks wait for it."""
+    """Makes no progress: it does not respond, and its tasks wait for it."""
     held_back: bool = False
     """Kubernetes waits before it starts the container again."""
     crashing: bool = False

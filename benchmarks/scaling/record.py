@@ -1,7 +1,7 @@
 """Every trial of the tables, and the record of what they showed.
 
-The record is a file under version control, so that whoever reads a page does not have to simulate for a minute first.
-Whether it is still true is decided by a sample: some trials are run anew, and must give the recorded values.
+The record is a file under version control, so that a page can be generated without simulating for minutes.
+A sample checks that it is current: some trials are rerun, and must reproduce the recorded values.
 """
 
 import json
@@ -53,7 +53,7 @@ NIGHT_SECONDS = 6 * HOUR_SECONDS
 """The part of a day on nodes that is simulated again by the sample: two of its waves."""
 
 WRONG = {"missing data": missing_data, "hanging": hanging, "outage": outage}
-"""Trials that count agents taken away wrongly."""
+"""Trials that count agents removed wrongly."""
 
 
 def growing(growth: float) -> Way:
@@ -111,8 +111,8 @@ SAMPLE = [
     name_of("waves", list(SCALE_INS)[-1]),
     *(name for name in TRIALS if name.startswith("night /")),
 ]
-"""What is run anew, with the first seed, to see whether the record is still true: whatever the exporter has a part in,
-and of the other ways what takes no time."""
+"""What is rerun, with the first seed, to check that the record is current: all trials that involve the exporter,
+and the fast ones of the others."""
 
 
 def simulate(names: Iterable[str] = TRIALS, seeds: Iterable[int] = SEEDS) -> Record:

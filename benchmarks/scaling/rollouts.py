@@ -19,9 +19,9 @@ class Rollout:
     """How a fleet came through."""
 
     taken: int
-    """Agents that were taken away although the work, which goes on arriving, needs them."""
+    """Agents that were removed although the work, which goes on arriving, needs them."""
     made_again: int
-    """Agents that were made beyond those that the rollout made."""
+    """Agents that were created in addition to those of the rollout."""
     waited: float
     """Hours that tasks waited, all together."""
     pod_hours: float

@@ -12,11 +12,11 @@ from benchmarks.scaling.waves import SCALE_INS
 from benchmarks.scaling.ways import QUICKNESS, TROUBLE, WAYS, Way
 
 END = "<!-- simulated: end -->"
-_FED = "the HPA is fed by"
-_SLOT = "a slot for every task after"
-_WAITED = "tasks waited, together"
-_TAKEN = ("agents taken away wrongly: out of sight", "hanging", "outage")
-_UNSEEN = "a burst that nobody sees for 10 min"
+_FED = "input of the HPA"
+_SLOT = "time until every task has a slot"
+_WAITED = "total waiting time of tasks"
+_TAKEN = ("agents removed wrongly: unreachable", "hanging", "control plane outage")
+_UNSEEN = "burst while agents are unreachable for 10 min"
 
 Row = Sequence[str]
 
@@ -46,7 +46,7 @@ def full(record: Record) -> Mapping[str, str]:
         "queue not reported": _ways(record, "no queue"),
         "queue reported": _ways(record, "queue"),
         "trouble": _trouble(record),
-        "leanings": _table((_FED, "in its favour, or against it"), [(way.name, way.leans) for way in WAYS]),
+        "leanings": _table((_FED, "bias for it, or against it"), [(way.name, way.leans) for way in WAYS]),
         "growth": _growth(record),
         "rollouts": _rollouts(record),
         "waves": _waves(record),
@@ -93,7 +93,7 @@ def _wrong(record: Record, way: Way) -> Iterator[str]:
 def _growth(record: Record) -> str:
     head = ["`saturation_growth`", _SLOT, *(f"{agents} agents at the target: agent-hours" for agents in FLEETS)]
     for agents in FLEETS:
-        head += [f"{agents} full agents: agent-hours", "with those that drain", "agents at most"]
+        head += [f"{agents} full agents: agent-hours", "including draining", "maximum agents"]
     rows = []
     for growth in GROWTHS:
         row = [f"{growth:.0f}", _spread(_column(record, 0, "growth burst", growth), " s")]
@@ -107,16 +107,16 @@ def _growth(record: Record) -> str:
 
 def _rollouts(record: Record) -> str:
     head = (
-        "tasks of, nodes",
+        "task duration, nodes",
         "`hold_rollouts`",
-        "agents taken away wrongly",
-        "made again",
-        "tasks waited, together",
-        "agent-hours, with those that drain",
+        "agents removed wrongly",
+        "re-created",
+        _WAITED,
+        "agent-hours, including draining",
     )
     rows = []
     for minutes, nodes in ROLLOUTS:
-        where = f"{minutes:.0f} min, {f'in {nodes:.0f} s' if nodes else 'there'}"
+        where = f"{minutes:.0f} min, {f'in {nodes:.0f} s' if nodes else 'existing'}"
         for hold in (True, False):
             columns = [_column(record, place, "rollout", minutes, nodes, hold) for place in range(4)]
             taken, again, waited, hours = columns
@@ -126,7 +126,7 @@ def _rollouts(record: Record) -> str:
 
 
 def _waves(record: Record) -> str:
-    head = ("scale-in", "agents taken away", "tasks on them", "agent-hours", "with those that drain")
+    head = ("scale-in", "agents removed", "tasks on them", "agent-hours", "including draining")
     rows = []
     for scale_in in SCALE_INS:
         columns = [_column(record, place, "waves", scale_in) for place in range(len(head) - 1)]

@@ -17,7 +17,7 @@ class Timeline:
     _asked: int = 0
 
     def clock(self) -> float:
-        """Return the present, for whoever takes a clock."""
+        """Return the present, for functions that take a clock."""
         return self.now
 
     def after(self, seconds: float, action: Action) -> None:

@@ -17,9 +17,9 @@ BURST_SECONDS = 1800.0
 STEADY = (12, 180)
 """Agents and tasks of the other trials."""
 CALM_SECONDS = 620.0
-"""Before anything happens: longer than any scale-down's window, and no multiple of anybody's interval."""
+"""Before anything happens: longer than any scale-down's window, and no multiple of any interval."""
 TROUBLE_SECONDS = 600.0
-"""How long agents are out of sight, or hang."""
+"""How long agents are unreachable, or hang."""
 _FINELY = 1.0
 
 
@@ -52,7 +52,7 @@ class Burst:
 def burst(way: Way, seed: int, kind: Kind, *, arrivals: bool = False, unseen: bool = False) -> Burst:
     """Let the work of a calm fleet multiply, at a moment that depends on the seed.
 
-    It is a level, or with `arrivals` a stream: tasks that come however many wait already. `unseen` keeps everybody from
+    It is a level, or with `arrivals` a stream: tasks that come however many wait already. `unseen` blocks
     the ports of all agents, new ones too, for the first ten minutes of it.
     """
     world = _calm(way, seed, kind, BEFORE, arrivals=arrivals)
@@ -72,7 +72,7 @@ def burst(way: Way, seed: int, kind: Kind, *, arrivals: bool = False, unseen: bo
 
 
 def wrong(decisions: Iterable[Decision]) -> int:
-    """Return how many agents were taken away that the work needed, by the HPA's own tolerance."""
+    """Return how many agents were removed that the work needed, by the HPA's own tolerance."""
     return sum(
         decision.before - decision.after
         for decision in decisions
@@ -81,9 +81,9 @@ def wrong(decisions: Iterable[Decision]) -> int:
 
 
 def missing_data(way: Way, seed: int, kind: Kind) -> int:
-    """Return the agents wrongly taken away while a third of a steady fleet is out of sight, then all of it.
+    """Return the agents wrongly removed while a third of a steady fleet is unreachable, then all of it.
 
-    Ten minutes each, with as much after it; at the end whatever watches the agents is down for five minutes.
+    Ten minutes each, with as much after it; at the end the source of the metric is down for five minutes.
     """
     world = _calm(way, seed, kind, STEADY)
     _troubled(world, world.cluster.hide)
@@ -95,14 +95,14 @@ def missing_data(way: Way, seed: int, kind: Kind) -> int:
 
 
 def hanging(way: Way, seed: int, kind: Kind) -> int:
-    """Return the same while a third of the agents, then all, hang: then not even their own pods get an answer."""
+    """Return the same while a third of the agents, then all, hang: then they do not respond even within their pods."""
     world = _calm(way, seed, kind, STEADY)
     _troubled(world, world.cluster.hang)
     return wrong(world.decisions)
 
 
 def outage(way: Way, seed: int, kind: Kind) -> int:
-    """Return the agents wrongly taken away while the control plane is gone for half an hour and work piles up in it."""
+    """Return the agents wrongly removed while the control plane is down for half an hour and work piles up in it."""
     world = _calm(way, seed, kind, STEADY)
     world.cluster.set_control_plane(up=False)
     world.run(1800.0)

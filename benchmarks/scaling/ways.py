@@ -1,4 +1,4 @@
-"""The lines of the comparison: each way of feeding the HPA, with the settings it is taken with."""
+"""The rows of the comparison: each source of the HPA's metric, with the settings it is taken with."""
 
 import random
 from collections.abc import Callable
@@ -24,20 +24,20 @@ from exporter.fleet.policy import Policy
 TARGET = 16
 """Tasks per agent that every way aims at; `capacity.target_tasks_per_agent`."""
 CPU_PER_TASK = (CPU_TARGET - CPU_IDLE) / TARGET
-"""Share of an agent's request that a task takes, chosen so that 16 tasks are exactly 70 %: the best case for CPU."""
+"""Share of an agent's request that a task takes, chosen so that 16 tasks are exactly 70%: the best case for CPU."""
 
 Build = Callable[[Timeline, Cluster, random.Random], Feed]
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One line."""
+    """One row."""
 
     name: str
     build: Build
     spec: Spec = FAST
     leans: str = ""
-    """What in the comparison is in favour of this line, and what against it; for the reader."""
+    """Bias of the comparison for or against this row; for the reader."""
     beside: Build | None = None
     """A second metric of the same HPA, which takes the higher proposal."""
 
@@ -98,27 +98,27 @@ def _cpu(per_task: float) -> Build:
 
 OURS = ours(
     "the external metrics API, as the chart installs it",
-    leans="For: one exporter that always runs, agents that always answer at once, and a pace that the vendor's chart "
-    "does not have. Against: whatever is not known is waited for, which costs time where work comes meanwhile.",
+    leans="For: one exporter that always runs, agents that always respond at once, and a pace that the vendor's chart "
+    "does not have. Against: unknown values are waited for, which takes time if work arrives meanwhile.",
 )
 OURS_AT_VENDORS_PACE = ours(
-    "the same, `autoscaling.pace: vendor`", VENDOR, leans="As in the first line, without its pace."
+    "the same, `autoscaling.pace: vendor`", VENDOR, leans="As in the first row, without its pace."
 )
 OLD_IMAGES = ours(
-    "the external metrics API, agents do not say `connected`",
+    "the external metrics API, agents without `connected`",
     connected_reported=False,
-    leans="Against: no agent says that it has lost the control plane, so that idle ones look as if nothing were to do.",
+    leans="Against: no agent reports that it has lost the control plane, so idle ones look like agents without work.",
 )
 CLOUDWATCH = Way(
-    "KEDA ≥ 2.16, CloudWatch, 60 s, as we advise",
+    "KEDA ≥ 2.16, CloudWatch, 60 s, as recommended",
     _cloudwatch(period=60.0, collection=180.0, average=False, ignores_null=False),
-    leans="For: a datum can be read after 2 to 20 s, CloudWatch itself never fails.",
+    leans="For: a datum is available after 2 to 20 s, CloudWatch itself never fails.",
 )
 OLD_KEDA = (
     Way(
-        "KEDA ≤ 2.15, CloudWatch, 60 s, as we advise",
+        "KEDA ≤ 2.15, CloudWatch, 60 s, as recommended",
         _cloudwatch(period=60.0, collection=180.0, average=False, ignores_null=True),
-        leans="As above. Against: our own advice is what it does not understand.",
+        leans="As above. Against: it does not support the recommended setting.",
     ),
     Way("KEDA ≤ 2.16, `metrics-api` with a fallback", _static_fallback),
 )
@@ -128,50 +128,50 @@ RULE = Way(
     "the vendor's adapter rule",
     _adapter(sidecar=False),
     leans="For: our pace, not the vendor's. Against: the chart's second metric, `app_active_request_count`, is left "
-    "out; it could only ask for more agents.",
+    "out; it could only request more agents.",
 )
 SIDECAR = Way(
     "the former sidecar, 0 on failure, the vendor's pace",
     _adapter(sidecar=True),
     VENDOR,
     leans="For: a network policy never hides the sidecar's own port, only the agent's. Against: the vendor's chart no "
-    "longer has it, and the last one published kept its last page for a while before it said 0.",
+    "longer has it, and the last one published kept its last page for a while before it reported 0.",
 )
 CPU = Way(
-    "CPU 70 %, best case",
+    "CPU 70%, best case",
     _cpu(CPU_PER_TASK),
-    leans="For: 16 tasks take exactly the target, every task the same, a start none; an agent that hangs goes on "
-    "taking its CPU, which one that waits for a lock does not; nothing keeps the kubelet from measuring.",
+    leans="For: 16 tasks take exactly the target, every task the same, a start none; an agent that hangs keeps "
+    "using its CPU, which one that waits for a lock does not; the kubelet can always measure.",
 )
 LIGHT = Way(
-    "CPU 70 %, tasks half as heavy",
+    "CPU 70%, tasks half as heavy",
     _cpu(CPU_PER_TASK / 2),
-    leans="Against: whoever knows that tasks are so light would choose a lower target.",
+    leans="Against: with known light tasks, a lower target would be chosen.",
 )
 WITH_CPU = replace(
     OURS,
-    name="the external metrics API and CPU 70 % in one HPA",
+    name="the external metrics API and CPU 70% in one HPA",
     beside=CPU.build,
-    leans="As in both lines. For: when whatever watches the agents is down, metrics-server is not.",
+    leans="As in both rows. For: metrics-server is up while the source of the other metric is down.",
 )
 WAYS = (
     OURS,
     OURS_AT_VENDORS_PACE,
     OLD_IMAGES,
-    Way("KEDA, `metrics-api`", _keda_metrics_api, leans="As in the first line."),
+    Way("KEDA, `metrics-api`", _keda_metrics_api, leans="As in the first row."),
     CLOUDWATCH,
     OLD_KEDA[0],
     Way(
         "KEDA, CloudWatch, 300 s, KEDA's defaults",
         _cloudwatch(period=300.0, collection=300.0, average=True, ignores_null=True),
-        leans="As in the lines above. Against: whoever reads our advice does not leave the defaults.",
+        leans="As in the rows above. Against: the defaults are not what we recommend.",
     ),
     RULE,
     Way(
         "the vendor's rule at the vendor's pace",
         _adapter(sidecar=False),
         VENDOR,
-        leans="Against: the second metric, as above; a target of 16, while it is for the customer to choose.",
+        leans="Against: the second metric, as above; a target of 16, while the customer chooses it.",
     ),
     SIDECAR,
     CPU,
@@ -180,4 +180,4 @@ WAYS = (
 )
 QUICKNESS = (OURS, OURS_AT_VENDORS_PACE, CLOUDWATCH, RULE, SIDECAR, CPU, LIGHT)
 TROUBLE = (OURS, OLD_IMAGES, CLOUDWATCH, OLD_KEDA[0], RULE, SIDECAR, CPU, LIGHT, WITH_CPU)
-"""The lines of the README's two tables: without those that differ from none of these."""
+"""The rows of the README's two tables: without those that do not differ from one of these."""

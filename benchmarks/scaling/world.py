@@ -24,7 +24,7 @@ class Decision:
     before: int
     after: int
     least_demand: int
-    """The fewest tasks that the fleet had to hold, in truth, at any look of the last minute: nobody can know sooner."""
+    """The fewest tasks that the fleet really had to hold at any poll of the last minute: none can be known sooner."""
 
 
 class World:
