@@ -27,7 +27,7 @@ DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "cloudwatch.md").read_text
 BEFORE, AFTER = 30, 120
 """Minutes that a fleet is as it was, and that a world then lasts."""
 EXTRA = (0, 2, 5)
-"""How much further back CloudWatch may look: it does not say, in its own examples two data points."""
+"""How much further back CloudWatch may look: this is undocumented; two data points in its own examples."""
 World = Callable[[int], Sequence[Fleet]]
 """The fleets that are known in a minute."""
 
@@ -96,8 +96,8 @@ def sick(minute: int) -> Sequence[Fleet]:
     return (make_fleet(agents, tasks_lost=lost(minute)),)
 
 
-def blind(before: World) -> World:
-    """No agent answers any more. What Kubernetes reports of the pods stays the same, and they no longer restart."""
+def unreachable(before: World) -> World:
+    """No agent responds any longer. What Kubernetes reports of the pods stays the same, and they no longer restart."""
     [known] = before(BEFORE - 1)
     snapshots = [replace(agent.snapshot, read_at=NOW - 300) for agent in known.agents]
     fleet = make_fleet(snapshots, tasks_lost=known.tasks_lost)
@@ -127,7 +127,7 @@ def nothing(minute: int) -> Sequence[Fleet]:
 WORLDS: dict[str, Callable[[World], list[tuple[World, int]]]] = {
     "healthy, idle": lambda before: [(before, BEFORE), (healthy, AFTER)],
     "night without agents": lambda before: [(before, BEFORE), (leaving(before), 2), (nothing, AFTER)],
-    "blind": lambda before: [(before, BEFORE), (blind(before), AFTER)],
+    "all agents unreachable": lambda before: [(before, BEFORE), (unreachable(before), AFTER)],
     "cluster deleted": lambda before: [(before, BEFORE), (nothing, AFTER)],
 }
 
@@ -157,7 +157,7 @@ def messages(states: Sequence[str]) -> list[str]:
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 CELLS = {"OK": OK, "**ALARM**": ALARM, "no data": INSUFFICIENT_DATA, "as before": None}
-"""`as before`: the state that the alarm had, or that of what Kubernetes goes on to say."""
+"""`as before`: the state that the alarm had, or that of the data that Kubernetes still reports."""
 
 
 def documented() -> dict[tuple[str, str], str | None]:
@@ -214,7 +214,7 @@ SEEN_BY_AGENTS = ("ConnectivityLost", "QueueBuildingUp", "NoFreeCapacity", "Capa
 @pytest.mark.parametrize("extra", EXTRA)
 def test_an_alarm_does_not_end_because_agents_are_unreachable(extra: int) -> None:
     """A sick fleet becomes unreachable and returns unchanged: its alarms neither end nor notify again."""
-    minutes = published((sick, BEFORE), (blind(sick), AFTER), (sick, BEFORE))
+    minutes = published((sick, BEFORE), (unreachable(sick), AFTER), (sick, BEFORE))
     for name in SEEN_BY_AGENTS:
         states = course(name, minutes, extra)
         assert messages(states) == [ALARM], (name, states)
@@ -223,7 +223,7 @@ def test_an_alarm_does_not_end_because_agents_are_unreachable(extra: int) -> Non
 @pytest.mark.parametrize("extra", EXTRA)
 def test_unreachable_agents_are_notified_once(extra: int) -> None:
     """A healthy fleet becomes unreachable and returns: one alarm starts and ends, and no other notifies at all."""
-    minutes = published((healthy, BEFORE), (blind(healthy), AFTER), (healthy, BEFORE))
+    minutes = published((healthy, BEFORE), (unreachable(healthy), AFTER), (healthy, BEFORE))
     for name in FLEET_ALARMS:
         sent = messages(course(name, minutes, extra)[BEFORE - 1 :])
         assert sent == ([ALARM, OK] if name == "AgentsUnreachable" else []), name
@@ -232,7 +232,7 @@ def test_unreachable_agents_are_notified_once(extra: int) -> None:
 @pytest.mark.parametrize("extra", EXTRA)
 def test_a_minute_of_trouble_before_agents_are_unreachable_is_no_alarm(extra: int) -> None:
     """CloudWatch would take a lone breaching point for an alarm when nothing comes after it, and `missing` is set."""
-    minutes = published((healthy, BEFORE), (sick, 1), (blind(healthy), AFTER))
+    minutes = published((healthy, BEFORE), (sick, 1), (unreachable(healthy), AFTER))
     for name in SEEN_BY_AGENTS:
         assert messages(course(name, minutes, extra)[BEFORE - 1 :]) == [], name
 
