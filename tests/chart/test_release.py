@@ -98,6 +98,21 @@ def cluster(helm: Tool, kubectl: Tool, control_plane: ControlPlane, adapted: Pat
     made.helm("uninstall", RELEASE, "--namespace", "monitoring", "--ignore-not-found")
 
 
+def _agent_verbs(cluster: Cluster) -> list[str]:
+    """Return what the exporter may do with pods."""
+    rules = cluster.get("role", f"monitoring-{RELEASE_NAME}-agents", "matillion")["rules"]
+    verbs: list[str] = next(rule["verbs"] for rule in rules if rule["apiGroups"] == [""])
+    return verbs
+
+
+def test_the_release_that_disables_protection_keeps_the_permission_once(cluster: Cluster) -> None:
+    """The exporter needs it to remove its annotations; the next upgrade revokes it, and a later use grants it again."""
+    protects: Json = {"config": {"protection": {"enabled": True}}}
+    for values, may_patch in (({}, False), (protects, True), ({}, True), ({}, False), (protects, True), ({}, True)):
+        assert "runs as" in cluster.upgrade(values)
+        assert ("patch" in _agent_verbs(cluster)) is may_patch
+
+
 def certificate(cluster: Cluster) -> dict[str, str]:
     """Return the generated certificate."""
     return {key: b64decode(value).decode() for key, value in cluster.get("secret", SECRET)["data"].items()}
