@@ -144,7 +144,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _nobody_reads() -> int:
-    """End where the reader has left (`| head`): what is still to be written goes nowhere, and is no error to tell."""
+    """End when the reader of the output has left (`| head`): what is left to write is discarded without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
 

@@ -108,7 +108,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
 def _discovery(
     settings: Settings, kube: KubeClient | None, store: SnapshotStore, metrics: ExporterMetrics
 ) -> dict[str, Part]:
-    """Return the sources of targets that are set up; the store knows from now on whom to wait for."""
+    """Return the configured sources of targets, and announce them to the store."""
     parts: dict[str, Part] = {}
     kubernetes, static = settings.discovery.kubernetes, settings.discovery.static
     if kube is not None and kubernetes.enabled:
@@ -213,7 +213,7 @@ async def _cloudwatch(
     metrics: ExporterMetrics,
     resources: AsyncExitStack,
 ) -> "CloudWatchPublisher":
-    # The AWS libraries take half a second to import: only who publishes shall pay.
+    # The AWS libraries take half a second to import: only if needed.
     from exporter.publish.cloudwatch import DATUM_OUTCOMES, CloudWatchPublisher  # noqa: PLC0415
     from exporter.publish.put_metric_data import PutOutcome  # noqa: PLC0415
 
@@ -230,7 +230,7 @@ async def _cloudwatch(
 
 
 async def _together(work: dict[str, Part]) -> None:
-    """Run all of the leader's work until cancelled: there may be none, only others who ask whether this process leads.
+    """Run all of the leader's work until cancelled. There may be none: some parts only ask whether this process leads.
 
     Raises PartFailedError when one of it fails.
     """
@@ -245,20 +245,20 @@ async def _together(work: dict[str, Part]) -> None:
 
 
 def _leadership(settings: LeaderElectionSettings, kube: KubeClient | None, fit: Callable[[], bool]) -> Leadership:
-    """Return the election among the replicas; without Kubernetes, or if it is switched off, this process leads."""
+    """Return the election among the replicas; without Kubernetes, or if it is disabled, this process leads."""
     if kube is None or not settings.enabled:
         return SoleLeader()
     return LeaderElection(settings, kube, own_namespace(), new_identity(), fit=fit)
 
 
 def _sees(store: SnapshotStore) -> Callable[[], bool]:
-    """Return what says whether agents are seen from here."""
+    """Return a function that tests whether agents are reachable from here."""
     reachability = Reachability()
     return lambda: not reachability.lost(store.fleets(), store.now())
 
 
 def _replaceable(leadership: Leadership, sees: Callable[[], bool]) -> Callable[[], str | None]:
-    """Return what tells why this replica is out of service: it reaches no agent, another does. None: it serves.
+    """Return a function for why this replica is out of service: only another reaches agents. None: it serves.
 
     Never the leader, so that not all replicas are taken out of service.
     """

@@ -1,4 +1,4 @@
-"""What a raw pod says: one `Target`, `IgnoredPod` or `FinishedPod`.
+"""Parses a raw pod: to a `Target`, an `IgnoredPod` or a `FinishedPod`.
 
 Pure, and total: a field that makes no sense is not known, never an error. It must not know where the pod came from,
 nor which clock `ready_since` is on. What makes a pod an agent is in `likeness`, where its metrics are in
@@ -28,9 +28,9 @@ class PodReader:
 
     fleet_label: str
     endpoints: Sequence[Endpoint]
-    """Where agents are looked for that do not say it themselves, the best first."""
+    """Tried for agents that declare none, best first."""
     ready_since: Callable[[str, bool, float | None], float | None]
-    """Gives, for a UID, whether it is Ready and since which Unix time (None if unsaid), the instant on our clock."""
+    """Returns the instant on the process' clock for a UID, its readiness, and its Unix time (None: unknown)."""
     protection: Mapping[str, str] = field(default_factory=lambda: PROTECTION)
     """The annotations that protect a pod from disruption."""
 
@@ -62,7 +62,7 @@ class PodReader:
         metadata, spec, status = (mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
         of_agent = named(status.get("containerStatuses"), container.get("name"))
         state = mapping(of_agent.get("state"))
-        # A container that has ended and not been started again yet says so in `state`: that is later than `lastState`.
+        # The end of a container that has not been started again is in `state`, and is later than `lastState`.
         ended = mapping(state.get("terminated")) or mapping(mapping(of_agent.get("lastState")).get("terminated"))
         ready = condition(status, "Ready")
         is_ready = ready.get("status") == "True"
@@ -130,7 +130,7 @@ def _disruption(status: Json) -> str | None:
 
 
 def _own_grace(spec: Json) -> int:
-    """Return the grace period that the pod asks for, Kubernetes' default if it does not say."""
+    """Return the grace period that the pod requests, or Kubernetes' default."""
     own = count(spec.get("terminationGracePeriodSeconds"))
     return _DEFAULT_GRACE_SECONDS if own is None else own
 
@@ -142,8 +142,8 @@ def _template(metadata: Json) -> str | None:
 def _limit(resource: str, container: Json, status: Json) -> float | None:
     """Return the limit in force; one of 0 is none at all to a container runtime.
 
-    A limit can be changed while the container runs. The status says what it runs with, where Kubernetes is new enough
-    to tell (kubernetes.io, "Resize CPU and Memory Resources assigned to Containers"); the spec what was asked for.
+    A limit can be changed while the container runs. In recent versions of Kubernetes the status has the limit in force
+    ("Resize CPU and Memory Resources assigned to Containers"); the spec has the requested one.
     """
     for place in (status, container):
         limit = parse_quantity(mapping(mapping(place.get("resources")).get("limits")).get(resource))

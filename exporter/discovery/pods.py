@@ -1,6 +1,6 @@
 """Discovers agents among the pods of a cluster: one list + watch per namespace.
 
-Combines `pod_facts`, which parses a pod, with `kube.watch`, and is independent of who takes the targets. A pod that
+Combines `pod_facts`, which parses a pod, with `kube.watch`, and is independent of the use of the targets. A pod that
 matches the selector but is not an agent is ignored: logged, listed, and not counted.
 """
 
@@ -44,12 +44,11 @@ class PodDiscovery:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Take what to look for, where, and for whom.
+        """Discover agents by `settings` and deliver them to `store`.
 
-        `on_restart` is called each time a watch has to be taken up again. `endpoints` are those where agents are looked
-        for that do not say it themselves, the best first. `protection` are the annotations that protect a pod from
-        disruption. `monotonic` must be the clock by which targets are judged;
-        `wall` gives Unix time.
+        `on_restart` is called whenever a watch is restarted. `endpoints` are tried for agents that declare none, best
+        first. `protection` are the annotations that protect a pod from disruption. `monotonic` must be the clock that
+        the store uses; `wall` gives Unix time.
         """
         namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
         self._reflectors: dict[str, Reflector[Found]] = {}
@@ -84,7 +83,7 @@ class PodDiscovery:
 def _interrupting(
     instants: "ReadyInstants", on_restart: Callable[[RestartReason], None]
 ) -> Callable[[RestartReason], None]:
-    """Return what takes note that changes may be missed until the next list, and hands the reason on."""
+    """Return a hook that records that changes may be missed until the next list, and passes the reason on."""
 
     def restarted(reason: RestartReason) -> None:
         if reason is not RestartReason.ENDED:
@@ -95,13 +94,13 @@ def _interrupting(
 
 
 class ReadyInstants:
-    """Says at which instant on the monotonic clock of this process a pod became Ready.
+    """Places the readiness of pods on the monotonic clock of this process.
 
-    A pod that becomes Ready under our watch did so when we saw it: the time that Kubernetes gives for it is of another
-    machine's clock, which may be wrong by more than `stale_after`. Only one that was Ready when it was first seen is
-    dated by its own time, and so is one that became Ready while we did not look, but no earlier than we last looked. A
-    time in the future counts as now. Each change is placed once: done anew with each event, the instant would move with
-    every step of the wall clock.
+    A pod that becomes Ready while it is watched did so when the event arrived: the time in its status is from another
+    machine's clock, which may be wrong by more than `stale_after`. Only a pod that was Ready when it was first seen is
+    dated by its own time, and so is one that became Ready during an interruption, but not before the interruption. A
+    time in the future counts as now. Each change is placed once: if it were placed with each event, the instant would
+    move with every step of the wall clock.
     """
 
     def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
@@ -113,7 +112,7 @@ class ReadyInstants:
         self._watching = False
 
     def __call__(self, uid: str, ready: bool, transition: float | None) -> float | None:
-        """Return the instant for a pod, None if it is not Ready; `transition` is its own Unix time (None: not said)."""
+        """Return the instant for a pod, None if it is not Ready; `transition` is its own Unix time (None: unknown)."""
         if not ready:
             self._known[uid] = None
             return None
@@ -133,12 +132,12 @@ class ReadyInstants:
         return max(by_its_own_time, self._current_at)
 
     def current(self) -> None:
-        """Take note that what is known of the pods is current just now, and followed from here on."""
+        """Record that what is known of the pods is current now, and that changes will be observed."""
         self._watching = True
         self._current_at = self._monotonic()
 
     def interrupted(self) -> None:
-        """Take note that changes may have been missed until all pods are seen anew."""
+        """Record that changes may be missed until all pods are listed again."""
         self._watching = False
 
     def keep_only(self, uids: Collection[str]) -> None:

@@ -124,7 +124,7 @@ _HIGHEST_COUNT = 2.0**53
 # Longer than any version or commit hash; the bound is for a hostile page, since both become labels.
 _MAX_VERSION_LENGTH = 128
 _NO_LIMIT = -1.0
-"""How Micrometer, after Java's MemoryUsage, says that a pool may grow as it likes; OpenTelemetry gives it no series.
+"""Micrometer's value for a pool without a limit, from Java's MemoryUsage; OpenTelemetry has no series for it.
 
 G1 gives the limit of the whole heap to its old generation and none to the others, so those that have one add up.
 """
@@ -140,7 +140,7 @@ class NoTaskCountError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where on pages of one shape the values of a dialect stand, and what their labels say by themselves."""
+    """Where on pages of one shape the values of a dialect are, and what their labels contain."""
 
     dialect: Dialect
     tasks_active: Places
@@ -157,10 +157,10 @@ class _Layout:
 
 
 def interpret(page: Page) -> Reading:
-    """Return what the page says of the agent.
+    """Return the reading on the page.
 
     A family in several series is the sum where it counts something, and must agree where it does not: an agent that is
-    said to be both connected and not is neither, it is unknown. NaN, infinities and negative counts are unknown, and
+    both connected and not connected is unknown. NaN, infinities and negative counts are unknown, and
     with them the sum they are part of.
 
     Raises NotAnAgentError or NoTaskCountError.
@@ -188,7 +188,7 @@ def interpret(page: Page) -> Reading:
 def _chosen(page: Page) -> tuple[_Layout, float]:
     """Return the layout to read a page in, and its count of executing tasks.
 
-    Where a page speaks both dialects, OpenTelemetry says more, so it goes before; but only a usable count will do.
+    On a page with both dialects, OpenTelemetry has more figures and is preferred if its count is usable.
     """
     for layout in _layouts(page.series):
         tasks_active = _total(page.values, layout.tasks_active)

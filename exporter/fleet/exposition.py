@@ -142,7 +142,7 @@ def _repeated(lines: list[bytes], families: FamilyFilter) -> Page | None:
         values = tuple([float(value) for _, _, value in parts])
     except (KeyError, ValueError):
         return None
-    # Digits grouped by "_" are a number to Python and to nobody else.
+    # Digits grouped by "_" are a number in Python only.
     if b"_" in b" ".join([value for _, _, value in parts]):
         return None
     return Page(series, values, 0)
@@ -227,7 +227,7 @@ def _value(rest: bytes) -> float:
     """Return the value before an optional timestamp and an optional exemplar."""
     numbers = rest.partition(b" # ")[0]
     fields = numbers.split(None, _MAX_FIELDS)
-    # Digits grouped by "_" are a number to Python and to nobody else.
+    # Digits grouped by "_" are a number in Python only.
     if len(fields) > _MAX_FIELDS or b"_" in numbers:
         raise _MalformedError
     try:

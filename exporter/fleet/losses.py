@@ -65,7 +65,7 @@ def loss_reason(snapshot: AgentSnapshot, last: PodFacts | None, wall_now: float)
 def tasks_at_end(
     snapshot: AgentSnapshot, reason: LossReason | None, stale_after: float, known_at: float
 ) -> float | None:
-    """Return how many tasks were lost with an agent; 0 after a clean end, None if its last reading is too old to tell.
+    """Return how many tasks were lost with an agent; 0 after a clean end, None if its last reading is too old.
 
     `known_at` is the monotonic instant at which the agent was last known to exist: now if its end was observed. A
     reading counts if it was at most `stale_after` seconds old then. After the loss of a node any reading counts: the

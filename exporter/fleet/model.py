@@ -2,7 +2,7 @@
 
 Frozen and slotted: values never change, so tasks share them without a lock.
 Instants are seconds on one monotonic clock of this process (`…_at`, `…_since`), so that ages survive a wall clock that
-jumps. Where a person or another system needs a date, the field says `…_time` and holds Unix seconds.
+jumps. Where a person or another system needs a date, the field is named `…_time` and holds Unix seconds.
 `None` always means "not known"; it is never written as 0.
 """
 

@@ -1,4 +1,4 @@
-"""How long conditions have held: what the definitions need and one reading cannot tell.
+"""How long conditions have held: what the definitions need and one reading does not contain.
 
 Pure: combines the previous spans with a new reading or sample. The store keeps the result beside the reading. A span
 starts with the first evidence, and ends with evidence against it.
