@@ -22,6 +22,7 @@ from exporter.web.documents import (
 from exporter.web.history import History
 
 PREFIX = "/api/v1"
+_LATEST_DIGITS = 6
 _STATES = tuple(state.value for state in AgentState)
 
 
@@ -82,12 +83,13 @@ class Api:
 
     async def departures(self, request: web.Request) -> web.StreamResponse:
         """Answer with the agents that left, of every fleet or of those the query chooses."""
-        query = _query(request, ("namespace", "fleet"))
-        chosen = (
-            departure_document(departure)
+        query = _query(request, ("namespace", "fleet", "latest"))
+        departures = [
+            departure
             for departure in self._view.departures.latest()
             if query.get("namespace") in (None, departure.namespace) and query.get("fleet") in (None, departure.fleet)
-        )
+        ]
+        chosen = map(departure_document, departures[-_latest(query.get("latest")) :])
         head = self._head() | {"since_time_seconds": round(self._view.departures.since, 3)}
         return await json_list(request, head, "departures", chosen)
 
@@ -133,6 +135,15 @@ def _chosen(
     for fleet in fleets:
         if namespace in (None, fleet.namespace) and fleet_name in (None, fleet.name):
             yield from (agent for agent in fleet.agents if state in (None, agent.state))
+
+
+def _latest(given: str | None) -> int:
+    """Return how many departures to return at most; 0 for all, which a slice from there on is."""
+    if given is None:
+        return 0
+    if not (given.isascii() and given.isdecimal() and len(given) <= _LATEST_DIGITS and int(given)):
+        raise web.HTTPBadRequest(text=f"latest={given!r} is not a whole number from 1 to {10**_LATEST_DIGITS - 1}")
+    return int(given)
 
 
 def _since(given: str | None) -> float | None:

@@ -1,14 +1,15 @@
 """The status page in a real browser: what it draws, what it withholds, and that nothing it is told becomes markup."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.model import Condition, Fleet, IgnoredPod
-from tests.factories import make_drain, make_fleet, make_reading, make_scaler, make_snapshot
+from tests.factories import WALL_NOW, make_drain, make_fleet, make_reading, make_scaler, make_snapshot
 from tests.fakes.chromium import Page, browser, program
 from tests.fakes.ports import free_port
 from tests.web.serving import StaticView, make_server, running, serve
@@ -185,6 +186,37 @@ async def test_charts(page: Page) -> None:
         capacity = await page.evaluate("document.querySelector('.chart path.capacity').getAttribute('d')")
     assert path.count("M") == 2
     assert capacity.count("M") == 1
+
+
+async def test_lost_tasks(page: Page) -> None:
+    """A sentence and marks in the chart while the range has them, and how each agent left, the latest first."""
+    view = StaticView()
+    server = make_server(view)
+    async with running(server) as address:
+        await page.goto(f"http://{address}/")
+        await page.until("document.querySelector('#departures').innerText.includes('No agent has left since')")
+        for tasks in (0, 12):
+            view.shown, view.instant = [make_fleet(tasks_lost=lost(tasks))], view.instant + 15
+            server.history.sample()
+        view.departures.gone = [
+            Departure(uid="a", namespace="matillion", fleet="etl", pod="etl-1", ended_time=WALL_NOW - 60, tasks_lost=12,
+                      reason=LossReason.OOM_KILLED),
+            Departure(uid="b", namespace="matillion", fleet="etl", pod="etl-2", requested_time=WALL_NOW, replaced=False,
+                      tasks_at_request=7),
+        ]  # fmt: skip
+        await page.goto(f"http://{address}/")
+        await page.until("document.querySelector('.chart .lost') !== null")
+        assert "12 running tasks lost within the last 1 h" in await text_of(page, ".fleet")
+        rows = await page.evaluate("[...document.querySelectorAll('#departures tbody tr')].map((row) => row.innerText)")
+        first, second = (" ".join(row.split()) for row in rows)
+        assert first.startswith("etl-2 matillion/etl draining – 7 scale-in ")
+        assert second.startswith("etl-1 matillion/etl OOMKilled 12 – ended ")
+    assert page.complaints == []
+
+
+def lost(tasks: float) -> Mapping[LossReason, float]:
+    """Return the count of a fleet that has lost so many tasks."""
+    return dict.fromkeys(LossReason, 0.0) | {LossReason.OOM_KILLED: tasks}
 
 
 async def test_an_exporter_that_is_away(page: Page) -> None:

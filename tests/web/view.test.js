@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {
-  agentTone, banner, chart, chosen, clock, figures, fleetName, joined, lastTime, load, memory, noAgents, number, percent, scalerLine, states,
-  title, unbroken,
+  agentTone, banner, chart, chosen, clock, departure, figures, fleetName, joined, lastTime, load, losses, lostLine, memory, noAgents,
+  noDepartures, number, percent, scalerLine, states, title, unbroken,
 } from "../../exporter/web/static/view.js";
 
 /** @typedef {import("../../exporter/web/static/view.js").Fleet} Fleet */
@@ -31,7 +31,7 @@ const makeAgent = (given = {}) => ({
 /** @param {number[]} times @param {(number | null)[]} running @param {string} fleet @returns {Track} */
 const makeTrack = (times, running, fleet = "etl") => ({
   namespace: "matillion", fleet, time_seconds: times, tasks_active: running, capacity_tasks: times.map(() => 20),
-  tasks_queued: times.map(() => null), demand_tasks: running,
+  tasks_queued: times.map(() => null), demand_tasks: running, tasks_lost: times.map(() => 0),
 });
 
 /** @param {Fleet} fleet @param {string} term */
@@ -127,7 +127,7 @@ test("later points are joined to those before, and too old ones are dropped", ()
   const then = joined(first, [makeTrack([NOW + 15], [3]), makeTrack([], [], "new")], NOW + 15);
   assert.deepEqual([...then.keys()], ["matillion/etl", "matillion/new"]);
   assert.deepEqual(then.get("matillion/etl"), {
-    time_seconds: [NOW + 15], tasks_active: [3], capacity_tasks: [20], tasks_queued: [null], demand_tasks: [3],
+    time_seconds: [NOW + 15], tasks_active: [3], capacity_tasks: [20], tasks_queued: [null], demand_tasks: [3], tasks_lost: [0],
   });
   const last = joined(then, [makeTrack([NOW + 30], [null])], NOW + 30);
   assert.deepEqual(last.get("matillion/etl")?.tasks_active, [3, null]);
@@ -227,4 +227,42 @@ test("memory is the container's where it is known, else the heap", () => {
 
 test("a fleet's name has its namespace", () => {
   assert.equal(fleetName(makeFleet()), "matillion/etl");
+});
+
+test("lost tasks are what the count grew by, also after a restart of the exporter", () => {
+  const times = [0, 1, 2, 3, 4, 5].map((at) => NOW - 75 + 15 * at);
+  const track = {...makeTrack(times, times.map(() => 1)), tasks_lost: [7, 7, 9, null, 2, 3]};
+  const lost = losses(track, NOW, 3600);
+  assert.deepEqual(lost, [[times[2], 2], [times[4], 2], [times[5], 1]]);
+  assert.equal(lostLine(lost, 3600), "5 running tasks lost within the last 1 h");
+  assert.equal(lostLine(lost.slice(2), 900), "1 running task lost within the last 15 min");
+  assert.deepEqual(losses(track, NOW, 20), [[times[4], 2], [times[5], 1]]);
+  assert.deepEqual([losses(undefined, NOW, 3600), lostLine([], 3600)], [[], ""]);
+  assert.equal(chart(track, NOW, 3600)?.lost.match(/M/g)?.length, 3);
+  assert.equal(chart(makeTrack(times, times.map(() => 1)), NOW, 3600)?.lost, "");
+});
+
+test("a history of an older exporter has no lost tasks", () => {
+  const {tasks_lost: _, ...older} = makeTrack([NOW], [1]);
+  const track = /** @type {Track} */ (older);
+  assert.deepEqual(joined(new Map(), [track], NOW).get("matillion/etl")?.tasks_lost, [null]);
+});
+
+test("a departure says what made the agent leave, and how its tasks ended", () => {
+  /** @type {import("../../exporter/web/static/view.js").Departure} */
+  const drains = {
+    namespace: "matillion", fleet: "etl", pod: "a", requested_time_seconds: NOW, replaced: false, tasks_at_request: 7, ended_time_seconds: null,
+    tasks_lost: null, reason: null,
+  };
+  const when = clock(NOW, true);
+  assert.deepEqual(departure(drains), {when, cause: "scale-in", tasks: "7", lost: "–", end: "draining", tone: "faint"});
+  const ended = {...drains, ended_time_seconds: NOW, replaced: true, tasks_lost: 0};
+  assert.deepEqual(departure(ended), {when, cause: "rollout", tasks: "7", lost: "0", end: "finished", tone: "good"});
+  const unknown = {...ended, replaced: null, tasks_at_request: null, tasks_lost: null, reason: "GraceExceeded"};
+  assert.deepEqual(departure(unknown), {when, cause: "deletion", tasks: "?", lost: "?", end: "GraceExceeded", tone: "bad"});
+  assert.equal(departure({...unknown, reason: null}).end, "?");
+  const killed = {...unknown, requested_time_seconds: null, tasks_lost: 18, reason: "OOMKilled"};
+  assert.deepEqual(departure(killed), {when, cause: "ended", tasks: "–", lost: "18", end: "OOMKilled", tone: "bad"});
+  assert.equal(departure({...killed, ended_time_seconds: null}).when, "?");
+  assert.deepEqual([noDepartures(null), noDepartures(NOW)], ["", `No agent has left since ${clock(NOW)}.`]);
 });

@@ -1,22 +1,26 @@
 // The status page: asks the exporter's own API and draws what view.js makes of the answers. Every text becomes a text
 // node, never markup.
 import {
-  RANGES, TONE, MEANING, agentTone, banner, chart, chosen, clock, figures, fleetName, joined, lastTime, load, memory, noAgents, number,
-  scalerLine, states, title,
+  RANGES, TONE, MEANING, agentTone, banner, chart, chosen, clock, departure, figures, fleetName, joined, lastTime, load, losses, lostLine,
+  memory, noAgents, noDepartures, number, scalerLine, states, title,
 } from "./view.js";
 
 /** @typedef {import("./view.js").Fleet} Fleet */
 /** @typedef {import("./view.js").Agent} Agent */
+/** @typedef {import("./view.js").Departure} Departure */
 /** @typedef {import("./view.js").Points} Points */
 
 const REFRESH_SECONDS = 5;
 const TIMEOUT_SECONDS = 10;
 const MOST_ROWS = 200; // drawn at once; a thousand would make each refresh felt
+const DEPARTURES = 20; // the latest; fleet-exporter ledger lists all
 
 const seen = {
   fleets: /** @type {Fleet[]} */ ([]),
   remarks: /** @type {string[]} */ ([]),
   agents: /** @type {Agent[]} */ ([]),
+  departures: /** @type {Departure[]} */ ([]),
+  departuresSince: /** @type {number | null} */ (null),
   history: /** @type {Map<string, Points>} */ (new Map()),
   historyAt: 0,
   time: /** @type {number | null} */ (null),
@@ -53,6 +57,7 @@ const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 /** @param {Fleet} fleet */
 function fleetCard(fleet) {
   const name = fleetName(fleet);
+  const lost = lostLine(losses(seen.history.get(name), seen.time ?? 0, wish.range), wish.range);
   return el("article", {class: fleet.trusted ? "fleet" : "fleet untrusted", "data-fleet": name},
     el("header", {},
       el("h3", {}, name),
@@ -60,6 +65,7 @@ function fleetCard(fleet) {
         ? el("span", {class: "badge good"}, "trusted")
         : el("span", {class: "badge bad"}, "not trusted")),
     fleet.trusted ? null : el("p", {class: "why"}, `${fleet.untrusted_reason}. Its demand is withheld from every scaler.`),
+    lost ? el("p", {class: "why"}, lost) : null,
     fleet.remarks.length ? el("ul", {class: "remarks"}, ...fleet.remarks.map((remark) => el("li", {}, remark))) : null,
     loadBar(fleet),
     el("dl", {class: "figures"}, ...figures(fleet).map(({term, meaning, value, rest, withheld}) => el("div", {title: meaning},
@@ -101,6 +107,7 @@ function chartFigure(fleet) {
   const cursor = svg("path", {class: "cursor", d: ""});
   const picture = svg("svg", {viewBox: drawn.box, preserveAspectRatio: "none", role: "img", "aria-label": drawn.label},
     svg("path", {class: "axis", d: drawn.axis}),
+    drawn.lost ? svg("path", {class: "lost", d: drawn.lost}) : null,
     ...drawn.lines.flatMap(({kind, path, area}) => [area === null ? null : svg("path", {class: "area", d: area}), svg("path", {class: kind, d: path})]),
     cursor);
   const show = (/** @type {number | null} */ index) => {
@@ -149,6 +156,27 @@ function agentRow(agent) {
     el("td", {class: "reason"}, agent.reason));
 }
 
+// -- departures ---------------------------------------------------------------------------------------------------------
+
+function departuresTable() {
+  if (!seen.departures.length) return el("p", {class: "table empty"}, noDepartures(seen.departuresSince));
+  const heads = ["Agent", "End", "Lost", "Of", "Cause", "Left"];
+  const classes = [null, null, "number", "number spare", "spare", "spare"];
+  const rows = seen.departures.toReversed().map((one) => {
+    const {when, cause, tasks, lost, end, tone} = departure(one);
+    return el("tr", {},
+      el("td", {}, one.pod, el("div", {class: "faint"}, fleetName(one))),
+      el("td", {class: "state"}, el("span", {class: `dot ${tone}`}, end)),
+      el("td", {class: "number"}, lost),
+      el("td", {class: "number spare"}, tasks),
+      el("td", {class: "spare"}, cause),
+      el("td", {class: "faint spare"}, when));
+  });
+  return el("div", {class: "table"}, el("table", {},
+    el("thead", {}, el("tr", {}, ...heads.map((head, at) => el("th", {scope: "col", class: classes[at]}, head)))),
+    el("tbody", {}, ...rows)));
+}
+
 // -- drawing ------------------------------------------------------------------------------------------------------------
 
 /**
@@ -194,6 +222,10 @@ function drawAgents() {
   document.title = title(needing);
 }
 
+function drawDepartures() {
+  byId("departures").replaceChildren(departuresTable());
+}
+
 function drawState() {
   const place = byId("banner"), text = banner(seen.trouble, seen.notReady, seen.time);
   if (place.textContent !== text) place.textContent = text;
@@ -217,23 +249,25 @@ async function notReadyReason() {
 }
 
 async function update() {
-  /** @type {[import("./view.js").FleetsDocument, import("./view.js").AgentsDocument, string | null]} */
-  const [{fleets, remarks}, {agents, time_seconds: time}, notReady] = await Promise.all([
+  /** @type {[import("./view.js").FleetsDocument, import("./view.js").AgentsDocument, string | null, import("./view.js").DeparturesDocument]} */
+  const [{fleets, remarks}, {agents, time_seconds: time}, notReady, {departures, since_time_seconds: departuresSince}] = await Promise.all([
     ask("api/v1/fleets").then((answer) => answer.json()),
     ask("api/v1/agents").then((answer) => answer.json()),
     notReadyReason(),
+    ask(`api/v1/departures?latest=${DEPARTURES}`).then((answer) => answer.json()),
   ]);
   // Only the points since the last ones are requested.
   const since = seen.historyAt ? `?since=${seen.historyAt}` : "";
   /** @type {import("./view.js").HistoryDocument} */
   const {history} = await (await ask(`api/v1/history${since}`)).json();
   Object.assign(seen, {
-    fleets, remarks, agents, time, notReady, trouble: null,
+    fleets, remarks, agents, departures, departuresSince, time, notReady, trouble: null,
     history: joined(seen.history, history, time), historyAt: lastTime(history, seen.historyAt),
   });
   if (!marking()) {
     drawFleets();
     drawAgents();
+    drawDepartures();
   }
 }
 

@@ -16,12 +16,15 @@
  *   drain_cut_short: boolean, fresh: boolean, version: string | null, tasks_active: number | null, tasks_queued: number | null,
  *   heap_used_bytes: number | null, heap_limit_bytes: number | null, memory_working_set_bytes: number | null,
  *   kubernetes: {memory_limit_bytes: number | null} | null}} Agent
- * @typedef {"capacity_tasks" | "tasks_active" | "tasks_queued" | "demand_tasks"} Charted
+ * @typedef {{namespace: string, fleet: string, pod: string, requested_time_seconds: number | null, replaced: boolean | null,
+ *   tasks_at_request: number | null, ended_time_seconds: number | null, tasks_lost: number | null, reason: string | null}} Departure
+ * @typedef {"capacity_tasks" | "tasks_active" | "tasks_queued" | "demand_tasks" | "tasks_lost"} Charted
  * @typedef {{time_seconds: number[]} & Record<Charted, (number | null)[]>} Points
  * @typedef {{namespace: string, fleet: string} & Points} Track
  *
  * @typedef {{fleets: Fleet[], remarks: string[]}} FleetsDocument
  * @typedef {{agents: Agent[], time_seconds: number}} AgentsDocument
+ * @typedef {{departures: Departure[], since_time_seconds: number}} DeparturesDocument
  * @typedef {{history: Track[]}} HistoryDocument
  */
 
@@ -148,10 +151,10 @@ export function joined(known, later, now) {
     const times = [...(before?.time_seconds ?? []), ...track.time_seconds];
     const skipped = Math.max(0, times.findIndex((time) => time >= oldest));
     /** @param {Charted} name */
-    const column = (name) => [...(before?.[name] ?? []), ...track[name]].slice(skipped);
+    const column = (name) => [...(before?.[name] ?? []), ...(track[name] ?? track.time_seconds.map(() => null))].slice(skipped);
     return [fleetName(track), {
       time_seconds: times.slice(skipped), capacity_tasks: column("capacity_tasks"), tasks_active: column("tasks_active"),
-      tasks_queued: column("tasks_queued"), demand_tasks: column("demand_tasks"),
+      tasks_queued: column("tasks_queued"), demand_tasks: column("demand_tasks"), tasks_lost: column("tasks_lost"),
     }];
   }));
 }
@@ -159,6 +162,40 @@ export function joined(known, later, now) {
 /** @param {Track[]} history @param {number} before @returns {number} the time of the last point of all */
 export const lastTime = (history, before) =>
   history.reduce((last, track) => Math.max(last, ...track.time_seconds), before);
+
+/**
+ * The tasks lost within the last `range` seconds, each with its time: by how much the exporter's count grew from one point to
+ * the next. A lower count is that of an exporter that was restarted, and began at 0.
+ *
+ * @param {Points | undefined} points
+ * @param {number} now Unix time
+ * @param {number} range seconds
+ * @returns {[number, number][]}
+ */
+export function losses(points, now, range) {
+  /** @type {[number, number][]} */
+  const found = [];
+  /** @type {number | null} */
+  let before = null;
+  points?.time_seconds.forEach((time, at) => {
+    const count = points.tasks_lost[at];
+    if (count === null) return;
+    const grown = before === null ? 0 : count - (count < before ? 0 : before);
+    if (grown > 0 && time >= now - range) found.push([time, grown]);
+    before = count;
+  });
+  return found;
+}
+
+/** @param {[number, number][]} lost @param {number} range seconds @returns "" where nothing was lost */
+export function lostLine(lost, range) {
+  const tasks = lost.reduce((sum, [, grown]) => sum + grown, 0);
+  if (!tasks) return "";
+  return `${number(tasks)} running task${tasks === 1 ? "" : "s"} lost within the last ${rangeName(range)}`;
+}
+
+/** @param {number} range seconds */
+const rangeName = (range) => RANGES.find(([, seconds]) => seconds === range)?.[0];
 
 const WIDTH = 600, HEIGHT = 120, HEAD = 8, FOOT = 16;
 
@@ -181,9 +218,10 @@ export function chart(points, now, range) {
   const line = (/** @type {[number, number][]} */ run) =>
     run.map(([time, value], at) => `${at ? "L" : "M"}${x(time).toFixed(1)} ${y(value).toFixed(1)}`).join("");
   return {
-    label: `tasks over the last ${RANGES.find(([, seconds]) => seconds === range)?.[0]}`,
+    label: `tasks over the last ${rangeName(range)}`,
     box: `0 0 ${WIDTH} ${HEIGHT}`,
     axis: `M0 ${bottom}H${WIDTH}`,
+    lost: losses(points, now, now - from).map(([time]) => `M${x(time).toFixed(1)} 0V${bottom}`).join(""),
     lines: columns.map(({kind, values}) => {
       const runs = unbroken(times, values);
       const area = runs.map((run) => `${line(run)}L${x(run[run.length - 1][0])} ${bottom}L${x(run[0][0])} ${bottom}Z`);
@@ -223,6 +261,30 @@ export function unbroken(times, values) {
   });
   return runs;
 }
+
+// -- departures ---------------------------------------------------------------------------------------------------------
+
+/**
+ * How an agent left, in the words of `fleet-exporter ledger`.
+ *
+ * @param {Departure} one
+ */
+export function departure(one) {
+  const requested = one.requested_time_seconds !== null;
+  const when = one.requested_time_seconds ?? one.ended_time_seconds;
+  const drains = one.ended_time_seconds === null, clean = one.tasks_lost === 0;
+  return {
+    when: when === null ? "?" : clock(when, true),
+    cause: !requested ? "ended" : one.replaced === null ? "deletion" : one.replaced ? "rollout" : "scale-in",
+    tasks: requested ? number(one.tasks_at_request) : "–",
+    lost: drains ? "–" : number(one.tasks_lost),
+    end: drains ? "draining" : clean ? "finished" : one.reason ?? "?",
+    tone: drains ? "faint" : clean ? "good" : "bad",
+  };
+}
+
+/** @param {number | null} since Unix time from which on departures are known */
+export const noDepartures = (since) => (since === null ? "" : `No agent has left since ${clock(since)}.`);
 
 // -- agents -------------------------------------------------------------------------------------------------------------
 
