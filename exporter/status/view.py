@@ -86,6 +86,9 @@ def _fleets(fleets: Sequence[Json], paper: Paper) -> Iterator[str]:
         if not fleet["trusted"]:
             reason = fleet.get("untrusted_reason") or "do not act on its figures"
             yield from _note("  not trusted", f"{reason}; its demand is withheld from autoscalers", paper)
+        if lost := fleet.get("tasks_lost"):
+            tasks = f"{lost:g} running task{'' if lost == 1 else 's'} lost since the exporter started"
+            yield from _note("  lost", f"{tasks}; fleet-exporter ledger lists the agents", paper)
         for remark in fleet.get("remarks", ()):
             yield from _note("  note", remark, paper, Style.DOUBTFUL)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Fleet
 from exporter.status.client import Status
 from exporter.status.command import drawn
@@ -96,6 +97,22 @@ def test_a_drain_that_was_cut_short_comes_first() -> None:
         "  matillion/b-2  draining     killed in 9 min with 7 tasks: draining since 02:29 UTC"
     )
     assert text[-1].startswith("  matillion/b-1  unreachable")
+
+
+def test_lost_tasks_are_below_their_fleet() -> None:
+    """With the command that lists the agents; a fleet that lost none, or is not in Kubernetes, has no such line."""
+    counts = dict.fromkeys(LossReason, 0.0)
+    text = lines(
+        status(
+            make_fleet(tasks_lost=counts | {LossReason.OOM_KILLED: 18.0, LossReason.EVICTED: 2.0}),
+            make_fleet(name="one", tasks_lost=counts | {LossReason.ERROR: 1.0}),
+            make_fleet(name="none", tasks_lost=counts),
+        )
+    )
+    assert [line.strip() for line in text if "lost" in line] == [
+        "lost: 20 running tasks lost since the exporter started; fleet-exporter ledger lists the agents",
+        "lost: 1 running task lost since the exporter started; fleet-exporter ledger lists the agents",
+    ]
 
 
 def test_a_fleet_that_its_scaler_keeps_small() -> None:
