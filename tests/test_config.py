@@ -100,7 +100,7 @@ def test_the_defaults_have_the_types_that_parts_rely_on() -> None:
 # -- reading the file ------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     """The report names the file and the reason."""
     with pytest.raises(ConfigError, match=r"^/.*/nothing\.yaml: there is no such file$"):
         load(tmp_path / "nothing.yaml", {})
@@ -437,7 +437,7 @@ def test_the_examples_of_the_page_are_good(write) -> None:
         load(write(block), {})
 
 
-def test_the_report_on_the_page_is_what_is_said(write) -> None:
+def test_the_report_on_the_page_is_the_real_one(write) -> None:
     """The example of a report is a real one."""
     path = write(
         "scrape: {timeout: 3 sec, intervall: 1s}\ncapacity: {target_tasks_per_agent: 24}",

@@ -188,7 +188,7 @@ def test_secrets_are_masked_in_running_text() -> None:
     assert masked == f"GET http://{MASK}@host/x with Bearer {MASK} or basic {MASK}"
 
 
-def test_nothing_an_agent_says_can_forge_a_line_or_move_the_cursor() -> None:
+def test_no_text_of_an_agent_can_forge_a_line_or_move_the_cursor() -> None:
     """Neither in JSON nor on a console."""
     text = 'bad\n{"level":"info"}\r\x1b[2J\x9b1m\u2028'
     for format_ in ("json", "console"):

@@ -35,7 +35,7 @@ class OldScreen(Screen):
         (io.StringIO(), {}, False),
     ],
 )
-def test_who_gets_colours(stream: Any, environ: dict[str, str], *, expected: bool) -> None:
+def test_which_streams_get_colors(stream: Any, environ: dict[str, str], *, expected: bool) -> None:
     """A terminal does, unless its owner or its kind is against it; a file never does."""
     paper = Paper.of(stream, environ)
     assert paper.colours is expected

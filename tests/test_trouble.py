@@ -64,7 +64,7 @@ def test_the_fields_of_both_events() -> None:
     ]
 
 
-def test_nothing_is_said_of_an_end_without_words_for_it() -> None:
+def test_an_end_without_a_message_is_not_logged() -> None:
     """The next time it begins it is logged all the same."""
     trouble = Trouble(log, "broken")
     with capture_logs() as logs:

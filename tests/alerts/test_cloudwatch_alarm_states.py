@@ -175,7 +175,7 @@ def documented() -> dict[tuple[str, str], str | None]:
 TABLE = documented()
 
 
-def test_the_documentation_says_how_missing_data_is_treated() -> None:
+def test_the_documentation_has_how_missing_data_is_treated() -> None:
     """Each alarm's row has what the template has."""
     rows = re.findall(r"^\| `(\w+)` \|.* \| `(\w+)`: [^|]+ \|$", DOCUMENTATION, re.MULTILINE)
     assert dict(rows) == {name: alarm["TreatMissingData"] for name, alarm in alarms().items()}

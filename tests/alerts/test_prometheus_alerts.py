@@ -44,7 +44,7 @@ def life(case: Case, *replicas: Course) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert} {case.variant}".rstrip().replace(" ", "-"))
-def test_the_alert_says_what_it_should_and_when(case: Case, tmp_path: Path) -> None:
+def test_the_alert_fires_when_it_should_with_its_text(case: Case, tmp_path: Path) -> None:
     """It fires in its minute and with its words, not a minute before, ends, and two replicas make one alert of it."""
     beside = () if case.beside is None else (case.beside,)
     groups = [life(case, case.world, *beside), life(case, case.world, *(beside or (case.world,)), *beside)]

@@ -88,13 +88,13 @@ def test_a_window_leaves_out_what_the_question_cost():
     assert window.cpu_per_scrape == pytest.approx(1 / 900)
 
 
-def test_a_target_that_could_not_be_judged_is_not_met():
+def test_a_target_that_could_not_be_evaluated_is_not_met():
     """Only rows that pass, or have no target, are not missed."""
     rows = [Row(what=str(verdict), exporter="1", verdict=verdict) for verdict in Verdict]
     assert [row.verdict for row in missed(rows)] == [Verdict.FAIL, Verdict.UNJUDGED]
 
 
-def test_a_table_leaves_out_columns_that_nobody_uses():
+def test_a_table_leaves_out_unused_columns():
     """A table of the exporter alone has no column for Prometheus."""
     assert table([Row(what="speed", exporter="1", target="2", verdict=Verdict.PASS)]).splitlines() == [
         "|       | exporter | target |      |",

@@ -56,7 +56,7 @@ def test_policies_complete_each_other(helm: Tool, name: str, home: str) -> None:
 
 @each_set
 @each_home
-def test_nobody_else_gets_in_or_is_shut_out(helm: Tool, name: str, home: str) -> None:
+def test_no_other_client_is_admitted_or_blocked(helm: Tool, name: str, home: str) -> None:
     """A stranger's pod reaches what it reached before, and so does who the vendor's policy means."""
     objects, _ = release(helm, home)
     theirs = vendor_objects(name, "NetworkPolicy")

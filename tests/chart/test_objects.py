@@ -213,7 +213,7 @@ def test_keda_asks_the_exporter(chart: Chart) -> None:
     ],
     ids=str,
 )
-def test_keda_shows_who_it_is(chart: Chart, secured: dict[str, Any], mode: str | None) -> None:
+def test_keda_authenticates(chart: Chart, secured: dict[str, Any], mode: str | None) -> None:
     """Where the web port asks for credentials, the trigger says which ones its TriggerAuthentication holds."""
     reference = {"name": "keda-exporter"}
     objects = chart.objects(

@@ -46,7 +46,7 @@ def _written(rules: Rules, pace: str) -> Json:
 
 
 @pytest.mark.parametrize("mode", WAYS)
-def test_fast_unless_told_otherwise(chart: Chart, mode: str) -> None:
+def test_fast_by_default(chart: Chart, mode: str) -> None:
     """Every way to scale has the fast pace by default, and the vendor's if asked for."""
     assert behavior(chart, mode) == PACES["fast"]
     assert behavior(chart, mode, autoscaling__pace="vendor") == PACES["vendor"]

@@ -37,7 +37,7 @@ def pod(*containers: dict[str, Any], annotations: dict[str, str] | None = None, 
     ],
     ids=["by port", "OTel first", "by name", "AGENT_ID", "first of all", "annotation", "annotation that lies", "none"],
 )
-def test_agent_is_told_from_its_sidecars(
+def test_agent_is_distinguished_from_its_sidecars(
     containers: list[Any], annotations: dict[str, str], chosen: str | None
 ) -> None:
     """The pod's own word comes first, then AGENT_ID, then the agent's ports, then the order of the containers."""

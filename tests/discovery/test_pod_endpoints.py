@@ -53,7 +53,7 @@ def test_port_named_for_otel_comes_first() -> None:
     assert declared(port(9464, "otel-metrics")) == (OTEL_9464,)
 
 
-def test_environment_tells_the_port_that_is_not_declared() -> None:
+def test_environment_has_the_port_that_is_not_declared() -> None:
     """A port need not be declared to be open; the agent listens where its environment says."""
     assert declared(environment="9555") == (OTEL_9555,)
     assert declared(port(9464), environment="9555") == (OTEL_9555, OTEL_9464)
@@ -73,7 +73,7 @@ def test_port_that_is_none_is_not_known(value: object) -> None:
     assert declared(port(8080), annotations={**PAGE, "prometheus.io/port": value}) == (LEGACY,)
 
 
-def test_sidecar_that_says_0_is_never_an_agent() -> None:
+def test_sidecar_that_reports_0_is_never_an_agent() -> None:
     """The charts of January 2026: a container on 8000 /metrics that answers for an agent that it cannot see."""
     sidecar = {"name": "metrics-exporter", "ports": [port(8000, "metrics")]}
     annotations = {"prometheus.io/path": "/metrics", "prometheus.io/port": "8000"}

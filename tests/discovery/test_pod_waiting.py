@@ -18,7 +18,7 @@ def stuck(*states: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("reason", ["Unschedulable", "SchedulingGated"])
-def test_scheduler_says_why_there_is_no_node(reason: str) -> None:
+def test_scheduler_reports_why_there_is_no_node(reason: str) -> None:
     """Without a node no container has anything to say."""
     status = scheduled("False", reason=reason, message="0/3 nodes are available: 3 Insufficient cpu.")
     assert waiting(status, {}) == Waiting(reason, "0/3 nodes are available: 3 Insufficient cpu.")
@@ -31,7 +31,7 @@ def test_no_node_needs_no_reason() -> None:
     assert waiting({}, {}) == Waiting()
 
 
-def test_container_says_why_it_waits() -> None:
+def test_container_reports_why_it_waits() -> None:
     """With what Kubernetes adds to it."""
     state = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'}}
     assert waiting(scheduled("True"), state) == Waiting("ImagePullBackOff", 'Back-off pulling image "x"')
@@ -86,7 +86,7 @@ def test_texts_are_one_line_of_bounded_length() -> None:
 
 
 @pytest.mark.parametrize("odd", [None, 5, "x", [], [None], {"waiting": 5}, {"waiting": {"reason": 5, "message": []}}])
-def test_what_makes_no_sense_says_nothing(odd: Any) -> None:
+def test_nonsense_is_ignored(odd: Any) -> None:
     """And is never an error."""
     assert waiting({"initContainerStatuses": odd, "conditions": odd}, odd if isinstance(odd, dict) else {}) == Waiting()
     assert waiting({"initContainerStatuses": [odd, {"state": odd}]}, {}) == Waiting()

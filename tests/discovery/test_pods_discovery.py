@@ -166,7 +166,7 @@ def no_agent(name: str, *, job: bool = False, version: str = "1") -> dict[str, A
     return newer(raw_pod(name, metadata=owner, spec=spec), version)
 
 
-async def test_what_is_no_agent_is_passed_over_and_said_once(api: ScriptedKubeApi, discover: Discover) -> None:
+async def test_other_pods_are_ignored_and_logged_once(api: ScriptedKubeApi, discover: Discover) -> None:
     """It is no target, and who shows it hears of it with its reason; the log says it once for each reason."""
     api.script(
         lists=[page(raw_pod("agent"), no_agent("runner-1"), no_agent("runner-2"), no_agent("job-1", job=True))],
@@ -236,7 +236,7 @@ async def test_no_namespace_means_the_whole_cluster(api: ScriptedKubeApi, discov
     assert api.requests[0].path == "/api/v1/pods"
 
 
-async def test_missing_fleet_label_is_said_once_for_each_fleet(api: ScriptedKubeApi, discover: Discover) -> None:
+async def test_missing_fleet_label_is_logged_once_for_each_fleet(api: ScriptedKubeApi, discover: Discover) -> None:
     """A fleet whose name had to be guessed is named once, with the label that was looked for."""
     owner = {"ownerReferences": [{"kind": "StatefulSet", "name": "agents", "controller": True}]}
     pods = [raw_pod(f"agents-{number}", labels={}, metadata=owner) for number in range(3)]

@@ -86,7 +86,7 @@ def test_new_pod_knows_little() -> None:
     assert target.facts.started_time is None
 
 
-def test_pod_without_a_node_says_why_it_waits() -> None:
+def test_pod_without_a_node_has_the_reason_for_waiting() -> None:
     """Where no node was found there is no container to say anything; the scheduler's word is what is known."""
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes available"}
     pod = raw_pod(status={"phase": "Pending", "podIP": None, "conditions": [condition], "containerStatuses": None})
@@ -232,7 +232,7 @@ def test_fleet_without_the_label_is_the_workload(pod: dict[str, Any], fleet: str
     ],
     ids=["Deployment", "StatefulSet", "bare pod"],
 )
-def test_workload_is_who_made_the_pod(pod: dict[str, Any], workload: str | None, template: str | None) -> None:
+def test_workload_is_the_owner_of_the_pod(pod: dict[str, Any], workload: str | None, template: str | None) -> None:
     """It is what a scaler scales; the template tells the pods of a rollout from those that it replaces."""
     said = facts(pod)
     assert (said.workload, said.template) == (workload, template)

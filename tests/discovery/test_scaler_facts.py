@@ -94,7 +94,7 @@ def test_zero_is_a_decision_only_of_one_that_can_decide(
     assert read(hpa).desired_agents == desired
 
 
-def test_what_is_scaled_is_told_by_kind_and_group() -> None:
+def test_the_target_is_identified_by_kind_and_group() -> None:
     """Not by version; a kind of another group is another kind."""
     reference = {"name": "prod", "kind": "Deployment"}
     kinds = [
@@ -129,7 +129,7 @@ def test_numbers_that_are_none_are_not_known(number: object) -> None:
 
 
 @pytest.mark.parametrize("part", ["metadata", "spec"])
-def test_one_that_does_not_say_who_it_is_is_none(part: str) -> None:
+def test_one_without_identity_is_ignored(part: str) -> None:
     """Without a name or a target nobody can be told of it."""
     hpa = raw_hpa()
     del hpa[part]

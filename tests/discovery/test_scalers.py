@@ -102,7 +102,7 @@ async def test_a_server_that_was_upgraded_is_asked_in_another_version(api: Scrip
     assert versions(api) == ["v2", "v2beta2", "v2beta2", "v2beta2", "v2", "v2"]
 
 
-async def test_a_missing_right_is_said_once_with_the_grant(api: ScriptedKubeApi, discover: Discover) -> None:
+async def test_a_missing_permission_is_logged_once_with_the_grant(api: ScriptedKubeApi, discover: Discover) -> None:
     """However often it is tried; nothing is delivered until it is there, and then that is said."""
     api.script(lists=[*[FORBIDDEN] * 5, page(raw_hpa())])
     with capture_logs() as log:

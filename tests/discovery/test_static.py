@@ -246,7 +246,7 @@ async def test_a_file_that_is_bad_from_the_start_delivers_nothing(file: Path) ->
         await eventually(lambda: sink.addresses() == ["a"])
 
 
-async def test_another_problem_is_said_again(file: Path) -> None:
+async def test_another_problem_is_logged_again(file: Path) -> None:
     """The log follows a person who repairs the file step by step."""
     with capture_logs() as log:
         async with running(follow(file)):

@@ -124,7 +124,7 @@ async def test_the_api_is_available(kube: Cluster) -> None:
     assert found.outcome is Outcome.OK
 
 
-async def test_the_api_is_somebody_elses(kube: Cluster) -> None:
+async def test_the_api_belongs_to_another_service(kube: Cluster) -> None:
     """KEDA registers the same API, and a cluster has it only once."""
     kube.said[EXTERNAL] = (200, {"kind": "APIResourceList", "resources": [{"name": "externalmetrics"}]})
     found = (await examined(settings(**ON), kube))[SUBJECT, "external metrics API"]
@@ -173,7 +173,7 @@ async def test_the_front_proxy(kube: Cluster) -> None:
     assert "extension-apiserver-authentication-reader" in found.fix
 
 
-async def test_it_is_switched_off(kube: Cluster) -> None:
+async def test_it_is_disabled(kube: Cluster) -> None:
     """What is off is not looked at, and said to be off."""
     seen = await examined(settings(), kube)
     assert seen[SUBJECT, "external metrics API"].found == "external_metrics.enabled is false"

@@ -57,7 +57,7 @@ async def test_they_run_side_by_side_and_not_for_ever() -> None:
     assert hanging.findings == [Finding("hanging", Outcome.FAILED, "no response within 5 s")]
 
 
-async def test_one_that_breaks_is_a_bug_and_said_so() -> None:
+async def test_a_check_that_raises_is_reported_as_a_bug() -> None:
     """An exception nobody foresaw is a failure of that check, with its text, and is logged with its traceback."""
     with structlog.testing.capture_logs() as log:
         [examined] = await run_all([check("odd", raises=ZeroDivisionError("by 0"))])
@@ -101,7 +101,7 @@ async def test_what_several_need_is_fetched_once() -> None:
     assert calls == 1
 
 
-async def test_who_gives_up_leaves_it_to_the_next() -> None:
+async def test_a_check_that_gives_up_does_not_stop_the_next() -> None:
     """One whose time is over while it fetches does not leave the others without."""
     released = asyncio.Event()
 

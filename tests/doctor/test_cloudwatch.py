@@ -182,7 +182,7 @@ async def test_a_role_that_cannot_be_taken(
     assert "trust policy" in found.fix
 
 
-async def test_a_role_nobody_gives(fake: FakeCloudWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_role(fake: FakeCloudWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A way to STS that swallows packets is not waited for as long as the libraries would."""
     token = tmp_path / "token"
     token.write_text("a.web.identity")
@@ -260,7 +260,7 @@ async def test_the_clock(
     assert part in found.found
 
 
-async def test_it_is_switched_off() -> None:
+async def test_it_is_disabled() -> None:
     """Then nothing of AWS is looked at, and its libraries are not even loaded."""
     seen = await examined(settings(discovery=STATIC))
     assert seen[SUBJECT, "publishing"].found == "cloudwatch.enabled is false"

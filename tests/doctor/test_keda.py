@@ -212,13 +212,13 @@ async def test_an_image_without_a_version(keda: Keda) -> None:
         ({"spec": {"versions": [{"schema": None}]}}, Outcome.NOT_CHECKED),
     ],
 )
-async def test_what_the_crd_says(keda: Keda, definition: Json, outcome: Outcome) -> None:
+async def test_fields_of_the_crd(keda: Keda, definition: Json, outcome: Outcome) -> None:
     """Where the operator cannot be seen: the CRD's label, and that its schema has the behavior of a fallback."""
     keda.has(definition)
     assert (await keda.look(scaled_object(cloudwatch(**WITHHELD)))).outcome is outcome
 
 
-async def test_a_version_that_nobody_shows(keda: Keda) -> None:
+async def test_an_unknown_version(keda: Keda) -> None:
     """It is not checked, and said which right is missing."""
     found = await keda.look(scaled_object(cloudwatch(**WITHHELD), fallback=HOLDS))
     assert found.outcome is Outcome.NOT_CHECKED

@@ -38,7 +38,7 @@ async def test_from_outside(kube: Cluster) -> None:
     assert "docs/doctor.md" in seen[SUBJECT, "the exporter's service account"].fix
 
 
-async def test_an_api_server_too_old_to_say_who_asks(kube: Cluster) -> None:
+async def test_an_api_server_without_self_subject_reviews(kube: Cluster) -> None:
     """Before Kubernetes 1.28 there is no such question: it answers all the same."""
     del kube.said[WHO]
     seen = await examined(settings(), kube)
@@ -123,12 +123,12 @@ async def test_a_review_that_fails(kube: Cluster) -> None:
         ({"external_metrics": {"enabled": True}}, False),
     ],
 )
-def test_who_elects(sections: Json, expected: bool) -> None:
+def test_when_an_election_is_needed(sections: Json, expected: bool) -> None:
     """There is an election where there is work for one replica alone."""
     assert elects(settings(**sections)) is expected
 
 
-def test_a_whole_cluster_needs_cluster_wide_rights() -> None:
+def test_a_whole_cluster_needs_cluster_wide_permissions() -> None:
     """Without a list of namespaces every right on agents is for all of them."""
     found = needs(settings(discovery={"kubernetes": {"namespaces": []}}), "monitoring")
     assert [(need.resource.plural, need.resource.group, need.resource.namespace) for need in found] == [
@@ -187,7 +187,7 @@ async def test_a_lease_whose_holder_is_gone(kube: Cluster) -> None:
     assert "has not renewed it for 1 s" in seen[SUBJECT, "Lease"].found
 
 
-async def test_a_lease_nobody_holds(kube: Cluster) -> None:
+async def test_a_lease_without_holder(kube: Cluster) -> None:
     """A Lease that was given up."""
     kube.said[LEASE] = (200, lease(holder=""))
     seen = await examined(settings(**PUBLISHING), kube)

@@ -91,7 +91,7 @@ async def test_neither_namespace_nor_labels(kube: Cluster) -> None:
     assert "or give each agent the label app.kubernetes.io/name: matillion-runner" in found.fix
 
 
-async def test_no_label_tells_them(kube: Cluster) -> None:
+async def test_no_label_distinguishes_them(kube: Cluster) -> None:
     """What no selector can find needs a label first."""
     put(kube, agent("own-0", given={"app": "x"}), raw_pod("web", labels={"app": "x", "tier": "web"}))
     found = (await examined(settings(), kube))[NOT_MATCHED]

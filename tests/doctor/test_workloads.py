@@ -174,7 +174,7 @@ HPA = ("kube-controller-manager", "Update", True)
         (deployment(("operator", "Update", True)), "operator", f"replicas of {VENDORS} alone"),
     ],
 )
-async def test_who_would_set_them_back(agents: Cluster, raw: Json, who: str, fix: str) -> None:
+async def test_tools_that_would_reset_the_replicas(agents: Cluster, raw: Json, who: str, fix: str) -> None:
     """Whoever owns the number beside the HPA, or lost it to the HPA and has it in what it applies, is named."""
     agents.said[HPAS] = (200, {"items": [raw_hpa("etl-fleet", target=VENDORS)]})
     agents.said[DEPLOYMENT.format(VENDORS)] = (200, raw)
@@ -185,7 +185,7 @@ async def test_who_would_set_them_back(agents: Cluster, raw: Json, who: str, fix
 
 
 @pytest.mark.parametrize("annotations", [{}, {LAST_APPLIED: "{"}, {LAST_APPLIED: '{"spec": {}}'}])
-async def test_nobody_would(agents: Cluster, annotations: Json) -> None:
+async def test_nothing_resets_the_replicas(agents: Cluster, annotations: Json) -> None:
     """What the HPA sets alone is as it should be."""
     agents.said[HPAS] = (200, {"items": [raw_hpa("etl-fleet", target=VENDORS)]})
     agents.said[DEPLOYMENT.format(VENDORS)] = (200, deployment(HPA, annotations=annotations))

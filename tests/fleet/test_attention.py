@@ -31,6 +31,6 @@ UNSEEN = "connection refused on 127.0.10.1:9464"
         (make_agent(reading=make_reading(busyness_score=100.0), since=Since(pressed=NOW - 20)), True),
     ],
 )
-def test_who_needs_attention(agent: Any, *, expected: bool) -> None:
+def test_which_agents_need_attention(agent: Any, *, expected: bool) -> None:
     """Who gives no capacity, or soon may not; starting and draining are usual, unless they get stuck."""
     assert needs_attention(agent, WALL_NOW) is expected

@@ -329,7 +329,7 @@ def test_only_unreachable_agents_are_held_where_the_queue_is_seen() -> None:
         ({"connected": False, "age": 31.0}, 1),
     ],
 )
-def test_pods_without_a_slot_are_kept_where_nobody_sees_a_queue(slotless: dict[str, Any], replaced: int) -> None:
+def test_pods_without_a_slot_are_kept_while_the_queue_is_unknown(slotless: dict[str, Any], replaced: int) -> None:
     """Work may wait for them, or none: they do not shrink the fleet, nor make it grow but for what is replaced."""
     policy = Policy(min_coverage=0.0)
     wanted = [

@@ -222,7 +222,9 @@ def test_a_draining_agent_adds_no_capacity(
 
 
 @given(ANY, POLICIES, SYNC_AGES)
-def test_untrusted_means_withheld_and_says_why(snapshots: list[AgentSnapshot], policy: Policy, sync_age: float) -> None:
+def test_untrusted_means_withheld_with_the_reason(
+    snapshots: list[AgentSnapshot], policy: Policy, sync_age: float
+) -> None:
     """Demand and desired agents are there if, and only if, coverage and membership are good; else there are words."""
     fleet = make_fleet(snapshots, policy=policy, sync_age=sync_age)
     expected = len(snapshots) - in_state(fleet, DRAINING, AgentState.STARTING)

@@ -115,7 +115,7 @@ def test_readers_of_fleets_know_what_they_do_not_know() -> None:
     assert all(figures[name].unknown for name in unknown), "and says when"
 
 
-def test_every_row_says_what_it_rests_on() -> None:
+def test_every_row_has_what_it_rests_on() -> None:
     """What agents say is withheld while the fleet is not trusted; what Kubernetes says, while its list is old."""
 
     def known(fleet: Fleet) -> set[str]:

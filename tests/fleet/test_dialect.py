@@ -154,7 +154,7 @@ def test_golden_page_gives_its_reading(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_golden_page_that_says_too_little_is_refused(name: str) -> None:
+def test_golden_page_with_too_little_is_refused(name: str) -> None:
     """A page without a usable task count is no reading; whether an agent is behind it is told apart."""
     with pytest.raises(REFUSALS[name]):
         interpret(page(name))
@@ -305,7 +305,7 @@ def test_two_builds_on_one_page_are_no_build(order: int) -> None:
     assert (result.version, result.commit) == (None, "c")
 
 
-def test_a_build_may_be_told_twice() -> None:
+def test_a_build_may_be_reported_twice() -> None:
     """An image between the two names of the family gives both, and one without a commit takes nothing away."""
     result = reading(
         'app_active_task_count 1\napp_version{version="1"} 1\napp_version_info{version="1",commit_hash="c"} 1\n'

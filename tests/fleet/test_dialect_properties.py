@@ -162,7 +162,7 @@ def test_any_spelling_of_a_page_gives_the_same_reading(agent: Drawn, draw: rando
 
 @pytest.mark.slow
 @given(AGENTS, RANDOMS)
-def test_a_page_that_says_all_twice_gives_the_same_reading(agent: Drawn, draw: random.Random) -> None:
+def test_a_page_with_everything_twice_gives_the_same_reading(agent: Drawn, draw: random.Random) -> None:
     """While names change, the same figure may come under the old and the new one: it is one figure."""
     lines = [*otel(agent, Speller(draw).line), *otel(agent, Speller(draw).line), *otel(agent)]
     draw.shuffle(lines)

@@ -68,7 +68,7 @@ def test_a_name_that_means_something_else_is_not_taken(name: str, form: str) -> 
         reading(form.format(name) + " 3\n")
 
 
-def test_a_label_that_says_a_family_s_name_is_no_family() -> None:
+def test_a_label_with_a_family_s_name_is_no_family() -> None:
     """Neither as a label's text nor as its name."""
     with pytest.raises(NotAnAgentError):
         reading(

@@ -33,7 +33,7 @@ def test_serving_names_its_tasks(reading: Reading, sentence: str) -> None:
     assert said(make_agent(reading=reading), AgentState.SERVING) == sentence
 
 
-def test_serving_close_to_the_memory_limit_says_so() -> None:
+def test_serving_close_to_the_memory_limit_is_explained() -> None:
     """From where the alert for memory pressure begins, and only from a sample of the container that runs now."""
     facts, sample = make_facts(memory_limit_bytes=4e9), make_memory(3.6e9)
     pressed = make_agent(facts=facts, usage=sample)
@@ -49,7 +49,7 @@ def test_serving_close_to_the_memory_limit_says_so() -> None:
         assert said(make_agent(**({"facts": facts} | fields)), AgentState.SERVING) == "serving 12 tasks"
 
 
-def test_serving_on_an_older_reading_says_what_went_wrong_since() -> None:
+def test_serving_on_an_older_reading_explains_the_failure_since() -> None:
     """A reading that still counts is shown with its age and the reason there is no newer one."""
     agent = make_agent(age=14, error="no response within 3 s on 127.0.10.1:9464")
     assert said(agent, AgentState.SERVING) == (
@@ -89,7 +89,7 @@ def test_waiting_container_comes_before_the_failed_scrape() -> None:
     assert said(make_agent(never_read=True, facts=facts, error="refused"), AgentState.STARTING) == sentence
 
 
-def test_starting_says_what_is_missing() -> None:
+def test_starting_explains_what_is_missing() -> None:
     """A pod on its way is described by the first thing it lacks."""
     no_address = make_agent(never_read=True, address=None, facts=make_facts(ready=False))
     not_ready = make_agent(never_read=True, facts=make_facts(ready=False), error="connection refused")
@@ -166,21 +166,21 @@ def test_an_agent_that_shuts_down_without_a_deletion_is_stopped(status: int, sen
     assert said(make_agent(reading=make_reading(3, status=status)), AgentState.STOPPED) == sentence + rest
 
 
-def test_an_agent_whose_address_another_one_has_says_whose() -> None:
+def test_an_agent_with_a_reused_address_names_the_other() -> None:
     """Two live pods with one address: who answers there is the younger."""
     agent = make_agent(displaced_by="matillion/agent-2")
     expected = "its address 127.0.10.1 belongs to a newer agent, matillion/agent-2"
     assert said(agent, AgentState.UNREACHABLE) == expected
 
 
-def test_an_agent_that_refuses_work_says_why() -> None:
+def test_refused_work_is_explained() -> None:
     """It has slots, and takes nothing."""
     facts = make_facts(cpu_limit_cores=2.0)
     agent = make_agent(facts=facts, usage=make_memory(cpu_cores=1.7), since=Since(pressed=NOW - 20))
     assert said(agent, AgentState.SERVING) == "serving 12 tasks, accepts no more work: CPU at 85%"
 
 
-def test_lost_agents_say_what_they_report() -> None:
+def test_lost_agents_are_explained_by_what_they_report() -> None:
     """Stopped and disconnected agents answer; the sentence is what they answered."""
     stopped = make_agent(reading=make_reading(0, status=AgentStatus.STOPPED))
     disconnected = make_agent(reading=make_reading(3, connected=False))
@@ -201,7 +201,7 @@ def test_lost_agents_say_what_they_report() -> None:
         (2 * DAY, "2 days"),
     ],
 )
-def test_durations_are_in_the_largest_unit_that_says_two(seconds: float, words: str) -> None:
+def test_durations_are_in_the_largest_unit_with_at_least_two(seconds: float, words: str) -> None:
     """A unit is used from two of it on, so that no figure hides more than half of what it stands for."""
     assert duration(seconds) == words
 

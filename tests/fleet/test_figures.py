@@ -138,7 +138,7 @@ def test_an_untrusted_fleet_has_no_demand() -> None:
     assert series["held_tasks"] == [((), 12)]
 
 
-def test_figures_nobody_reports_are_absent() -> None:
+def test_unreported_figures_are_absent() -> None:
     """No queue among legacy agents, no active tasks where no agent answers: no series, not 0."""
     legacy = make_fleet([make_snapshot(reading=make_reading(dialect=Dialect.LEGACY))])
     assert _of_fleet(legacy)["tasks_queued"] == []
@@ -222,7 +222,7 @@ def test_readings_that_grew_old_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: str(figure.scope + figure.name))
-def test_every_row_is_in_an_outlet_or_says_why_not(figure: Figure[Any]) -> None:
+def test_every_row_is_in_an_outlet_or_has_the_reason(figure: Figure[Any]) -> None:
     """Of each outlet there is a name, or a reason in words; a figure that is in none is none."""
     outlets = [getattr(figure, outlet) for outlet in OUTLETS]
     reasons = [outlet.reason for outlet in outlets if isinstance(outlet, Without)]
@@ -273,7 +273,7 @@ def test_the_history_keeps_the_rows_that_name_it() -> None:
     assert document == {"namespace": "matillion", "fleet": "etl", "time_seconds": [WALL_NOW], **rows}
 
 
-def test_cloudwatch_and_scalers_are_told_the_rows_that_name_them() -> None:
+def test_cloudwatch_and_scalers_get_the_rows_that_name_them() -> None:
     """A datum for each metric where everything is known; ratios are percent there."""
     fleets = [_known()]
     increases, _ = count(CLOUDWATCH_METRICS, fleets, Baseline(WALL_NOW - 86400, {}), WALL_NOW)

@@ -12,7 +12,7 @@ def test_a_usual_fleet_has_none() -> None:
     assert remarks(make_fleet()) == ()
 
 
-def test_each_remark_says_what_is_so_and_what_follows() -> None:
+def test_each_remark_has_a_fact_and_its_consequence() -> None:
     """In the order of their urgency."""
     fleet = replace(make_fleet(), unseen_queue_tasks=48.0, agents_refusing=1, never_heard=1, queue_alike=True)
     unseen, refusing, never, alike = remarks(fleet)
@@ -22,7 +22,7 @@ def test_each_remark_says_what_is_so_and_what_follows() -> None:
     assert "set capacity.queue to shared" in alike
 
 
-def test_pods_passed_over_are_told_by_reason() -> None:
+def test_ignored_pods_are_reported_by_reason() -> None:
     """A few are named, the others counted; of no pod nothing is said."""
     assert ignored_remarks(()) == ()
     job = [IgnoredPod("matillion", f"job-{number}", "it belongs to a Job") for number in range(5)]

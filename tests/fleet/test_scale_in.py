@@ -126,7 +126,7 @@ def test_the_patience_does_not_pass_where_no_autoscaler_gets_the_demand() -> Non
 
 
 @pytest.mark.parametrize(("max_tasks", "words"), [(0, "a task"), (1, "more than 1 task"), (4, "more than 4 tasks")])
-def test_it_is_said_what_holds_the_demand(max_tasks: int, words: str) -> None:
+def test_the_remark_names_what_holds_the_demand(max_tasks: int, words: str) -> None:
     """With the time that is left."""
     (remark,) = remarks(of(agents(5, 5, 6, 7, 0, 0), max_tasks=max_tasks, held_for=1080.0))
     assert remark == f"demand is held at 64 so that no agent with {words} is removed, for 12 min more at most"

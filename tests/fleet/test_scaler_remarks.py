@@ -100,7 +100,7 @@ def test_each_deployment_has_its_own() -> None:
         ("etl", ("cpu",), False, False),
     ],
 )
-def test_the_vendors_is_told_by_its_metrics_or_its_name(
+def test_the_vendors_is_identified_by_its_metrics_or_its_name(
     name: str, metrics: tuple[str, ...], keda: bool, theirs: bool
 ) -> None:
     """A name alone does not make ours theirs."""

@@ -66,7 +66,7 @@ def test_draining_agents_are_none_of_its_replicas() -> None:
     ],
     ids=["two", "the vendor's", "none"],
 )
-def test_what_goes_by_something_else_is_not_foretold(scalers: tuple[Any, ...]) -> None:
+def test_other_scalers_are_not_predicted(scalers: tuple[Any, ...]) -> None:
     """Nothing is known of where it ends."""
     assert settles_at(48.0, 3, *scalers) is None
 

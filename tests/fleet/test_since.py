@@ -40,7 +40,7 @@ def test_readings_below_are_overlooked_for_as_long_as_it_takes_to_prove_it_full(
     assert history(19, 20).full == NOW
 
 
-def test_what_was_out_of_sight_begins_anew() -> None:
+def test_what_was_unreachable_restarts() -> None:
     """Nobody knows what happened meanwhile."""
     assert history(20, 20, every=30.0).full == NOW - 30
     assert history(20, 20, every=31.0) == Since(known=NOW - 100, serving=NOW, full=NOW, last_full=NOW)

@@ -364,7 +364,7 @@ def test_pods_that_may_still_answer_count(pods: list[AgentSnapshot]) -> None:
     assert (fleet.never_heard, fleet.trusted) == (0, False)
 
 
-def test_where_nobody_answers_it_is_us_who_cannot_see() -> None:
+def test_if_no_agent_responds_the_exporter_may_be_disconnected() -> None:
     """An exporter that is kept from every agent does not come to trust that there are none."""
     fleet = of(never(12, ready=9999, known=9999))
     assert (fleet.never_heard, fleet.coverage, fleet.trusted) == (0, 0.0, False)

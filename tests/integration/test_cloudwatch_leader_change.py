@@ -59,7 +59,7 @@ async def leader(replicas: Sequence[Exporter]) -> Exporter:
             await asyncio.sleep(0.1)
 
 
-async def test_a_change_of_leader_is_a_gap_that_nobody_fills(
+async def test_a_change_of_leader_is_a_gap_that_is_not_filled(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """Nobody records while nobody leads: some 15 to 20 s after a crash, at most a few after an orderly end.

@@ -123,7 +123,7 @@ async def test_without_rights(control_plane: ControlPlane, admin: Admin, namespa
     assert not seen.report.good
 
 
-async def test_a_token_nobody_knows(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
+async def test_an_unknown_token(control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path) -> None:
     """A token of another cluster is one failure."""
     seen = await Pod(control_plane, tmp_path, namespace, "not.a.token").examine(watching(namespace))
     assert seen["Kubernetes", "API server"].outcome is Outcome.FAILED

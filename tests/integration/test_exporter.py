@@ -97,7 +97,7 @@ async def two_agents(running: Exporter, admin: Admin, namespace: str, agents: Ag
     return current
 
 
-async def test_a_fleet_nobody_knows_is_not_zero(running: Exporter, namespace: str) -> None:
+async def test_an_unknown_fleet_is_not_zero(running: Exporter, namespace: str) -> None:
     """Before there is a pod there is no fleet: 404, not a demand of nought."""
     await running.ready()
     status, answer = await running.get(f"/api/v1/fleets/{namespace}/prod/demand")

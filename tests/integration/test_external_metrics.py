@@ -158,7 +158,7 @@ async def test_rbac_of_the_cluster_decides(
     assert (await kubectl(reader, "get", "--raw", demand("default")))[0] == 1
 
 
-async def test_without_its_own_rights_it_lets_nobody_in_and_says_what_to_grant(
+async def test_without_its_own_permissions_it_refuses_all_and_reports_the_grant(
     control_plane: ControlPlane, admin: Admin, namespace: str, tmp_path: Path
 ) -> None:
     """Each missing right is named in the log; once it is granted, the API works without a restart."""

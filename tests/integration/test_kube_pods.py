@@ -190,7 +190,7 @@ async def test_missing_permission_is_named_until_it_is_granted(
             await asyncio.sleep(0.2)
 
 
-async def test_token_that_nobody_issued_is_a_matter_of_credentials(control_plane: ControlPlane, namespace: str) -> None:
+async def test_unknown_token_is_a_matter_of_credentials(control_plane: ControlPlane, namespace: str) -> None:
     """A bad token is told apart from a missing permission."""
     kubeconfig = control_plane.kubeconfig_for_token("stranger", "nobody-issued-this")
     async with await KubeClient.connect({"KUBECONFIG": str(kubeconfig)}) as client:

@@ -322,7 +322,7 @@ async def test_image_that_cannot_be_pulled_and_pod_without_a_node(
     await observed.says("starting: waiting: Unschedulable", pod="agent-2")
 
 
-async def test_agent_that_stops_answering_says_for_how_long_and_why(
+async def test_unresponsive_agent_is_shown_with_duration_and_reason(
     control_plane: ControlPlane, admin: Admin, namespace: str, observe: Callable[..., Observed]
 ) -> None:
     """Both ports that were tried are named."""

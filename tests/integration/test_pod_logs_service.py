@@ -140,7 +140,7 @@ async def test_the_leader_counts_and_its_successor_goes_on(replicas: Replicas, k
     await eventually(lambda: not any(log.open_streams for log in logs))
 
 
-async def test_every_replica_counts_when_told_to(replicas: Replicas, kubelet: Kubelet) -> None:
+async def test_every_replica_counts_if_configured(replicas: Replicas, kubelet: Kubelet) -> None:
     """Without a leader among them; what is over the rate is skipped and counted."""
     log = kubelet.log(replicas.namespace, "agent-1")
     settings: dict[str, Any] = {"every_replica": True, "max_lines_per_second": 10}

@@ -159,7 +159,7 @@ async def test_no_answer_is_no_permission(api: ScriptedKubeApi, review: AccessRe
     assert not (await review.authorize(HPA, LIST)).allowed
 
 
-async def test_a_failure_is_soon_forgotten_and_told_once(
+async def test_a_failure_is_soon_forgotten_and_logged_once(
     api: ScriptedKubeApi, judge: Judge, review: AccessReview, clock: Clock
 ) -> None:
     """While the API server is away nobody is let in and it is asked once a second; back again, it is asked at once."""

@@ -160,7 +160,7 @@ async def test_failing_plugin_is_named(api: ScriptedKubeApi) -> None:
         await api.client()
 
 
-def test_library_is_loaded_only_by_who_connects() -> None:
+def test_library_is_loaded_only_to_connect() -> None:
     """Importing the rooms that use Kubernetes does not load the 35 MB library."""
     code = "import sys, exporter.discovery.pods; sys.exit('kubernetes_asyncio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -90,7 +90,7 @@ async def test_429_carries_the_wait_asked_for(
     assert (error.status, error.retry_after) == (429, seconds)
 
 
-async def test_error_that_is_not_from_kubernetes_says_so(api: ScriptedKubeApi, client: KubeClient) -> None:
+async def test_error_that_is_not_from_kubernetes_is_marked(api: ScriptedKubeApi, client: KubeClient) -> None:
     """The HTML page of a load balancer is not quoted; its kind and status are."""
     error = await refused(api, client, reply(502, "<html>" + "x" * 100_000))
     assert error.status == 502

@@ -25,7 +25,7 @@ def test_path_is_that_of_the_api_and_a_name_cannot_leave_it(resource: Resource, 
     assert resource.path == path
 
 
-def test_grant_says_rule_and_place() -> None:
+def test_grant_has_rule_and_place() -> None:
     """The rule can be copied into a Role; what has no namespace needs a ClusterRole."""
     assert PODS.within("m").named("p", "log").grant("get") == (
         'add the rule {apiGroups: [""], resources: ["pods/log"], verbs: ["get"]} '

@@ -98,7 +98,7 @@ def test_user_groups_and_extra_come_from_the_headers() -> None:
     )
 
 
-def test_no_user_is_nobody() -> None:
+def test_no_user_is_no_identity() -> None:
     """Without a name there is no user, whatever else is said; the second header stands in for the first."""
     proxy = FrontProxy.of(config_map())
     assert proxy.user(CIMultiDict({"X-Remote-Group": "system:masters"})) is None

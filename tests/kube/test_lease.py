@@ -80,7 +80,7 @@ def test_two_candidates_never_both_own_a_record(record: LeaseRecord, observed_at
 
 
 @given(record=records, observed_at=seconds, waited=seconds, duration=st.floats(1, 3600))
-def test_who_is_not_fit_leaves_a_free_lease_to_others_for_a_while(
+def test_an_unfit_candidate_leaves_a_free_lease_to_others_for_a_while(
     record: LeaseRecord, observed_at: float, waited: float, duration: float
 ) -> None:
     """It takes one only after it has been free for a lease's duration, and renews its own at any time."""
@@ -100,7 +100,9 @@ def test_who_is_not_fit_leaves_a_free_lease_to_others_for_a_while(
 
 
 @given(annotations=st.none() | st.dictionaries(texts, texts), fit=st.booleans(), before=st.booleans())
-def test_the_holder_says_whether_it_is_fit(annotations: dict[str, str] | None, *, fit: bool, before: bool) -> None:
+def test_the_lease_shows_whether_its_holder_is_fit(
+    annotations: dict[str, str] | None, *, fit: bool, before: bool
+) -> None:
     """Each claim says it anew, and touches nobody else's annotations; a lease of another program says that it is."""
     held = lease()
     if annotations is not None:
@@ -193,7 +195,7 @@ async def test_good_status_alone_is_no_renewal(answer: Json, api: ScriptedKubeAp
         await LeaseStore(client, "m", "exporter", 1.0).write(claimed(lease(ME), ME, 15, NOW))
 
 
-async def test_refusals_are_told(api: ScriptedKubeApi, client: KubeClient) -> None:
+async def test_refusals_are_logged(api: ScriptedKubeApi, client: KubeClient) -> None:
     """Conflicts and missing permissions come as the errors they are; the rule to grant has all the verbs."""
     store = LeaseStore(client, "m", "exporter", 1.0)
     api.script(lists=[reply(409, status(409, "Conflict")), reply(403, status(403, "Forbidden"))])

@@ -159,9 +159,7 @@ async def test_the_others_know_whether_the_leader_is_fit(server: LeaseServer, re
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_is_fit_and_when_never_two_work_and_somebody_does(
-    seed: int, replicas: Callable[..., Replica]
-) -> None:
+async def test_whatever_is_fit_and_when_exactly_one_works(seed: int, replicas: Callable[..., Replica]) -> None:
     """Three replicas lose and regain their fitness at random: each gives up at most once for each time it was lost."""
     chance = random.Random(seed)  # noqa: S311 — a scenario
     all_three = [replicas(name) for name in "abc"]

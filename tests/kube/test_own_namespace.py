@@ -26,7 +26,7 @@ def test_in_a_pod_it_is_the_pods(tmp_path: Path) -> None:
     assert own_namespace({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, tmp_path) == "matillion"
 
 
-def test_pod_without_its_namespace_file_says_so(tmp_path: Path) -> None:
+def test_pod_without_its_namespace_file_is_an_error(tmp_path: Path) -> None:
     """A service account that is mounted in part is an error with the file's name."""
     (tmp_path / "token").write_text("t")
     with pytest.raises(CredentialsError, match="namespace"):
@@ -34,7 +34,7 @@ def test_pod_without_its_namespace_file_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "expected"), [("team-a", "team-a"), (None, "default")])
-def test_outside_a_pod_the_current_context_says_it(given: str | None, expected: str, tmp_path: Path) -> None:
+def test_outside_a_pod_the_current_context_has_it(given: str | None, expected: str, tmp_path: Path) -> None:
     """The kubeconfig's current context names a namespace, or means `default`, as for kubectl."""
     file = write_kubeconfig(tmp_path, given)
     assert own_namespace({"KUBECONFIG": str(file)}, tmp_path) == expected

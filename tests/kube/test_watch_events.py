@@ -62,7 +62,7 @@ async def test_watch_goes_on_from_the_last_event(
     assert handler.restarts == [RestartReason.ENDED]
 
 
-async def test_bookmark_says_that_all_is_current(api: ScriptedKubeApi, follow: Follow) -> None:
+async def test_bookmark_confirms_that_all_is_current(api: ScriptedKubeApi, follow: Follow) -> None:
     """A quiet collection is known to be current as long as bookmarks come."""
     api.script(watches=[lines(bookmark("2"), bookmark("3"))])
     handler = follow()

@@ -167,7 +167,7 @@ async def test_outage_is_logged_once_and_its_end_once(api: ScriptedKubeApi, foll
     assert 'verbs: ["list", "watch"]}' in logs[1]["fix"]
 
 
-async def test_watch_that_is_not_allowed_is_said_and_lists_go_on(api: ScriptedKubeApi, follow: Follow) -> None:
+async def test_watch_that_is_not_allowed_is_logged_and_lists_continue(api: ScriptedKubeApi, follow: Follow) -> None:
     """Where only `list` is granted the collection is kept current by lists, and the log says what is missing."""
     api.script(watches=[reply(403, status(403, "Forbidden"))])
     with structlog.testing.capture_logs() as logs:

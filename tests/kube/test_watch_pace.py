@@ -105,7 +105,7 @@ async def test_list_that_works_does_not_hide_a_watch_that_never_does() -> None:
 
 
 @pytest.mark.looptime
-async def test_watch_that_held_begins_the_backoff_anew() -> None:
+async def test_watch_that_held_resets_the_backoff() -> None:
     """After real progress the next failure is met with the shortest delay."""
     reader = ScriptedReader(watch=DOWN, lasts=60.0)
     await follow(reader, seconds=3600)
@@ -142,7 +142,7 @@ async def test_expired_once_in_a_while_is_listed_over_at_once() -> None:
 
 
 @pytest.mark.looptime
-async def test_watch_that_holds_again_is_said_once() -> None:
+async def test_watch_that_holds_again_is_logged_once() -> None:
     """After watches that failed in a row, the first that holds is worth a line; a list that worked meanwhile is not."""
     reader = ScriptedReader(watch=DOWN)
     with structlog.testing.capture_logs() as logs:

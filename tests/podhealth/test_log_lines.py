@@ -40,7 +40,7 @@ def test_line_without_a_time_is_none_of_the_agents(raw: bytes) -> None:
     assert LineParser().parse(raw) is None
 
 
-def test_parser_tells_the_same_digits_in_two_zones_apart() -> None:
+def test_parser_distinguishes_the_same_digits_in_two_zones() -> None:
     """It remembers the last second, with its zone."""
     parser = LineParser()
     times = [parser.parse(f"2024-03-01T10:00:00{zone} x".encode()) for zone in ("Z", "+01:00", "Z")]

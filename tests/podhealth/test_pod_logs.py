@@ -131,7 +131,7 @@ async def test_container_that_restarts_while_its_log_is_read(
     await eventually(lambda: agents.failures_of() == 3)
 
 
-async def test_last_words_of_a_container_that_died_while_nobody_could_read(
+async def test_last_lines_of_a_container_that_died_while_logs_were_unreadable(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
 ) -> None:
     """They are in the log of the previous container, and are read before that of its successor."""
@@ -189,7 +189,7 @@ async def test_container_that_restarts_between_two_requests(
     await eventually(lambda: agents.failures_of() == 4)
 
 
-async def test_refusal_is_said_once_with_what_to_grant(
+async def test_refusal_is_logged_once_with_the_grant(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
 ) -> None:
     """For all pods of a namespace; what may not be read has no count. Once allowed, it goes on by itself."""

@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 
 @pytest.mark.slow
-async def test_flood_is_skipped_counted_and_said(
+async def test_flood_is_skipped_counted_and_logged(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
 ) -> None:
     """No more than the limit is looked at in a second of the log; its end is said with what was skipped."""
@@ -89,7 +89,7 @@ async def test_only_the_leader_follows(api: LogApi, agents: FollowedAgents, foll
     assert agents.failures_of() is None
 
 
-async def test_every_replica_follows_when_told_to(
+async def test_every_replica_follows_if_configured(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
 ) -> None:
     """The setting sets leadership aside."""

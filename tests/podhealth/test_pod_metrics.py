@@ -103,7 +103,7 @@ async def test_whole_cluster_is_one_list(
     assert api.requests[0].path == "/apis/metrics.k8s.io/v1beta1/pods"
 
 
-async def test_missing_metrics_api_is_said_once(
+async def test_missing_metrics_api_is_logged_once(
     api: ScriptedKubeApi, agents: FollowedAgents, sample: Callable[..., None]
 ) -> None:
     """No metrics-server is no fault; it is asked for less and less, and found when it comes."""
@@ -129,7 +129,7 @@ async def test_missing_metrics_api_is_said_once(
     ],
     ids=["down", "not allowed", "no list", "not Kubernetes"],
 )
-async def test_trouble_is_said_once_for_each_kind(
+async def test_trouble_is_logged_once_for_each_kind(
     api: ScriptedKubeApi, agents: FollowedAgents, sample: Callable[..., None], answer: Handler, fix: str
 ) -> None:
     """With what to do; the samples that are known stay what they are."""

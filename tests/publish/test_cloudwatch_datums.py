@@ -82,7 +82,7 @@ def test_a_fleet_in_numbers() -> None:
     assert {datum.series.unit for metric, datum in datums.items() if metric.endswith("Percent")} == {"Percent"}
 
 
-def test_a_blind_exporter_publishes_only_what_kubernetes_says() -> None:
+def test_with_unreachable_agents_only_data_from_kubernetes_is_published() -> None:
     """Four agents with 12 tasks each that nobody reaches: none of their figures is a zero, and no other is made up."""
     seen = {"age": 60, "facts": make_facts(restarts=1), "usage": make_memory(3.0 * 1024**3), "task_failures": 3}
     agents = [make_snapshot(pod, **seen) for pod in ("a", "b", "c")]
@@ -105,7 +105,7 @@ def test_a_blind_exporter_publishes_only_what_kubernetes_says() -> None:
     assert list(own_series) == []
 
 
-def test_the_sum_of_those_who_answer_is_no_figure_of_the_fleet() -> None:
+def test_the_sum_of_the_responding_agents_is_no_figure_of_the_fleet() -> None:
     """One of three answers: its tasks are not the fleet's, its slots not the fleet's capacity."""
     told = values(make_fleet([make_snapshot("a"), make_snapshot("b", age=60), make_snapshot("c", age=60)]))
     assert told == {
@@ -176,7 +176,7 @@ def test_an_agents_own_series() -> None:
     assert left_out == 0
 
 
-def test_the_cap_holds_over_all_fleets_and_favours_those_who_have_series() -> None:
+def test_the_cap_is_over_all_fleets_and_favors_agents_with_series() -> None:
     """A newcomer whose name comes first does not push out an agent that has series already."""
     fleets = [
         make_fleet([make_snapshot(f"p{n}", fleet=name, uid=f"{name}{n}") for n in range(3)], name=name) for name in "xy"
@@ -246,7 +246,7 @@ def test_a_pod_out_of_sight_for_a_moment_is_no_new_pod() -> None:
     assert told == (1,)
 
 
-def test_restarts_are_told_when_the_list_of_agents_is_current_again() -> None:
+def test_restarts_are_published_when_the_list_of_agents_is_current_again() -> None:
     """While its list is too old, a fleet's counters are not published, and not taken as counted."""
     _, baseline = restarts(restarting(a=5), None, WALL_NOW)
     grown = make_fleet([make_snapshot("a", facts=make_facts(restarts=7))], sync_age=200)
@@ -264,7 +264,7 @@ def test_a_corrected_counter_is_no_restart() -> None:
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 3), min_size=1), min_size=2, max_size=20))
-def test_every_restart_is_told_once(growth: list[dict[str, int]]) -> None:
+def test_every_restart_is_published_once(growth: list[dict[str, int]]) -> None:
     """Over any history, with pods in and out of sight, the datums add up to the restarts that were seen."""
     counters = dict.fromkeys("abc", 10)
     _, baseline = restarts(restarting(**counters), None, WALL_NOW)

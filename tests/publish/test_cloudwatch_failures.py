@@ -229,7 +229,7 @@ async def test_a_role_given_later_is_found(
     assert "credentials" in line["reason"]
 
 
-async def test_no_region_is_said_in_words(
+async def test_a_missing_region_is_reported(
     tmp_path: Path, cloudwatch: FakeCloudWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a region anywhere the data waits, and the log names the setting."""

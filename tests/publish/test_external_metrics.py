@@ -315,7 +315,7 @@ async def test_answers_are_counted_by_status(world: World) -> None:
     assert world.counter.codes == {200: 2, 404: 2, 403: 1, 401: 1}
 
 
-async def test_the_log_tells_changes_only(world: World) -> None:
+async def test_the_log_has_changes_only(world: World) -> None:
     """One line when a scaler begins to get an answer, one when it gets none any more, and why."""
     with capture_logs() as logs:
         for _ in range(3):

@@ -125,7 +125,7 @@ async def test_a_resumed_session_is_no_certificate(world: World) -> None:
     assert answer == b"HTTP/1.1 401"
 
 
-async def test_a_front_proxy_that_names_nobody(world: World) -> None:
+async def test_a_front_proxy_without_a_user(world: World) -> None:
     """Without a user there is nobody to ask about."""
     refused(await world.ask(demand(), None), "the user it acts for")
     refused(await world.ask(demand(), None, headers={"X-Remote-Group": "system:masters"}), "the user it acts for")
@@ -134,7 +134,7 @@ async def test_a_front_proxy_that_names_nobody(world: World) -> None:
 # -- who is allowed ----------------------------------------------------------------------------------------------------
 
 
-async def test_who_is_not_allowed(world: World) -> None:
+async def test_an_unauthorized_client(world: World) -> None:
     """A user the API server refuses gets 403 with the deed named, and the fleets stay unseen."""
     answer = await world.ask(demand(), "eve")
     assert (answer.status, answer.json["reason"]) == (403, "Forbidden")

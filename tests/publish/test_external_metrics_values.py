@@ -58,13 +58,13 @@ def test_every_metric(metric: str, value: str) -> None:
     assert item["metricLabels"] == {"fleet": "etl"}, "without a cluster's name there is no such label"
 
 
-def test_zero_is_said_where_it_is_known() -> None:
+def test_a_known_zero_is_served() -> None:
     """Idle agents that answer have no demand: that is knowledge, not its want."""
     (item,) = ask("demand_tasks", [fleet_of(0, 0)])
     assert item["value"] == "0"
 
 
-def test_a_queue_nobody_reports_is_not_empty() -> None:
+def test_an_unreported_queue_is_not_empty() -> None:
     """Legacy agents have no queue to report: there is no answer, not a 0."""
     fleet = make_fleet([make_snapshot(reading=make_reading(5, dialect=Dialect.LEGACY))])
     refused = refusal("tasks_queued", [fleet])
@@ -98,7 +98,7 @@ def test_utilization_is_of_the_agents_that_have_the_slots() -> None:
     assert refusal("utilization_percent", [none_serves]).message.endswith("withheld: no agent is serving")
 
 
-def test_nothing_is_said_of_a_fleet_that_nobody_can_see() -> None:
+def test_nothing_is_served_of_an_unreachable_fleet() -> None:
     """Every metric is withheld: capacity, slots and tasks of agents that do not answer are not 0."""
     blind = make_fleet([make_snapshot(f"agent-{n}", age=60.0) for n in range(4)])
     for metric in EXTERNAL_METRICS:

@@ -217,7 +217,7 @@ def test_label_values_are_escaped() -> None:
     assert pods == {None, nasty}
 
 
-def test_a_pod_made_anew_under_its_name_is_one_series() -> None:
+def test_a_pod_recreated_under_its_name_is_one_series() -> None:
     """While the old pod drains both count in the fleet, and the page shows the new one only."""
     old = make_snapshot("a", uid="1", reading=make_reading(3), facts=make_facts(draining_time=1.0))
     new = make_snapshot("a", uid="0", reading=make_reading(8), facts=make_facts())

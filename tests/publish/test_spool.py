@@ -79,7 +79,7 @@ async def test_bounds_are_kept(tmp_path: Path) -> None:
         assert (one.datums, one.oldest_time) == (1000, 200)
 
 
-async def test_a_row_nobody_can_read_is_dropped(tmp_path: Path) -> None:
+async def test_an_unreadable_row_is_dropped(tmp_path: Path) -> None:
     """One damaged row costs itself."""
     async with spool(tmp_path) as one:
         await one.add(datums(100, 200), {}, expire_before=0)
@@ -91,7 +91,7 @@ async def test_a_row_nobody_can_read_is_dropped(tmp_path: Path) -> None:
         assert one.datums == 1
 
 
-async def test_work_that_nobody_waits_for_is_done(tmp_path: Path) -> None:
+async def test_work_that_is_not_awaited_is_done(tmp_path: Path) -> None:
     """Cancelled in the middle of adding or removing, what was begun is finished."""
     async with spool(tmp_path) as one:
         block = threading.Event()

@@ -56,7 +56,7 @@ def watched() -> Watched:
     return watched
 
 
-def test_first_sight_is_told() -> None:
+def test_a_new_agent_is_logged() -> None:
     """A fleet and each of its agents are announced when they are first seen."""
     lines = Watched().sees(make_fleet([make_snapshot("a")]))
     assert [line["event"] for line in lines] == ["fleet found", "agent is serving"]
@@ -64,7 +64,7 @@ def test_first_sight_is_told() -> None:
     assert lines[1]["was"] is None
 
 
-def test_nothing_is_said_while_nothing_changes(watched: Watched) -> None:
+def test_nothing_is_logged_while_nothing_changes(watched: Watched) -> None:
     """New readings in the same state are no news."""
     agents = [make_snapshot("a", reading=make_reading(17)), make_snapshot("b", age=10)]
     assert watched.sees(make_fleet(agents)) == []
@@ -98,7 +98,7 @@ def test_trust_lost_and_found_again(watched: Watched) -> None:
     assert again[0]["event"] == "fleet is trusted again"
 
 
-def test_what_is_gone_is_told_once(watched: Watched) -> None:
+def test_a_removal_is_logged_once(watched: Watched) -> None:
     """Agents and fleets that go are one line each."""
     lines = watched.sees()
     assert sorted(line["event"] for line in lines) == ["agent is gone", "agent is gone", "fleet has no agents left"]

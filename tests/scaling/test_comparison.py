@@ -51,7 +51,7 @@ def test_missing_data_takes_no_agent_away() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [LEGACY, OTEL], ids=["no queue", "queue"])
-def test_an_outage_is_known_only_from_agents_that_say_they_are_not_connected(kind: trials.Kind) -> None:
+def test_an_outage_is_known_only_from_agents_that_report_it(kind: trials.Kind) -> None:
     """Of old images, which do not, we take as many away as the vendor's rule does."""
     assert trials.outage(OURS, SEED, kind) == 0
     assert trials.outage(OLD_IMAGES, SEED, kind) == trials.outage(RULE, SEED, kind) > 0
@@ -59,7 +59,7 @@ def test_an_outage_is_known_only_from_agents_that_say_they_are_not_connected(kin
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [LEGACY, OTEL], ids=["no queue", "queue"])
-def test_a_burst_that_nobody_sees_is_answered_sooner_by_cpu(kind: trials.Kind) -> None:
+def test_a_burst_on_unreachable_agents_is_answered_sooner_by_cpu(kind: trials.Kind) -> None:
     """Withholding costs: we begin when agents are seen again. CPU is as quick as ever, and so are both in one HPA."""
     seconds = {way.name: trials.burst(way, SEED, kind, unseen=True).seconds or 0.0 for way in (OURS, CPU, WITH_CPU)}
     assert trials.TROUBLE_SECONDS < seconds[OURS.name] <= trials.TROUBLE_SECONDS + LONGEST_WITHOUT_QUEUE
@@ -77,7 +77,7 @@ def test_slow_nodes_and_arrivals_change_no_order(arrivals: bool) -> None:
         assert kind.node_seconds < ours < cpu
 
 
-def test_the_readme_says_how_much_sooner_cpu_is() -> None:
+def test_the_readme_has_how_much_sooner_cpu_is() -> None:
     """In the table's own figures: of ours "almost twelve minutes", of CPU "less than four"."""
     readme = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
     assert "after almost twelve minutes; with CPU, which the kubelet measures, after less than four." in readme
@@ -86,7 +86,7 @@ def test_the_readme_says_how_much_sooner_cpu_is() -> None:
     assert all(0.0 < (seconds or 0.0) < 4 * 60 for seconds in cpu)
 
 
-def test_every_line_says_whom_the_comparison_flatters() -> None:
+def test_every_row_has_its_bias() -> None:
     """And is of a name of its own."""
     assert all(way.leans for way in WAYS)
     assert len({way.name for way in WAYS}) == len(WAYS)
@@ -103,7 +103,7 @@ def recorded(**changed: list[list[float | None]]) -> Record:
     return {**record.load(), **{record.name_of("burst", kind, OURS.name): values for kind, values in changed.items()}}
 
 
-def test_cells_say_the_median_and_the_range() -> None:
+def test_cells_have_the_median_and_the_range() -> None:
     """And how often there were never enough agents."""
     done, never = [50.0, 600.0], [None, 6000.0]
     found = recorded(queue=[done, done, done, never, never])
@@ -113,7 +113,7 @@ def test_cells_say_the_median_and_the_range() -> None:
     assert f"| {OURS.name} | 50 s (41 – 54) | 10 min (10 – 10) | " in table.full(found)["queue reported"]
 
 
-def test_the_record_is_told_from_a_stale_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_record_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a sample that is run anew, and by its trials being those there are."""
     name = record.name_of("burst", "queue", OURS.name)
     monkeypatch.setattr(record, "SAMPLE", [name])

@@ -89,7 +89,7 @@ def test_a_fallback_answers_after_its_failures(
     assert feed.propose(4) == 4
 
 
-def test_cloudwatch_tells_of_a_change_when_its_minute_is_over(timeline: Timeline, cluster: Cluster) -> None:
+def test_cloudwatch_shows_a_change_when_its_minute_is_over(timeline: Timeline, cluster: Cluster) -> None:
     """The value of 2:00 belongs to the minute that is over at 3:00, when KEDA asks for it."""
     feed = cloudwatch(timeline, cluster)
     timeline.run(110.0)
@@ -138,7 +138,7 @@ def test_the_former_sidecar_makes_idle_agents_of_those_that_hang(
     assert (now.propose(4), former.propose(4)) == (4, of_sidecar)
 
 
-def test_cpu_is_known_of_agents_that_nobody_reaches(timeline: Timeline, cluster: Cluster) -> None:
+def test_cpu_of_unreachable_agents_is_known(timeline: Timeline, cluster: Cluster) -> None:
     """The kubelet measures it: a burst shows as if their ports were open."""
     feed = Cpu(timeline, cluster, chance(), cpu_per_task=0.66 / 16)
     cluster.hide(cluster.pods)

@@ -138,7 +138,7 @@ def test_the_last_node_stays() -> None:
     assert len(found[1].remove) == 1
 
 
-def test_a_node_is_not_judged_before_it_is_ready() -> None:
+def test_a_node_is_not_considered_before_it_is_ready() -> None:
     """It is empty, but the pods it was made for come."""
     nodes = [*make(2), Node(2, SMALL, ready_at=900.0)]
     assert first(nodes, until=1500.0) is None

@@ -118,7 +118,7 @@ def test_an_outage_of_the_control_plane_of_a_full_fleet() -> None:
     assert max(sizes(world)) <= 2 * 25
 
 
-def test_an_exporter_that_starts_anew_takes_no_full_fleet_for_one_with_a_queue() -> None:
+def test_a_restarted_exporter_takes_no_full_fleet_for_one_with_a_queue() -> None:
     """It has to see the agents full for a while, as the one before it: for an instant they may be so by chance."""
     world = calm(4, 68, most=4, task_seconds=1e9)
     world.cluster.set_level(80)

@@ -300,7 +300,7 @@ async def test_a_flood_ends_with_the_timeout_at_the_latest_and_fills_no_memory(
     assert peak < 4 * LIMIT
 
 
-async def test_a_redirect_is_refused_and_nobody_connects_to_where_it_leads(client: PageClient) -> None:
+async def test_a_redirect_is_refused_and_not_followed(client: PageClient) -> None:
     """An agent cannot send the exporter to another host, such as a cloud's metadata service."""
     async with HostileServer(hostile.page(), host="127.0.0.2") as elsewhere:
         for status in ("301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"):
@@ -353,7 +353,7 @@ async def test_a_connection_that_was_closed_meanwhile_is_made_again(client: Page
 
 @pytest.mark.parametrize("pause", [0.0, 0.1], ids=["with the page", "behind the page"])
 @pytest.mark.slow
-async def test_an_answer_nobody_asked_for_is_never_read(client: PageClient, pause: float) -> None:
+async def test_an_unsolicited_response_is_never_read(client: PageClient, pause: float) -> None:
     """A server that sends two answers would otherwise be one ahead, and every page as old as the scrape before."""
     count, sent = 0, asyncio.Event()
 
@@ -384,7 +384,7 @@ async def test_a_page_that_failed_leaves_its_connection_unused(client: PageClien
         assert server.connections == 2
 
 
-async def test_a_port_that_refuses_is_told_from_one_that_drops(client: PageClient) -> None:
+async def test_a_port_that_refuses_is_distinguished_from_one_that_drops(client: PageClient) -> None:
     """Nothing listens, or a NetworkPolicy drops the packets: two causes, two sentences."""
     with refusing_port() as port, pytest.raises(ScrapeError, match=r"^connection refused$") as refused:
         await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT, take=bytes)

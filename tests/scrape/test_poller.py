@@ -197,7 +197,7 @@ async def test_agents_that_hang_are_found_again_soon_after_they_recover() -> Non
 
 
 @pytest.mark.slow
-async def test_looking_for_a_better_endpoint_delays_nobody() -> None:
+async def test_looking_for_a_better_endpoint_delays_no_agent() -> None:
     """Where a NetworkPolicy drops packets to the new port of all agents, which are old, they are read in time."""
     bench = Bench(concurrency=40)
     targets = [bench.add(number, seconds=FOR_EVER) for number in range(200)]

@@ -249,7 +249,7 @@ async def test_what_was_learned_ends_with_what_the_pod_declares() -> None:
     assert await reader.turn() == "otel 7"
 
 
-async def test_one_missed_answer_moves_nobody() -> None:
+async def test_one_missed_response_changes_no_endpoint() -> None:
     """A busy agent may be late once; its other endpoint says less."""
     reader = Reader(filter_names=False)
     reader.serve(OTEL, otel_page())
@@ -347,7 +347,7 @@ async def test_what_was_learned_belongs_to_an_address() -> None:
     assert await reader.turn() == "otel 7"
 
 
-async def test_an_error_tells_of_every_port_that_was_tried() -> None:
+async def test_an_error_lists_every_port_that_was_tried() -> None:
     """Equal reasons are said once, and the counter gets the one that says most."""
     reader = Reader()
     assert await reader.turn() == f"connect: connection refused on {HOST}:9464 and :8080"
@@ -357,7 +357,7 @@ async def test_an_error_tells_of_every_port_that_was_tried() -> None:
     assert await reader.turn() == "connect: connection refused on [fd00::7]:9464 and :8080"
 
 
-async def test_the_address_of_a_page_is_told_without_its_filter() -> None:
+async def test_the_address_of_a_page_is_reported_without_its_filter() -> None:
     """It is for a person to open."""
     reader = Reader()
     reader.serve(OTEL, otel_page())
@@ -416,7 +416,7 @@ async def test_a_server_that_ignores_the_filter_is_read_all_the_same() -> None:
     assert await reader.turns(2) == ["otel 7", "otel 9"]
 
 
-async def test_filters_can_be_switched_off() -> None:
+async def test_filters_can_be_disabled() -> None:
     """`filter_names: false` asks for nothing but whole pages."""
     reader = Reader(filter_names=False)
     reader.serve(OTEL, otel_page())
@@ -439,7 +439,7 @@ async def test_filters_can_be_switched_off() -> None:
     ],
     ids=["empty", "binary", "blank lines", "no count", "NaN", "far too many series"],
 )
-async def test_a_page_that_says_nothing_useful_is_an_error(body: bytes, said: str) -> None:
+async def test_a_useless_page_is_an_error(body: bytes, said: str) -> None:
     """Never a reading with a zero in it."""
     reader = Reader()
     reader.serve(OTEL, body)

@@ -151,7 +151,7 @@ HOSTILE = {
 
 
 @pytest.mark.slow
-async def test_hostile_agents_are_told_apart_and_cost_the_healthy_one_nothing() -> None:
+async def test_hostile_agents_are_distinguished_and_cost_the_healthy_one_nothing() -> None:
     """All at once, by one poller: each has its own sentence, and the agent that is well is read at every turn."""
     exporter = Exporter()
     tracemalloc.start()

@@ -56,7 +56,7 @@ async def page(session: aiohttp.ClientSession, url: str, **headers: str) -> tupl
         return await response.text(), response.headers["Content-Type"]
 
 
-async def test_both_endpoints_of_a_new_image_tell_the_same(session: aiohttp.ClientSession, subject: Subject) -> None:
+async def test_both_endpoints_of_a_new_image_report_the_same(session: aiohttp.ClientSession, subject: Subject) -> None:
     """OpenTelemetry on 9464, the actuator on 8080, one task count."""
     otel, kind = await page(session, OTEL)
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
@@ -77,7 +77,7 @@ async def test_pages_follow_the_agent(session: aiohttp.ClientSession, subject: S
     assert "app_active_task_count 11.0" in text
 
 
-async def test_openmetrics_is_given_to_who_accepts_it(session: aiohttp.ClientSession, subject: Subject) -> None:
+async def test_openmetrics_is_sent_to_clients_that_accept_it(session: aiohttp.ClientSession, subject: Subject) -> None:
     """client_java gives it to whoever names it; Spring weighs what is preferred."""
     both = "text/plain;version=0.0.4,application/openmetrics-text;q=0.5"
     text, kind = await page(session, OTEL, Accept=both)
@@ -207,14 +207,14 @@ async def test_an_image_without_filters_answers_with_everything(session: aiohttp
         await server.close()
 
 
-async def test_a_port_in_use_is_said_in_one_sentence(subject: Subject) -> None:
+async def test_a_port_in_use_is_reported_in_one_sentence(subject: Subject) -> None:
     """Which port, and what to do."""
     second = AgentServer(agent(), Place(HOST), clock=lambda: 0.0)
     with pytest.raises(SimulatorError, match=rf"^{HOST}:8080 is in use, .*--base$"):
         await second.follow()
 
 
-async def test_an_address_that_is_not_there_is_said_in_one_sentence() -> None:
+async def test_a_missing_address_is_reported_in_one_sentence() -> None:
     """As on a system that has only one loopback address."""
     server = AgentServer(agent(), Place("192.0.2.1"), clock=lambda: 0.0)
     with pytest.raises(SimulatorError, match=r"has no address 192\.0\.2\.1: use --layout ports"):

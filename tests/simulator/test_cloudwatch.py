@@ -86,7 +86,7 @@ def test_it_is_known_without_loading_it() -> None:
     assert done.stdout == "True False\n"
 
 
-async def test_a_moto_that_is_incomplete_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_incomplete_moto_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence, when it turns out too late to do without."""
     monkeypatch.setitem(sys.modules, "moto.backends", None)
     async with SimulatedCloudWatch() as served:
@@ -129,7 +129,7 @@ async def test_what_is_published_can_be_asked_for(users_environment: None, monke
 
 
 @pytest.mark.slow
-async def test_it_ends_whenever_it_is_told_to() -> None:
+async def test_it_ends_at_any_time() -> None:
     """While moto is loaded, and while it serves: the port is free again and no thread serves it."""
     async with running() as early:
         urls = [early.url]

@@ -164,7 +164,7 @@ def test_on_a_terminal_it_has_a_screen_of_its_own() -> None:
 
 
 @pytest.mark.slow
-def test_without_rich_it_says_what_to_install() -> None:
+def test_without_rich_it_prints_what_to_install() -> None:
     """The extra by its name; the other commands do without."""
     program = PROGRAM.replace("import argparse,", "import sys; sys.modules['rich'] = None; import argparse,")
     done = subprocess.run(command("28", program=program), capture_output=True, text=True, timeout=30, check=False)
@@ -173,7 +173,7 @@ def test_without_rich_it_says_what_to_install() -> None:
     )
 
 
-async def test_a_port_in_use_is_said_with_the_option_to_change() -> None:
+async def test_a_port_in_use_is_reported_with_the_option_to_change() -> None:
     """One sentence, no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -164,7 +164,7 @@ def test_an_empty_listing_is_an_empty_list() -> None:
     assert yaml.safe_load(listing_text([])) == []
 
 
-def test_a_listing_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_listing_that_cannot_be_written_is_reported_in_one_sentence(tmp_path: Path) -> None:
     """Which file, and why."""
     with pytest.raises(SimulatorError, match=r"cannot write the list of targets to .*: No such file or directory"):
         write_listing(tmp_path / "missing" / "targets.yaml", [])

@@ -36,7 +36,7 @@ def read(page: bytes, openmetrics: bool = False) -> dict[str, list[tuple[dict[st
 
 @pytest.mark.parametrize("openmetrics", [False, True])
 @pytest.mark.parametrize("image", OTEL_IMAGES)
-def test_otel_page_says_what_the_vitals_say(image: Image, openmetrics: bool) -> None:
+def test_otel_page_has_the_vitals(image: Image, openmetrics: bool) -> None:
     """Every number of the agent comes back through the parser, under the vendor's name and with a scope."""
     found = read(Page(image, Dialect.OTEL).render(VITALS, openmetrics=openmetrics), openmetrics)
     expected = {
@@ -116,7 +116,7 @@ def test_target_info_carries_a_command_line_with_a_secret() -> None:
 
 @pytest.mark.parametrize("openmetrics", [False, True])
 @pytest.mark.parametrize("image", [CURRENT, LEGACY])
-def test_legacy_page_says_what_the_vitals_say(image: Image, openmetrics: bool) -> None:
+def test_legacy_page_has_the_vitals(image: Image, openmetrics: bool) -> None:
     """Bare gauges, one of each."""
     found = read(Page(image, Dialect.LEGACY).render(VITALS, openmetrics=openmetrics), openmetrics)
     assert found["app_agent_status"] == [({}, VITALS.status)]
@@ -135,7 +135,7 @@ def test_oldest_image_lacks_connected_and_ends_label_sets_with_a_comma() -> None
     assert read(page)["app_version"][0][0]["commit_hash"] == OLDEST.commit
 
 
-def test_micrometer_says_minus_one_where_there_is_no_limit() -> None:
+def test_micrometer_reports_minus_one_without_a_limit() -> None:
     """Summing limits blindly would go wrong."""
     found = read(Page(LEGACY, Dialect.LEGACY).render(VITALS))
     limits = {labels["id"]: value for labels, value in found["jvm_memory_max_bytes"] if labels["area"] == "heap"}

@@ -85,7 +85,7 @@ def test_a_count_above_the_cap_is_shown_as_it_is() -> None:
     assert "▪" * 20 + " 23" in draw(view(snapshot(1, tasks_active=23.0)))
 
 
-def test_before_the_first_reading_it_says_what_it_waits_for() -> None:
+def test_before_the_first_reading_it_shows_what_it_waits_for() -> None:
     """No invented figures."""
     shown = View(name="production")
     assert "waiting for the exporter's first readings" in draw(shown)
@@ -140,7 +140,7 @@ def test_the_command_can_be_copied() -> None:
     assert "list-metrics" not in draw(view(*BUSY, cloudwatch=CLOUDWATCH), 80, 24)
 
 
-def test_where_there_is_no_cloudwatch_it_says_why() -> None:
+def test_without_cloudwatch_it_shows_the_reason() -> None:
     """And nothing where nobody asked for one."""
     drawn = draw(view(*BUSY, cloudwatch="it needs moto"))
     assert re.search(r"^CloudWatch +off: it needs moto$", drawn, re.MULTILINE)
@@ -192,7 +192,7 @@ def test_the_chart_without_a_past_is_empty() -> None:
     assert chart() == [""] * 4
 
 
-def test_a_line_says_the_same() -> None:
+def test_a_line_has_the_same() -> None:
     """For where there is no terminal."""
     shown = view(*BUSY, simulated_seconds=400.0)
     assert line(shown).startswith("00:06:40  production: 1 serving, 1 unreachable, 1 disconnected, 1 stopped | ")

@@ -324,7 +324,7 @@ def test_a_hung_agent_keeps_its_tasks_until_it_wakes() -> None:
     assert victim.finished > had
 
 
-def test_a_stopped_agent_says_status_0() -> None:
+def test_a_stopped_agent_reports_status_0() -> None:
     """An agent that is not running reports it and takes no work."""
     model, fleet = struck(Fault.STOP)
     victim = next(agent for agent in fleet.agents if agent.stopped)

@@ -94,7 +94,7 @@ def test_errors_are_kept_for_the_end(log: LogToStory) -> None:
     assert '"part": "web server"' in log.failures[0]
 
 
-def test_what_is_not_json_is_told_as_it_is(log: LogToStory) -> None:
+def test_what_is_not_json_is_printed_unchanged(log: LogToStory) -> None:
     """Nothing that reaches the stream is swallowed; a line may come in pieces."""
     print("half a", end="", file=log)
     assert events(log) == []

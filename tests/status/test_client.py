@@ -30,7 +30,7 @@ async def trouble(url: str, **credentials: Any) -> str:
     return message
 
 
-async def test_what_it_says() -> None:
+async def test_what_it_reports() -> None:
     """Fleets and agents as the API has them, joined."""
     view = StaticView([make_fleet()], others=[IgnoredPod("matillion", "job-1", "it belongs to a Job")])
     async with serve(view) as url:
@@ -49,14 +49,14 @@ async def test_not_ready_yet() -> None:
     assert (found.not_ready, found.fleets) == ("no list of pods yet", [])
 
 
-async def test_nobody_there() -> None:
+async def test_no_server() -> None:
     """A refused connection says how to reach one in a cluster."""
     message = await trouble("http://127.0.0.1:1")
     assert message.startswith("http://127.0.0.1:1 cannot be reached (connection refused)")
     assert "port-forward" in message
 
 
-async def test_a_name_nobody_has() -> None:
+async def test_an_unknown_name() -> None:
     """A host that does not resolve is named."""
     assert "http://no.such.host.invalid" in await trouble("http://no.such.host.invalid")
 

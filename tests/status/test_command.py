@@ -71,7 +71,7 @@ async def test_as_json() -> None:
     assert [agent["state"] for agent in document["agents"]] == ["serving", "unreachable"]
 
 
-async def test_nobody_there() -> None:
+async def test_no_server() -> None:
     """One sentence on standard error, and exit 1."""
     code, out, err = await said("--url", "http://127.0.0.1:1")
     assert (code, out) == (1, "")
@@ -159,7 +159,7 @@ async def test_watching_on_a_terminal() -> None:
     assert process.returncode == 0
 
 
-async def test_a_reader_who_leaves() -> None:
+async def test_a_reader_that_closes_the_pipe() -> None:
     """`status | head` ends without a traceback."""
     async with serve(StaticView(FLEETS)) as url, command("--url", url, "--watch") as process:
         assert process.stdout is not None

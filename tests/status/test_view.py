@@ -168,7 +168,7 @@ def test_a_screen_that_is_too_low() -> None:
     assert drawn(["one"], 5) == "\x1b[Hone\x1b[K\n\x1b[J"
 
 
-def test_pods_that_are_no_agents_are_told_even_where_no_fleet_is() -> None:
+def test_pods_that_are_no_agents_are_shown_even_without_a_fleet() -> None:
     """A selector that finds something else is why there is none."""
     remark = "1 pod matches the selector but is not an agent: matillion/ssh-0 (it has no port)"
     assert lines(Status(WALL_NOW, "", [], [], remarks=[remark])) == [

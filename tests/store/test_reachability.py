@@ -28,7 +28,7 @@ def test_what_is_blind() -> None:
     assert lost_after() is None
 
 
-def test_a_single_answer_begins_the_time_anew() -> None:
+def test_a_single_response_restarts_the_time() -> None:
     """Time in which something was seen does not count, and each loss and return stands in the log once."""
     reachability = Reachability()
     with capture_logs() as logs:

@@ -18,7 +18,7 @@ def test_from_the_first_sight_of_a_pod_to_its_first_answer() -> None:
     assert times.usual(FLEET) == 70
 
 
-def test_who_was_there_before_says_nothing() -> None:
+def test_agents_that_ran_before_have_no_start_time() -> None:
     """Nobody knows when a Ready pod or a static target began."""
     times = StartTimes()
     for target in (make_target("ready", facts=make_facts()), make_target("static")):

@@ -220,7 +220,7 @@ def test_a_pod_replaced_under_its_name_is_another_agent(store: SnapshotStore) ->
     assert store.fleets()[0].agents[0].snapshot.reading is None
 
 
-def test_whoever_scrapes_is_told_when_agents_come_and_go(store: SnapshotStore) -> None:
+def test_the_scraper_is_notified_when_agents_come_and_go(store: SnapshotStore) -> None:
     """And not when only their facts change."""
     told: list[int] = []
     store.membership_changed = lambda: told.append(store.targets())
@@ -408,7 +408,7 @@ def test_restarts_of_a_fleet_never_fall(store: SnapshotStore, clock: Clock) -> N
     assert restarts(store, clock) == 3
 
 
-def test_restarts_of_a_pod_made_while_nobody_saw_are_news(store: SnapshotStore, clock: Clock) -> None:
+def test_restarts_of_a_pod_created_while_unwatched_are_counted(store: SnapshotStore, clock: Clock) -> None:
     """After an outage of the API server a new pod may have restarted already; an old one only came into sight."""
     store.replace(KUBE, [make_target("a", facts=make_facts())])
     clock.now += 600.0

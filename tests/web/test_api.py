@@ -103,9 +103,7 @@ async def test_unknown_fleet_is_not_found(client: aiohttp.ClientSession) -> None
         assert answer == {"error": "no fleet 'none' in namespace 'matillion'; /api/v1/fleets lists all fleets"}
 
 
-async def test_before_the_first_round_nothing_is_said_of_demand(
-    client: aiohttp.ClientSession, view: StaticView
-) -> None:
+async def test_before_the_first_round_there_is_no_demand(client: aiohttp.ClientSession, view: StaticView) -> None:
     """As long as the exporter is not ready, a fleet that is not there may still come, and none has a demand."""
     view.reason = "the first scrape round is not over"
     expected = {"error": "not ready yet: the first scrape round is not over"}

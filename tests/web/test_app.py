@@ -27,7 +27,7 @@ async def test_healthz_answers_whatever_the_fleets_are() -> None:
         assert (response.status, await response.text()) == (200, "ok\n")
 
 
-async def test_readyz_says_what_is_missing() -> None:
+async def test_readyz_reports_what_is_missing() -> None:
     """Not ready is 503 with the reason, ready is 200."""
     view = StaticView(reason="discovery has not synced")
     async with serve(view) as url, aiohttp.ClientSession(url) as client:
@@ -145,7 +145,9 @@ async def test_errors_elsewhere_are_a_line_of_text() -> None:
     ],
 )
 @pytest.mark.parametrize("count", [20, 500])
-async def test_large_answers_are_compressed_for_who_takes_it(*, accepted: str, compressed: bool, count: int) -> None:
+async def test_large_responses_are_compressed_for_clients_that_accept_it(
+    *, accepted: str, compressed: bool, count: int
+) -> None:
     """Gzip where the client names it; one slice or many, the same document arrives."""
     async with (
         serve(many(count)) as url,
@@ -171,7 +173,7 @@ async def test_small_answers_are_not_compressed() -> None:
         assert int(response.headers["Content-Length"]) == len(await response.read())
 
 
-async def test_an_answer_that_breaks_off_does_not_look_whole() -> None:
+async def test_a_truncated_response_is_recognizable() -> None:
     """A fault after half an answer is out cuts the connection instead of ending the answer."""
 
     async def half(request: web.Request) -> web.StreamResponse:

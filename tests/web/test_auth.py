@@ -83,7 +83,7 @@ async def test_a_known_password_costs_one_hash(users: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_flood_of_unknown_passwords_is_turned_away_and_stops_nobody(users: Path) -> None:
+async def test_a_flood_of_unknown_passwords_is_rejected_and_blocks_no_other_client(users: Path) -> None:
     """More passwords than can be checked get 429; a known one and the health check still pass at once."""
     async with serve(basic_auth={"users_file": str(users)}) as url, aiohttp.ClientSession(url) as client:
         known = basic("prometheus", PASSWORD)
