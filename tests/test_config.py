@@ -24,7 +24,6 @@ from exporter.config import (
     StaticTarget,
     WebSettings,
     load,
-    load_targets,
 )
 from exporter.config.shape import keys
 from exporter.fleet.model import Dialect, Endpoint
@@ -367,53 +366,6 @@ password: hunter2
     assert text.startswith("4 problems")
     assert "hunter2" not in text
     assert "hunter2" not in report(write("web: {bearer_token_file: hunter2}"))
-
-
-# -- the file of targets ---------------------------------------------------------------------------------------------
-
-
-def test_a_file_of_targets_is_yaml_or_json(write) -> None:
-    """The same shape in both."""
-    expected = (StaticTarget(address="10.0.0.1", fleet="f"),)
-    assert load_targets(write("- {address: 10.0.0.1, fleet: f}")) == expected
-    assert load_targets(write('[{"address": "10.0.0.1", "fleet": "f"}]')) == expected
-    assert load_targets(write("[]")) == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", "null is not a list of targets; write [] for none"),
-        ("a: 1", "a mapping is not a list of targets; write [] for none"),
-        ("[{address: ''}]", f'[0].address: "" is not {ADDRESS}; it names no host'),
-        ("[{}]", f"[0].address: this is required: {ADDRESS}"),
-        ("[5]", "[0]: 5 is not a mapping of keys to values"),
-        ("[{address: a}, {address: a}]", '[1]: "default/default/a" (namespace/fleet/pod) is already listed at [0]'),
-        ("[{address: a, fleat: f}]", "[0].fleat: unknown key; did you mean fleet?"),
-    ],
-)  # fmt: skip
-def test_a_bad_file_of_targets_is_refused_with_places_in_it(write, text: str, expected: str) -> None:
-    """Paths begin at the list."""
-    path = write(text)
-    with pytest.raises(ConfigError) as caught:
-        load_targets(path)
-    assert str(caught.value) == f"{path}: {expected}"
-
-
-def test_a_bad_file_of_targets_is_found_when_the_settings_are_loaded(
-    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As is a target that stands in the settings as well."""
-    # A message shortens a long path.
-    monkeypatch.chdir(tmp_path)
-    targets = write("[{address: a}, {address: ''}]", "targets.yaml")
-    config = write("discovery: {static: {file: targets.yaml}}")
-    assert report(config).startswith('discovery.static.file: "targets.yaml" cannot be used: [1].address: "" is not')
-    targets.write_text("[{address: b}, {address: a}]")
-    config.write_text(f"discovery: {{static: {{file: {targets}, targets: [{{address: a}}]}}}}")
-    assert report(config) == (
-        'discovery.static.file: [1] "default/default/a" is already listed in discovery.static.targets'
-    )
 
 
 # -- documentation ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,80 @@
+"""The file of static targets: what is read, what is refused, and in which words."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.config import (
+    ConfigError,
+    StaticTarget,
+    load,
+    load_targets,
+)
+
+ADDRESS = "the address of an agent: host, host:port, an IPv6 address, or [IPv6]:port"
+FILES = Path(__file__).parent / "testdata" / "config"
+NOBODY = 65534
+"""The user of Linux that owns nothing."""
+
+
+def report(path: Path | None, environ: dict[str, str] | None = None) -> str:
+    """Return the report of a configuration that must be refused, without the file's name in front."""
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ or {})
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Write a configuration file and return its path."""
+
+    def write_text(text: str, name: str = "config.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_text
+
+
+def test_a_file_of_targets_is_yaml_or_json(write) -> None:
+    """The same shape in both."""
+    expected = (StaticTarget(address="10.0.0.1", fleet="f"),)
+    assert load_targets(write("- {address: 10.0.0.1, fleet: f}")) == expected
+    assert load_targets(write('[{"address": "10.0.0.1", "fleet": "f"}]')) == expected
+    assert load_targets(write("[]")) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "null is not a list of targets; write [] for none"),
+        ("a: 1", "a mapping is not a list of targets; write [] for none"),
+        ("[{address: ''}]", f'[0].address: "" is not {ADDRESS}; it names no host'),
+        ("[{}]", f"[0].address: this is required: {ADDRESS}"),
+        ("[5]", "[0]: 5 is not a mapping of keys to values"),
+        ("[{address: a}, {address: a}]", '[1]: "default/default/a" (namespace/fleet/pod) is already listed at [0]'),
+        ("[{address: a, fleat: f}]", "[0].fleat: unknown key; did you mean fleet?"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_of_targets_is_refused_with_places_in_it(write, text: str, expected: str) -> None:
+    """Paths begin at the list."""
+    path = write(text)
+    with pytest.raises(ConfigError) as caught:
+        load_targets(path)
+    assert str(caught.value) == f"{path}: {expected}"
+
+
+def test_a_bad_file_of_targets_is_found_when_the_settings_are_loaded(
+    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As is a target that stands in the settings as well."""
+    # A message shortens a long path.
+    monkeypatch.chdir(tmp_path)
+    targets = write("[{address: a}, {address: ''}]", "targets.yaml")
+    config = write("discovery: {static: {file: targets.yaml}}")
+    assert report(config).startswith('discovery.static.file: "targets.yaml" cannot be used: [1].address: "" is not')
+    targets.write_text("[{address: b}, {address: a}]")
+    config.write_text(f"discovery: {{static: {{file: {targets}, targets: [{{address: a}}]}}}}")
+    assert report(config) == (
+        'discovery.static.file: [1] "default/default/a" is already listed in discovery.static.targets'
+    )
