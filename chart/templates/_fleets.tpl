@@ -5,7 +5,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- if .fleet.deployment -}}
 {{- .fleet.deployment -}}
 {{- else if or (ne .label "app.kubernetes.io/instance") (not (regexMatch "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" $release)) -}}
-{{- fail (printf "%s: a fleet of this name, found by the label %s, need not be a release of the vendor's chart, so the name of its Deployment cannot be told; add deployment (kubectl -n %s get deployments -l %s=%s shows it)" .where .label .namespace .label $release) -}}
+{{- fail (printf "%s: a fleet of this name, found by the label %s, need not be a release of the vendor's chart, so the name of its Deployment is unknown; add deployment (kubectl -n %s get deployments -l %s=%s shows it)" .where .label .namespace .label $release) -}}
 {{- else -}}
 {{- $chart := default "matillion-runner" .fleet.chart -}}
 {{- $fullname := ternary $release (printf "%s-%s" $release $chart) (contains $chart $release) -}}
@@ -19,7 +19,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- $watched := ternary $kubernetes.namespaces list $kubernetes.enabled -}}
 {{- $namespace := default (ternary (first (append $watched "")) "" (eq (len $watched) 1)) .fleet.namespace -}}
 {{- if not $namespace -}}
-{{- fail (printf "%s: not exactly one namespace is watched, so say in which one the fleet is: add namespace" .where) -}}
+{{- fail (printf "%s: not exactly one namespace is watched; add the fleet's namespace" .where) -}}
 {{- end -}}
 {{- if and $watched (not (has $namespace $watched)) -}}
 {{- fail (printf "%s: the namespace %s is not watched; add it to config.discovery.kubernetes.namespaces" .where $namespace) -}}
@@ -39,7 +39,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- $target := int (default $.Values.config.capacity.target_tasks_per_agent $given.target) -}}
 {{- $most := max 1 (div (mul 10 (int $.Values.config.capacity.tasks_per_agent)) 11) -}}
 {{- if gt $target (int $most) -}}
-{{- fail (printf "%s: the target %d is too close to the %d tasks an agent runs at once: the HPA has a tolerance of 10 %%, so a queue beside full agents could wait forever; at most %d" $where $target (int $.Values.config.capacity.tasks_per_agent) $most) -}}
+{{- fail (printf "%s: the target %d is too close to the %d tasks an agent runs at once: the HPA has a tolerance of 10%%, so a queue beside full agents could wait forever; at most %d" $where $target (int $.Values.config.capacity.tasks_per_agent) $most) -}}
 {{- end -}}
 {{- $min := int (default 2 $given.min) -}}
 {{- if gt $min (int $given.max) -}}
@@ -47,7 +47,7 @@ that contains the chart's, else both, within 63 characters. */}}
 {{- end -}}
 {{- range list (printf "the fleet %s/%s" $namespace $given.name) (printf "the Deployment %s/%s" $namespace $deployment) -}}
 {{- if hasKey $seen . -}}
-{{- fail (printf "%s: %s is already listed at %s; two scalers would work against each other, take one out" $where . (get $seen .)) -}}
+{{- fail (printf "%s: %s is already listed at %s; two scalers would work against each other; remove one" $where . (get $seen .)) -}}
 {{- end -}}
 {{- $_ := set $seen . $where -}}
 {{- end -}}

@@ -13,7 +13,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"config__external_metrics__enabled": True, "externalMetrics__tls__source": "secret"},
         (
             "externalMetrics.tls.source is secret: the API server requires TLS; name the certificate in "
-            "externalMetrics.tls.secretName and its authority in externalMetrics.tls.caBundle, or choose the source "
+            "externalMetrics.tls.secretName and its CA in externalMetrics.tls.caBundle, or choose the source "
             "generated or certManager"
         ),
     ),
@@ -31,24 +31,24 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a port that nobody knows": (
         {"config__web__listen": "0.0.0.0:0"},
-        "config.web.listen: port 0 would be another one with each start, and the Service needs to know it; name a port",
+        "config.web.listen: port 0 changes with each start, and the Service needs a fixed port; set a port",
     ),
     "an address that nobody reaches": (
         {"config__web__listen": "127.0.0.1:9850"},
-        "config.web.listen: nothing outside the pod reaches 127.0.0.1; listen on 0.0.0.0 or [::]",
+        "config.web.listen: 127.0.0.1 cannot be reached from outside the pod; listen on 0.0.0.0 or [::]",
     ),
     "two that publish": (
         {"config__cloudwatch__enabled": True, "config__cluster": "x", "config__leader_election__enabled": False},
         (
             "replicaCount is 2 without config.leader_election.enabled: no leader is elected, and each replica would do "
-            "the work of cloudwatch; switch it on or set replicaCount to 1"
+            "the work of cloudwatch; enable it or set replicaCount to 1"
         ),
     ),
     "two that cannot agree": (
         {"config__cloudwatch__enabled": True, "config__cluster": "x", "config__discovery__kubernetes__enabled": False},
         (
             "replicaCount is 2 without config.discovery.kubernetes.enabled: no leader is elected, and each replica "
-            "would do the work of cloudwatch; switch it on or set replicaCount to 1"
+            "would do the work of cloudwatch; enable it or set replicaCount to 1"
         ),
     ),
     "CloudWatch without a cluster": (
@@ -61,21 +61,21 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "marks without pods": (
         {"config__deletion_cost__enabled": True, "config__discovery__kubernetes__enabled": False, "replicaCount": 1},
-        "config.deletion_cost.enabled: this is about pods; switch config.discovery.kubernetes.enabled on",
+        "config.deletion_cost.enabled: this concerns pods; set config.discovery.kubernetes.enabled to true",
     ),
     "protection without pods": (
         {"config__protection__enabled": True, "config__discovery__kubernetes__enabled": False, "replicaCount": 1},
-        "config.protection.enabled: this is about pods; switch config.discovery.kubernetes.enabled on",
+        "config.protection.enabled: this concerns pods; set config.discovery.kubernetes.enabled to true",
     ),
     "client certificates without TLS": (
         {"web__tls__clientCertificates": True},
-        "web.tls.clientCertificates: client certificates are part of TLS; name its Secret in web.tls.secretName",
+        "web.tls.clientCertificates: client certificates need TLS; set its Secret in web.tls.secretName",
     ),
     "a ServiceMonitor without a user": (
         {"prometheus__discovery": "serviceMonitor", "web__basicAuth__secretName": "users"},
         (
-            "prometheus.discovery is serviceMonitor and web.basicAuth is on: Prometheus would be "
-            "refused; give it a user in "
+            "prometheus.discovery is serviceMonitor and web.basicAuth is on: Prometheus would be rejected; set "
+            "its user in "
             "prometheus.serviceMonitor.basicAuth"
         ),
     ),
@@ -90,7 +90,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "an HPA on an API that is off": (
         {"autoscaling__mode": "externalMetrics", "autoscaling__fleets": [FLEET]},
         (
-            "autoscaling.mode is externalMetrics: the HPA would ask an API that nobody serves; set "
+            "autoscaling.mode is externalMetrics: the HPA would request metrics from an API that is not served; set "
             "config.external_metrics.enabled to true"
         ),
     ),
@@ -117,7 +117,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "config__cluster": "x",
         },
         (
-            "autoscaling.mode is kedaCloudWatch: KEDA has to be told the region; set autoscaling.keda.awsRegion or "
+            "autoscaling.mode is kedaCloudWatch: KEDA needs the region; set autoscaling.keda.awsRegion or "
             "config.cloudwatch.region"
         ),
     ),
@@ -128,7 +128,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "web__bearerToken__secretName": "token",
         },
         (
-            "autoscaling.mode is kedaMetricsApi and the web port asks for credentials: KEDA would be refused; name a "
+            "autoscaling.mode is kedaMetricsApi and the web port asks for credentials: KEDA would be rejected; name a "
             "TriggerAuthentication in autoscaling.keda.authenticationRef"
         ),
     ),
@@ -141,14 +141,14 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "web__tls": {"secretName": "web", "clientCertificates": True},
         },
         (
-            "autoscaling.mode is kedaMetricsApi: KEDA shows either a client certificate or a password or token; set "
+            "autoscaling.mode is kedaMetricsApi: KEDA presents either a client certificate or a password or token; set "
             "web.tls.clientCertificates to false"
         ),
     ),
     "a policy for no namespace": (
         {"networkPolicy__agents__enabled": True, "config__discovery__kubernetes__namespaces": []},
         (
-            "networkPolicy.agents.enabled: with the whole cluster watched, say in which namespaces the agents are: "
+            "networkPolicy.agents.enabled: the whole cluster is watched; set the agents' namespaces in "
             "networkPolicy.agents.namespaces"
         ),
     ),
@@ -157,7 +157,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "agentsDisruptionBudget": {"enabled": True, "fleets": [{"name": "etl"}]},
             "config__discovery__kubernetes__enabled": False,
         },
-        "agentsDisruptionBudget.enabled: this is about pods; set config.discovery.kubernetes.enabled to true",
+        "agentsDisruptionBudget.enabled: this concerns pods; set config.discovery.kubernetes.enabled to true",
     ),
     "a budget for no fleet": (
         {"agentsDisruptionBudget__enabled": True},
@@ -171,10 +171,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
             "agentsDisruptionBudget": {"enabled": True, "fleets": [{"name": "etl"}]},
             "config__discovery__kubernetes__namespaces": ["a", "b"],
         },
-        (
-            "agentsDisruptionBudget.fleets[0] (etl): not exactly one namespace is watched, so say in which one the "
-            "fleet is: add namespace"
-        ),
+        ("agentsDisruptionBudget.fleets[0] (etl): not exactly one namespace is watched; add the fleet's namespace"),
     ),
     "two budgets for one fleet": (
         {
@@ -202,7 +199,7 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         {"config__discovery__kubernetes__fleet_label": "team"},
         (
             "autoscaling.fleets[0] (etl): a fleet of this name, found by the label team, need not be a release of the "
-            "vendor's chart, so the name of its Deployment cannot be told; add deployment (kubectl -n matillion get "
+            "vendor's chart, so the name of its Deployment is unknown; add deployment (kubectl -n matillion get "
             "deployments -l team=etl shows it)"
         ),
     ),
@@ -225,8 +222,8 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         [FLEET | {"target": 10}],
         {"config__capacity__tasks_per_agent": 10, "config__capacity__target_tasks_per_agent": 8},
         (
-            "autoscaling.fleets[0] (etl): the target 10 is too close to the 10 tasks an agent runs at once: the HPA "
-            "has a tolerance of 10 %, so a queue beside full agents could wait forever; at most 9"
+            "autoscaling.fleets[0] (etl): the target 10 is too close to the 10 tasks an agent runs at once: the "
+            "HPA has a tolerance of 10%, so a queue beside full agents could wait forever; at most 9"
         ),
     ),
     "such a target for all": (
@@ -237,10 +234,7 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
     "which namespace": (
         [FLEET],
         {"config__discovery__kubernetes__namespaces": ["a", "b"]},
-        (
-            "autoscaling.fleets[0] (etl): not exactly one namespace is watched, so say in which one the fleet is: add "
-            "namespace"
-        ),
+        ("autoscaling.fleets[0] (etl): not exactly one namespace is watched; add the fleet's namespace"),
     ),
     "a namespace nobody watches": (
         [FLEET | {"namespace": "elsewhere"}],
@@ -256,7 +250,7 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         (
             "autoscaling.fleets[1] (other): the Deployment matillion/etl-runner is already listed at "
             "autoscaling.fleets[0] "
-            "(etl); two scalers would work against each other, take one out"
+            "(etl); two scalers would work against each other; remove one"
         ),
     ),
     "one deployment twice, once by the vendor's rule": (
@@ -269,8 +263,7 @@ FLEETS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         {},
         (
             "autoscaling.fleets[1] (etl): the fleet matillion/etl is already listed at autoscaling.fleets[0] "
-            "(etl); two "
-            "scalers would work against each other, take one out"
+            "(etl); two scalers would work against each other; remove one"
         ),
     ),
 }
