@@ -34,6 +34,7 @@ from exporter.podhealth.pod_metrics import PodMemory
 from exporter.publish.annotations import PodAnnotations
 from exporter.publish.external_metrics import ExternalMetricsServer
 from exporter.publish.fleet_datums import Selection
+from exporter.publish.last_readings import CONFIG_MAPS, LastReadings, config_map_name
 from exporter.publish.node_annotations import NodeAnnotations
 from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, ExternalMetricsMetrics, MetricsPage
 from exporter.publish.state_log import StateLog
@@ -185,6 +186,10 @@ async def _led(
         skipped = metrics.log_lines_skipped
         parts["pod logs"] = PodLogs(settings.pod_logs, streams, store, leadership, on_skipped=skipped).run
     if work or only_leader_follows:
+        if kube is not None and settings.discovery.kubernetes.enabled and isinstance(leadership, LeaderElection):
+            readings = _last_readings(settings, kube, store, leadership)
+            parts["earlier readings"] = readings.read_first
+            work["last readings"] = readings.run
         metrics.show_leader(leadership.is_leader)
         parts["leader's work"] = partial(leadership.run, partial(_together, work))
     return parts
@@ -204,6 +209,13 @@ def _annotations(settings: Settings, kube: KubeClient, store: SnapshotStore, lea
     if protection.nodes:
         parts["node annotations"] = NodeAnnotations(rules, store, kube, leadership).run
     return parts
+
+
+def _last_readings(settings: Settings, kube: KubeClient, store: SnapshotStore, leadership: Leadership) -> LastReadings:
+    pods = settings.discovery.kubernetes
+    place = CONFIG_MAPS.within(own_namespace()).named(config_map_name(settings.leader_election.lease_name))
+    scope = f"{pods.label_selector} in {','.join(sorted(pods.namespaces)) or 'all namespaces'} by {pods.fleet_label}"
+    return LastReadings(settings.capacity.policy, store, kube, leadership, place=place, scope=scope)
 
 
 async def _cloudwatch(

@@ -29,6 +29,7 @@ from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import AUTHENTICATION
 from exporter.kube.lease import LEASES, LeaseRecord, LeaseStore
 from exporter.podhealth.pod_metrics import POD_METRICS
+from exporter.publish.last_readings import CONFIG_MAPS, config_map_name
 from exporter.publish.node_annotations import NODES
 from exporter.publish.node_annotations import VERBS as NODE_VERBS
 
@@ -83,6 +84,11 @@ def needs(settings: Settings, own_namespace: str) -> list[Need]:
         leases = LEASES.within(own_namespace)
         found.append(Need("renew the Lease", leases.named(settings.leader_election.lease_name), ("get", "update")))
         found.append(Need("create the Lease", leases, ("create",)))
+        if settings.discovery.kubernetes.enabled:
+            maps = CONFIG_MAPS.within(own_namespace)
+            readings = maps.named(config_map_name(settings.leader_election.lease_name))
+            found.append(Need("keep the last readings", readings, ("get", "update"), essential=False))
+            found.append(Need("create the notes of last readings", maps, ("create",), essential=False))
     if settings.external_metrics.enabled:
         found.append(Need("check a user's permissions", REVIEWS, ("create",)))
         found.append(Need("authenticate the API server", AUTHENTICATION, ("get",)))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from exporter.fleet.capacity import aggregate
+from exporter.fleet.losses import run_ended
 from exporter.fleet.model import (
     AgentSnapshot,
     Fleet,
@@ -85,6 +86,7 @@ class SnapshotStore:
     def replace(self, source: str, targets: Iterable[Target], finished: Mapping[str, PodFacts] = {}) -> None:
         """Make `targets` the whole membership of `source`; `finished` is how the others ended, as far as known."""
         needed = {target.uid: target for target in targets}
+        self.departures.finished_before(finished)
         # What is missing was last known to exist when the source was current.
         known_at = self._synced_at.get(source, self._monotonic())
         for uid in [uid for uid, owner in self._sources.items() if owner == source and uid not in needed]:
@@ -176,7 +178,7 @@ class SnapshotStore:
         Once the container has ended, its reading no longer applies, and its tasks are lost.
         """
         facts = target.facts
-        if facts is None or not _run_ended(before.target.facts, facts):
+        if facts is None or not run_ended(before.target.facts, facts):
             return replace(before, target=target)
         self.departures.container_ended(before, facts, known_at=known_at, wall_now=self._wall())
         since = Since(known=before.since.known)
@@ -265,7 +267,7 @@ class SnapshotStore:
             return None
         now = before.target
         same_place = (now.address, now.endpoint) == (scraped.address, scraped.endpoint)
-        return before if same_place and not _run_ended(scraped.facts, now.facts) else None
+        return before if same_place and not run_ended(scraped.facts, now.facts) else None
 
     def _put(self, snapshot: AgentSnapshot) -> None:
         self._amend(snapshot)
@@ -374,14 +376,6 @@ class SnapshotStore:
 
     def _missing(self) -> set[str]:
         return self._expected - self._synced_at.keys()
-
-
-def _run_ended(before: PodFacts | None, after: PodFacts | None) -> bool:
-    """Whether the agent's container ended between the two. Both are from Kubernetes, so no clocks are compared."""
-    if before is None or after is None or before.ended_container == after.ended_container:
-        return False
-    restarted = before.restarts is not None and after.restarts is not None and after.restarts > before.restarts
-    return restarted or (after.last_terminated_time or 0.0) > (before.last_terminated_time or 0.0)
 
 
 def _queues(snapshots: Iterable[AgentSnapshot]) -> Sequence[float]:

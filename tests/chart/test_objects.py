@@ -15,7 +15,12 @@ FLEET = {"name": "etl", "deployment": "etl-runner", "min": 3, "max": 5}
 PODS = ("", "pods", "list watch")
 MEMORY = ("metrics.k8s.io", "pods", "list")
 SCALERS = ("autoscaling", "horizontalpodautoscalers", "list watch")
-LEASE = ("coordination.k8s.io", "leases", "get update"), ("coordination.k8s.io", "leases", "create")
+LEASE = (
+    ("coordination.k8s.io", "leases", "get update"),
+    ("", "configmaps", "get update"),
+    ("coordination.k8s.io", "leases", "create"),
+    ("", "configmaps", "create"),
+)
 
 
 def rules(objects: Objects, *, kind: str = "Role") -> set[tuple[str, str, str]]:

@@ -390,13 +390,15 @@ class Admin:
         answer = await self.call("POST", f"{accounts}/{name}/token", {"spec": {"expirationSeconds": 3600}})
         return cast(str, answer["status"]["token"])
 
-    async def grant(self, namespace: str, account: str, name: str, rules: list[Json]) -> None:
-        """Make a Role with `rules` and bind it to a service account of the same namespace."""
+    async def grant(
+        self, namespace: str, account: str, name: str, rules: list[Json], *, account_namespace: str | None = None
+    ) -> None:
+        """Make a Role with `rules` and bind it to a service account, of the same namespace if no other is given."""
         base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
         await self.call("POST", f"{base}/roles", {"metadata": {"name": name}, "rules": rules})
         binding = {
             "metadata": {"name": name},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
+            "subjects": [{"kind": "ServiceAccount", "namespace": account_namespace or namespace, "name": account}],
         }
         await self.call("POST", f"{base}/rolebindings", binding)
