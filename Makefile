@@ -26,8 +26,8 @@ demo: $(READY)  ## a simulated fleet, the exporter, a CloudWatch and a small aut
 
 test: $(READY) tools lint  ## everything: checks, then all tests, with coverage
 	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term:skip-covered
-	$(BIN)/coverage report --include='exporter/fleet/*' --fail-under=100 --skip-covered >/dev/null || \
-	  { $(BIN)/coverage report --include='exporter/fleet/*'; echo "exporter/fleet is to be covered completely" >&2; exit 1; }
+	$(BIN)/coverage report --include='exporter/fleet/*,exporter/forecast/*' --fail-under=100 --skip-covered >/dev/null || \
+	  { $(BIN)/coverage report --include='exporter/fleet/*,exporter/forecast/*'; echo "exporter/fleet and exporter/forecast are to be covered completely" >&2; exit 1; }
 
 test-fast: $(READY)  ## the tests that need no server and no second
 	$(BIN)/python -m pytest $(WORKERS) -m 'not slow' -q
@@ -76,6 +76,7 @@ bench: $(READY)  ## measure against Prometheus on the same targets
 	$(BIN)/python -m benchmarks.spool
 	$(BIN)/python -m benchmarks.visibility
 	$(BIN)/python -m benchmarks.turns
+	$(BIN)/python -m benchmarks.forecast
 
 pins: $(READY)  ## pin the newest versions that fit, with hashes, for the image
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[pins]'

@@ -1,0 +1,162 @@
+"""Generated months of work: tasks by the time they come, and what a perfect hand-written cron would ask for."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from heapq import heappop, heappush
+from math import exp
+from zoneinfo import ZoneInfo
+
+from exporter.forecast.history import SLOT_SECONDS, History
+
+ZONE = ZoneInfo("Europe/Berlin")
+LEARNED_DAYS = 75
+"""Days before the scored ones: two month ends."""
+JITTER = 120.0
+"""Standard deviation of a job's start, in seconds."""
+
+Task = tuple[float, float]
+"""When it comes, Unix seconds, and how long it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A batch that comes by the clock."""
+
+    hour: float
+    tasks: int
+    seconds: float
+    """How long one of its tasks runs on average."""
+    spread: float = 240.0
+    """Seconds within which its tasks come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """One pattern of work."""
+
+    name: str
+    first: date
+    """First scored day."""
+    days: int
+    """Scored days."""
+    jobs: Callable[[date], Sequence[Job]]
+    """The batches of a day."""
+    rate: Callable[[date, float], float]
+    """Tasks a second that come one by one, by day and hour."""
+    season: int = 1
+    """Days of the season that Holt-Winters is given."""
+    seconds: float = 300.0
+    """How long a task runs that comes one by one."""
+
+    def tasks(self, seed: str) -> list[Task]:
+        """Return all tasks in the order they come, from LEARNED_DAYS before the first scored day."""
+        chance = random.Random(f"{seed}/{self.name}")  # noqa: S311 - a simulation
+        found: list[Task] = []
+        for offset in range(-LEARNED_DAYS, self.days):
+            day = self.first + timedelta(days=offset)
+            for job in self.jobs(day):
+                start = clock(day, job.hour) + chance.gauss(0, JITTER)
+                size = round(job.tasks * chance.uniform(0.85, 1.1))
+                found += [
+                    (start + chance.uniform(0, job.spread), job.seconds * chance.uniform(0.6, 1.4)) for _ in range(size)
+                ]
+            for quarter in range(96):
+                expected = self.rate(day, quarter / 4) * 900
+                found += [
+                    (clock(day, quarter / 4) + chance.uniform(0, 900), chance.expovariate(1 / self.seconds))
+                    for _ in range(_poisson(chance, expected))
+                ]
+        return sorted(found)
+
+    def cron(self, day: date, hour: float) -> float:
+        """Return the tasks that a cron with knowledge of the generator holds agents for, without looking ahead."""
+        planned = self.rate(day, hour) * self.seconds
+        for job in self.jobs(day):
+            begin, end = job.hour - 2 * JITTER / 3600, job.hour + (2 * JITTER + job.spread + job.seconds) / 3600
+            if begin <= hour < end:
+                planned += job.tasks * 1.1
+        return planned
+
+
+def clock(day: date, hour: float) -> float:
+    """Return the Unix seconds of an hour of a local day."""
+    minutes = round(hour * 60)
+    return datetime(day.year, day.month, day.day, minutes // 60, minutes % 60, tzinfo=ZONE).timestamp()
+
+
+def ideal(tasks: Sequence[Task]) -> History:
+    """Return the history of demand where no task waits."""
+    history, ends = History(), list[float]()
+    for at, running in _steps(tasks, ends):
+        history.record(at, running)
+    return history
+
+
+def _steps(tasks: Sequence[Task], ends: list[float]) -> Iterator[tuple[float, int]]:
+    """Yield the running tasks at each arrival, and at the start of each slot."""
+    slot = tasks[0][0] // SLOT_SECONDS * SLOT_SECONDS
+    for at, seconds in tasks:
+        while slot <= at:
+            while ends and ends[0] <= slot:
+                heappop(ends)
+            yield slot, len(ends)
+            slot += SLOT_SECONDS
+        while ends and ends[0] <= at:
+            heappop(ends)
+        heappush(ends, at + seconds)
+        yield at, len(ends)
+
+
+def _poisson(chance: random.Random, mean: float) -> int:
+    """Return a Poisson number, drawn in parts that `exp` can hold."""
+    count = 0
+    while mean > 0:
+        part, mean = min(mean, 50.0), mean - 50.0
+        limit, product = exp(-part), chance.random()
+        while product > limit:
+            count, product = count + 1, product * chance.random()
+    return count
+
+
+def _nightly(_day: date) -> Sequence[Job]:
+    return [Job(2, 400, 1500), Job(4, 250, 1200), *(Job(hour, 50, 500) for hour in range(24))]
+
+
+def _business(day: date, hour: float) -> float:
+    if day.weekday() >= 5:
+        return 0.01
+    shape = exp(-(((hour - 10) / 2) ** 2)) + 0.8 * exp(-(((hour - 15) / 2) ** 2))
+    return 0.02 + 0.6 * shape
+
+
+def _morning(day: date) -> Sequence[Job]:
+    return [Job(8, 250, 900), Job(12.5, 120, 900), Job(18, 200, 1200)] if day.weekday() < 5 else []
+
+
+def _month_end(day: date) -> Sequence[Job]:
+    usual = [Job(2, 200, 1200), Job(14, 100, 900)]
+    last = (day + timedelta(days=1)).day == 1
+    return [*usual, Job(6, 500, 1800), Job(20, 600, 1500)] if last else usual
+
+
+def _moved(day: date) -> Sequence[Job]:
+    return [Job(2 if day < MOVED.first else 3, 400, 1500), *(Job(hour, 50, 500) for hour in range(24))]
+
+
+def _random(day: date) -> Sequence[Job]:
+    chance = random.Random(f"random/{day}")  # noqa: S311 - a simulation
+    return [Job(chance.uniform(0, 23.9), round(chance.expovariate(1 / 150)), 900) for _ in range(8)]
+
+
+def _little(_day: date, _hour: float) -> float:
+    return 0.03
+
+
+NIGHTLY = Month("nightly and hourly jobs", date(2026, 6, 15), 14, _nightly, _little)
+BUSINESS = Month("weekday business load", date(2026, 6, 15), 14, _morning, _business, season=7)
+MONTH_END = Month("month end and a clock change", date(2026, 3, 20), 14, _month_end, _little)
+MOVED = Month("moved by an hour", date(2026, 6, 15), 7, _moved, _little)
+PATTERNLESS = Month("no pattern", date(2026, 6, 15), 14, _random, _little)
+MONTHS = (NIGHTLY, BUSINESS, MONTH_END)

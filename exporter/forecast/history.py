@@ -1,0 +1,78 @@
+"""The past of one fleet: the maximum of its demand in each five minutes, with gaps where it is unknown."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+SLOT_SECONDS = 300
+"""As fine as a pod's start is long, and as coarse as keeps a day in about a kilobyte."""
+SLOTS = 86400 // SLOT_SECONDS
+"""Slots of a day."""
+GAP = -1
+"""In an array of slots: nothing is known."""
+MONTHS_KEPT = 3
+"""Ends of months that are kept beyond `days`: two to learn from, and one more to judge by."""
+EPOCH = date(1970, 1, 1)
+
+
+class History:
+    """Maxima of demand by slot, one compact array for each day (UTC, so that clock changes do not move them)."""
+
+    def __init__(self) -> None:
+        self._days: dict[int, array[int]] = {}
+
+    def record(self, at: float, demand: float) -> None:
+        """Record the demand in tasks at `at` (Unix seconds), rounded down to whole tasks.
+
+        Only trusted demand is recorded: everything else remains a gap. Raises ValueError for a negative demand.
+        """
+        if not demand >= 0:
+            raise ValueError(f"a demand of {demand} tasks is impossible")
+        day, slot = divmod(int(at // SLOT_SECONDS), SLOTS)
+        values = self._days.setdefault(day, array("i", [GAP]) * SLOTS)
+        values[slot] = max(values[slot], int(demand))
+
+    def slots(self, first: int, count: int) -> array[int]:
+        """Return `count` slots from slot number `first` (Unix seconds divided by SLOT_SECONDS); GAP where unknown."""
+        found = array("i")
+        day, offset = divmod(first, SLOTS)
+        while len(found) < offset + count:
+            found += self._days.get(day, _UNKNOWN)
+            day += 1
+        return found[offset : offset + count]
+
+    def highest(self) -> int | None:
+        """Return the highest demand recorded; None without any."""
+        return max((max(values) for values in self._days.values()), default=None)
+
+    def days(self) -> Sequence[int]:
+        """Return the numbers of the days (UTC, since 1970) of which something is known, in order."""
+        return sorted(self._days)
+
+    def trim(self, now: float, days: int) -> None:
+        """Forget what is older than `days` and one, except the days around the ends of the last MONTHS_KEPT months.
+
+        One more, as a local day begins up to 14 hours before that of UTC.
+        """
+        today = int(now // 86400)
+        for day in [day for day in self._days if day < today - days - 1]:
+            if day < today - 31 * MONTHS_KEPT - 2 or not _around_month_end(EPOCH + timedelta(days=day)):
+                del self._days[day]
+
+
+def known(values: Iterable[int]) -> list[int]:
+    """Return the values that are no gaps."""
+    return [value for value in values if value != GAP]
+
+
+def _around_month_end(day: date) -> bool:
+    """Return whether a day is within two days of one of the three last days of a month.
+
+    A day of the local calendar touches two days of UTC, and its neighbors are looked at where jobs jitter.
+    """
+    return any((day + timedelta(days=shift)).day == 1 for shift in range(-1, 6))
+
+
+_UNKNOWN = array("i", [GAP]) * SLOTS

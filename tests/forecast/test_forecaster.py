@@ -1,0 +1,162 @@
+"""The forecast: what it expects of patterns, and when it is withheld."""
+
+import random
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from exporter.forecast.forecaster import MONTH_END, Withheld
+from exporter.forecast.history import History
+from tests.forecast.generated import MONDAY, before, forecaster, instant, nightly, recorded, tasks
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def withheld(history: History, now: float) -> str:
+    """Return why there is no forecast."""
+    found = forecaster().expected(history, now, 180.0)
+    assert isinstance(found, Withheld)
+    return found.reason
+
+
+def test_a_nightly_batch_is_expected_within_the_lead_time() -> None:
+    """Agents are asked for before the batch, not earlier than needed, and not once it is ending."""
+    history, ours = recorded(nightly, before(MONDAY, 28)), forecaster()
+    at = [tasks(ours.expected(history, instant(MONDAY, 2) + shift, 180.0)) for shift in (-600, -181, -180, 0, 3301)]
+    assert at == [10, 10, 100, 100, 10]
+
+
+def test_a_lead_time_reaches_into_tomorrow() -> None:
+    """A batch at midnight is expected the evening before."""
+    history = recorded(lambda _day, hour: 100.0 if hour < 1 else 10.0, before(MONDAY, 28))
+    assert tasks(forecaster().expected(history, instant(MONDAY, 23.95) + 100, 180.0)) == 100
+
+
+@pytest.mark.parametrize("change", [date(2026, 3, 29), date(2026, 10, 25)])
+def test_the_local_clock_decides_through_a_clock_change(change: date) -> None:
+    """The day after a clock change, a batch comes at the same time of the local clock."""
+    history = recorded(lambda _day, hour: 100.0 if 6 <= hour < 7 else 10.0, before(change, 28), BERLIN)
+    ours = forecaster(BERLIN)
+    hours = [tasks(ours.expected(history, instant(change, hour, BERLIN), 60.0)) for hour in (5, 6, 7)]
+    assert hours == [10, 100, 10]
+
+
+def test_weekends_are_found() -> None:
+    """A batch of weekdays is expected on Monday and Friday, and not on Saturday."""
+    history = recorded(lambda day, hour: nightly(day, hour) if day.weekday() < 5 else 10.0, before(MONDAY, 28))
+    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == 100
+    saturday = MONDAY - timedelta(days=2)
+    assert tasks(forecaster().expected(history, instant(saturday, 2), 60.0)) == 10
+
+
+def test_a_weekday_of_its_own_is_found() -> None:
+    """A batch of Mondays is expected on Monday alone."""
+    history = recorded(lambda day, hour: nightly(day, hour) if day.weekday() == 0 else 10.0, before(MONDAY, 28))
+    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == 100
+
+
+def test_month_ends_are_found() -> None:
+    """A batch of the last day of each month is expected on the third one, although other days have another."""
+
+    def pattern(day: date, hour: float) -> float:
+        last = (day + timedelta(days=1)).day == 1
+        return 300.0 if last and 20 <= hour < 21 else nightly(day, hour)
+
+    last = MONDAY + timedelta(days=1)
+    history, ours = recorded(pattern, before(last, 70)), forecaster()
+    found = ours.expected(history, instant(last, 20), 60.0)
+    assert tasks(found) == 300
+    assert not isinstance(found, Withheld)
+    assert found.like_days == MONTH_END.name
+    assert tasks(ours.expected(history, instant(last, 2), 60.0)) == 100
+
+
+def test_month_ends_like_other_days_are_not_set_apart() -> None:
+    """Without a pattern of its own, a month end is forecast from more days than two."""
+    found = forecaster().expected(recorded(nightly, before(MONDAY, 70)), instant(MONDAY, 2), 60.0)
+    assert not isinstance(found, Withheld)
+    assert found.like_days != MONTH_END.name
+
+
+@pytest.mark.parametrize("broken", [0.0, None, 500.0], ids=["holiday", "outage", "flood"])
+@pytest.mark.parametrize("age", [1, 2, 5])
+def test_a_day_that_broke_the_pattern_does_not_poison_the_next(broken: float | None, age: int) -> None:
+    """After a holiday, an outage or a flood the nightly batch is expected as ever."""
+    odd = MONDAY - timedelta(days=age)
+    history = recorded(lambda day, hour: broken if day == odd else nightly(day, hour), before(MONDAY, 28))
+    ours = forecaster()
+    assert tasks(ours.expected(history, instant(MONDAY, 2), 60.0)) == 100
+    assert tasks(ours.expected(history, instant(MONDAY, 12), 60.0)) == 10
+
+
+def test_a_slot_that_was_never_seen_adds_nothing() -> None:
+    """Where every like day has a gap, the forecast is no more than nothing."""
+    history = recorded(lambda day, hour: None if 12 <= hour < 13 else nightly(day, hour), before(MONDAY, 28))
+    ours = forecaster()
+    assert tasks(ours.expected(history, instant(MONDAY, 12.5), 60.0)) == 0
+    assert tasks(ours.expected(history, instant(MONDAY, 2), 60.0)) == 100
+
+
+def test_a_gap_in_one_like_day_leaves_the_others() -> None:
+    """A batch that is unknown on some days is expected from those on which it is known."""
+    unknown = before(MONDAY, 7)[::3]
+    history = recorded(
+        lambda day, hour: None if day in unknown and 2 <= hour < 2.5 else nightly(day, hour), before(MONDAY, 28)
+    )
+    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == 100
+
+
+def test_withheld_without_history() -> None:
+    """The reason says how much there is and how much is needed."""
+    assert withheld(History(), instant(MONDAY)) == "0 days of history, at least 3 are needed"
+    assert withheld(recorded(nightly, before(MONDAY, 2)), instant(MONDAY, 2)).startswith("2 days of history")
+    assert withheld(recorded(nightly, [MONDAY + timedelta(days=3)]), instant(MONDAY)).startswith("0 days")
+
+
+def test_withheld_with_gaps() -> None:
+    """A week that is known in part is no ground for a forecast."""
+    history = recorded(lambda day, hour: None if hour > 16 else nightly(day, hour), before(MONDAY, 28))
+    assert withheld(history, instant(MONDAY, 2)) == "demand is known for 67% of the last 7 days, 80% are needed"
+
+
+def test_withheld_without_a_pattern() -> None:
+    """Batches at random times give no forecast, and the skill says so."""
+    chance = random.Random(1)  # noqa: S311 - work without a pattern
+    starts = {day: [chance.uniform(0, 24) for _ in range(6)] for day in before(MONDAY, 28)}
+    history = recorded(
+        lambda day, hour: 10.0 + 100 * sum(start <= hour < start + 0.5 for start in starts[day]), before(MONDAY, 28)
+    )
+    found = forecaster().expected(history, instant(MONDAY, 2), 60.0)
+    assert isinstance(found, Withheld)
+    assert found.skill is not None
+    assert found.skill < 0.3
+    assert "not have avoided enough waiting" in found.reason
+
+
+def test_withheld_where_nothing_waits() -> None:
+    """Steady work gains nothing by a forecast."""
+    assert "skill 0.00" in withheld(recorded(lambda _day, _hour: 40.0, before(MONDAY, 28)), instant(MONDAY))
+
+
+def test_a_pattern_that_moved_is_learned_within_three_days() -> None:
+    """Three days after a batch moved by an hour it is expected at its new time."""
+    moved = MONDAY - timedelta(days=3)
+    history = recorded(
+        lambda day, hour: nightly(day, hour - 1 if day >= moved else hour) if hour >= 1 else 10.0, before(MONDAY, 28)
+    )
+    assert tasks(forecaster().expected(history, instant(MONDAY, 3), 60.0)) == 100
+
+
+def test_what_is_kept_is_a_cache_alone() -> None:
+    """Asked day by day with a history that is trimmed, it forecasts what a new one does: replicas agree."""
+    history, ours = recorded(nightly, before(MONDAY, 28)), forecaster()
+    for age in range(12):
+        day = MONDAY + timedelta(days=age)
+        for minute in (0, 120, 720):
+            now = instant(day) + 60 * minute
+            history.record(now, nightly(day, minute / 60))
+            assert ours.expected(history, now, 60.0) == forecaster().expected(history, now, 60.0)
+        for slot in range(288):
+            history.record(instant(day) + 300 * slot, nightly(day, slot / 12))
+        history.trim(instant(day), 28)

@@ -1,0 +1,78 @@
+"""The past of a fleet: maxima by slot, gaps, and what is forgotten."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from exporter.forecast.history import GAP, SLOTS, History
+from exporter.forecast.local_days import days_to_month_end, local_day, local_slot
+from tests.forecast.generated import MONDAY, before, instant, nightly, recorded
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SPRING = MONDAY.replace(month=3, day=29)
+AUTUMN = MONDAY.replace(month=10, day=25)
+
+
+def test_slots_hold_the_maximum_and_gaps() -> None:
+    """The highest demand of five minutes counts, in whole tasks, and what was not recorded is a gap."""
+    history = History()
+    for at, demand in ((0.0, 3.0), (299.9, 7.8), (299.95, 5.0), (900.0, 0.0)):
+        history.record(at, demand)
+    assert list(history.slots(-1, 5)) == [GAP, 7, GAP, GAP, 0]
+    assert history.highest() == 7
+
+
+@pytest.mark.parametrize("demand", [-1.0, float("nan")])
+def test_an_impossible_demand_is_refused(demand: float) -> None:
+    """What is no demand does not become one."""
+    with pytest.raises(ValueError, match="impossible"):
+        History().record(0.0, demand)
+
+
+def test_an_empty_history_has_no_highest() -> None:
+    """Without any demand there is no maximum, and no zero."""
+    assert History().highest() is None
+
+
+def test_month_ends_are_kept_longer() -> None:
+    """Days beyond the limit are forgotten, except around the ends of three months."""
+    history = recorded(nightly, before(MONDAY, 150))
+    history.trim(instant(MONDAY), 28)
+    kept = [MONDAY - timedelta(days=age) for age in range(150, 0, -1)]
+    kept = [day for day in kept if int(instant(day) // 86400) in history.days()]
+    assert kept[0] == MONDAY.replace(month=3, day=27)
+    assert kept[-29:] == before(MONDAY, 29)
+    assert {day.month for day in kept[:-29]} == {3, 4, 5}
+    assert all(day.day >= 25 or day.day <= 2 for day in kept[:-29])
+
+
+def test_a_day_is_that_of_the_local_clock() -> None:
+    """A batch at 02:00 is in the same slots before and after both clock changes, and on the days of these."""
+    for change in (SPRING, AUTUMN):
+        history = recorded(nightly, [change + timedelta(days=shift) for shift in range(-2, 3)], BERLIN)
+        for shift in (-1, 0, 1):
+            day = local_day(history, change + timedelta(days=shift), BERLIN, 0)
+            assert len(day) == SLOTS
+            if (change, shift) != (SPRING, 0):
+                assert [slot for slot, value in enumerate(day) if value == 100] == list(range(24, 36))
+            assert local_slot(instant(change + timedelta(days=shift), 12, BERLIN), BERLIN)[1] == 144
+
+
+def test_neighbors_are_of_the_day_or_before_it() -> None:
+    """Widened slots take the maximum of their neighbors, and a day that is over does not change any more."""
+    history = recorded(lambda day, hour: 50.0 if day == MONDAY and hour == 0 else 1.0, before(MONDAY, 2))
+    history.record(instant(MONDAY), 50.0)
+    assert max(local_day(history, MONDAY - timedelta(days=1), ZoneInfo("UTC"), 2)) == 1
+    assert list(local_day(history, MONDAY, ZoneInfo("UTC"), 1))[:3] == [50, 50, GAP]
+
+
+def test_days_to_the_end_of_the_month() -> None:
+    """The last day of a month is 0, through leap years and over the end of a year."""
+    ends = [
+        MONDAY.replace(month=6, day=30),
+        MONDAY.replace(month=12, day=31),
+        MONDAY.replace(year=2028, month=2, day=29),
+    ]
+    assert [days_to_month_end(day) for day in ends] == [0, 0, 0]
+    assert days_to_month_end(MONDAY) == 1
