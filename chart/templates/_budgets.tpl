@@ -11,7 +11,7 @@ agents, and the fleet's label: script runners carry the label, too. */}}
 {{- $namespace := include "mfe.fleetNamespace" (dict "root" $ "fleet" $given "where" $where) -}}
 {{- $fleet := printf "%s/%s" $namespace $given.name -}}
 {{- if hasKey $seen $fleet -}}
-{{- fail (printf "%s: the fleet %s is already listed at %s; two budgets would make every eviction of its agents fail, take one out" $where $fleet (get $seen $fleet)) -}}
+{{- fail (printf "%s: the fleet %s is already listed at %s; two budgets would make every eviction of its agents fail, remove one" $where $fleet (get $seen $fleet)) -}}
 {{- end -}}
 {{- $_ := set $seen $fleet $where -}}
 {{- $selector := dict "matchLabels" (dict $kubernetes.fleet_label $given.name) "matchExpressions" $agents.matchExpressions -}}

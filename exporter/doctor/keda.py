@@ -1,6 +1,6 @@
 """KEDA: whether its ScaledObjects on the agents hold a fleet that cannot be seen, and whether it is new enough.
 
-KEDA silently drops a field that it does not know, and a busy fleet shrinks as soon as the exporter is blind.
+KEDA silently drops a field that it does not know, and a busy fleet then shrinks when no agent is reachable.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Every figure of an agent: one row each, its outlets as columns.
 
 A new row is on `/metrics`, in the JSON documents and on the pages of the documentation by itself; whether it is in
-CloudWatch has to be said, or why it is not.
+CloudWatch must be stated, or the reason it is absent.
 """
 
 from collections.abc import Callable
@@ -79,8 +79,8 @@ AGENT_FIGURES: tuple[AgentFigure, ...] = (
     AgentFigure("up", Unit.FLAG, Basis.EXPORTER, _up,
         "1 if the last scrape of the agent succeeded, 0 if it failed.",
         unknown="it was not scraped yet",
-        json=Without("`scrape_error` says why the last scrape failed"),
-        cloudwatch=Without("`ScrapeCoveragePercent` says it of all")),
+        json=Without("`scrape_error` has the reason of the last failed scrape"),
+        cloudwatch=Without("`ScrapeCoveragePercent` covers all agents")),
     AgentFigure("connected", Unit.FLAG, Basis.READINGS, _reading(lambda reading: reading.connected),
         "1 if the agent reports a connection to the Matillion control plane, 0 if it reports none.",
         cloudwatch=Without("`AgentsDisconnected` counts them")),
@@ -104,11 +104,11 @@ AGENT_FIGURES: tuple[AgentFigure, ...] = (
     AgentFigure("memory_working_set_bytes", Unit.BYTES, Basis.KUBERNETES, lambda agent: agent.memory_working_set_bytes,
         "Working set of the agent's container, as measured by metrics-server.",
         unknown="that is unknown or outdated",
-        cloudwatch=Without("`MemoryUtilizationPercent` is made of it")),
+        cloudwatch=Without("`MemoryUtilizationPercent` is computed from it")),
     AgentFigure("memory_limit_bytes", Unit.BYTES, Basis.KUBERNETES, _fact(lambda facts: facts.memory_limit_bytes),
         "Memory limit of the agent's container.",
         json="kubernetes.memory_limit_bytes",
-        cloudwatch=Without("`MemoryUtilizationPercent` is made of it")),
+        cloudwatch=Without("`MemoryUtilizationPercent` is computed from it")),
     AgentFigure("memory_utilization", Unit.RATIO, Basis.KUBERNETES, _memory_utilization,
         "Memory in use of the limit of the agent's container.",
         unknown="metrics-server has no sample, or there is no limit",

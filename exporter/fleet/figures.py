@@ -1,7 +1,7 @@
 """Every figure of a fleet and of what scales it: one row each, its outlets as columns.
 
 A new row is on `/metrics`, in the JSON documents and on the pages of the documentation by itself; whether it is in
-CloudWatch, in the external metrics API and in the history has to be said, or why it is not.
+CloudWatch, in the external metrics API and in the history must be stated, or the reason it is absent.
 """
 
 from exporter.fleet.model import AgentState, Fleet
@@ -64,19 +64,19 @@ FLEET_FAMILIES: tuple[Family[Fleet], ...] = (
 FLEET_FIGURES: tuple[FleetFigure, ...] = (
     FleetFigure("trusted", Unit.FLAG, Basis.EXPORTER, lambda fleet: fleet.trusted,
         "1 if a scaler may act on the fleet's figures, 0 while coverage is too low or discovery too old.",
-        cloudwatch=Without("`ScrapeCoveragePercent` says it, and the figures that are missing"),
+        cloudwatch=Without("`ScrapeCoveragePercent` shows it, and so do the missing figures"),
         external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("coverage", Unit.RATIO, Basis.KUBERNETES, lambda fleet: fleet.coverage,
         "Share of the agents that should respond and do: 0 if none is reachable, 1 if there are none.",
         cloudwatch=CloudWatch("ScrapeCoveragePercent", MetricSet.MINIMAL), external=_NOT_SCALED_BY, history=True),
     FleetFigure("sync_age_seconds", Unit.SECONDS, Basis.EXPORTER, lambda fleet: fleet.sync_age,
         "Age of the list of agents.",
-        metrics=Without("`exporter_discovery_sync_age_seconds` has it of all fleets"),
+        metrics=Without("`exporter_discovery_sync_age_seconds` has it for all fleets"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("reading_age_seconds", Unit.SECONDS, Basis.EXPORTER, lambda fleet: fleet.read_age,
         "Age of the oldest reading that counts.",
         unknown="no reading is current",
-        metrics=Without("`agent_last_scrape_timestamp_seconds` has it of each agent"),
+        metrics=Without("`agent_last_scrape_timestamp_seconds` has it for each agent"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("agents", Unit.AGENTS, Basis.KUBERNETES, lambda fleet: len(fleet.agents),
         "Agents of the fleet in any state.",
@@ -98,8 +98,8 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
     FleetFigure("agents_crash_looping", Unit.AGENTS, Basis.KUBERNETES, _crash_looping,
         "Agents whose container is in CrashLoopBackOff.",
         unknown="the fleet is not in Kubernetes",
-        metrics=Without("`agent_waiting` has it of each agent"),
-        json=Without("`kubernetes.crash_looping` has it of each agent"),
+        metrics=Without("`agent_waiting` has it for each agent"),
+        json=Without("`kubernetes.crash_looping` has it for each agent"),
         cloudwatch=CloudWatch("AgentsCrashLooping", MetricSet.DEFAULT), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("agents_saturated", Unit.AGENTS, Basis.READINGS, lambda fleet: fleet.agents_saturated,
         "Serving agents with no free slot.",
@@ -134,7 +134,7 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
     FleetFigure("hpa_agents", Unit.AGENTS, Basis.READINGS, hpa_agents,
         "Agents at which an HPA on the demand settles, within its tolerance and bounds.",
         unknown="the fleet is not trusted or no single HPA scales on its demand",
-        metrics=Without("`scaler_desired_agents` is what the HPA itself says"),
+        metrics=Without("`scaler_desired_agents` is the HPA's own figure"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("tasks_active", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_active,
         "Tasks running on agents that are not draining.",
@@ -143,7 +143,7 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
     FleetFigure("tasks_serving", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_serving,
         "Tasks running on serving agents; divided by capacity_tasks, the utilization.",
         unknown="no agent that should respond does",
-        cloudwatch=Without("`UtilizationPercent` is made of it"), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+        cloudwatch=Without("`UtilizationPercent` is computed from it"), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("tasks_draining", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_draining,
         "Tasks still running on draining agents; they are not part of the demand.",
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=True),

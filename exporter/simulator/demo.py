@@ -13,7 +13,7 @@ from exporter.simulator.simulate import add_place_arguments, speed
 SPEED = 10.0
 """A wave of the `demo` scenario takes twenty minutes; at this speed a newcomer has seen it within two."""
 FASTEST = 60.0
-"""Above this a second between two readings is more than a minute of the fleet's time, and the scaler flies blind."""
+"""Above this a second between two readings is over a minute of the fleet's time, and the scaler's data is stale."""
 LISTEN = HostPort("127.0.0.1", 9850)
 
 
