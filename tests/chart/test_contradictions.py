@@ -182,8 +182,8 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         },
         (
             "agentsDisruptionBudget.fleets[1] (etl): the fleet matillion/etl is already listed at "
-            "agentsDisruptionBudget.fleets[0] (etl); two budgets would make every eviction of its agents fail, take "
-            "one out"
+            "agentsDisruptionBudget.fleets[0] (etl); two budgets would make every eviction of its agents fail, "
+            "remove one"
         ),
     ),
     "a service account of no name": (
