@@ -9,7 +9,6 @@ from exporter.fleet.pressure import REFUSES_AFTER, current_usage, pressure
 
 OUT_OF_WORK = (AgentState.STOPPED, AgentState.DISCONNECTED)
 """States of agents that respond but take no work: such a pod is a replica without slots."""
-_STOPPED = (AgentStatus.STOPPED, AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
 
 
 MAX_START_SECONDS = 300.0
@@ -49,7 +48,7 @@ def reported_state(reading: Reading) -> AgentState:
 
     An agent with a pending shutdown takes no more work. Only a deletion removes it from the Deployment's replicas.
     """
-    if reading.status in _STOPPED:
+    if reading.status in AgentStatus.NOT_RUNNING:
         return AgentState.STOPPED
     return AgentState.DISCONNECTED if reading.connected is False else AgentState.SERVING
 

@@ -5,6 +5,7 @@ Pure. As JSON it is an array, since the notes of thousands of agents must fit in
 
 from dataclasses import dataclass, replace
 
+from exporter.fleet.losses import last_tasks
 from exporter.fleet.model import AgentSnapshot, Dialect, PodFacts, Reading, Target
 
 
@@ -32,16 +33,15 @@ class LastReading:
         `stale_after` is in seconds, `now` the monotonic instant.
         """
         target, reading, facts = snapshot.target, snapshot.reading, snapshot.target.facts
-        if facts is None or reading is None or reading.tasks_active <= 0:
-            return None
-        if snapshot.read_at is None or now - snapshot.read_at > stale_after:
+        tasks = last_tasks(snapshot, stale_after, now)
+        if facts is None or reading is None or tasks is None or tasks <= 0:
             return None
         return cls(
             target.uid,
             target.namespace,
             target.fleet,
             target.pod,
-            reading.tasks_active,
+            tasks,
             reading.status,
             facts.restarts,
             facts.last_terminated_time,

@@ -6,11 +6,11 @@ vendor's agent does only then.
 """
 
 from collections.abc import Mapping
+from math import inf
 
 from exporter.fleet.departure import LossReason
-from exporter.fleet.model import AgentSnapshot, AgentStatus, PodFacts, Reading
+from exporter.fleet.model import AgentSnapshot, AgentStatus, PodFacts
 
-_SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
 _OWN_END = (0, 143)
 """Exit codes of a process that ends by itself after SIGTERM; a JVM's is 128 + 15 however clean its shutdown was."""
 _KILLED = 137
@@ -52,17 +52,18 @@ def loss_reason(snapshot: AgentSnapshot, last: PodFacts | None, wall_now: float)
     before = snapshot.target.facts
     if before is None:
         return None
-    after = last or before
-    run_ended = after.ended_container != before.ended_container
-    exit_code = after.last_exit_code if run_ended else None
+    after, reading = last or before, snapshot.reading
+    ended = run_ended(before, after)
+    exit_code = after.last_exit_code if ended else None
     requested = before.draining_time is not None or after.draining_time is not None
-    if run_ended and after.last_terminated_reason == LossReason.OOM_KILLED:
+    if ended and after.last_terminated_reason == LossReason.OOM_KILLED:
         return LossReason.OOM_KILLED
-    if exit_code in _OWN_END and (requested or _shutting_down(snapshot.reading)):
+    ending = requested or (reading is not None and reading.status in AgentStatus.ENDING)
+    if exit_code in _OWN_END and ending:
         return None
     if after.disruption in _BY_DISRUPTION:
         return _BY_DISRUPTION[after.disruption]
-    if run_ended and not requested:
+    if ended and not requested:
         return LossReason.ERROR
     # With a grace period of 0, the deletion was forced.
     deadline = before.drain_deadline_time if before.drain_grace_seconds != 0 else None
@@ -81,12 +82,11 @@ def tasks_at_end(
     """
     if reason is None:
         return 0.0
-    if snapshot.reading is None or snapshot.read_at is None:
-        return None
-    if reason is not LossReason.NODE_LOST and known_at - snapshot.read_at > stale_after:
+    return last_tasks(snapshot, inf if reason is LossReason.NODE_LOST else stale_after, known_at)
+
+
+def last_tasks(snapshot: AgentSnapshot, stale_after: float, at: float) -> float | None:
+    """Return the tasks of an agent's last reading; None if that was older than `stale_after` seconds at `at`."""
+    if snapshot.reading is None or snapshot.read_at is None or at - snapshot.read_at > stale_after:
         return None
     return snapshot.reading.tasks_active
-
-
-def _shutting_down(reading: Reading | None) -> bool:
-    return reading is not None and reading.status in _SHUTTING_DOWN

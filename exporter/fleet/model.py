@@ -38,6 +38,8 @@ class AgentStatus:
     RUNNING = 1
     PENDING_SHUTDOWN = 2
     SHUTTING_DOWN = 3
+    ENDING = (PENDING_SHUTDOWN, SHUTTING_DOWN)
+    NOT_RUNNING = (STOPPED, *ENDING)
 
 
 @dataclass(frozen=True, slots=True)

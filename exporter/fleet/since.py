@@ -11,9 +11,6 @@ from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import pressure
 from exporter.fleet.protection import works
 
-_SHUTTING_DOWN = (AgentStatus.PENDING_SHUTDOWN, AgentStatus.SHUTTING_DOWN)
-_NOT_RUNNING = (AgentStatus.STOPPED, *_SHUTTING_DOWN)
-
 
 def after_reading(before: AgentSnapshot, reading: Reading, policy: Policy, now: float) -> Since:
     """Return the spans after `reading`, which was complete at `now` and is to replace the one in `before`."""
@@ -25,7 +22,7 @@ def after_reading(before: AgentSnapshot, reading: Reading, policy: Policy, now: 
     full, last_full = _full(since, reading, policy, now)
     free = _kept(since.free, reading.tasks_active < policy.tasks_per_agent, now)
     pressed = _kept(pressed, pressure(before, reading, now) is not None, now)
-    stopping = _kept(since.stopping, reading.status in _SHUTTING_DOWN, now)
+    stopping = _kept(since.stopping, reading.status in AgentStatus.ENDING, now)
     idle = _kept(since.idle, not works(reading), now)
     after = (serving, full, last_full, free, pressed, stopping, idle)
     if after == (since.serving, since.full, since.last_full, since.free, since.pressed, since.stopping, since.idle):
@@ -51,7 +48,7 @@ def after_sample(snapshot: AgentSnapshot, now: float) -> Since:
 
 def takes_work(reading: Reading) -> bool:
     """Return whether an agent reports that it is running and not disconnected from the control plane."""
-    return reading.status not in _NOT_RUNNING and reading.connected is not False
+    return reading.status not in AgentStatus.NOT_RUNNING and reading.connected is not False
 
 
 def _kept(since: float | None, holds: bool, now: float) -> float | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from exporter.fleet.classification import OUT_OF_WORK, crash_looping, last_known, reported_state, standing
-from exporter.fleet.model import Agent, AgentState, Reading
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Reading
 from exporter.fleet.policy import Policy
 
 _SURGE_SECONDS = 60.0
@@ -182,7 +182,7 @@ def _rolled_out(agents: Sequence[Agent], policy: Policy, now: float) -> float:
     """
     if not policy.hold_rollouts:
         return 0.0
-    made = sorted(_made(agents))
+    made = sorted(templates_made(agent.snapshot for agent in agents))
     tasks = 0.0
     for agent in agents:
         facts = agent.snapshot.target.facts
@@ -203,7 +203,7 @@ def _without_surge(members: Sequence[Agent]) -> Sequence[Agent]:
     """
     if all(agent.snapshot.reading is not None for agent in members):
         return members
-    made = sorted(_made(members))
+    made = sorted(templates_made(agent.snapshot for agent in members))
     if len({template for _, template in made}) <= 1:
         return members
     _, newest = made[-1]
@@ -215,9 +215,9 @@ def _template(agent: Agent) -> str | None:
     return facts.template if facts is not None else None
 
 
-def _made(agents: Iterable[Agent]) -> Iterable[tuple[float, str]]:
+def templates_made(snapshots: Iterable[AgentSnapshot]) -> Iterable[tuple[float, str]]:
     """Return the creation time and template of each pod for which both are known."""
-    for agent in agents:
-        facts = agent.snapshot.target.facts
+    for snapshot in snapshots:
+        facts = snapshot.target.facts
         if facts is not None and facts.created_time is not None and facts.template is not None:
             yield facts.created_time, facts.template

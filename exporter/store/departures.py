@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.last_reading import LastReading
-from exporter.fleet.losses import loss_reason, run_ended, tasks_at_end
+from exporter.fleet.losses import last_tasks, loss_reason, run_ended, tasks_at_end
 from exporter.fleet.model import AgentSnapshot, PodFacts
 from exporter.fleet.policy import Policy
+from exporter.fleet.unseen import templates_made
 from exporter.store.restarts import FleetKey
 
 KEPT = 1000
@@ -68,7 +69,7 @@ class Departures:
             _departure(snapshot),
             requested_time=facts.draining_time,
             replaced=_replaced(facts, fleet),
-            tasks_at_request=tasks_at_end(snapshot, LossReason.DELETED, self._stale_after, now),
+            tasks_at_request=last_tasks(snapshot, self._stale_after, now),
         )
 
     def container_ended(self, before: AgentSnapshot, last: PodFacts, *, known_at: float, wall_now: float) -> None:
@@ -187,9 +188,8 @@ class Departures:
 
 def _replaced(facts: PodFacts, fleet: Iterable[AgentSnapshot]) -> bool | None:
     """Return whether a pod's template is older than that of the fleet's newest pod."""
-    others = [other.target.facts for other in fleet if other.target.facts is not None]
-    made = [(other.created_time, other.template) for other in others if other.created_time and other.template]
-    return facts.template != max(made)[1] if facts.template and made else None
+    made = list(templates_made(fleet))
+    return facts.template != max(made)[1] if facts.template is not None and made else None
 
 
 def _with_loss(departure: Departure, lost: float | None, reason: LossReason | None) -> Departure:
