@@ -23,6 +23,17 @@ class LossReason(StrEnum):
     """It was deleted with tasks, without or before the end of a grace period."""
 
 
+class Cause(StrEnum):
+    """What made an agent leave, as far as Kubernetes distinguishes it."""
+
+    ENDED = "ended"
+    """Its container or pod ended without a request."""
+    DELETION = "deletion"
+    """Its pod was deleted; its template is not known."""
+    ROLLOUT = "rollout"
+    SCALE_IN = "scale-in"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
     """An agent whose container ended with tasks, or whose pod was deleted or went away."""
@@ -44,3 +55,12 @@ class Departure:
     """Tasks running at its last reading before the end, 0 after a clean end; None while unknown."""
     reason: LossReason | None = None
     """How it ended; None while it drains, and after a clean end."""
+
+    @property
+    def cause(self) -> Cause:
+        """What made it leave."""
+        if self.requested_time is None:
+            return Cause.ENDED
+        if self.replaced is None:
+            return Cause.DELETION
+        return Cause.ROLLOUT if self.replaced else Cause.SCALE_IN

@@ -26,7 +26,7 @@ MAX_BYTES = 256 * 1024 * 1024
 _SHOWN_AS = {
     "fleets": ("namespace", "fleet", "trusted", "agents"),
     "agents": ("namespace", "fleet", "pod", "state", "reason", "needs_attention"),
-    "departures": ("namespace", "fleet", "pod", "ended_time_seconds", "tasks_lost", "reason"),
+    "departures": ("namespace", "fleet", "pod", "cause", "ended_time_seconds", "tasks_lost", "reason"),
 }
 """What every item of a list has, by which the exporter's answer is known."""
 

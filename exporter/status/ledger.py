@@ -105,20 +105,12 @@ def _row(one: Json, left: Mapping[Any, Any]) -> tuple[str, ...]:
         _time(ended if begun is None else begun),
         visible(f"{one['namespace']}/{one['fleet']}"),
         visible(str(one["pod"])),
-        _cause(one),
+        visible(str(one["cause"])),
         "" if begun is None else UNKNOWN if tasks is None else f"{tasks:g}",
         "" if begun is None or ended is None else _duration(ended - begun),
         lost,
         end,
     )
-
-
-def _cause(one: Json) -> str:
-    """Return what made the agent leave, as far as Kubernetes tells a scale-in from a rollout."""
-    if one.get("requested_time_seconds") is None:
-        return "ended"
-    replaced = one.get("replaced")
-    return "deletion" if replaced is None else "rollout" if replaced else "scale-in"
 
 
 def _time(seconds: Any) -> str:

@@ -79,6 +79,7 @@ def departure_document(departure: Departure) -> Document:
         "pod": departure.pod,
         "uid": departure.uid,
         "node": departure.node,
+        "cause": departure.cause,
         "requested_time_seconds": known(departure.requested_time),
         "replaced": departure.replaced,
         "tasks_at_request": known(departure.tasks_at_request),

@@ -251,17 +251,17 @@ test("a history of an older exporter has no lost tasks", () => {
 test("a departure says what made the agent leave, and how its tasks ended", () => {
   /** @type {import("../../exporter/web/static/view.js").Departure} */
   const drains = {
-    namespace: "matillion", fleet: "etl", pod: "a", requested_time_seconds: NOW, replaced: false, tasks_at_request: 7, ended_time_seconds: null,
+    namespace: "matillion", fleet: "etl", pod: "a", cause: "scale-in", requested_time_seconds: NOW, tasks_at_request: 7, ended_time_seconds: null,
     tasks_lost: null, reason: null,
   };
   const when = clock(NOW, true);
   assert.deepEqual(departure(drains), {when, cause: "scale-in", tasks: "7", lost: "–", end: "draining", tone: "faint"});
-  const ended = {...drains, ended_time_seconds: NOW, replaced: true, tasks_lost: 0};
+  const ended = {...drains, ended_time_seconds: NOW, cause: "rollout", tasks_lost: 0};
   assert.deepEqual(departure(ended), {when, cause: "rollout", tasks: "7", lost: "0", end: "finished", tone: "good"});
-  const unknown = {...ended, replaced: null, tasks_at_request: null, tasks_lost: null, reason: "GraceExceeded"};
+  const unknown = {...ended, cause: "deletion", tasks_at_request: null, tasks_lost: null, reason: "GraceExceeded"};
   assert.deepEqual(departure(unknown), {when, cause: "deletion", tasks: "?", lost: "?", end: "GraceExceeded", tone: "bad"});
   assert.equal(departure({...unknown, reason: null}).end, "?");
-  const killed = {...unknown, requested_time_seconds: null, tasks_lost: 18, reason: "OOMKilled"};
+  const killed = {...unknown, cause: "ended", requested_time_seconds: null, tasks_lost: 18, reason: "OOMKilled"};
   assert.deepEqual(departure(killed), {when, cause: "ended", tasks: "–", lost: "18", end: "OOMKilled", tone: "bad"});
   assert.equal(departure({...killed, ended_time_seconds: null}).when, "?");
   assert.deepEqual([noDepartures(null), noDepartures(NOW)], ["", `No agent has left since ${clock(NOW)}.`]);

@@ -16,7 +16,7 @@
  *   drain_cut_short: boolean, fresh: boolean, version: string | null, tasks_active: number | null, tasks_queued: number | null,
  *   heap_used_bytes: number | null, heap_limit_bytes: number | null, memory_working_set_bytes: number | null,
  *   kubernetes: {memory_limit_bytes: number | null} | null}} Agent
- * @typedef {{namespace: string, fleet: string, pod: string, requested_time_seconds: number | null, replaced: boolean | null,
+ * @typedef {{namespace: string, fleet: string, pod: string, cause: string, requested_time_seconds: number | null,
  *   tasks_at_request: number | null, ended_time_seconds: number | null, tasks_lost: number | null, reason: string | null}} Departure
  * @typedef {"capacity_tasks" | "tasks_active" | "tasks_queued" | "demand_tasks" | "tasks_lost"} Charted
  * @typedef {{time_seconds: number[]} & Record<Charted, (number | null)[]>} Points
@@ -275,7 +275,7 @@ export function departure(one) {
   const drains = one.ended_time_seconds === null, clean = one.tasks_lost === 0;
   return {
     when: when === null ? "?" : clock(when, true),
-    cause: !requested ? "ended" : one.replaced === null ? "deletion" : one.replaced ? "rollout" : "scale-in",
+    cause: one.cause,
     tasks: requested ? number(one.tasks_at_request) : "–",
     lost: drains ? "–" : number(one.tasks_lost),
     end: drains ? "draining" : clean ? "finished" : one.reason ?? "?",
