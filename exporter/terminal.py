@@ -71,6 +71,11 @@ def _takes_blocks(stream: TextIO) -> bool:
     return True
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: "1 agent", "2 agents"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def visible(text: str) -> str:
     """Return the text on one line, without control characters."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " "))

@@ -26,6 +26,7 @@ from exporter.kube.api import Json, KubeError
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from exporter.scrape.reader import AgentReader
+from exporter.terminal import counted
 
 SUBJECT = "agents"
 MOST_ASKED = 500
@@ -71,7 +72,7 @@ async def _pods(env: Environment, namespace: str | None) -> Sequence[Finding]:
         )
     fleets = Counter(target.fleet for target in targets)
     named = ", ".join(f"{fleet} ({count})" for fleet, count in sorted(fleets.items()))
-    found = [ok(name, f"{_count(len(targets), 'pod')} in {_count(len(fleets), 'fleet')}: {named}")]
+    found = [ok(name, f"{counted(len(targets), 'pod')} in {counted(len(fleets), 'fleet')}: {named}")]
     found += _unlabelled(pods, reader)
     found += _ignored(pods, reader)
     return found
@@ -252,11 +253,11 @@ def _summary(fleet: Fleet) -> str:
     named = ", ".join(f"{count} {dialect}" for dialect, count in sorted(dialects.items(), reverse=True))
     total = len(fleet.agents)
     answer = "answers" if total == 1 else "answer"
-    text = f"{len(readings)} of {_count(total, 'agent')} {answer}"
+    text = f"{len(readings)} of {counted(total, 'agent')} {answer}"
     if not readings:
         return text
     tasks = sum(reading.tasks_active for reading in readings)
-    return f"{text} ({named}), {_connected(readings)}, {_count(round(tasks), 'task')} running"
+    return f"{text} ({named}), {_connected(readings)}, {counted(round(tasks), 'task')} running"
 
 
 def _connected(readings: Sequence[Reading]) -> str:
@@ -278,7 +279,3 @@ def _reasons(agents: Sequence[Agent]) -> str:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -28,6 +28,8 @@ MIN_SKILL = 0.3
 ADDED_WEIGHT = 2.0
 """How much a share of agent-hours added counts against a share of waiting avoided."""
 MONTH_END_DAYS = 3
+SATURDAY = 5
+"""As `date.weekday` counts; Sunday is 6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,21 @@ def _month_end(one: date, other: date) -> bool:
     return days_to_month_end(one) == days_to_month_end(other)
 
 
+def _same_part_of_week(one: date, other: date) -> bool:
+    return (one.weekday() >= SATURDAY) == (other.weekday() >= SATURDAY)
+
+
 # Of equal ones the first is chosen: the one that a single odd day moves least.
 _GROUPS: Sequence[tuple[str, Callable[[date, date], bool], int]] = (
     ("the last 14 days", lambda _one, _other: True, 14),
     (
         "the last 3 days of the same kind, weekdays or weekends",
-        lambda one, other: (one.weekday() >= 5) == (other.weekday() >= 5),  # noqa: PLR2004 - Saturday
+        _same_part_of_week,
         3,
     ),
     (
         "the last 10 days of the same kind, weekdays or weekends",
-        lambda one, other: (one.weekday() >= 5) == (other.weekday() >= 5),  # noqa: PLR2004 - Saturday
+        _same_part_of_week,
         10,
     ),
     ("the same weekday of the last weeks", lambda one, other: one.weekday() == other.weekday(), 3),

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from exporter.terminal import counted
+
 AGENTS_PER_NODE = 3
 """What fits a node of 16 GiB: an agent's limit is 4 GiB, and the node's own programs take the rest."""
 EVICTION_GRACE_SECONDS = 600.0
@@ -61,19 +63,19 @@ class Node:
 
     def story(self) -> str:
         """Return in a sentence how it went away, as far as that has come."""
-        agents, tasks = _number(self.agents, "agent"), _number(self.tasks, "task")
+        agents, tasks = counted(self.agents, "agent"), counted(self.tasks, "task")
         minutes = f"{EVICTION_GRACE_SECONDS / 60:g} min of grace"
         match self.fate:
             case Fate.REMOVED if self.present:
                 return f"node {self.short_name} is being removed: {agents} with {tasks} evicted with {minutes}"
             case Fate.REMOVED:
-                killed = f"{_number(self.killed, 'task')} {'was' if self.killed == 1 else 'were'} killed"
+                killed = f"{counted(self.killed, 'task')} {'was' if self.killed == 1 else 'were'} killed"
                 return f"node {self.short_name} was removed: {agents} evicted with {minutes}, {killed}"
             case Fate.LOST if self.present:
                 return f"node {self.short_name} does not respond: {agents} with {tasks}"
             case Fate.LOST:
-                return f"node {self.short_name} was lost: {agents} replaced, {_number(self.killed, 'task')} lost"
-        return f"node {self.short_name} runs {_number(self.present, 'agent')}"
+                return f"node {self.short_name} was lost: {agents} replaced, {counted(self.killed, 'task')} lost"
+        return f"node {self.short_name} runs {counted(self.present, 'agent')}"
 
 
 @dataclass(slots=True)
@@ -97,7 +99,3 @@ class NodeGroup:
     def gone(self) -> list[Node]:
         """Return the nodes that went away, or are about to, in that order."""
         return sorted((node for node in self._nodes if node.fate is not None), key=lambda node: node.ended_at)
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

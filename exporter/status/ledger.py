@@ -14,7 +14,7 @@ from typing import Any
 
 from exporter.status.client import DEFAULT_URL, StatusClient
 from exporter.status.command import add_credentials, credentials_of
-from exporter.terminal import Paper, Style, columns, visible
+from exporter.terminal import Paper, Style, columns, counted, visible
 
 UNKNOWN = "?"
 _HEADINGS = ("LEFT (UTC)", "FLEET", "POD", "CAUSE", "TASKS", "TOOK", "LOST", "END")
@@ -81,12 +81,12 @@ def summary(departures: Sequence[Json]) -> str:
             by_reason[one["reason"]] = by_reason.get(one["reason"], 0) + one["tasks_lost"]
     listed = ", ".join(f"{tasks:g} {visible(str(reason))}" for reason, tasks in sorted(by_reason.items()))
     parts = [
-        f"{_count(len(ended), 'agent')} left, {_count(len(departures) - len(ended), 'agent')} draining",
+        f"{counted(len(ended), 'agent')} left, {counted(len(departures) - len(ended), 'agent')} draining",
         f"{sum(requested):g} tasks were running at the deletions",
         f"{lost:g} tasks were lost ({listed})" if lost else "no task was lost",
     ]
     if unknown:
-        parts.append(f"of {_count(unknown, 'agent')} the tasks at the end are unknown")
+        parts.append(f"of {counted(unknown, 'agent')} the tasks at the end are unknown")
     return "; ".join(parts) + "."
 
 
@@ -123,7 +123,3 @@ def _duration(seconds: float) -> str:
     if seconds < 2 * _MINUTE:
         return f"{max(0.0, seconds):.0f} s"
     return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
