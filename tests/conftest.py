@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -43,6 +44,18 @@ def pytest_collection_finish() -> None:
     """Keep what the session itself has on its heap out of the garbage collector's walks, which are many (see below)."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Write a configuration file and return its path."""
+
+    def write_text(text: str, name: str = "config.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_text
 
 
 @pytest.fixture(autouse=True)

@@ -28,31 +28,12 @@ from exporter.config import (
 from exporter.config.shape import keys
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.kube.selector import parse_selector
+from tests.configuration import report
 from tools import build, build_configuration
 
-ADDRESS = "the address of an agent: host, host:port, an IPv6 address, or [IPv6]:port"
 FILES = Path(__file__).parent / "testdata" / "config"
 NOBODY = 65534
 """The user of Linux that owns nothing."""
-
-
-def report(path: Path | None, environ: dict[str, str] | None = None) -> str:
-    """Return the report of a configuration that must be refused, without the file's name in front."""
-    with pytest.raises(ConfigError) as caught:
-        load(path, environ or {})
-    return str(caught.value).removeprefix(f"{path}: ")
-
-
-@pytest.fixture
-def write(tmp_path: Path):
-    """Write a configuration file and return its path."""
-
-    def write_text(text: str, name: str = "config.yaml") -> Path:
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write_text
 
 
 # -- the files of testdata -------------------------------------------------------------------------------------------

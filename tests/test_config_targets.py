@@ -7,33 +7,9 @@ import pytest
 from exporter.config import (
     ConfigError,
     StaticTarget,
-    load,
     load_targets,
 )
-
-ADDRESS = "the address of an agent: host, host:port, an IPv6 address, or [IPv6]:port"
-FILES = Path(__file__).parent / "testdata" / "config"
-NOBODY = 65534
-"""The user of Linux that owns nothing."""
-
-
-def report(path: Path | None, environ: dict[str, str] | None = None) -> str:
-    """Return the report of a configuration that must be refused, without the file's name in front."""
-    with pytest.raises(ConfigError) as caught:
-        load(path, environ or {})
-    return str(caught.value).removeprefix(f"{path}: ")
-
-
-@pytest.fixture
-def write(tmp_path: Path):
-    """Write a configuration file and return its path."""
-
-    def write_text(text: str, name: str = "config.yaml") -> Path:
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write_text
+from tests.configuration import ADDRESS, report
 
 
 def test_a_file_of_targets_is_yaml_or_json(write) -> None:
