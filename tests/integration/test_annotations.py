@@ -5,7 +5,7 @@ The pods are found by the real discovery, so that what is written is compared wi
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ from tests.fakes.control_plane import Admin, ControlPlane, Json
 from tests.fakes.controller_manager import PROGRAM, available, controllers, create_deployment
 from tests.fakes.kube_recorders import FAST
 from tests.fakes.kubelet import FakeKubelet
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -114,15 +114,25 @@ async def annotations(admin: Admin, path: str) -> dict[str, str]:
     return found
 
 
+async def becomes(read: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Wait until what is read is as wanted."""
+    seen: object = None
+
+    async def same() -> bool:
+        nonlocal seen
+        seen = await read()
+        return seen == wanted
+
+    await eventually(same, pause=0.1, what=lambda: f"{seen} instead of {wanted}")
+
+
 async def reaches(admin: Admin, namespace: str, wanted: dict[str, dict[str, str]]) -> None:
     """Wait until the pods carry exactly these annotations."""
-    seen: object = None
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while (seen := {pod: await annotations(admin, pod_path(namespace, pod)) for pod in wanted}) != wanted:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise AssertionError(f"{seen} instead of {wanted}") from None
+
+    async def read() -> object:
+        return {pod: await annotations(admin, pod_path(namespace, pod)) for pod in wanted}
+
+    await becomes(read, wanted)
 
 
 async def annotate(admin: Admin, path: str, changes: dict[str, str | None]) -> None:
@@ -275,13 +285,7 @@ async def node(admin: Admin, name: str, given: dict[str, str]) -> AsyncIterator[
 
 async def until_node(admin: Admin, path: str, wanted: dict[str, str]) -> None:
     """Wait until a node carries these annotations, of those that matter here."""
-    seen: object = None
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while (seen := await of_node(admin, path)) != wanted:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise AssertionError(f"{seen} instead of {wanted}") from None
+    await becomes(lambda: of_node(admin, path), wanted)
 
 
 async def of_node(admin: Admin, path: str) -> dict[str, str]:
