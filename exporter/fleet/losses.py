@@ -37,7 +37,7 @@ _BY_DISRUPTION: Mapping[str | None, LossReason] = {
 
 def run_ended(before: PodFacts | None, after: PodFacts | None) -> bool:
     """Return whether the agent's container ended between the two. Both are from Kubernetes: no clocks are compared."""
-    if before is None or after is None or before.ended_container == after.ended_container:
+    if before is after or before is None or after is None or before.ended_container == after.ended_container:
         return False
     restarted = before.restarts is not None and after.restarts is not None and after.restarts > before.restarts
     return restarted or (after.last_terminated_time or 0.0) > (before.last_terminated_time or 0.0)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from exporter.fleet.model import Agent, AgentState, Fleet, Reading
 
@@ -84,8 +85,14 @@ class Patch:
 
 def read_mark(value: object) -> Mark | None:
     """Return the mark in an annotation's value; None where that is not one."""
+    return _parsed_mark(value) if isinstance(value, str) else None
+
+
+# The pods of an installation carry the same few marks, and each is read at every look at all agents.
+@lru_cache(maxsize=16)
+def _parsed_mark(value: str) -> Mark | None:
     try:
-        given = json.loads(value) if isinstance(value, str) else None
+        given = json.loads(value)
     except (ValueError, RecursionError):
         return None
     if not isinstance(given, dict) or not isinstance(given.get("by"), str):
@@ -138,6 +145,9 @@ def pod_patch(agent: Agent, rules: AnnotationRules, now: float) -> Patch | None:
     """
     facts = agent.snapshot.target.facts
     if facts is None:
+        return None
+    if rules.protection is None and rules.bucket is None and MARK not in facts.annotations:
+        # The usual case where both are disabled: only a mark can call for a change.
         return None
     draining = agent.state is AgentState.DRAINING
     changes = _protection_changes(agent, facts.annotations, rules, now)
