@@ -9,12 +9,12 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from benchmarks.forecast.fleet import TASKS, Outcome, Wish, run
 from benchmarks.forecast.holt_winters import holt_winters, installed
-from benchmarks.forecast.months import MONTHS, MOVED, PATTERNLESS, ZONE, Month, Task, clock, ideal
+from benchmarks.forecast.months import MONTHS, MOVED, PATTERNLESS, ZONE, Month, clock, ideal
 from benchmarks.forecast.ways import ahead, cron, fixed, following, planned
 from exporter.forecast.forecaster import Forecaster
 from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
+from exporter.simulation.replay import TARGET, TASKS_PER_AGENT, Outcome, Signal, Task, replay
 
 SEED = "2"
 STARTS = (45.0, 180.0)
@@ -62,15 +62,15 @@ def _outcomes(
 ) -> Iterator[tuple[str, Outcome]]:
     begin, end = clock(month.first, 0), clock(month.first + timedelta(days=month.days), 0)
     peak = ideal(tasks).highest() or 0
-    ways: dict[str, Wish] = {"following": following, "ahead": ahead(past, start)}
+    ways: dict[str, Signal] = {"following": following, "ahead": ahead(past, start)}
     if month in MONTHS:
         ways["cron by hand"] = cron(month, start)
-        ways["fixed size"] = fixed(peak * 16 / TASKS)
+        ways["fixed size"] = fixed(peak * TARGET / TASKS_PER_AGENT)
     if reference is not None:
         ways["Holt-Winters"] = planned(reference, start)
     base = None
     for name, wish in ways.items():
-        one = run(tasks, begin, end, start, wish)
+        one = replay(tasks, begin, end, start, wish)
         base = base or one
         print(
             f"| {start:.0f} s | {name} | {one.waited():.1f} | {one.waited() / base.waited():.3f} "

@@ -9,15 +9,13 @@ from math import exp
 from zoneinfo import ZoneInfo
 
 from exporter.forecast.history import SLOT_SECONDS, History
+from exporter.simulation.replay import Task
 
 ZONE = ZoneInfo("Europe/Berlin")
 LEARNED_DAYS = 75
 """Days before the scored ones: two month ends."""
 JITTER = 120.0
 """Standard deviation of a job's start, in seconds."""
-
-Task = tuple[float, float]
-"""When it comes, Unix seconds, and how long it runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from copy import deepcopy
 from math import inf
 
-from benchmarks.forecast.autoscaler import SYNC_SECONDS
-from benchmarks.forecast.fleet import Wish
 from benchmarks.forecast.months import ZONE, Month
 from exporter.forecast.forecaster import Forecast, Forecaster
 from exporter.forecast.history import SLOT_SECONDS, History
 from exporter.forecast.local_days import local_slot
+from exporter.simulation.hpa import SYNC_SECONDS
+from exporter.simulation.replay import Signal
 
 
 def following(_now: float, demand: int) -> float:
@@ -17,12 +17,12 @@ def following(_now: float, demand: int) -> float:
     return float(demand)
 
 
-def fixed(tasks: float) -> Wish:
+def fixed(tasks: float) -> Signal:
     """Hold agents for so many tasks all the time."""
     return lambda _now, _demand: tasks
 
 
-def cron(month: Month, start_seconds: float) -> Wish:
+def cron(month: Month, start_seconds: float) -> Signal:
     """Hold what the generator plans between now and when a pod that is asked for now is up."""
 
     def wish(now: float, demand: int) -> float:
@@ -35,7 +35,7 @@ def cron(month: Month, start_seconds: float) -> Wish:
     return wish
 
 
-def ahead(past: History, start_seconds: float) -> Wish:
+def ahead(past: History, start_seconds: float) -> Signal:
     """Follow what is higher, the demand or the forecast, which learns from what this way itself brings about."""
     history = deepcopy(past)
     forecaster = Forecaster(ZONE, quantile=0.75, min_days=3, days=28)
@@ -49,7 +49,7 @@ def ahead(past: History, start_seconds: float) -> Wish:
     return wish
 
 
-def planned(forecast: Callable[[int], float], start_seconds: float) -> Wish:
+def planned(forecast: Callable[[int], float], start_seconds: float) -> Signal:
     """Follow what is higher, the demand or a forecast by slot."""
 
     def wish(now: float, demand: int) -> float:

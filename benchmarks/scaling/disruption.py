@@ -10,7 +10,6 @@ from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.deletion_costs import DeletionCosts
 from benchmarks.scaling.exporter import SimulatedExporter
 from benchmarks.scaling.feeds import Direct, Feed
-from benchmarks.scaling.hpa import FAST
 from benchmarks.scaling.node_autoscaler import SCAN_SECONDS, Flags, NodeAutoscaler
 from benchmarks.scaling.nodes import NodedCluster, NodeSize
 from benchmarks.scaling.timeline import Timeline
@@ -20,6 +19,7 @@ from benchmarks.scaling.world import World
 from exporter.config.settings import ProtectionSettings
 from exporter.fleet.policy import Policy, ScaleInPolicy
 from exporter.fleet.protection import AnnotationRules
+from exporter.simulation.hpa import FAST
 from exporter.simulator.simulation import GRACE_SECONDS
 
 HOUR_SECONDS = 3600.0

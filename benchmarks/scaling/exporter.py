@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.hpa import MetricError
 from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.timeline import Timeline
 from exporter.config.settings import ScrapeSettings
@@ -19,6 +18,7 @@ from exporter.fleet.policy import Policy
 from exporter.kube.quantity import parse_quantity
 from exporter.publish.external_metrics_values import Knowledge, Question, RefusalError, items
 from exporter.publish.fleet_datums import Selection
+from exporter.simulation.hpa import MetricError
 from exporter.store.snapshots import SnapshotStore
 from exporter.web.documents import demand_document
 

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.exporter import EPOCH, SimulatedExporter
-from benchmarks.scaling.hpa import MetricError, external, per_pod
 from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.timeline import Timeline
 from exporter.publish.periods import period_of
+from exporter.simulation.hpa import MetricError, external, per_pod
 
 PUBLISH_SECONDS = 60.0
 """`cloudwatch.interval`, the default."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.hpa import FAST, SYNC_SECONDS, Spec
 from benchmarks.scaling.ways import TARGET, ours
 from benchmarks.scaling.world import World
 from exporter.fleet.policy import Policy
+from exporter.simulation.hpa import FAST, SYNC_SECONDS, Spec
 
 SLOT_SECONDS = (0.0, 2.0)
 """From a task's end to the next one in its slot. Assumed; a reading in between shows an agent with a slot."""

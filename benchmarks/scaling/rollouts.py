@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.hpa import FAST, TOLERANCE
 from benchmarks.scaling.ways import TARGET, ours
 from benchmarks.scaling.world import World
 from exporter.fleet.policy import Policy
+from exporter.simulation.hpa import FAST, TOLERANCE
 
 AGENTS = 20
 WATCHED_SECONDS = 7200.0

@@ -10,12 +10,12 @@ from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.deletion_costs import DeletionCosts
 from benchmarks.scaling.exporter import SimulatedExporter
 from benchmarks.scaling.feeds import Direct, Feed
-from benchmarks.scaling.hpa import FAST, SYNC_SECONDS
 from benchmarks.scaling.timeline import Timeline
 from benchmarks.scaling.ways import TARGET, Way
 from benchmarks.scaling.world import World
 from exporter.config.settings import ScrapeSettings
 from exporter.fleet.policy import Policy, ScaleInPolicy
+from exporter.simulation.hpa import FAST, SYNC_SECONDS
 
 LOAD = (48.0, 240.0)
 """Tasks that run on average, in the trough and at the crest: 3 and 15 agents at the target."""

@@ -17,9 +17,9 @@ from benchmarks.scaling.feeds import (
     KedaMetricsApi,
     PrometheusAdapter,
 )
-from benchmarks.scaling.hpa import FAST, VENDOR, Spec
 from benchmarks.scaling.timeline import Timeline
 from exporter.fleet.policy import Policy
+from exporter.simulation.hpa import FAST, VENDOR, Spec
 
 TARGET = 16
 """Tasks per agent that every way aims at; `capacity.target_tasks_per_agent`."""

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from benchmarks.scaling.hpa import FAST, VENDOR, Rules, Spec
+from exporter.simulation.hpa import FAST, VENDOR, Rules, Spec
 from tests.chart.rendering import Chart, Json
 from tests.fakes.helm import CHART
 

@@ -12,10 +12,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.hpa import SYNC_SECONDS, TOLERANCE
 from benchmarks.scaling.ways import OURS, TARGET
 from benchmarks.scaling.world import World
 from exporter.config.settings import ScrapeSettings
+from exporter.simulation.hpa import SYNC_SECONDS, TOLERANCE
 from tests.scaling.histories import (
     EVERYTHING,
     LEAST,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.scaling.hpa import FAST, VENDOR, Autoscaler, MetricError, Policy, Rules, Spec, external, per_pod
+from exporter.simulation.hpa import FAST, VENDOR, Autoscaler, MetricError, Policy, Rules, Spec, external, per_pod
 
 FREE = Spec(
     least=1,
