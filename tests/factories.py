@@ -24,6 +24,7 @@ from exporter.fleet.model import (
     Target,
     UsageSample,
 )
+from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
 
 NOW = 10_000.0
@@ -137,6 +138,7 @@ def make_fleet(
     start_seconds: float | None = None,
     scalers: Iterable[Scaler] | None = None,
     scale_in_since: float | None = None,
+    outlook: Outlook | None = None,
 ) -> Fleet:
     """Return what `aggregate` makes of the snapshots; of one healthy agent by default."""
     if snapshots is None:
@@ -153,7 +155,22 @@ def make_fleet(
         start_seconds=start_seconds,
         scalers=None if scalers is None else tuple(scalers),
         scale_in_since=scale_in_since,
+        outlook=outlook,
     )
+
+
+def make_outlook(tasks: int | None = 48, **fields: Any) -> Outlook:
+    """Return a forecast that has helped lately, three minutes ahead."""
+    defaults: dict[str, Any] = {
+        "lead_time": 180.0,
+        "skill": 0.9,
+        "reason": None,
+        "like_days": "the last 14 days",
+        "start": WALL_NOW - WALL_NOW % 300,
+        "slots": (12, 48, 48, 20),
+        "past_read_time": WALL_NOW - 60,
+    }
+    return Outlook(tasks=tasks, **(defaults | fields))
 
 
 def make_scaler(name: str = "etl-prod", **fields: Any) -> Scaler:

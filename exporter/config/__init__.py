@@ -5,6 +5,7 @@ Knows nothing of the parts that use the settings: each of those is given its own
 
 from exporter.config.addresses import HostPort
 from exporter.config.durations import format_duration, parse_duration
+from exporter.config.forecast_settings import ForecastSettings
 from exporter.config.loading import load, load_targets
 from exporter.config.problems import ConfigError, Problem
 from exporter.config.settings import (
@@ -39,6 +40,7 @@ __all__ = [
     "DiscoverySettings",
     "EndpointSettings",
     "ExternalMetricsSettings",
+    "ForecastSettings",
     "HostPort",
     "KubernetesSettings",
     "LeaderElectionSettings",

@@ -41,7 +41,7 @@ def _related(one: Path, other: Path) -> bool:
 def check(settings: Settings, wrong: Collection[Path]) -> list[Problem]:
     """Return what is wrong with settings that are each right; `wrong` are the paths where a default had to stand in."""
     findings = Findings(wrong)
-    for part in (_discovery, _times, _capacity, _leadership, _cloudwatch, _pod_logs, _listeners, _files):
+    for part in (_discovery, _times, _capacity, _leadership, _cloudwatch, _forecast, _pod_logs, _listeners, _files):
         part(settings, findings)
     return findings.problems
 
@@ -180,6 +180,23 @@ def _cloudwatch(settings: Settings, findings: Findings) -> None:
         )
     if settings.cloudwatch.enabled and settings.cluster is None:
         findings.add("cluster", "CloudWatch needs a name for its ClusterName dimension; set it", "cloudwatch.enabled")
+
+
+def _forecast(settings: Settings, findings: Findings) -> None:
+    forecast = settings.forecast
+    if forecast.min_days > forecast.days:
+        findings.add(
+            "forecast.min_days",
+            f"no history would ever be long enough: it must not exceed forecast.days ({forecast.days})",
+            "forecast.days",
+        )
+    if not forecast.enabled:
+        return
+    if forecast.source == "prometheus" and forecast.prometheus_url is None:
+        findings.add("forecast.prometheus_url", "this is required with source: prometheus", "forecast.source")
+    if forecast.source == "cloudwatch" and not settings.cloudwatch.enabled:
+        message = "the past is read from what is published: set cloudwatch.enabled to true, or use source: self"
+        findings.add("forecast.source", message, "cloudwatch.enabled")
 
 
 def _pod_logs(settings: Settings, findings: Findings) -> None:

@@ -5,6 +5,7 @@ Pure; knows nothing of settings.
 
 import math
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 
 MAX_SECONDS = 3650 * 86400.0
@@ -59,3 +60,29 @@ def format_duration(seconds: float) -> str:
     if rest:
         parts.append(f"{(rest / _UNITS['ms']).normalize():f}ms")
     return "".join(parts) or "0s"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadTime:
+    """How far ahead to look: a number of seconds, or as long as new agents take, as measured."""
+
+    seconds: float | None
+    """None for `auto`."""
+
+    def __str__(self) -> str:
+        """Write it as `parse_lead_time` reads it."""
+        return "auto" if self.seconds is None else format_duration(self.seconds)
+
+
+MAX_LEAD_TIME = 6 * 3600.0
+"""Far above what a node, an image and a start take."""
+
+
+def parse_lead_time(text: str) -> LeadTime:
+    """Read `auto` or a duration of at most MAX_LEAD_TIME. Raises ValueError with what is wrong."""
+    if text == "auto":
+        return LeadTime(None)
+    seconds = parse_duration(text)
+    if seconds > MAX_LEAD_TIME:
+        raise ValueError(f"the longest is {format_duration(MAX_LEAD_TIME)}")
+    return LeadTime(seconds)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import model_validator
 
 from exporter.config.addresses import HostPort, parse_agent_address
+from exporter.config.forecast_settings import ForecastSettings
 from exporter.config.section import Section
 from exporter.config.values import (
     AgentAddress,
@@ -392,6 +393,7 @@ class Settings(Section):
     leader_election: LeaderElectionSettings = LeaderElectionSettings()
     deletion_cost: DeletionCostSettings = DeletionCostSettings()
     protection: ProtectionSettings = ProtectionSettings()
+    forecast: ForecastSettings = ForecastSettings()
     scalers: ScalersSettings = ScalersSettings()
     pod_logs: PodLogsSettings = PodLogsSettings()
     log: LogSettings = LogSettings()

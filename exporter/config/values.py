@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
 from pydantic_core import CoreSchema, core_schema
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
-from exporter.config.durations import MAX_SECONDS, format_duration, parse_duration
+from exporter.config.durations import MAX_SECONDS, LeadTime, format_duration, parse_duration, parse_lead_time
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.outlets import MetricSet
 from exporter.fleet.protection import COST, MARK
@@ -255,6 +256,12 @@ def _read_url(text: str) -> str:
     return text
 
 
+def _read_time_zone(text: str) -> ZoneInfo:
+    if text not in available_timezones():
+        raise ValueError("")
+    return ZoneInfo(text)
+
+
 def _read_label_selector(text: str) -> str:
     if not parse_selector(text).requirements:
         raise ValueError("an empty one would match every pod")
@@ -275,6 +282,8 @@ AgentAddress = Annotated[
 ]
 RegularExpression = Annotated[str, Read("a regular expression", _read_regular_expression, str)]
 HttpUrl = Annotated[str, Read("a URL with http:// or https:// and a host", _read_url, str)]
+LeadTimeSetting = Annotated[LeadTime, Read("auto or a duration (such as 90s or 3m)", parse_lead_time, LeadTime)]
+TimeZone = Annotated[ZoneInfo, Read("an IANA time zone, such as Europe/Berlin", _read_time_zone, ZoneInfo)]
 UrlPath = Annotated[
     str, Matching("a path that begins with / and has no query", r"/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*", max_length=2048)
 ]

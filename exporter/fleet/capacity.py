@@ -11,6 +11,7 @@ from dataclasses import replace
 from exporter.fleet.classification import OUT_OF_WORK, classify, never_heard
 from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Scaler
+from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import limits_known
 from exporter.fleet.scale_in import scale_in
@@ -33,14 +34,15 @@ def aggregate(
     start_seconds: float | None = None,
     queue_alike: bool = False,
     scale_in_since: float | None = None,
+    outlook: Outlook | None = None,
 ) -> Fleet:
     """Add up the agents of one fleet at the instant `now`.
 
     `sync_age` is the number of seconds since discovery last confirmed the fleet's membership; `restarts`, `tasks_lost`
     and `scalers` are None where unknown; `start_seconds` is how long agents of this fleet usually take to their first
     reading (None: no start observed yet); `queue_alike` is whether the agents' queues appear to be one shared queue;
-    `scale_in_since` is `Fleet.scale_in.since` of the fleet's last computation. The order of `snapshots` does not
-    matter.
+    `scale_in_since` is `Fleet.scale_in.since` of the fleet's last computation; `outlook` is what its past says (None:
+    no forecast). The order of `snapshots` does not matter.
     """
     agents = tuple(
         sorted(
@@ -108,6 +110,7 @@ def aggregate(
         restarts=restarts,
         tasks_lost=tasks_lost,
         scalers=scalers,
+        outlook=outlook,
         queue_alike=queue_alike and policy.queue == "per_agent",
     )
 

@@ -4,6 +4,8 @@ A new row is on `/metrics`, in the JSON documents and on the pages of the docume
 CloudWatch, in the external metrics API and in the history must be stated, or the reason it is absent.
 """
 
+from collections.abc import Callable
+
 from exporter.fleet.model import AgentState, Fleet
 from exporter.fleet.outlets import (
     Basis,
@@ -16,6 +18,7 @@ from exporter.fleet.outlets import (
     Unit,
     Without,
 )
+from exporter.fleet.outlook import Outlook
 from exporter.fleet.scaling import hpa_agents
 
 _NOT_ALARMED = Without("no alarm reads it, and each metric is billed")
@@ -42,6 +45,10 @@ def _crash_looping(fleet: Fleet) -> float | None:
     facts = [agent.snapshot.target.facts for agent in fleet.agents]
     known = [fact for fact in facts if fact is not None]
     return sum(fact.crash_looping for fact in known) if known else None
+
+
+def _of_outlook(read: Callable[[Outlook], float | None]) -> Callable[[Fleet], float | None]:
+    return lambda fleet: None if fleet.outlook is None else read(fleet.outlook)
 
 
 def _in_state(state: AgentState, basis: Basis, text: str, cloudwatch: CloudWatch | Without) -> FleetFigure:
@@ -136,6 +143,30 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         unknown="the fleet is not trusted or no single HPA scales on its demand",
         metrics=Without("`scaler_desired_agents` is the HPA's own figure"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("forecast_tasks", Unit.TASKS, Basis.EXPORTER, lambda fleet: fleet.forecast_tasks,
+        "Highest demand expected within the lead time, from the fleet's own past.",
+        unknown="there is no forecast, or it is withheld", json="forecast.tasks",
+        cloudwatch=Without("`DemandAheadTasks` contains it"),
+        external=Without("alone it could shrink a fleet; `demand_ahead_tasks` contains it"), history=True),
+    FleetFigure("forecast_skill", Unit.RATIO, Basis.EXPORTER, _of_outlook(lambda outlook: outlook.skill),
+        "How much the forecast would have helped in the last days, 1 at best: the share of waiting avoided less twice "
+        "the share of agent-hours added.",
+        unknown="there is no forecast, or its past is too short", json="forecast.skill",
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("forecast_lead_seconds", Unit.SECONDS, Basis.EXPORTER, _of_outlook(lambda outlook: outlook.lead_time),
+        "How far ahead the forecast looks (setting forecast.lead_time).",
+        unknown="there is no forecast", json="forecast.lead_time_seconds",
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("forecast_past_timestamp_seconds", Unit.SECONDS, Basis.EXPORTER,
+        _of_outlook(lambda outlook: outlook.past_read_time),
+        "Unix time at which the past that the forecast is made from was last read.",
+        unknown="there is no forecast, or its past was never read", json="forecast.past_read_time_seconds",
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("demand_ahead_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.demand_ahead_tasks,
+        "The greater of demand_tasks and forecast_tasks, to scale ahead of the work; without a forecast, the demand.",
+        unknown="the fleet is not trusted",
+        cloudwatch=CloudWatch("DemandAheadTasks", MetricSet.ALL), external=True,
+        history=Without("the greater of two columns")),
     FleetFigure("tasks_active", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_active,
         "Tasks running on agents that are not draining.",
         unknown="no agent that should respond does",

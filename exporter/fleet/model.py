@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from exporter.fleet.departure import LossReason
+from exporter.fleet.outlook import Outlook
 
 
 class Dialect(StrEnum):
@@ -361,6 +362,8 @@ class Fleet:
     """
     scalers: tuple[Scaler, ...] | None
     """The autoscalers of the fleet's Deployment, by name; empty if there are none, None if unknown."""
+    outlook: Outlook | None
+    """What the fleet's past says about the demand that is coming; None without a forecast (setting `forecast`)."""
 
     @property
     def trusted(self) -> bool:
@@ -386,3 +389,13 @@ class Fleet:
     def desired_agents(self) -> int | None:
         """Agents needed for `demand_tasks` at the target load; None while the fleet is not trusted."""
         return -int(-self.demand // self.target_tasks_per_agent) if self.trusted else None
+
+    @property
+    def forecast_tasks(self) -> float | None:
+        """Highest demand expected within the lead time; None without a forecast, or while it is withheld."""
+        return None if self.outlook is None else self.outlook.tasks
+
+    @property
+    def demand_ahead_tasks(self) -> float | None:
+        """The greater of demand and forecast; None exactly when `demand_tasks` is: a forecast can only add."""
+        return max(self.demand, self.forecast_tasks or 0.0) if self.trusted else None

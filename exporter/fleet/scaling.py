@@ -17,10 +17,13 @@ TOLERANCE = 0.1
 def hpa_agents(fleet: Fleet) -> int | None:
     """Return the number of agents at which an HPA that follows the fleet's demand settles.
 
-    None while the demand is withheld, and if no single HPA follows it: there is none, several, or the vendor's.
+    The demand is `demand_ahead_tasks` where an HPA has that metric. None while it is withheld, and if no single HPA
+    follows it: there is none, several, or the vendor's.
     If HPAs cannot be read, one without bounds and with the default tolerance is assumed.
     """
-    demand, scalers = fleet.demand_tasks, fleet.scalers
+    scalers = fleet.scalers
+    ahead = scalers is not None and any("demand_ahead" in name for scaler in scalers for name in scaler.metrics)
+    demand = fleet.demand_ahead_tasks if ahead else fleet.demand_tasks
     if demand is None or (scalers is not None and (len(scalers) != 1 or is_vendors(scalers[0]))):
         return None
     scaler = scalers[0] if scalers else None

@@ -20,6 +20,7 @@ from exporter.fleet.model import (
     Target,
     UsageSample,
 )
+from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.addresses import AddressBook
@@ -48,6 +49,7 @@ class _Group:
     """None also after a target was added, removed or changed: that takes effect at once."""
     computed_at: float = 0.0
     queue_scope: QueueScope = field(default_factory=QueueScope)
+    outlook: Outlook | None = None
     scale_in_since: float | None = None
     """What `aggregate` is to remember: `Fleet.scale_in.since` of the last fleet."""
 
@@ -306,6 +308,15 @@ class SnapshotStore:
             for key, group in self._groups.items():
                 group.new_readings |= namespace in (None, key[0])
 
+    # -- the forecast's side ------------------------------------------------------------------------------------------
+
+    def expects(self, key: FleetKey, outlook: Outlook) -> None:
+        """Store what a fleet's past says about the demand that is coming; ignored if the fleet is gone."""
+        group = self._groups.get(key)
+        if group is not None:
+            group.outlook = outlook
+            group.new_readings = True
+
     def _amend(self, snapshot: AgentSnapshot) -> None:
         uid = snapshot.target.uid
         group = self._groups[self._keys[uid]]
@@ -344,6 +355,7 @@ class SnapshotStore:
                 scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
                 queue_alike=group.queue_scope.sample(_queues(group.snapshots.values()), now),
                 scale_in_since=group.scale_in_since,
+                outlook=group.outlook,
             )
             group.scale_in_since = group.fleet.scale_in.since
             group.computed_at = now

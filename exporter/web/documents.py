@@ -27,6 +27,7 @@ Document: TypeAlias = dict[str, Json]
 _Of = TypeVar("_Of")
 
 _FLEET, _FLEET_AGENTS = tuple(in_section(FLEET_FIGURES)), tuple(in_section(FLEET_FIGURES, "agents"))
+_FORECAST = tuple(in_section(FLEET_FIGURES, "forecast"))
 _AGENT, _AGENT_POD = tuple(in_section(AGENT_FIGURES)), tuple(in_section(AGENT_FIGURES, "kubernetes"))
 _SCALER = tuple(in_section(SCALER_FIGURES))
 
@@ -39,8 +40,19 @@ def fleet_document(fleet: Fleet) -> Document:
         "untrusted_reason": fleet.untrusted_reason,
         **_figures(_FLEET, fleet),
         "agents": _figures(_FLEET_AGENTS, fleet),
+        "forecast": _forecast_document(fleet),
         "scalers": None if fleet.scalers is None else [_scaler_document(scaler) for scaler in fleet.scalers],
         "remarks": list(remarks(fleet)),
+    }
+
+
+def _forecast_document(fleet: Fleet) -> Document | None:
+    if fleet.outlook is None:
+        return None
+    return {
+        **_figures(_FORECAST, fleet),
+        "withheld_reason": fleet.outlook.reason,
+        "like_days": fleet.outlook.like_days or None,
     }
 
 

@@ -26,6 +26,7 @@ from tests.factories import (
     make_facts,
     make_fleet,
     make_memory,
+    make_outlook,
     make_reading,
     make_scaler,
     make_snapshot,
@@ -70,6 +71,7 @@ def _known() -> Fleet:
         restarts=6,
         tasks_lost=LOST,
         scalers=[make_scaler(tolerance_up=0.1, tolerance_down=0.1)],
+        outlook=make_outlook(),
     )
 
 
@@ -86,6 +88,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         restarts=6,
         tasks_lost=LOST,
         scalers=[make_scaler("etl-prod", current_agents=5, desired_agents=4)],
+        outlook=make_outlook(),
     )
     series = _of_fleet(fleet)
     assert series.pop("agents") == [
@@ -120,6 +123,11 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         "free_slots": 15,
         "agents_saturated": 1,
         "demand_tasks": 50,
+        "demand_ahead_tasks": 50,
+        "forecast_tasks": 48,
+        "forecast_skill_ratio": 0.9,
+        "forecast_lead_seconds": 180,
+        "forecast_past_timestamp_seconds": WALL_NOW - 60,
         "desired_agents": 4,
         "coverage_ratio": 0.75,
         "trusted": 1,
