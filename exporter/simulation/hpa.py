@@ -64,7 +64,19 @@ VENDOR = Spec(
     up=Rules(window=0.0, policies=(Policy("Pods", 1, 30.0),)),
     down=Rules(window=180.0, policies=(Policy("Pods", 1, 60.0),)),
 )
-"""The behaviour of the vendor's chart (matillion-public/deployment-library, runner/helm/runner/values.yaml)."""
+"""The behavior of the vendor's chart (matillion-public/deployment-library, runner/helm/runner/values.yaml)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The result of one look, with the steps that led there."""
+
+    replicas: int
+    """Replicas from now on."""
+    proposed: int | None
+    """Of the metrics; None if they change nothing, or are not asked since the replicas are out of bounds."""
+    stable: int
+    """The same after the stabilization windows."""
 
 
 class Autoscaler:
@@ -79,18 +91,22 @@ class Autoscaler:
 
     def look(self, now: float, replicas: int) -> int:
         """Return how many replicas there should be from now on; `replicas` if nothing changes."""
+        return self.decide(now, replicas).replicas
+
+    def decide(self, now: float, replicas: int) -> Decision:
+        """Return the same with the steps that led there."""
         spec = self._spec
         if not self._recommended:
             self._recommended.append((now, replicas))
         if replicas == 0:
-            return 0
+            return Decision(0, None, 0)
         if not spec.least <= replicas <= spec.most:
-            return self._decided(now, replicas, min(max(replicas, spec.least), spec.most))
+            return Decision(self._decided(now, replicas, min(max(replicas, spec.least), spec.most)), None, replicas)
         proposal = self._proposal(replicas)
         if proposal is None:
-            return replicas
-        stable = self._stabilised(now, replicas, proposal)
-        return self._decided(now, replicas, self._paced(now, replicas, stable))
+            return Decision(replicas, None, replicas)
+        stable = self._stabilized(now, replicas, proposal)
+        return Decision(self._decided(now, replicas, self._paced(now, replicas, stable)), proposal, stable)
 
     def _proposal(self, replicas: int) -> int | None:
         """Return the highest proposal. With a metric that fails the others may only scale up; None changes nothing."""
@@ -104,7 +120,7 @@ class Autoscaler:
             return None
         return max(proposals)
 
-    def _stabilised(self, now: float, replicas: int, proposal: int) -> int:
+    def _stabilized(self, now: float, replicas: int, proposal: int) -> int:
         """Return `replicas`, moved no further than into the bounds that the windows' recommendations leave.
 
         As Kubernetes does it: a recommendation that is lower than what there is never makes a fleet grow, whatever

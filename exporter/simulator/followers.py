@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from exporter.fleet.exposition import FamilyFilter, read
-from exporter.simulator.autoscaler import Autoscaler, ScalingPolicy
+from exporter.simulation.hpa import SYNC_SECONDS, TOLERANCE, Autoscaler, Decision, Spec, external
 from exporter.simulator.fleet import NAMESPACE, SimulatedFleets
 from exporter.simulator.story import Story
 
@@ -68,9 +68,10 @@ async def watch(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def scale(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: Story, policy: ScalingPolicy) -> None:
+async def scale(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: Story, spec: Spec) -> None:
     """Scale the fleet by the exporter's demand, until cancelled. Without a demand nothing is changed, as by the HPA."""
-    autoscaler = Autoscaler(policy)
+    value, target = 0.0, 1.0
+    autoscaler = Autoscaler(spec, [lambda replicas: external(value, target, replicas)])
     path = f"/api/v1/fleets/{NAMESPACE}/{story.name}/demand"
     while True:
         replicas = fleets.replicas(story.name)
@@ -80,12 +81,34 @@ async def scale(session: aiohttp.ClientSession, fleets: SimulatedFleets, story: 
             story.scaler = f"leaves the fleet as it is: {reason}"
             story.scaler_trouble = str(reason)
         else:
-            decision = autoscaler.decide(fleets.now(), replicas, demand["value"], demand["target"])
-            story.scaler, story.desired, story.scaler_trouble = decision.reason, decision.replicas, None
+            value, target = demand["value"], demand["target"]
+            decision = autoscaler.decide(fleets.now(), replicas)
+            story.scaler = in_words(decision, spec, replicas, value, target)
+            story.desired, story.scaler_trouble = decision.replicas, None
             if decision.replicas != replicas:
-                story.notify(f"autoscaler: {replicas} → {decision.replicas} agents ({decision.reason})")
+                story.notify(f"autoscaler: {replicas} → {decision.replicas} agents ({story.scaler})")
                 fleets.scale(story.name, decision.replicas)
-        await asyncio.sleep(max(MIN_PAUSE, policy.sync_interval / story.speed))
+        await asyncio.sleep(max(MIN_PAUSE, SYNC_SECONDS / story.speed))
+
+
+def in_words(decision: Decision, spec: Spec, replicas: int, demand: float, target: float) -> str:
+    """Return why the HPA decided so about `replicas` agents: the proposal, then each limit that changed it."""
+    bounds = f"stays between {spec.least} and {spec.most}"
+    if decision.proposed is None:
+        return bounds
+    if abs(demand / (target * replicas) - 1) <= TOLERANCE:
+        reason = f"{demand:g} tasks on {replicas} agents are within {TOLERANCE:.0%} of {target:g} each"
+    else:
+        reason = f"{demand:g} tasks at {target:g} each take {decision.proposed} agents"
+    if decision.stable > decision.proposed:
+        reason += f"; {decision.stable} were desired within the last {spec.down.window:g} s"
+    if not spec.least <= decision.stable <= spec.most and decision.replicas in {spec.least, spec.most}:
+        reason += f"; {bounds}"
+    elif decision.replicas != decision.stable:
+        more, rules = ("more", spec.up) if decision.stable > replicas else ("fewer", spec.down)
+        paces = (f"{one.value}{'%' * (one.kind == 'Percent')} {more} per {one.seconds:g} s" for one in rules.policies)
+        reason += f"; {' or '.join(paces)}"
+    return reason
 
 
 async def count(session: aiohttp.ClientSession, story: Story) -> None:

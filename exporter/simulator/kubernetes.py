@@ -16,8 +16,8 @@ from typing import NoReturn, Self
 
 from aiohttp import web
 
+from exporter.simulation.hpa import Spec
 from exporter.simulator.agent import Place
-from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.collection import Collection, Json
 from exporter.simulator.nodes import UNREACHABLE_SECONDS, Fate
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
@@ -36,7 +36,7 @@ class SimulatedScaler:
     """What scales a fleet, as it stands now."""
 
     fleet: str
-    policy: ScalingPolicy
+    spec: Spec
     replicas: int
     desired: int | None
     """What it last decided on; None before the first time."""
@@ -150,8 +150,8 @@ class SimulatedKubernetes:
             "metadata": {"name": scaler.fleet, "namespace": self._namespace, "uid": f"hpa-{scaler.fleet}"},
             "spec": {
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": scaler.fleet},
-                "minReplicas": scaler.policy.min_replicas,
-                "maxReplicas": scaler.policy.max_replicas,
+                "minReplicas": scaler.spec.least,
+                "maxReplicas": scaler.spec.most,
                 "metrics": [{"type": "External", "external": metric}],
             },
             "status": {

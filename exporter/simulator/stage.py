@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,9 @@ from exporter.config import (
     WebSettings,
 )
 from exporter.logs import configure
+from exporter.simulation.hpa import VENDOR
 from exporter.simulator import cloudwatch
 from exporter.simulator.agent import SimulatorError
-from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.fleet import NAMESPACE, SimulatedFleets, allow_files, write_listing
 from exporter.simulator.followers import count, scale, watch
 from exporter.simulator.kubernetes import SimulatedKubernetes, SimulatedScaler
@@ -57,7 +57,8 @@ from exporter.simulator.vitals import CURRENT, LEGACY, PREVIOUS
 FLEET = "production"
 IMAGES = (CURRENT, CURRENT, PREVIOUS, LEGACY)
 """What the fleet begins with."""
-POLICY = ScalingPolicy(min_replicas=2, max_replicas=12)
+SPEC = replace(VENDOR, most=12)
+"""The HPA: the vendor's advice for agents."""
 PICTURE_SECONDS = 0.5
 LINE_SECONDS = 5.0
 """Where there is no terminal, how often a line is printed."""
@@ -91,7 +92,7 @@ async def perform(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     service.stop_on_signals(stop)
     # Those that drain are there besides the replicas.
-    allow_files(2 * POLICY.max_replicas)
+    allow_files(2 * SPEC.most)
     console = Console()
     simulation = Simulation([FleetPlan(FLEET, IMAGES, CURRENT)], SCENARIOS["demo"], options.seed)
     story = Story(FLEET, options.speed, now=lambda: simulation.now)
@@ -139,7 +140,7 @@ async def _world(
 
     def scalers() -> Iterator[SimulatedScaler]:
         replicas = simulation.fleets[FLEET].replicas
-        yield SimulatedScaler(FLEET, POLICY, replicas, story.desired, story.scaler_trouble)
+        yield SimulatedScaler(FLEET, SPEC, replicas, story.desired, story.scaler_trouble)
 
     agents, speed = lambda: simulation.agents, options.speed
     async with (
@@ -224,7 +225,7 @@ async def _play(
             tasks += [group.create_task(move(), name=name) for name, move in later.items()]
             tasks += [
                 group.create_task(watch(session, world.fleets, story), name="watcher"),
-                group.create_task(scale(session, world.fleets, story, POLICY), name="autoscaler"),
+                group.create_task(scale(session, world.fleets, story, SPEC), name="autoscaler"),
             ]
             if settings.cloudwatch.enabled:
                 tasks.append(group.create_task(count(session, story), name="counter"))

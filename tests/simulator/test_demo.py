@@ -16,8 +16,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from exporter.simulation.hpa import VENDOR
 from exporter.simulator.agent import SimulatorError
-from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.demo import add_arguments, demo
 from exporter.simulator.fleet import PodAddresses, SimulatedFleets
 from exporter.simulator.followers import NoAnswerError, get_json, scale
@@ -226,7 +226,7 @@ async def run_until(told: str, route: tuple[Demand, aiohttp.ClientSession]) -> t
     """Let the autoscaler follow the route until it says this; return the replicas it came to, and the story."""
     followed = fleets()
     story = Story("production", 1000.0, now=lambda: 0.0)
-    task = asyncio.create_task(scale(route[1], followed, story, ScalingPolicy()), name="autoscaler")
+    task = asyncio.create_task(scale(route[1], followed, story, VENDOR), name="autoscaler")
     async with asyncio.timeout(PATIENCE):
         while told not in story.scaler:  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.01)

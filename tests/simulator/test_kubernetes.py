@@ -17,7 +17,6 @@ from exporter.discovery.scalers import ScalerDiscovery
 from exporter.fleet.model import Condition, PodFacts, Scaler, Target
 from exporter.kube.client import KubeClient
 from exporter.podhealth.pod_metrics import PodMemory, SamplingPace
-from exporter.simulator.autoscaler import ScalingPolicy
 from exporter.simulator.collection import KEPT_EVENTS
 from exporter.simulator.fleet import NAMESPACE, PodAddresses
 from exporter.simulator.kubernetes import SimulatedKubernetes, SimulatedScaler
@@ -25,6 +24,7 @@ from exporter.simulator.nodes import EVICTION_GRACE_SECONDS, POD_GC_SECONDS, UNR
 from exporter.simulator.scenario import HOUR, MINUTE, Fault, Incident, Scenario, steady
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
 from exporter.simulator.simulation import GRACE_SECONDS, FleetPlan, Simulation
+from exporter.simulator.stage import SPEC
 from exporter.simulator.vitals import CURRENT
 from tests.fakes.followed_agents import FollowedAgents
 from tests.fakes.kube_recorders import RecordingSink
@@ -274,15 +274,15 @@ async def test_what_scales_the_fleet_is_an_hpa(live: Callable[..., Awaitable[Wor
     """Of the Deployment that owns its pods; before its first decision, at work, and without a demand."""
     world = await live()
     await eventually(lambda: world.scalers == ())
-    world.scaler = SimulatedScaler("production", ScalingPolicy(), replicas=2, desired=None, trouble=None)
+    world.scaler = SimulatedScaler("production", SPEC, replicas=2, desired=None, trouble=None)
     await eventually(lambda: world.scalers)
     assert world.scalers is not None
     [new] = world.scalers
     assert (new.target, new.min_agents, new.max_agents, new.current_agents) == ("production", 2, 12, 2)
     assert (new.desired_agents, new.active) == (None, None)
-    world.scaler = SimulatedScaler("production", ScalingPolicy(), replicas=2, desired=4, trouble=None)
+    world.scaler = SimulatedScaler("production", SPEC, replicas=2, desired=4, trouble=None)
     await eventually(lambda: world.scalers and world.scalers[0].desired_agents == 4)
-    world.scaler = SimulatedScaler("production", ScalingPolicy(), replicas=4, desired=4, trouble="HTTP 503")
+    world.scaler = SimulatedScaler("production", SPEC, replicas=4, desired=4, trouble="HTTP 503")
     await eventually(lambda: world.scalers and world.scalers[0].active == Condition(False, _NO_METRIC, "HTTP 503"))
     assert owner_name(world.cluster.pod(next(iter(world.simulation.agents)))) == "production"
 
