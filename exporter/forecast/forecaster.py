@@ -116,22 +116,36 @@ class Forecaster:
 
         The days before today, in the time zone, must not change between calls. Today's demand plays no part.
         """
+        withheld = self._learned(history, now)
+        if withheld:
+            return withheld
+        name, tasks = self._profiles_of(history, now, lead_time)
+        return Forecast(max(tasks), self._skill, name)
+
+    def ahead(self, history: History, now: float, seconds: float) -> Sequence[int]:
+        """Return the demand expected in each slot from that of `now` to that of `now + seconds`; empty if withheld."""
+        return () if self._learned(history, now) else self._profiles_of(history, now, seconds)[1]
+
+    def _learned(self, history: History, now: float) -> Withheld | None:
+        """Learn once a day, and return why there is no forecast that day."""
         today, _ = local_slot(now, self._zone)
         if today != self._today:
             self._today, self._profiles = today, {}
             self._withheld = self._too_little(history, today) or self._learn(history, today)
-        if self._withheld:
-            return self._withheld
-        name, tasks = "", 0
-        slots = range(int(now // SLOT_SECONDS), int((now + lead_time) // SLOT_SECONDS) + 1)
-        for at in slots:
+        return self._withheld
+
+    def _profiles_of(self, history: History, now: float, seconds: float) -> tuple[str, Sequence[int]]:
+        """Return where the first slot's forecast comes from, and what is expected in each slot."""
+        today, _ = local_slot(now, self._zone)
+        name, tasks = "", []
+        for at in range(int(now // SLOT_SECONDS), int((now + seconds) // SLOT_SECONDS) + 1):
             day, slot = local_slot(at * SLOT_SECONDS, self._zone)
             if day not in self._profiles:
                 self._profiles[day] = self._planned(history, day, today)
             found, profile = self._profiles[day]
             name = name or found
-            tasks = max(tasks, profile[slot])
-        return Forecast(tasks, self._skill, name)
+            tasks.append(profile[slot])
+        return name, tasks
 
     def _too_little(self, history: History, today: date) -> Withheld | None:
         days = history.days()

@@ -43,6 +43,18 @@ class History:
             day += 1
         return found[offset : offset + count]
 
+    def known_slots(self) -> tuple[int, array[int]]:
+        """Return the number of the first known slot and the values from there to the last known one; (0, []) if empty.
+
+        Between them are gaps where nothing is known.
+        """
+        if not self._days:
+            return 0, array("i")
+        first = min(self._days) * SLOTS
+        values = self.slots(first, max(self._days) * SLOTS + SLOTS - first)
+        found = [index for index, value in enumerate(values) if value != GAP]
+        return first + found[0], values[found[0] : found[-1] + 1]
+
     def highest(self) -> int | None:
         """Return the highest demand recorded; None without any."""
         return max((max(values) for values in self._days.values()), default=None)
@@ -50,6 +62,11 @@ class History:
     def days(self) -> Sequence[int]:
         """Return the numbers of the days (UTC, since 1970) of which something is known, in order."""
         return sorted(self._days)
+
+    def digest(self, before: int) -> int:
+        """Return a number that changes when what is known of the slots below number `before` does."""
+        first = min(self._days, default=0) * SLOTS
+        return hash((first, self.slots(first, max(0, before - first)).tobytes()))
 
     def trim(self, now: float, days: int) -> None:
         """Forget what is older than `days` and one, except the days around the ends of the last MONTHS_KEPT months.

@@ -15,15 +15,18 @@ def local_slot(at: float, zone: ZoneInfo) -> tuple[date, int]:
     return local.date(), (local.hour * 3600 + local.minute * 60) // SLOT_SECONDS
 
 
+def first_slot(day: date, zone: ZoneInfo) -> int:
+    """Return the number of the slot (Unix seconds divided by SLOT_SECONDS) with which a local day begins."""
+    return _slot(datetime(day.year, day.month, day.day, tzinfo=zone))
+
+
 def local_day(history: History, day: date, zone: ZoneInfo, width: int) -> array[int]:
     """Return the slots of a local day, each the maximum of itself and `width` neighbors on both sides.
 
     The day after is no neighbor, so that a day that is over does not change any more. An hour that comes twice is taken
     the first time. One that is left out takes the values of the hour after it.
     """
-    first = _slot(datetime(day.year, day.month, day.day, tzinfo=zone))
-    after = day + timedelta(days=1)
-    end = _slot(datetime(after.year, after.month, after.day, tzinfo=zone))
+    first, end = first_slot(day, zone), first_slot(day + timedelta(days=1), zone)
     values = history.slots(first - width, end - first + width) + array("i", [GAP]) * width
     widened = _widened(values, width)
     if end - first == SLOTS:

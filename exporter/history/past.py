@@ -15,6 +15,7 @@ class Past:
     """The past of one fleet, the same in every replica that reads the same source."""
 
     history: History
+    """Not changed once given: a source replaces it."""
     read_time: float
     """Unix time at which the source last confirmed it; it ages while the source fails."""
     start_seconds: Sequence[float] = ()

@@ -46,7 +46,7 @@ class _Group:
     snapshots: dict[str, AgentSnapshot]
     new_readings: bool = False
     fleet: Fleet | None = None
-    """None also after a target was added, removed or changed: that takes effect at once."""
+    """None also after a target or the outlook has changed: that takes effect at once."""
     computed_at: float = 0.0
     queue_scope: QueueScope = field(default_factory=QueueScope)
     outlook: Outlook | None = None
@@ -315,7 +315,7 @@ class SnapshotStore:
         group = self._groups.get(key)
         if group is not None:
             group.outlook = outlook
-            group.new_readings = True
+            group.fleet = None
 
     def _amend(self, snapshot: AgentSnapshot) -> None:
         uid = snapshot.target.uid

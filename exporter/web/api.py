@@ -5,10 +5,12 @@ Every answer is of one instant. What a scaler may not act on is refused with its
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from math import isfinite
+from typing import TypeAlias
 
 from aiohttp import web
 
 from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.forecast.history import History as Past
 from exporter.store.snapshots import SnapshotStore
 from exporter.web.answers import json_answer, json_list
 from exporter.web.documents import (
@@ -18,8 +20,12 @@ from exporter.web.documents import (
     departure_document,
     fleet_document,
     ignored_document,
+    past_document,
 )
 from exporter.web.history import History
+
+PastOf: TypeAlias = Callable[[tuple[str, str]], Past | None]
+"""Returns the past of a fleet by namespace and name; None if nothing is known of it."""
 
 PREFIX = "/api/v1"
 _LATEST_DIGITS = 6
@@ -29,9 +35,10 @@ _STATES = tuple(state.value for state in AgentState)
 class Api:
     """The JSON routes over a view of the fleets."""
 
-    def __init__(self, view: SnapshotStore, history: History, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, view: SnapshotStore, history: History, past: PastOf, wall_clock: Callable[[], float]) -> None:
         self._view = view
         self._history = history
+        self._past = past
         self._wall_clock = wall_clock
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -41,6 +48,8 @@ class Api:
             web.get(f"{PREFIX}/fleets", self.fleets),
             web.get(fleet, self.fleet),
             web.get(f"{fleet}/demand", self.demand),
+            web.get(f"{fleet}/demand-ahead", self.demand_ahead),
+            web.get(f"{fleet}/past", self.past),
             web.get(f"{PREFIX}/agents", self.agents),
             web.get(f"{PREFIX}/departures", self.departures),
             web.get(f"{PREFIX}/history", self.history),
@@ -59,16 +68,35 @@ class Api:
 
     async def demand(self, request: web.Request) -> web.StreamResponse:
         """Answer with the demand a scaler may act on, or with 503 and why there is none."""
+        return self._for_scaler(request, lambda fleet: fleet.demand_tasks)
+
+    async def demand_ahead(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the greater of demand and forecast, exactly when there is a demand."""
+        return self._for_scaler(request, lambda fleet: fleet.demand_ahead_tasks)
+
+    def _for_scaler(self, request: web.Request, read: Callable[[Fleet], float | None]) -> web.Response:
         _query(request, ())
         reason = self._view.not_ready_reason()
         if reason is not None:
             raise web.HTTPServiceUnavailable(text=f"not ready yet: {reason}")
         fleet = self._find(request)
-        demand_tasks = fleet.demand_tasks
-        if demand_tasks is None or not isfinite(demand_tasks):
+        value = read(fleet)
+        if value is None or not isfinite(value):
             reason = fleet.untrusted_reason or "the demand is unknown"
             raise web.HTTPServiceUnavailable(text=f"the demand of {_named(fleet)} is not trusted: {reason}")
-        return json_answer(request, demand_document(fleet, demand_tasks))
+        return json_answer(request, demand_document(fleet, value))
+
+    async def past(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the demand of the past that the forecast is made from."""
+        _query(request, ())
+        namespace, name = request.match_info["namespace"], request.match_info["fleet"]
+        past = self._past((namespace, name))
+        if past is None:
+            raise web.HTTPNotFound(
+                text=f"no past of a fleet {name!r} in namespace {namespace!r}: it is recorded while forecast.enabled "
+                "is true, and may not have been read yet"
+            )
+        return json_answer(request, self._head() | past_document(past))
 
     async def agents(self, request: web.Request) -> web.StreamResponse:
         """Answer with the agents of every fleet, or of those the query chooses."""

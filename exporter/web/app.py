@@ -27,13 +27,14 @@ def build_app(
     *,
     access: Middleware,
     out_of_service: Callable[[], str | None],
+    past: api.PastOf,
     wall_clock: Callable[[], float],
     answer_timeout: float = ANSWER_TIMEOUT,
 ) -> web.Application:
     """Return the application.
 
     `metrics` answers `/metrics`; `access` refuses requests that are not allowed; `out_of_service` returns why other
-    replicas should answer instead of this one, None where it may.
+    replicas should answer instead of this one, None where it may; `past` returns what the forecast is made from.
     """
     app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, access])
     app.on_response_prepare.append(_common_headers)
@@ -45,7 +46,7 @@ def build_app(
             web.get("/healthz", health.healthz),
             web.get("/readyz", health.readyz),
             *page.routes(),
-            *api.Api(view, history, wall_clock).routes(),
+            *api.Api(view, history, past, wall_clock).routes(),
         ]
     )
     return app

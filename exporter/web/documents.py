@@ -15,7 +15,9 @@ from exporter.fleet.explain import explain
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.model import Agent, Condition, Fleet, IgnoredPod, PodFacts, Scaler
 from exporter.fleet.outlets import in_section
+from exporter.fleet.outlook import Outlook
 from exporter.fleet.remarks import ignored_remarks, remarks
+from exporter.forecast.history import GAP, SLOT_SECONDS, History
 
 MAX_IGNORED = 100
 """Pods listed; a selector that finds a whole cluster is a mistake that a hundred show well enough."""
@@ -108,6 +110,28 @@ def demand_document(fleet: Fleet, demand_tasks: float) -> Document:
         "target": fleet.target_tasks_per_agent,
         "coverage": known(fleet.coverage),
         "age_seconds": known(fleet.read_age),
+    }
+
+
+def past_document(past: History) -> Document:
+    """Return the highest demand of each five minutes, null where it is unknown."""
+    first, values = past.known_slots()
+    return {
+        "interval_seconds": SLOT_SECONDS,
+        "start_time_seconds": first * SLOT_SECONDS,
+        "demand_tasks": [None if value == GAP else value for value in values],
+    }
+
+
+def ahead_document(outlook: Outlook | None) -> Document | None:
+    """Return the demand expected in the coming five minutes each, for a chart; None while there is no forecast."""
+    if outlook is None or not outlook.slots:
+        return None
+    return {
+        "interval_seconds": SLOT_SECONDS,
+        "start_time_seconds": outlook.start,
+        "lead_time_seconds": outlook.lead_time,
+        "demand_tasks": list(outlook.slots),
     }
 
 

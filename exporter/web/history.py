@@ -18,7 +18,7 @@ from exporter.fleet.figures import FLEET_FIGURES
 from exporter.fleet.model import Fleet
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
-from exporter.web.documents import Document, Json, known
+from exporter.web.documents import Document, Json, ahead_document, known
 
 log = structlog.get_logger(__name__)
 
@@ -92,15 +92,17 @@ class History:
     ) -> Iterator[Document]:
         """Yield one document per fleet, in columns: `time_seconds` and a list of equal length for every figure.
 
-        `since` is in Unix seconds: only later points are given. The points are those of the moment of the call for
-        each document, so the sampler may go on while the answer is written.
+        `since` is in Unix seconds: only later points are given. `ahead` is what the fleet's past says is coming. The
+        points are those of the moment of the call for each document, so the sampler may go on while the answer is
+        written.
         """
+        ahead = {(fleet.namespace, fleet.name): ahead_document(fleet.outlook) for fleet in self._view.fleets()}
         for key in sorted(self._tracks):
             if (namespace is not None and key[0] != namespace) or (fleet is not None and key[1] != fleet):
                 continue
             track = self._tracks.get(key)
             if track is not None:
-                yield _document(key, track, since)
+                yield {**_document(key, track, since), "ahead": ahead.get(key)}
 
     @property
     def interval(self) -> float:

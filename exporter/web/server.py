@@ -13,6 +13,7 @@ from exporter.serve.listener import Listener
 from exporter.serve.reload import INTERVAL as RELOAD_INTERVAL
 from exporter.serve.tls import ServerTls
 from exporter.store.snapshots import SnapshotStore
+from exporter.web.api import PastOf
 from exporter.web.app import ANSWER_TIMEOUT, build_app
 from exporter.web.auth import Access
 from exporter.web.history import History
@@ -22,8 +23,9 @@ class WebServer:
     """Serves the pages of `build_app` as the `web` settings define.
 
     `metrics` answers `/metrics`; `out_of_service` returns why other replicas should answer instead of this one, None
-    where it may. The other arguments are for tests: how often changed files are looked for and how long
-    a response may take, in seconds, the limits on connections, and the clock that people's times are read from.
+    where it may; `past` returns what the forecast of a fleet is made from. The other arguments are for tests: how often
+    changed files are looked for and how long a response may take, in seconds, the limits on connections, and the clock
+    that people's times are read from.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class WebServer:
         metrics: Handler,
         *,
         out_of_service: Callable[[], str | None] = lambda: None,
+        past: PastOf = lambda _fleet: None,
         reload_interval: float = RELOAD_INTERVAL,
         answer_timeout: float = ANSWER_TIMEOUT,
         limits: ConnectionLimits | None = None,
@@ -56,6 +59,7 @@ class WebServer:
             self.history,
             access=access.middleware,
             out_of_service=out_of_service,
+            past=past,
             wall_clock=wall_clock,
             answer_timeout=answer_timeout,
         )

@@ -18,7 +18,7 @@ from exporter.publish.external_metrics_values import EXTERNAL_METRICS
 from exporter.publish.fleet_datums import Baseline, Selection, count
 from exporter.publish.instruments import EXPORTER_METRICS, EXPORTER_PREFIX
 from exporter.publish.prometheus import render
-from exporter.web.documents import agent_document, fleet_document
+from exporter.web.documents import agent_document, ahead_document, fleet_document
 from exporter.web.history import History
 from tests.factories import (
     NOW,
@@ -278,7 +278,8 @@ def test_the_history_keeps_the_rows_that_name_it() -> None:
     history.sample()
     [document] = history.documents()
     rows = {figure.name: [figure.read(fleet)] for figure in FLEET_FIGURES if figure.history is True}
-    assert document == {"namespace": "matillion", "fleet": "etl", "time_seconds": [WALL_NOW], **rows}
+    ahead = ahead_document(fleet.outlook)
+    assert document == {"namespace": "matillion", "fleet": "etl", "time_seconds": [WALL_NOW], **rows, "ahead": ahead}
 
 
 def test_cloudwatch_and_scalers_get_the_rows_that_name_them() -> None:

@@ -160,3 +160,14 @@ def test_what_is_kept_is_a_cache_alone() -> None:
         for slot in range(288):
             history.record(instant(day) + 300 * slot, nightly(day, slot / 12))
         history.trim(instant(day), 28)
+
+
+def test_the_coming_hours_are_expected_slot_by_slot() -> None:
+    """The batch is seen coming, and its end, beginning with the slot of now; nothing is while it is withheld."""
+    history = recorded(nightly, before(MONDAY, 28))
+    ahead = forecaster().ahead(history, instant(MONDAY, 1.5) + 17, 2 * 3600.0)
+    assert len(ahead) == 25
+    assert list(ahead[:6]) == [10] * 6
+    assert list(ahead[6:17]) == [100] * 11
+    assert list(ahead[18:]) == [10] * 7
+    assert list(forecaster().ahead(History(), instant(MONDAY), 3600.0)) == []

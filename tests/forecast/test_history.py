@@ -1,13 +1,15 @@
 """The past of a fleet: maxima by slot, gaps, and what is forgotten."""
 
+from array import array
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from exporter.forecast import local_days
 from exporter.forecast.history import GAP, SLOTS, History
 from exporter.forecast.local_days import days_to_month_end, local_day, local_slot
-from tests.forecast.generated import MONDAY, before, instant, nightly, recorded
+from tests.forecast.generated import MONDAY, UTC_ZONE, before, instant, nightly, recorded
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING = MONDAY.replace(month=3, day=29)
@@ -33,6 +35,30 @@ def test_an_impossible_demand_is_refused(demand: float) -> None:
 def test_an_empty_history_has_no_highest() -> None:
     """Without any demand there is no maximum, and no zero."""
     assert History().highest() is None
+
+
+def test_the_known_slots_begin_and_end_with_a_known_one() -> None:
+    """Gaps are between them, not around them; an empty history has none."""
+    history = History()
+    assert history.known_slots() == (0, array("i"))
+    for at in (86400.0 * 3 + 600, 86400.0 * 4):
+        history.record(at, 5.0)
+    first, values = history.known_slots()
+    assert first == 3 * SLOTS + 2
+    assert list(values) == [5, *[GAP] * (SLOTS - 3), 5]
+
+
+def test_the_digest_of_the_past_changes_with_the_past_alone() -> None:
+    """What comes after the given slot is not part of it; a correction before it is."""
+    history = recorded(nightly, before(MONDAY, 3))
+    at = local_days.first_slot(MONDAY, UTC_ZONE)
+    digest = history.digest(at)
+    assert recorded(nightly, before(MONDAY, 3)).digest(at) == digest
+    history.record(instant(MONDAY), 400.0)
+    assert history.digest(at) == digest
+    history.record(instant(MONDAY) - 1, 400.0)
+    assert history.digest(at) != digest
+    assert History().digest(at) == History().digest(at)
 
 
 def test_month_ends_are_kept_longer() -> None:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import date
 from typing import Any
 
 import aiohttp
 import pytest
 
 from exporter.fleet.model import AgentState, Dialect, IgnoredPod
-from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
+from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_outlook, make_reading, make_snapshot
+from tests.forecast.generated import recorded
 from tests.web.serving import StaticView, serve
 
 UNTRUSTED = make_fleet(
@@ -25,6 +27,10 @@ MIXED = make_fleet(
 )
 
 
+PAST = recorded(lambda _day, hour: None if hour < 23.8 else 12.0, [date(2025, 12, 31), date(2026, 1, 1)])
+"""The last two slots of two days."""
+
+
 @pytest.fixture
 def view() -> StaticView:
     return StaticView([UNTRUSTED, MIXED])
@@ -32,7 +38,7 @@ def view() -> StaticView:
 
 @pytest.fixture
 async def url(view: StaticView) -> AsyncIterator[str]:
-    async with serve(view) as base:
+    async with serve(view, past={("matillion", "etl"): PAST}.get) as base:
         yield base
 
 
@@ -86,6 +92,28 @@ async def test_demand_is_what_a_scaler_reads(client: aiohttp.ClientSession) -> N
     """The demand of a trusted fleet comes with its target, coverage and the age of its oldest reading."""
     answer = await get(client, "/api/v1/fleets/matillion/etl/demand")
     assert answer == {"value": 38.0, "target": 16, "coverage": pytest.approx(2 / 3), "age_seconds": 1.0}
+
+
+async def test_the_demand_ahead_contains_the_forecast(client: aiohttp.ClientSession, view: StaticView) -> None:
+    """A scaler gets the greater of both, the demand without a forecast, and the refusal of the demand's."""
+    path = "/api/v1/fleets/matillion/etl/demand-ahead"
+    assert (await get(client, path))["value"] == 38.0
+    expected = await get(client, "/api/v1/fleets/matillion/dark/demand", 503)
+    assert await get(client, "/api/v1/fleets/matillion/dark/demand-ahead", 503) == expected
+    view.shown = [make_fleet(outlook=make_outlook(48))]
+    assert await get(client, path) == {"value": 48.0, "target": 16, "coverage": 1.0, "age_seconds": 1.0}
+
+
+async def test_the_past_is_what_the_forecast_is_made_from(client: aiohttp.ClientSession) -> None:
+    """The highest demand of each five minutes from the first that is known to the last; a gap is null."""
+    answer = await get(client, "/api/v1/fleets/matillion/etl/past")
+    assert (answer["interval_seconds"], answer["start_time_seconds"]) == (300, 1767225000)
+    assert answer["demand_tasks"] == [12, 12, *[None] * 286, 12, 12]
+    missing = (await get(client, "/api/v1/fleets/matillion/dark/past", 404))["error"]
+    assert missing == (
+        "no past of a fleet 'dark' in namespace 'matillion': it is recorded while forecast.enabled is true, and may "
+        "not have been read yet"
+    )
 
 
 async def test_untrusted_demand_is_refused_with_the_reason(client: aiohttp.ClientSession) -> None:
@@ -179,6 +207,20 @@ async def test_history_holds_what_was_sampled(client: aiohttp.ClientSession) -> 
     assert answer["interval_seconds"] == 15.0
     later = await get(client, f"/api/v1/history?since={WALL_NOW}")
     assert [fleet["time_seconds"] for fleet in later["history"]] == [[], []]
+
+
+async def test_history_shows_what_is_coming(client: aiohttp.ClientSession, view: StaticView) -> None:
+    """A fleet with a forecast has the coming slots beside its points; the others have null there."""
+    (fleet,) = (await get(client, "/api/v1/history?fleet=etl"))["history"]
+    assert fleet["ahead"] is None
+    view.shown = [make_fleet(outlook=make_outlook(48))]
+    (fleet,) = (await get(client, "/api/v1/history?fleet=etl"))["history"]
+    assert fleet["ahead"] == {
+        "interval_seconds": 300,
+        "start_time_seconds": WALL_NOW - WALL_NOW % 300,
+        "lead_time_seconds": 180.0,
+        "demand_tasks": [12, 48, 48, 20],
+    }
 
 
 async def test_numbers_json_does_not_have_become_null(client: aiohttp.ClientSession, view: StaticView) -> None:

@@ -54,7 +54,7 @@ def test_unknown_is_null_in_columns_of_equal_length() -> None:
     assert document["demand_tasks"] == [12.0, None]
     assert document["tasks_active"] == [12.0, None]
     assert document["agents_unreachable"] == [0.0, 1.0]
-    columns = set(document) - {"namespace", "fleet"}
+    columns = set(document) - {"namespace", "fleet", "ahead"}
     assert columns == {"time_seconds", *(figure.name for figure in FIGURES)}
     assert all(len(document[name]) == 2 for name in columns)  # type: ignore[arg-type]
 
