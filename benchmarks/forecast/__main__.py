@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from benchmarks.forecast.holt_winters import holt_winters, installed
-from benchmarks.forecast.months import MONTHS, MOVED, PATTERNLESS, ZONE, Month, clock, ideal
 from benchmarks.forecast.ways import ahead, cron, fixed, following, planned
 from exporter.forecast.forecaster import Forecaster
 from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
+from exporter.simulation.months import MONTHS, MOVED, PATTERNLESS, ZONE, Month, clock, ideal
 from exporter.simulation.replay import TARGET, TASKS_PER_AGENT, Outcome, Signal, Task, replay
 
 SEED = "2"

@@ -7,8 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.forecast.months import Month, clock
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
+from exporter.simulation.months import Month, clock
 
 MERGED = 6
 """Slots merged to one value: a season of a week in slots of five minutes takes minutes to fit."""

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from math import inf
 
-from benchmarks.forecast.months import ZONE, Month
 from exporter.forecast.forecaster import Forecast, Forecaster
 from exporter.forecast.history import SLOT_SECONDS, History
 from exporter.forecast.local_days import local_slot
 from exporter.simulation.hpa import SYNC_SECONDS
+from exporter.simulation.months import ZONE, Month
 from exporter.simulation.replay import Signal
 
 

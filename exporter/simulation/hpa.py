@@ -4,6 +4,7 @@ Pure: `now` is an argument. After kubernetes.io, "Horizontal Pod Autoscaling" (a
 behavior), and the API reference of `autoscaling/v2`. It must not know where a metric comes from.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
@@ -85,7 +86,7 @@ class Autoscaler:
     def __init__(self, spec: Spec, metrics: Sequence[Metric]) -> None:
         self._spec = spec
         self._metrics = metrics
-        self._recommended: list[tuple[float, int]] = []
+        self._recommended: deque[tuple[float, int]] = deque()
         self._added: list[tuple[float, int]] = []
         self._removed: list[tuple[float, int]] = []
 
@@ -126,10 +127,15 @@ class Autoscaler:
         As Kubernetes does it: a recommendation that is lower than what there is never makes a fleet grow, whatever
         the window of the scale-down still holds.
         """
-        up, down = self._spec.up.window, self._spec.down.window
-        self._recommended = [(at, wish) for at, wish in self._recommended if at > now - max(up, down)]
-        lowest = min([proposal, *(wish for at, wish in self._recommended if at > now - up)])
-        highest = max([proposal, *(wish for at, wish in self._recommended if at > now - down)])
+        up, down = now - self._spec.up.window, now - self._spec.down.window
+        while self._recommended and self._recommended[0][0] <= min(up, down):
+            self._recommended.popleft()
+        lowest = highest = proposal
+        for at, wish in self._recommended:
+            if wish < lowest and at > up:
+                lowest = wish
+            elif wish > highest and at > down:
+                highest = wish
         self._recommended.append((now, proposal))
         return min(max(replicas, lowest), highest)
 
@@ -155,12 +161,14 @@ class Autoscaler:
         return ceil(exact) if direction > 0 else floor(exact)
 
     def _decided(self, now: float, before: int, after: int) -> int:
+        if after == before:
+            return after
         longest = max(policy.seconds for rules in (self._spec.up, self._spec.down) for policy in rules.policies)
         self._added = [(at, count) for at, count in self._added if at > now - longest]
         self._removed = [(at, count) for at, count in self._removed if at > now - longest]
         if after > before:
             self._added.append((now, after - before))
-        elif after < before:
+        else:
             self._removed.append((now, before - after))
         return after
 

@@ -8,7 +8,8 @@ from heapq import heappop, heappush
 from math import exp
 from zoneinfo import ZoneInfo
 
-from exporter.forecast.history import SLOT_SECONDS, History
+from exporter.forecast.forecaster import SATURDAY
+from exporter.forecast.history import GAP, SLOT_SECONDS, History
 from exporter.simulation.replay import Task
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -92,6 +93,16 @@ def ideal(tasks: Sequence[Task]) -> History:
     return history
 
 
+def sample(month: Month, seed: str) -> list[tuple[float, int]]:
+    """Return the last SAMPLE_DAYS days of a month: when each slot begins, in Unix seconds, and its highest demand."""
+    end = clock(month.first + timedelta(days=month.days), 0)
+    begin = clock(month.first + timedelta(days=month.days - SAMPLE_DAYS), 0)
+    first, last = int(begin // SLOT_SECONDS), int(end // SLOT_SECONDS)
+    history = ideal([task for task in month.tasks(seed) if task[0] < end])
+    slots = history.slots(first, last - first)
+    return [((first + index) * float(SLOT_SECONDS), value) for index, value in enumerate(slots) if value != GAP]
+
+
 def _steps(tasks: Sequence[Task], ends: list[float]) -> Iterator[tuple[float, int]]:
     """Yield the running tasks at each arrival, and at the start of each slot."""
     slot = tasks[0][0] // SLOT_SECONDS * SLOT_SECONDS
@@ -123,20 +134,27 @@ def _nightly(_day: date) -> Sequence[Job]:
 
 
 def _business(day: date, hour: float) -> float:
-    if day.weekday() >= 5:
+    if day.weekday() >= SATURDAY:
         return 0.01
     shape = exp(-(((hour - 10) / 2) ** 2)) + 0.8 * exp(-(((hour - 15) / 2) ** 2))
     return 0.02 + 0.6 * shape
 
 
 def _morning(day: date) -> Sequence[Job]:
-    return [Job(8, 250, 900), Job(12.5, 120, 900), Job(18, 200, 1200)] if day.weekday() < 5 else []
+    return [Job(8, 250, 900), Job(12.5, 120, 900), Job(18, 200, 1200)] if day.weekday() < SATURDAY else []
 
 
 def _month_end(day: date) -> Sequence[Job]:
     usual = [Job(2, 200, 1200), Job(14, 100, 900)]
     last = (day + timedelta(days=1)).day == 1
     return [*usual, Job(6, 500, 1800), Job(20, 600, 1500)] if last else usual
+
+
+def _mixed(day: date) -> Sequence[Job]:
+    nightly = [Job(2, 300, 1500), Job(4, 150, 900), *(Job(hour, 30, 400) for hour in range(24))]
+    if day.weekday() < SATURDAY:
+        nightly.append(Job(8, 150, 900))
+    return [*nightly, Job(5, 350, 1800)] if (day + timedelta(days=1)).day == 1 else nightly
 
 
 def _moved(day: date) -> Sequence[Job]:
@@ -157,4 +175,14 @@ BUSINESS = Month("weekday business load", date(2026, 6, 15), 14, _morning, _busi
 MONTH_END = Month("month end and a clock change", date(2026, 3, 20), 14, _month_end, _little)
 MOVED = Month("moved by an hour", date(2026, 6, 15), 7, _moved, _little)
 PATTERNLESS = Month("no pattern", date(2026, 6, 15), 14, _random, _little)
+MIXED = Month("nightly jobs, weekday business load and a month end", date(2026, 6, 17), 14, _mixed, _business)
 MONTHS = (NIGHTLY, BUSINESS, MONTH_END)
+SAMPLES = {
+    "mixed": MIXED,
+    "nightly": NIGHTLY,
+    "business": BUSINESS,
+    "month-end": MONTH_END,
+    "no-pattern": PATTERNLESS,
+}
+"""What `simulate --month` writes, by the name it is asked for."""
+SAMPLE_DAYS = 30
