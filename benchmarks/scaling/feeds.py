@@ -16,6 +16,7 @@ from benchmarks.scaling.exporter import EPOCH, SimulatedExporter
 from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.timeline import Timeline
 from exporter.publish.periods import period_of
+from exporter.simulation.cpu import CPU_IDLE, CPU_TARGET
 from exporter.simulation.hpa import MetricError, external, per_pod
 
 PUBLISH_SECONDS = 60.0
@@ -27,10 +28,6 @@ PROMETHEUS_SCRAPE, PROMETHEUS_WINDOW = 5.0, 60.0
 and `avg_over_time(…[1m])`."""
 RESOLUTION_SECONDS = 15.0
 """metrics-server's `--metric-resolution`, the default: a rate is taken over so long."""
-CPU_TARGET = 0.70
-"""The example of the vendor's guide to agents on EKS: "Target CPU: 70%"."""
-CPU_IDLE = 0.04
-"""Share of its request (1 vCPU, the vendor's smallest size) that an agent without tasks takes. Assumed."""
 
 
 class Feed(Protocol):

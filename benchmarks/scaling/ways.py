@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.exporter import SimulatedExporter
 from benchmarks.scaling.feeds import (
-    CPU_IDLE,
-    CPU_TARGET,
     Cpu,
     Direct,
     Fallback,
@@ -19,12 +17,11 @@ from benchmarks.scaling.feeds import (
 )
 from benchmarks.scaling.timeline import Timeline
 from exporter.fleet.policy import Policy
+from exporter.simulation.cpu import CPU_PER_TASK
 from exporter.simulation.hpa import FAST, VENDOR, Spec
 
 TARGET = 16
 """Tasks per agent that every way aims at; `capacity.target_tasks_per_agent`."""
-CPU_PER_TASK = (CPU_TARGET - CPU_IDLE) / TARGET
-"""Share of an agent's request that a task takes, chosen so that 16 tasks are exactly 70%: the best case for CPU."""
 
 Build = Callable[[Timeline, Cluster, random.Random], Feed]
 

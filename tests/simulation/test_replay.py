@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.simulation.hpa import FAST, SYNC_SECONDS, MetricError, Spec
-from exporter.simulation.replay import TASKS_PER_AGENT, Outcome, Task, replay
+from exporter.simulation.replay import TASKS_PER_AGENT, Load, Outcome, Task, replay
 
 HOUR = 3600.0
 START = 120.0
@@ -88,6 +88,33 @@ def test_target_and_tasks_per_agent_are_the_fleets_own() -> None:
     seen = replay(batch(10), 0.0, HOUR, START, following, spec=spec, target=5.0, tasks_per_agent=6)
     assert [wait for _, wait in seen.waits] == [0.0] * 6 + [START] * 4
     assert seen.peak_agents == 2
+
+
+def test_a_fleet_at_work_begins_with_its_agents() -> None:
+    """As many as are given, within the bounds of the HPA."""
+    for agents, up in ((3, 3), (9, 4), (0, 1)):
+        seen = replay(batch(60, at=0.0), 0.0, HOUR, START, following, spec=size(1, 4), agents=agents)
+        assert sum(wait == 0.0 for _, wait in seen.waits) == min(60, 20 * up)
+
+
+def test_each_look_can_be_watched() -> None:
+    """Demand includes what waits; an agent counts once it takes tasks."""
+    looks: list[tuple[int, int]] = []
+    replay(batch(30, at=0.0), 0.0, HOUR, START, following, spec=size(1, 2), watch=lambda *look: looks.append(look))
+    assert len(looks) == HOUR / SYNC_SECONDS
+    assert looks[0] == (30, 1)
+    assert [ready for _, ready in looks].index(2) == START / SYNC_SECONDS
+
+
+def test_of_two_metrics_the_higher_proposal_counts() -> None:
+    """As the HPA has it."""
+
+    def two(load: Load) -> int:
+        return 2 if load.running else 1
+
+    alone = replay(batch(30), 0.0, HOUR, START, None, spec=size(1, 4), pod_metric=two)
+    both = replay(batch(60), 0.0, HOUR, START, following, spec=size(1, 4), pod_metric=two)
+    assert (alone.peak_agents, both.peak_agents) == (2, 4)
 
 
 def test_nothing_to_replay_is_refused() -> None:
