@@ -32,6 +32,7 @@ CHART_OWNED = frozenset(
         "cloudwatch.spool.path",
         "external_metrics.cert_file",
         "external_metrics.key_file",
+        "forecast.path",
         "web.basic_auth",
         "web.bearer_token_file",
         "web.tls",

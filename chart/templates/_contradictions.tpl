@@ -19,6 +19,13 @@
 {{- $missing := ternary "config.leader_election.enabled" "config.discovery.kubernetes.enabled" (not $config.leader_election.enabled) -}}
 {{- fail (printf "replicaCount is %d without %s: no leader is elected, and each replica would do the work of %s; enable it or set replicaCount to 1" (int .Values.replicaCount) $missing (include "mfe.leaderOnly" .)) -}}
 {{- end -}}
+{{- $past := $config.forecast -}}
+{{- if and $past.enabled (eq $past.source "prometheus") (not $past.prometheus_url) -}}
+{{- fail "config.forecast.source is prometheus: the past is read from there; set config.forecast.prometheus_url" -}}
+{{- end -}}
+{{- if and $past.enabled (eq $past.source "cloudwatch") (not $config.cloudwatch.enabled) -}}
+{{- fail "config.forecast.source is cloudwatch: the past is read from what is published; set config.cloudwatch.enabled to true" -}}
+{{- end -}}
 {{- if and $config.cloudwatch.enabled (not $config.cluster) -}}
 {{- fail "config.cloudwatch.enabled: CloudWatch needs a name for its ClusterName dimension; set config.cluster" -}}
 {{- end -}}
@@ -61,7 +68,15 @@
 {{- if and (hasPrefix "keda" $mode) $config.external_metrics.enabled -}}
 {{- fail (printf "autoscaling.mode is %s: KEDA serves the external metrics API, which a cluster has once; set config.external_metrics.enabled to false, or the mode to externalMetrics where KEDA is not installed" $mode) -}}
 {{- end -}}
+{{- if and .Values.autoscaling.ahead (not $config.forecast.enabled) -}}
+{{- fail "autoscaling.ahead: nothing is forecast, so it would only follow demand; set config.forecast.enabled to true, or autoscaling.ahead to false" -}}
+{{- end -}}
 {{- if eq $mode "kedaCloudWatch" -}}
+{{- $metrics := default (list "default") $config.cloudwatch.metrics -}}
+{{- if kindIs "string" $metrics }}{{ $metrics = list $metrics }}{{ end -}}
+{{- if and .Values.autoscaling.ahead (not (or (has "all" $metrics) (has "DemandAheadTasks" $metrics))) -}}
+{{- fail "autoscaling.ahead with the mode kedaCloudWatch: DemandAheadTasks would not be published; add it to config.cloudwatch.metrics, such as [default, DemandAheadTasks]" -}}
+{{- end -}}
 {{- if not $config.cloudwatch.enabled -}}
 {{- fail "autoscaling.mode is kedaCloudWatch: nothing would be in CloudWatch; set config.cloudwatch.enabled to true" -}}
 {{- end -}}

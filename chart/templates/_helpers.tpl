@@ -75,6 +75,9 @@ app.kubernetes.io/component: exporter
 {{- range list "cloudwatch" "deletion_cost" "protection" "pod_logs" -}}
 {{- if (index $.Values.config .).enabled -}}{{- $names = append $names . -}}{{- end -}}
 {{- end -}}
+{{- with $.Values.config.forecast -}}
+{{- if and .enabled (eq .source "self") -}}{{- $names = append $names "forecast" -}}{{- end -}}
+{{- end -}}
 {{- join ", " $names -}}
 {{- end -}}
 
