@@ -25,6 +25,7 @@ from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.protection import AnnotationRules
 from exporter.kube.client import KubeClient
+from exporter.kube.config_maps import CONFIG_MAPS
 from exporter.kube.credentials import own_namespace
 from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity
 from exporter.kube.watch import RestartReason
@@ -34,7 +35,7 @@ from exporter.podhealth.pod_metrics import PodMemory
 from exporter.publish.annotations import PodAnnotations
 from exporter.publish.external_metrics import ExternalMetricsServer
 from exporter.publish.fleet_datums import Selection
-from exporter.publish.last_readings import CONFIG_MAPS, LastReadings, config_map_name
+from exporter.publish.last_readings import LastReadings, config_map_name
 from exporter.publish.node_annotations import NodeAnnotations
 from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, ExternalMetricsMetrics, MetricsPage
 from exporter.publish.state_log import StateLog

@@ -26,10 +26,11 @@ from exporter.doctor.environment import REQUEST_SECONDS, Environment, described,
 from exporter.kube.access_review import REVIEWS
 from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, Resource
 from exporter.kube.client import KubeClient
+from exporter.kube.config_maps import CONFIG_MAPS
 from exporter.kube.front_proxy import AUTHENTICATION
 from exporter.kube.lease import LEASES, LeaseRecord, LeaseStore
 from exporter.podhealth.pod_metrics import POD_METRICS
-from exporter.publish.last_readings import CONFIG_MAPS, config_map_name
+from exporter.publish.last_readings import config_map_name
 from exporter.publish.node_annotations import NODES
 from exporter.publish.node_annotations import VERBS as NODE_VERBS
 

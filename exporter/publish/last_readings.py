@@ -13,14 +13,15 @@ import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 
 import structlog
 
 from exporter.fleet.last_reading import LastReading
 from exporter.fleet.policy import Policy
-from exporter.kube.api import ApiError, Json, KubeError, KubeObjects, Resource
+from exporter.kube.api import Json, KubeError, KubeObjects, Resource
+from exporter.kube.config_maps import CHANGED_MEANWHILE, read_or_new, version, write
 from exporter.kube.election import Leadership
 from exporter.kube.fields import mapping, text
 from exporter.store.departures import Missed
@@ -29,13 +30,10 @@ from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
-CONFIG_MAPS = Resource("", "v1", "configmaps")
 MAX_BYTES = 900_000
 """Size of a note. A ConfigMap may have 1 MiB (kubernetes.io, "ConfigMaps"); an agent takes some 150 bytes."""
 
 _KEY = "readings"
-_NOT_FOUND = 404
-_CHANGED_MEANWHILE = (_NOT_FOUND, 409)
 
 
 def config_map_name(lease_name: str) -> str:
@@ -154,7 +152,7 @@ class LastReadings:
         stored = await self._first_read()
         if stored is None:
             return None
-        self._first_version = _version(stored)
+        self._first_version = version(stored)
         given = _note(stored)
         if given is None:
             return None
@@ -218,7 +216,7 @@ class LastReadings:
         try:
             await self._write()
         except KubeError as error:
-            if error.status in _CHANGED_MEANWHILE:
+            if error.status in CHANGED_MEANWHILE:
                 return 0.0
             self._report(error)
             return self._pace.retry
@@ -229,7 +227,7 @@ class LastReadings:
         """Write the current readings, then count what was missed if no other leader has. Raises KubeError."""
         stored = self._stored or await self._read()
         # The answer to an earlier write of ours may have been lost.
-        ours = _version(stored) == self._first_version or _note(stored) == self._sent
+        ours = version(stored) == self._first_version or _note(stored) == self._sent
         missed, self._missed = (self._missed if ours else ()), ()
         self._losses = self._source.departures.total_lost
         readings = self._readings()
@@ -237,10 +235,9 @@ class LastReadings:
             return
         self._sent, left_out = note_text(self._source.wall_now(), self._scope, readings)
         body = {**stored, "data": {**mapping(stored.get("data")), _KEY: self._sent}}
-        method, place = ("PUT", self._place) if _version(stored) else ("POST", replace(self._place, name=None))
         # Until it is answered, it is not known what is stored, nor by which replica.
         self._stored, self._missed = None, missed
-        self._stored = await self._api.send(method, place, body, timeout=self._pace.timeout)
+        self._stored = await write(self._api, self._place, body, timeout=self._pace.timeout)
         self._missed, self._empty = (), not readings
         for one in missed:
             self._source.departures.count_missed(one, now=self._source.now(), wall_now=self._source.wall_now())
@@ -259,14 +256,7 @@ class LastReadings:
         return [one for one in noted if one is not None]
 
     async def _read(self) -> Json:
-        """Return the ConfigMap, a new one if there is none. Raises KubeError."""
-        try:
-            return await self._api.get(self._place, timeout=self._pace.timeout)
-        except ApiError as error:
-            if error.status != _NOT_FOUND:
-                raise
-        metadata = {"name": self._place.name, "namespace": self._place.namespace}
-        return {"apiVersion": CONFIG_MAPS.version, "kind": "ConfigMap", "metadata": metadata}
+        return await read_or_new(self._api, self._place, timeout=self._pace.timeout)
 
     def _report(self, error: KubeError) -> None:
         self._trouble.report(error.kind, **error.fields(self._place.grant("get", "create", "update")))
@@ -274,10 +264,6 @@ class LastReadings:
 
 def _note(config_map: Json) -> str | None:
     return text(mapping(config_map.get("data")).get(_KEY))
-
-
-def _version(config_map: Json) -> str | None:
-    return text(mapping(config_map.get("metadata")).get("resourceVersion"))
 
 
 def _json(value: object) -> str:

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 
 from exporter.fleet.last_reading import LastReading
 from exporter.fleet.policy import Policy
-from exporter.publish.last_readings import CONFIG_MAPS, MAX_BYTES, LastReadings, Note, note_text
+from exporter.kube.config_maps import CONFIG_MAPS
+from exporter.publish.last_readings import MAX_BYTES, LastReadings, Note, note_text
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, WALL_NOW, make_facts, make_reading, make_target
 from tests.fakes.background import background
