@@ -34,6 +34,17 @@ class History:
         values = self._days.setdefault(day, array("i", [GAP]) * SLOTS)
         values[slot] = max(values[slot], int(demand))
 
+    def merge_day(self, day: int, values: Sequence[int]) -> None:
+        """Record the higher demand in each slot of a day, by its number (since 1970, UTC).
+
+        Raises ValueError unless there are SLOTS values of at least GAP.
+        """
+        if len(values) != SLOTS or min(values) < GAP:
+            raise ValueError("not the slots of a day")
+        before = self._days.get(day)
+        if max(values) != GAP:
+            self._days[day] = array("i", values if before is None else map(max, before, values))
+
     def slots(self, first: int, count: int) -> array[int]:
         """Return `count` slots from slot number `first` (Unix seconds divided by SLOT_SECONDS); GAP where unknown."""
         found = array("i")
@@ -71,12 +82,18 @@ class History:
     def trim(self, now: float, days: int) -> None:
         """Forget what is older than `days` and one, except the days around the ends of the last MONTHS_KEPT months.
 
-        One more, as a local day begins up to 14 hours before that of UTC.
+        Also what is in the future. One more, as a local day begins up to 14 hours before that of UTC.
         """
-        today = int(now // 86400)
-        for day in [day for day in self._days if day < today - days - 1]:
-            if day < today - 31 * MONTHS_KEPT - 2 or not _around_month_end(EPOCH + timedelta(days=day)):
-                del self._days[day]
+        for day in [day for day in self._days if not is_kept(day, now, days)]:
+            del self._days[day]
+
+
+def is_kept(day: int, now: float, days: int) -> bool:
+    """Return whether a day is kept by `History.trim`. Of the future only tomorrow is, as clocks differ a little."""
+    today = int(now // 86400)
+    if today - days - 1 <= day <= today + 1:
+        return True
+    return today - 31 * MONTHS_KEPT - 2 <= day < today and _around_month_end(EPOCH + timedelta(days=day))
 
 
 def known(values: Iterable[int]) -> list[int]:

@@ -201,3 +201,7 @@ class KubeWriter(Protocol):
 
 class KubeObjects(KubeGetter, KubeWriter, Protocol):
     """The part of `KubeClient` that reads and writes single objects."""
+
+
+class KubeCollections(KubeReader, KubeWriter, Protocol):
+    """All of `KubeClient`: lists, watches and writes."""

@@ -28,7 +28,7 @@ from exporter.store.departures import Departures
 from exporter.store.queue_scope import QueueScope
 from exporter.store.restarts import FleetKey, RestartCounter
 from exporter.store.scalers import KnownScalers
-from exporter.store.start_times import StartTimes
+from exporter.store.start_times import AgentStart, StartTimes
 
 Clock = Callable[[], float]
 
@@ -361,6 +361,10 @@ class SnapshotStore:
             group.computed_at = now
             group.new_readings = False
         return group.fleet
+
+    def starts(self, key: FleetKey) -> Sequence[AgentStart]:
+        """Return the latest starts of a fleet's agents that were seen by this process, oldest first."""
+        return self._start_times.latest(key)
 
     def ignored_pods(self) -> Sequence[IgnoredPod]:
         """Return the pods that match the selector but are not agents, sorted by name."""

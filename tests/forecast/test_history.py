@@ -32,6 +32,23 @@ def test_an_impossible_demand_is_refused(demand: float) -> None:
         History().record(0.0, demand)
 
 
+def test_days_are_merged_by_their_maxima() -> None:
+    """A day without any demand known is none."""
+    history = History()
+    history.merge_day(5, [GAP] * SLOTS)
+    assert history.days() == []
+    history.merge_day(5, [GAP, 2, 3] + [GAP] * (SLOTS - 3))
+    history.merge_day(5, [0, 4, 1] + [GAP] * (SLOTS - 3))
+    assert list(history.slots(5 * SLOTS, 4)) == [0, 4, 3, GAP]
+
+
+@pytest.mark.parametrize("values", [[], [0] * (SLOTS + 1), [GAP - 1] + [0] * (SLOTS - 1)])
+def test_what_is_no_day_is_not_merged(values: list[int]) -> None:
+    """It is of another length, or has an impossible demand."""
+    with pytest.raises(ValueError, match="not the slots of a day"):
+        History().merge_day(5, values)
+
+
 def test_an_empty_history_has_no_highest() -> None:
     """Without any demand there is no maximum, and no zero."""
     assert History().highest() is None
@@ -71,6 +88,13 @@ def test_month_ends_are_kept_longer() -> None:
     assert kept[-29:] == before(MONDAY, 29)
     assert {day.month for day in kept[:-29]} == {3, 4, 5}
     assert all(day.day >= 25 or day.day <= 2 for day in kept[:-29])
+
+
+def test_the_future_is_forgotten() -> None:
+    """But for a day: clocks of two machines differ a little."""
+    history = recorded(nightly, [MONDAY + timedelta(days=ahead) for ahead in range(4)])
+    history.trim(instant(MONDAY), 28)
+    assert len(history.days()) == 2
 
 
 def test_a_day_is_that_of_the_local_clock() -> None:

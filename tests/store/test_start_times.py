@@ -1,6 +1,6 @@
 """How long agents take to start."""
 
-from exporter.store.start_times import StartTimes
+from exporter.store.start_times import AgentStart, StartTimes
 from tests.factories import NOW, make_facts, make_target
 
 FLEET = ("matillion", "etl")
@@ -16,6 +16,7 @@ def test_from_the_first_sight_of_a_pod_to_its_first_answer() -> None:
     times.heard(target, NOW + 70)
     times.heard(target, NOW + 500)
     assert times.usual(FLEET) == 70
+    assert times.latest(FLEET) == (AgentStart(BOOTING.created_time or 0, target.uid, 70),)
 
 
 def test_agents_that_ran_before_have_no_start_time() -> None:

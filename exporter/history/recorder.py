@@ -1,0 +1,103 @@
+"""Records the demand of all fleets in memory, until it is known to be stored.
+
+Every replica records, so that the next leader has what the last one could not store any more. Only trusted demand
+counts; everything else remains a gap. Independent of where it is stored.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+
+from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
+from exporter.history.encoding import MAX_TASKS, Decoded
+from exporter.history.past import FleetKey
+from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import Trouble
+
+_log = structlog.get_logger(__name__)
+
+MAX_FLEETS = 100
+"""Fleets whose past is kept; as many as the charts of the status page have. A month of one takes some 40 KB."""
+
+
+class Recorder:
+    """What of the demand is not known to be stored, by fleet."""
+
+    def __init__(self, store: SnapshotStore, *, days: int, max_fleets: int = MAX_FLEETS) -> None:
+        """Record at most `days` of at most `max_fleets` fleets."""
+        self._store = store
+        self._days = days
+        self._max_fleets = max_fleets
+        self._unsaved: dict[FleetKey, History] = {}
+        self._slot = 0
+        self._full = Trouble(_log, "some fleets have no past: there are too many", limit=max_fleets)
+
+    def sample(self) -> None:
+        """Record the demand of every fleet now; nothing while the store is not complete."""
+        if self._store.not_ready_reason() is not None:
+            return
+        now = self._store.wall_now()
+        demands = {(fleet.namespace, fleet.name): fleet.demand_tasks for fleet in self._store.fleets()}
+        left_out = 0
+        for key, demand in demands.items():
+            if demand is None or not 0 <= demand <= MAX_TASKS:
+                continue
+            if key in self._unsaved or self._make_room(demands):
+                self._unsaved.setdefault(key, History()).record(now, demand)
+            else:
+                left_out += 1
+        if left_out:
+            self._full.report(left_out=left_out)
+        else:
+            self._full.resolve()
+        self._trim(now)
+
+    def unsaved(self) -> Sequence[FleetKey]:
+        """Return the fleets of which something is not known to be stored."""
+        return tuple(self._unsaved)
+
+    def addition(self, key: FleetKey) -> History:
+        """Return what of a fleet's demand is not known to be stored. Not to be changed."""
+        return self._unsaved.get(key) or History()
+
+    def saved(self, key: FleetKey, stored: Decoded) -> None:
+        """Forget what is stored.
+
+        The last five minutes that are stored may have been stored before they were over: what is higher there is not
+        stored. Of earlier ones another replica's value counts.
+        """
+        unsaved, rest = self._unsaved.pop(key, History()), History()
+        for day in unsaved.days():
+            ours = unsaved.slots(day * SLOTS, SLOTS)
+            theirs = stored.history.slots(day * SLOTS, SLOTS)
+            last = int(stored.known_until // SLOT_SECONDS) - 1 - day * SLOTS
+            rest.merge_day(
+                day,
+                [
+                    value if known == GAP or (slot == last and value > known) else GAP
+                    for slot, (value, known) in enumerate(zip(ours, theirs, strict=True))
+                ],
+            )
+        if rest.days():
+            self._unsaved[key] = rest
+
+    def forget(self, key: FleetKey) -> None:
+        """Forget a fleet's demand so far."""
+        self._unsaved.pop(key, None)
+
+    def _make_room(self, present: dict[FleetKey, float | None]) -> bool:
+        """Return whether one more fleet can be recorded; one that is gone gives way."""
+        if len(self._unsaved) < self._max_fleets:
+            return True
+        gone = next((key for key in self._unsaved if key not in present), None)
+        if gone is not None:
+            del self._unsaved[gone]
+        return gone is not None
+
+    def _trim(self, now: float) -> None:
+        """Forget what is too old, once in five minutes."""
+        slot = int(now // SLOT_SECONDS)
+        if slot != self._slot:
+            self._slot = slot
+            for history in self._unsaved.values():
+                history.trim(now, self._days)
