@@ -86,3 +86,16 @@ def read_file(path: Path, setting: str, shown: str) -> str:
         raise ServeError(f"{setting}: cannot read {shown}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ServeError(f"{setting}: {shown} is not a text file in UTF-8") from None
+
+
+def read_token(path: Path, setting: str) -> str:
+    """Return the token in a file named by a setting. Raises ServeError, which does not name the file.
+
+    A token pasted in place of its file's name must not reach a log.
+    """
+    found = read_file(path, setting, "the file it names").strip()
+    if not found:
+        raise ServeError(f"{setting}: the file is empty; write the token to it")
+    if len(found.split()) > 1:
+        raise ServeError(f"{setting}: the file contains more than one word; a token has no spaces")
+    return found

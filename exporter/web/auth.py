@@ -8,15 +8,13 @@ import binascii
 import hmac
 from base64 import b64decode
 from collections.abc import Sequence
-from pathlib import Path
 
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from exporter.config.settings import WebSettings
-from exporter.serve.errors import ServeError
-from exporter.serve.reload import Reloaded, read_file
+from exporter.serve.reload import Reloaded, read_file, read_token
 from exporter.serve.tls import ServerTls
 from exporter.web.passwords import PasswordCheck, TooBusyError, parse_users
 
@@ -109,14 +107,4 @@ class Access:
 
     def _load_token(self) -> None:
         if self._token_file is not None:
-            self._token = _token(self._token_file)
-
-
-def _token(path: Path) -> bytes:
-    # The file is not named: a token pasted in its place must not reach a log.
-    text = read_file(path, "web.bearer_token_file", "the file it names").strip()
-    if not text:
-        raise ServeError("web.bearer_token_file: the file is empty; write the token to it")
-    if len(text.split()) > 1:
-        raise ServeError("web.bearer_token_file: the file contains more than one word; a token has no spaces")
-    return text.encode()
+            self._token = read_token(self._token_file, "web.bearer_token_file").encode()
