@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import floor
 from pathlib import Path as FilePath
 
+from exporter.aws.endpoints import managed_prometheus_region
 from exporter.config.durations import format_duration
 from exporter.config.problems import Path, Problem, dotted, shown
 from exporter.config.settings import Settings, StaticTarget
@@ -12,6 +13,8 @@ from exporter.config.yaml_source import read_text
 
 HPA_TOLERANCE = 0.1
 """Part of the target within which the HPA changes nothing: `--horizontal-pod-autoscaler-tolerance` (kubernetes.io)."""
+
+_TOKEN_FILES = ("web.bearer_token_file", "forecast.prometheus_token_file")
 
 
 @dataclass(slots=True)
@@ -194,6 +197,9 @@ def _forecast(settings: Settings, findings: Findings) -> None:
         return
     if forecast.source == "prometheus" and forecast.prometheus_url is None:
         findings.add("forecast.prometheus_url", "this is required with source: prometheus", "forecast.source")
+    if forecast.prometheus_token_file is not None and managed_prometheus_region(forecast.prometheus_url or ""):
+        message = "Amazon Managed Prometheus takes no token: requests are signed with the pod's role; remove this"
+        findings.add("forecast.prometheus_token_file", message, "forecast.prometheus_url")
     if forecast.source == "cloudwatch" and not settings.cloudwatch.enabled:
         message = "the past is read from what is published: set cloudwatch.enabled to true, or use source: self"
         findings.add("forecast.source", message, "cloudwatch.enabled")
@@ -221,7 +227,8 @@ def _listeners(settings: Settings, findings: Findings) -> None:
 
 
 def _named_files(settings: Settings) -> Iterator[tuple[str, FilePath]]:
-    web, external = settings.web, settings.external_metrics
+    web, external, forecast = settings.web, settings.external_metrics, settings.forecast
+    reads_prometheus = forecast.enabled and forecast.source == "prometheus"
     named: dict[str, FilePath | None] = {
         "web.tls.cert_file": web.tls.cert_file if web.tls else None,
         "web.tls.key_file": web.tls.key_file if web.tls else None,
@@ -230,6 +237,7 @@ def _named_files(settings: Settings) -> Iterator[tuple[str, FilePath]]:
         "web.bearer_token_file": web.bearer_token_file,
         "external_metrics.cert_file": external.cert_file,
         "external_metrics.key_file": external.key_file,
+        "forecast.prometheus_token_file": forecast.prometheus_token_file if reads_prometheus else None,
     }
     for path, file in named.items():
         if file is not None:
@@ -243,5 +251,5 @@ def _files(settings: Settings, findings: Findings) -> None:
             reason = "it is empty"
         if reason is not None:
             # A token pasted in place of its file's name must not reach a log.
-            name = "the file" if path == "web.bearer_token_file" else shown(str(file))
+            name = "the file" if path in _TOKEN_FILES else shown(str(file))
             findings.add(path, f"{name} cannot be used: {reason}")

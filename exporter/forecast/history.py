@@ -79,6 +79,25 @@ class History:
         first = min(self._days, default=0) * SLOTS
         return hash((first, self.slots(first, max(0, before - first)).tobytes()))
 
+    def with_slots(self, first: int, values: Sequence[int]) -> History:
+        """Return a history in which the slots from number `first` are these values (GAP where unknown).
+
+        This one is not changed; the two share the days that are the same.
+        """
+        changed = History()
+        changed._days = dict(self._days)
+        at = 0
+        while at < len(values):
+            day, slot = divmod(first + at, SLOTS)
+            count = min(SLOTS - slot, len(values) - at)
+            array_of_day = array("i", changed._days.get(day, _UNKNOWN))
+            array_of_day[slot : slot + count] = array("i", values[at : at + count])
+            changed._days[day] = array_of_day
+            if array_of_day == _UNKNOWN:
+                del changed._days[day]
+            at += count
+        return changed
+
     def trim(self, now: float, days: int) -> None:
         """Forget what is older than `days` and one, except the days around the ends of the last MONTHS_KEPT months.
 
@@ -94,6 +113,13 @@ def is_kept(day: int, now: float, days: int) -> bool:
     if today - days - 1 <= day <= today + 1:
         return True
     return today - 31 * MONTHS_KEPT - 2 <= day < today and _around_month_end(EPOCH + timedelta(days=day))
+
+
+def kept_days(now: float, days: int) -> Sequence[int]:
+    """Return the numbers of the days (UTC, since 1970) up to `now` that `History.trim` does not forget, in order."""
+    today = int(now // 86400)
+    oldest = today - max(days + 1, 31 * MONTHS_KEPT + 2)
+    return [day for day in range(oldest, today + 1) if is_kept(day, now, days)]
 
 
 def known(values: Iterable[int]) -> list[int]:

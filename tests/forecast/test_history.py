@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.forecast import local_days
-from exporter.forecast.history import GAP, SLOTS, History
+from exporter.forecast.history import GAP, SLOTS, History, kept_days
 from exporter.forecast.local_days import days_to_month_end, local_day, local_slot
 from tests.forecast.generated import MONDAY, UTC_ZONE, before, instant, nightly, recorded
 
@@ -126,3 +126,22 @@ def test_days_to_the_end_of_the_month() -> None:
     ]
     assert [days_to_month_end(day) for day in ends] == [0, 0, 0]
     assert days_to_month_end(MONDAY) == 1
+
+
+def test_slots_are_replaced_in_a_new_history() -> None:
+    """A stretch over several days is replaced, gaps included, and the history it came from does not change."""
+    history = History().with_slots(SLOTS - 1, [1] * (SLOTS + 2))
+    changed = history.with_slots(SLOTS - 1, [2, *[GAP] * SLOTS, 3])
+    assert list(history.slots(SLOTS - 2, SLOTS + 4)) == [GAP, *[1] * (SLOTS + 2), GAP]
+    assert list(changed.slots(SLOTS - 2, SLOTS + 4)) == [GAP, 2, *[GAP] * SLOTS, 3, GAP]
+    assert list(changed.days()) == [0, 2]
+    assert list(history.days()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("days", [7, 28, 90])
+def test_the_days_that_are_kept(days: int) -> None:
+    """They are those that trimming leaves of a longer past, and today."""
+    count = 150 * SLOTS
+    history = History().with_slots(int(instant(MONDAY, 12) // 300) - count, [1] * count)
+    history.trim(instant(MONDAY, 12), days)
+    assert list(kept_days(instant(MONDAY, 12), days)) == list(history.days())
