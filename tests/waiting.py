@@ -7,8 +7,11 @@ import asyncio
 import inspect
 from collections.abc import Callable
 
-PATIENCE = 60.0
-"""Seconds, far more than anything takes here: a server may be late beyond reason on a machine that is busy."""
+PATIENCE = 150.0
+"""Seconds, far more than anything takes here: a program may be late beyond reason on a machine that is busy.
+
+Half of what pytest allows a test (pyproject.toml), which ends one that waits more than once.
+"""
 
 
 async def eventually(

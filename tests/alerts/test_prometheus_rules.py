@@ -21,6 +21,7 @@ from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL, group, run_promtool
 from tests.alerts.prometheus_worlds import agent, seeing
 from tests.series import EXPORTER_NAMES, FLEET_NAMES
+from tests.waiting import PATIENCE
 
 AMTOOL = shutil.which("amtool")
 ALERTS_WITH_FOR = {
@@ -172,7 +173,7 @@ def test_promtool_reports_nothing() -> None:
     assert PROMTOOL is not None
     paths = sorted(str(path) for path in FOLDER.glob("*.yaml"))
     command = [PROMTOOL, "check", "rules", "--lint=all", "--lint-fatal", *paths]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("SUCCESS") == len(paths) == 2
 
@@ -206,7 +207,7 @@ def test_alertmanager_takes_the_documented_inhibitions(tmp_path: Path) -> None:
     config = tmp_path / "alertmanager.yaml"
     config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n" + block)
     result = subprocess.run(
-        [AMTOOL, "check-config", str(config)], capture_output=True, text=True, timeout=30, check=False
+        [AMTOOL, "check-config", str(config)], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "7 inhibit rules" in result.stdout

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE
 from tools.base_image import Buildah, NoImagesError, base_storage, locked
 from tools.generated import ROOT
 
@@ -128,7 +129,7 @@ def build(context: Path, folder: Path, *, dockerfile: Path | None = None, base: 
 def _for_pip(folder: Path) -> dict[str, Path]:
     """Return what a build must see, and the image must not hold, to reach the package registry as pip does here."""
     listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     # "global.index-url='https://…'"; what is in force stands last.
     settings = {

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.fakes.certificates import SIGNS
+from tests.waiting import PATIENCE
 
 Json = dict[str, Any]
 
@@ -229,11 +230,11 @@ class ControlPlane:
                 return
 
     def _admin_get(self, path: str) -> None:
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self._tls)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE, context=self._tls)
         _exchange(connection, "GET", path)
 
     def _etcd_call(self, path: str, body: Json) -> Json:
-        connection = http.client.HTTPConnection("127.0.0.1", self.etcd_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.etcd_port, timeout=PATIENCE)
         return cast(Json, json.loads(_exchange(connection, "POST", f"/v3/{path}", json.dumps(body))))
 
     def _write_certificates(self) -> list[str]:
@@ -295,10 +296,10 @@ def _exchange(connection: http.client.HTTPConnection, method: str, path: str, bo
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
     try:
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
 
 
 class Admin:

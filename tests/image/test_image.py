@@ -17,7 +17,7 @@ from exporter import __version__
 from exporter.config import Settings
 from tests.fakes.built_image import REVISION, Image, Mount
 from tests.fakes.ports import free_port
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from tools.generated import ROOT
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def run(image: Image, *arguments: str, python: str | None = None, mounts: tuple[
     """Run the image with arguments, or a program in its Python; return code and output."""
     entry_point = None if python is None else ["python", "-c", python]
     command = image.command(arguments, entry_point=entry_point, mounts=mounts)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -151,7 +151,7 @@ def test_services_of_aws_are_described(image: Image) -> None:
     sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "exporter").rglob("*.py"))
     assert set(re.findall(r"client\(\s*\"([a-z-]+)\"", sources)) <= set(services)
     command = image.command(services, entry_point=["python", "-c", CLIENTS])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, len(services)), done.stderr
 
 

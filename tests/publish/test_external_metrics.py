@@ -352,7 +352,7 @@ async def test_plain_http_gets_nothing(world: World) -> None:
     def speak() -> bytes:
         address = world.server.address
         assert address is not None
-        with socket.create_connection((address.host, address.port), timeout=10) as plain:
+        with socket.create_connection((address.host, address.port), timeout=PATIENCE) as plain:
             plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             try:
                 return plain.recv(1000)

@@ -18,7 +18,7 @@ from tests.factories import make_fleet
 from tests.fakes.aggregation import BASE, DEMAND, HPA, Answer, World, aggregated, demand, exchange
 from tests.fakes.certificates import Authority
 from tests.fakes.kube_api import reply, status
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 MASTERS = {"X-Remote-User": "admin", "X-Remote-Group": "system:masters", "Authorization": "Bearer x"}
 """What an intruder would say to be let in."""
@@ -112,7 +112,7 @@ async def test_a_resumed_session_is_no_certificate(world: World) -> None:
 
     def ask(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
         with (
-            socket.create_connection((address.host, address.port), timeout=10) as plain,
+            socket.create_connection((address.host, address.port), timeout=PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as connection,
         ):
             head = f"GET {demand()} HTTP/1.1\r\nHost: x\r\nX-Remote-User: {HPA}\r\nConnection: close\r\n\r\n"

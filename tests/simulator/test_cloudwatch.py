@@ -19,6 +19,7 @@ from exporter.simulator.agent import SimulatorError
 from exporter.simulator.cloudwatch import SimulatedCloudWatch
 from tests.fakes.background import background
 from tests.fakes.cloudwatch_command_line import ask_cloudwatch
+from tests.waiting import PATIENCE
 
 USERS = {
     "AWS_PROFILE": "production",
@@ -82,7 +83,7 @@ def test_it_is_known_without_loading_it() -> None:
     program = (
         "import sys; from exporter.simulator import cloudwatch; print(cloudwatch.is_installed(), 'moto' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout == "True False\n"
 
 

@@ -99,7 +99,7 @@ def test_ctrl_c_ends_the_demo_with_exit_0() -> None:
         rest = interrupted(process, "CloudWatch has taken its first datums")
         assert process.stderr is not None
         assert process.stderr.read() == ""
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     assert "The fleet began with 4 agents" in rest
     assert rest.endswith("threads left: 1\n")
 
@@ -113,7 +113,7 @@ def test_without_moto_it_runs_without_cloudwatch() -> None:
         rest = interrupted(process, r"CloudWatch +off: it needs moto: pip install 'matillion-fleet-exporter\[demo\]'")
         assert process.stderr is not None
         assert process.stderr.read() == ""
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     assert "CloudWatch" not in rest
 
 
@@ -153,7 +153,7 @@ def test_on_a_terminal_it_has_a_screen_of_its_own() -> None:
                 if not told and "▪".encode() in shown and re.search(rb"[1-9]\d* datums taken", shown):
                     told = True
                     process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     os.close(ours)
     before, _, after = shown.partition(b"\x1b[?1049h")
     screen, _, last = after.partition(b"\x1b[?1049l")
@@ -167,7 +167,7 @@ def test_on_a_terminal_it_has_a_screen_of_its_own() -> None:
 def test_without_rich_it_prints_what_to_install() -> None:
     """The extra by its name; the other commands do without."""
     program = PROGRAM.replace("import argparse,", "import sys; sys.modules['rich'] = None; import argparse,")
-    done = subprocess.run(command("28", program=program), capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command("28", program=program), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stderr.splitlines()[-1].endswith(
         "SimulatorError: the demo needs rich: pip install 'matillion-fleet-exporter[demo]'"
     )

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from exporter.web.passwords import PasswordCheck, PasswordHash, TooBusyError, parse_users
+from tests.waiting import PATIENCE
 
 SALT, KEY = "c2FsdHNhbHRzYWx0c2FsdA==", "a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U="
 
@@ -102,7 +103,7 @@ def test_the_program_writes_a_line_of_the_users_file() -> None:
 
     def run(name: str, password: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "exporter.web.passwords", name]
-        return subprocess.run(command, input=password, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(command, input=password, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     made = run("prometheus", "s3cret\n")
     assert made.returncode == 0

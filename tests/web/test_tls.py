@@ -201,7 +201,7 @@ async def test_a_resumed_session_shows_no_certificate(files: Files, authority: A
 
         def ask(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None, bool | None]:
             with (
-                socket.create_connection((host, int(port)), timeout=10) as plain,
+                socket.create_connection((host, int(port)), timeout=PATIENCE) as plain,
                 context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as connection,
             ):
                 connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
