@@ -118,12 +118,24 @@ class AwsError(Exception):
 class AwsClient:
     """An async context manager around the library's client, which it makes when it is first needed."""
 
-    def __init__(self, service: str, *, region: str | None, endpoint_url: str | None, deadline: float) -> None:
-        """Take the service's name in the library, such as `cloudwatch`, and the seconds for a request."""
+    def __init__(
+        self,
+        service: str,
+        *,
+        region: str | None,
+        endpoint_url: str | None,
+        deadline: float,
+        read_timeout: float = _READ_TIMEOUT,
+    ) -> None:
+        """Take the service's name in the library, such as `cloudwatch`.
+
+        A request may take `deadline` seconds; after `read_timeout` without anything it is sent again.
+        """
         self._service = service
         self._region = region
         self._endpoint_url = endpoint_url
         self._deadline = deadline
+        self._read_timeout = read_timeout
         self._loader: Loader | None = None
         self._client: Any = None
         self._opened = AsyncExitStack()
@@ -175,7 +187,7 @@ class AwsClient:
         session.register_component("data_loader", loader)  # type: ignore[no-untyped-call]  # as above
         config = AioConfig(  # type: ignore[no-untyped-call]  # as above
             connect_timeout=_CONNECT_TIMEOUT,
-            read_timeout=_READ_TIMEOUT,
+            read_timeout=self._read_timeout,
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         )
         return aioboto3.session.Session(botocore_session=session).client(  # type: ignore[no-untyped-call]  # as above
@@ -205,7 +217,7 @@ def failure(error: Exception) -> AwsError:
             return AwsError(AwsFailure.TIMEOUT, reason)
         case BotoCoreError() if type(error).__name__ in _NO_CREDENTIALS:
             return AwsError(AwsFailure.DENIED, reason)
-        case BotoCoreError() | ResponseParserError() | aiohttp.ClientError() | OSError():
+        case BotoCoreError() | ResponseParserError() | aiohttp.ClientError() | OSError() | ValueError():
             return AwsError(AwsFailure.FAILED, reason)
         case _:
             _log.error("unexpected failure of a request to AWS", exc_info=error)

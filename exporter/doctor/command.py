@@ -18,6 +18,7 @@ from exporter.doctor import (
     disruption,
     draining,
     fargate,
+    forecast,
     karpenter,
     keda,
     kubernetes,
@@ -89,4 +90,5 @@ def _checks(env: Environment, file: Path | None) -> list[Check]:
         *replicas.checks(env),
         *keda.checks(env),
         *cloudwatch.checks(env),
+        *forecast.checks(env),
     ]

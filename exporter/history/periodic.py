@@ -14,14 +14,13 @@ from typing import Protocol
 import structlog
 
 from exporter.forecast.history import SLOT_SECONDS, SLOTS, History, kept_days
+from exporter.history.encoding import MAX_TASKS
 from exporter.history.past import FleetKey, Past
 from exporter.retry import Backoff
 from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
-MAX_TASKS = 1_000_000
-"""A higher demand is none: it would take 50,000 agents."""
 OVERLAP = 3600 // SLOT_SECONDS
 """Slots that are read a second time: scrapes and datums may come late."""
 

@@ -45,9 +45,7 @@ def test_which_urls_are_amazons(url: str, region: str | None) -> None:
 
 
 @pytest.fixture
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
+def _credentials(aws_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a/session+token==")
 
 
