@@ -26,7 +26,7 @@ from benchmarks.scrape import agents
 from benchmarks.scrape.figures import Verdict, percentile, samples, total, verdict
 from benchmarks.scrape.processes import Program, ProgramError
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
 from tests.fakes.certificates import Authority
 
@@ -93,7 +93,7 @@ def main() -> int:
 
 
 async def _measure(directory: Path) -> tuple[Window, Window, Load]:
-    changing = SimulatedAgent(1, "one", "one", CURRENT, started_at=0.0, phase=Phase.RUNNING)
+    changing = SimulatedAgent(number=1, fleet="one", pod="one", image=CURRENT)
     changing.behaviour = Behaviour.ANSWERING
     server = AgentServer(changing, Place(_CHANGING, otel_port=agents.PORT + 1), clock=lambda: 100.0)
     serving, front_proxy = Authority("serving"), Authority("front-proxy")

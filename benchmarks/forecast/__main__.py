@@ -14,7 +14,8 @@ from benchmarks.forecast.ways import ahead, cron, fixed, following, planned
 from exporter.forecast.forecaster import Forecaster
 from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
 from exporter.simulation.months import MONTHS, MOVED, PATTERNLESS, ZONE, Month, clock, ideal
-from exporter.simulation.replay import TARGET, TASKS_PER_AGENT, Outcome, Signal, Task, replay
+from exporter.simulation.pod import TASKS_PER_AGENT
+from exporter.simulation.replay import TARGET, Outcome, Signal, Task, replay
 
 SEED = "2"
 STARTS = (45.0, 180.0)

@@ -1,26 +1,23 @@
 """Days of work in waves, on nodes that a node autoscaler adds and removes: tasks killed by it, and node-hours."""
 
 import random
-from collections import deque
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.scaling.annotations import SimulatedAnnotations
+from benchmarks.scaling.annotations import SimulatedAnnotations, annotation_rules
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.deletion_costs import DeletionCosts
 from benchmarks.scaling.exporter import SimulatedExporter
 from benchmarks.scaling.feeds import Direct, Feed
-from benchmarks.scaling.node_autoscaler import SCAN_SECONDS, Flags, NodeAutoscaler
-from benchmarks.scaling.nodes import NodedCluster, NodeSize
-from benchmarks.scaling.timeline import Timeline
 from benchmarks.scaling.waves import DAY_SECONDS, MAX_TASKS
 from benchmarks.scaling.ways import Way
 from benchmarks.scaling.world import World
-from exporter.config.settings import ProtectionSettings
 from exporter.fleet.policy import Policy, ScaleInPolicy
-from exporter.fleet.protection import AnnotationRules
 from exporter.simulation.hpa import FAST
-from exporter.simulator.simulation import GRACE_SECONDS
+from exporter.simulation.node_autoscaler import SCAN_SECONDS, Flags, NodeAutoscaler
+from exporter.simulation.nodes import Node, NodeGroup, NodeSize
+from exporter.simulation.pod import GRACE_SECONDS
+from exporter.simulation.task_queue import WaitingTask
+from exporter.simulation.timeline import Timeline
 
 HOUR_SECONDS = 3600.0
 TASK_SECONDS = (120.0, 3 * HOUR_SECONDS)
@@ -87,29 +84,25 @@ class Day:
     """With draining agents."""
 
 
-class Fleet(NodedCluster):
-    """A fleet whose tasks have given lengths. They start in the order of their arrival."""
+class Fleet(Cluster):
+    """A fleet on nodes whose tasks have given lengths."""
 
     def __init__(self, timeline: Timeline, chance: random.Random, size: NodeSize) -> None:
         self.tasks = self.drained = 0
-        self._lengths: deque[float] = deque()
-        super().__init__(timeline, chance, AGENTS, size)
+        self.group = NodeGroup(timeline, size, Node)
+        super().__init__(timeline, chance, AGENTS, nodes=self.group)
 
     def bring(self, seconds: float) -> None:
         """Add a task of this length to the queue."""
         self.tasks += 1
-        self._lengths.append(seconds)
-        self.arrive(1)
-
-    def _duration(self, shift: float = 0.0) -> float:
-        return self._lengths.popleft()
+        self.put([WaitingTask(seconds)])
 
 
 def day(seed: int, *, size: NodeSize, setup: Setup, seconds: float = DAY_SECONDS) -> Day:
     """Simulate a fleet on nodes for a day, or for its first `seconds`."""
     timeline, fleet = begin(seed, size, setup)
     timeline.run(seconds)
-    return Day(fleet.tasks, fleet.killed, fleet.drained, fleet.node_hours(), fleet.pod_hours())
+    return Day(fleet.tasks, fleet.killed, fleet.drained, fleet.group.hours(), fleet.pod_hours())
 
 
 def begin(seed: int, size: NodeSize, setup: Setup) -> tuple[Timeline, Fleet]:
@@ -118,16 +111,8 @@ def begin(seed: int, size: NodeSize, setup: Setup) -> tuple[Timeline, Fleet]:
     def build(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
         policy = Policy(scale_in=ScaleInPolicy(max_tasks=MAX_TASKS)) if setup.light_only else None
         exporter = SimulatedExporter(timeline, cluster, chance, policy=policy)
-        if setup.light_only:
-            DeletionCosts(timeline, cluster, exporter, chance)
-        if setup.protection:
-            settings = ProtectionSettings(enabled=True)
-            rules = AnnotationRules(
-                instance="matillion/matillion-fleet-exporter",
-                protection=settings.annotations,
-                idle_for=settings.idle_for,
-                bucket=None,
-            )
+        if setup.protection or setup.light_only:
+            rules = annotation_rules(protection=setup.protection, deletion_cost=setup.light_only)
             SimulatedAnnotations(timeline, cluster, exporter, chance, rules)
         return Direct(exporter)
 
@@ -156,7 +141,7 @@ def _bring_work(timeline: Timeline, fleet: Fleet, chance: random.Random) -> None
 
 def _scan(timeline: Timeline, fleet: Fleet, autoscaler: NodeAutoscaler, grace: float) -> None:
     def scan() -> None:
-        plan = autoscaler.scan(timeline.now, fleet.nodes, len(fleet.pending))
+        plan = autoscaler.scan(timeline.now, fleet.group.nodes, len(fleet.pending))
         if plan.add:
             fleet.add_nodes(plan.add)
         for node in plan.remove:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.pod import Pod
-from benchmarks.scaling.timeline import Timeline
 from exporter.config.settings import ScrapeSettings
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.model import AgentStatus, Dialect, Fleet, PodFacts, Reading, Target, UsageSample
@@ -19,6 +17,8 @@ from exporter.kube.quantity import parse_quantity
 from exporter.publish.external_metrics_values import Knowledge, Question, RefusalError, items
 from exporter.publish.fleet_datums import Selection
 from exporter.simulation.hpa import MetricError
+from exporter.simulation.pod import Pod
+from exporter.simulation.timeline import Timeline
 from exporter.store.snapshots import SnapshotStore
 from exporter.web.documents import demand_document
 
@@ -184,7 +184,7 @@ class SimulatedExporter:
             annotations=pod.annotations,
         )
         # A pod has its address from its first container on, and keeps it while that one starts again.
-        address = f"127.0.{pod.number // 250}.{pod.number % 250 + 1}" if ready or pod.life else None
+        address = f"127.0.{pod.number // 250}.{pod.number % 250 + 1}" if pod.ran else None
         name = f"agent-{pod.number}"
         return Target(uid=str(pod.number), namespace=NAMESPACE, fleet=FLEET, pod=name, address=address, facts=facts)
 

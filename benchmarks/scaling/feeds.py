@@ -13,11 +13,11 @@ from typing import Protocol
 
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.exporter import EPOCH, SimulatedExporter
-from benchmarks.scaling.pod import Pod
-from benchmarks.scaling.timeline import Timeline
 from exporter.publish.periods import period_of
 from exporter.simulation.cpu import CPU_IDLE, CPU_TARGET
 from exporter.simulation.hpa import MetricError, external, per_pod
+from exporter.simulation.pod import Pod
+from exporter.simulation.timeline import Timeline
 
 PUBLISH_SECONDS = 60.0
 """`cloudwatch.interval`, the default."""

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from benchmarks.scaling.disruption import HOUR_SECONDS, PROTECTED, SETUPS, UNPROTECTED, day
 from benchmarks.scaling.growth import cost
-from benchmarks.scaling.nodes import SIZES
 from benchmarks.scaling.rollouts import rollout
 from benchmarks.scaling.trials import Kind, burst, hanging, missing_data, outage
 from benchmarks.scaling.waves import SCALE_INS, waves
 from benchmarks.scaling.ways import OURS, WAYS, Way, ours
 from exporter.fleet.policy import Policy
+from exporter.simulation.nodes import SIZES
 
 Values = list[float | None]
 Trial = Callable[[int], object]

@@ -6,10 +6,10 @@ from statistics import median
 
 from benchmarks.scaling import trials
 from benchmarks.scaling.disruption import PROTECTED, SETUPS, UNPROTECTED
-from benchmarks.scaling.nodes import SIZES
 from benchmarks.scaling.record import FLEETS, GROWTHS, REPORTS, ROLLOUTS, SEEDS, SLOW_NODES, WRONG, Record, name_of
 from benchmarks.scaling.waves import SCALE_INS
 from benchmarks.scaling.ways import QUICKNESS, TROUBLE, WAYS, Way
+from exporter.simulation.nodes import SIZES
 
 END = "<!-- simulated: end -->"
 _FED = "input of the HPA"

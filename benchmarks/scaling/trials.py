@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.pod import FARGATE_SECONDS, PULL_SECONDS, Pod
 from benchmarks.scaling.ways import TARGET, Way
 from benchmarks.scaling.world import Decision, Fleet, World
 from exporter.simulation.hpa import TOLERANCE
+from exporter.simulation.pod import FARGATE_SECONDS, PULL_SECONDS, Pod
 
 BEFORE, BURST = (4, 56), 206
 """Agents and tasks before the burst, and tasks after it: 13 agents hold those."""

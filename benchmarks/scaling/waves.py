@@ -6,16 +6,16 @@ from functools import partial
 from math import cos, pi
 from typing import Literal
 
+from benchmarks.scaling.annotations import SimulatedAnnotations, annotation_rules
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.deletion_costs import DeletionCosts
 from benchmarks.scaling.exporter import SimulatedExporter
 from benchmarks.scaling.feeds import Direct, Feed
-from benchmarks.scaling.timeline import Timeline
 from benchmarks.scaling.ways import TARGET, Way
 from benchmarks.scaling.world import World
 from exporter.config.settings import ScrapeSettings
 from exporter.fleet.policy import Policy, ScaleInPolicy
 from exporter.simulation.hpa import FAST, SYNC_SECONDS
+from exporter.simulation.timeline import Timeline
 
 LOAD = (48.0, 240.0)
 """Tasks that run on average, in the trough and at the crest: 3 and 15 agents at the target."""
@@ -62,7 +62,8 @@ def waves(seed: int, *, scale_in: str) -> Waves:
     def build(timeline: Timeline, cluster: Cluster, chance: random.Random) -> Feed:
         exporter = SimulatedExporter(timeline, cluster, chance, policy=Policy(scale_in=limit), scrape=SCRAPE)
         if order == "cost":
-            DeletionCosts(timeline, cluster, exporter, chance)
+            rules = annotation_rules(protection=False, deletion_cost=True)
+            SimulatedAnnotations(timeline, cluster, exporter, chance, rules, look_seconds=SYNC_SECONDS)
         return Direct(exporter)
 
     world = World(Way("waves", build, FAST), seed, partial(Cluster, replicas=round(LOAD[0] / TARGET)))
@@ -73,7 +74,7 @@ def waves(seed: int, *, scale_in: str) -> Waves:
         agent_seconds += world.cluster.replicas * SYNC_SECONDS
     return Waves(
         agents=sum(max(0, one.before - one.after) for one in world.decisions),
-        tasks=world.cluster.tasks_taken,
+        tasks=world.cluster.taken,
         agent_hours=agent_seconds / 3600.0,
         pod_hours=world.cluster.pod_hours(),
     )

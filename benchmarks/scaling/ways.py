@@ -15,10 +15,10 @@ from benchmarks.scaling.feeds import (
     KedaMetricsApi,
     PrometheusAdapter,
 )
-from benchmarks.scaling.timeline import Timeline
 from exporter.fleet.policy import Policy
 from exporter.simulation.cpu import CPU_PER_TASK
 from exporter.simulation.hpa import FAST, VENDOR, Spec
+from exporter.simulation.timeline import Timeline
 
 TARGET = 16
 """Tasks per agent that every way aims at; `capacity.target_tasks_per_agent`."""

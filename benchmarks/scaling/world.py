@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.timeline import Timeline
 from benchmarks.scaling.ways import Way
 from exporter.simulation.hpa import SYNC_SECONDS, Autoscaler
+from exporter.simulation.timeline import Timeline
 
 LATENESS_LOOKS = 5
 

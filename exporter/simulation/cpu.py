@@ -1,7 +1,8 @@
 """The CPU utilization of agents, as an HPA that follows it has it: the alternative to a metric of tasks."""
 
 from exporter.simulation.hpa import per_pod
-from exporter.simulation.replay import TARGET, TASKS_PER_AGENT, Load, PodMetric
+from exporter.simulation.pod import TASKS_PER_AGENT
+from exporter.simulation.replay import TARGET, Load, PodMetric
 
 CPU_TARGET = 0.70
 """The example of the vendor's guide to agents on EKS: "Target CPU: 70%"."""

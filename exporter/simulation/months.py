@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from exporter.forecast.forecaster import SATURDAY
 from exporter.forecast.history import GAP, SLOT_SECONDS, History
+from exporter.simulation.draws import poisson
 from exporter.simulation.replay import Task
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -51,7 +52,7 @@ class Month:
 
     def tasks(self, seed: str) -> list[Task]:
         """Return all tasks in the order they come, from LEARNED_DAYS before the first scored day."""
-        chance = random.Random(f"{seed}/{self.name}")  # noqa: S311 - a simulation
+        chance = random.Random(f"{seed}/{self.name}")
         found: list[Task] = []
         for offset in range(-LEARNED_DAYS, self.days):
             day = self.first + timedelta(days=offset)
@@ -65,7 +66,7 @@ class Month:
                 expected = self.rate(day, quarter / 4) * 900
                 found += [
                     (clock(day, quarter / 4) + chance.uniform(0, 900), chance.expovariate(1 / self.seconds))
-                    for _ in range(_poisson(chance, expected))
+                    for _ in range(poisson(chance, expected))
                 ]
         return sorted(found)
 
@@ -118,17 +119,6 @@ def _steps(tasks: Sequence[Task], ends: list[float]) -> Iterator[tuple[float, in
         yield at, len(ends)
 
 
-def _poisson(chance: random.Random, mean: float) -> int:
-    """Return a Poisson number, drawn in parts that `exp` can hold."""
-    count = 0
-    while mean > 0:
-        part, mean = min(mean, 50.0), mean - 50.0
-        limit, product = exp(-part), chance.random()
-        while product > limit:
-            count, product = count + 1, product * chance.random()
-    return count
-
-
 def _nightly(_day: date) -> Sequence[Job]:
     return [Job(2, 400, 1500), Job(4, 250, 1200), *(Job(hour, 50, 500) for hour in range(24))]
 
@@ -162,7 +152,7 @@ def _moved(day: date) -> Sequence[Job]:
 
 
 def _random(day: date) -> Sequence[Job]:
-    chance = random.Random(f"random/{day}")  # noqa: S311 - a simulation
+    chance = random.Random(f"random/{day}")
     return [Job(chance.uniform(0, 23.9), round(chance.expovariate(1 / 150)), 900) for _ in range(8)]
 
 

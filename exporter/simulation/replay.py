@@ -10,9 +10,10 @@ from heapq import heappop, heappush
 from math import ceil
 
 from exporter.simulation.hpa import FAST, SYNC_SECONDS, Autoscaler, Metric, Spec, external
+from exporter.simulation.pod import TASKS_PER_AGENT
 
-TASKS_PER_AGENT, TARGET = 20, 16
-"""Tasks that an agent runs at once (`capacity.tasks_per_agent`), and that the HPA aims at."""
+TARGET = 16
+"""Tasks per agent that the HPA aims at."""
 LATE_SECONDS = 60.0
 
 Task = tuple[float, float]

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from exporter.fleet.model import Dialect
 from exporter.simulator.agent import LEGACY_PATH, OTEL_PATH, AgentServer, Place, SimulatorError, WrongUseError
-from exporter.simulator.nodes import Node
+from exporter.simulator.nodes import NamedNode
 from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import Simulation
 
@@ -132,16 +132,16 @@ class SimulatedFleets:
             await self._follow()
 
     def scale(self, fleet: str, replicas: int) -> None:
-        """Ask for so many agents, as on a Deployment: new ones start, superfluous ones drain, the newest first."""
+        """Ask for so many agents, as on a Deployment: new ones start, those that its ReplicaSet chooses drain."""
         self._simulation.scale(fleet, replicas)
 
     def replicas(self, fleet: str) -> int:
         """Return how many agents the fleet has besides those that drain, as a Deployment counts them."""
         return self._simulation.fleets[fleet].replicas
 
-    def gone_nodes(self, fleet: str) -> list[Node]:
+    def gone_nodes(self, fleet: str) -> list[NamedNode]:
         """Return the nodes of the fleet that went away, or are about to."""
-        return self._simulation.fleets[fleet].nodes.gone()
+        return self._simulation.fleets[fleet].gone_nodes
 
     def now(self) -> float:
         """Return the simulated seconds since the start."""

@@ -17,12 +17,12 @@ from typing import NoReturn, Self
 from aiohttp import web
 
 from exporter.simulation.hpa import Spec
+from exporter.simulation.nodes import UNREACHABLE_SECONDS
+from exporter.simulation.pod import GRACE_SECONDS
 from exporter.simulator.agent import Place
 from exporter.simulator.collection import Collection, Json
-from exporter.simulator.nodes import UNREACHABLE_SECONDS, Fate
+from exporter.simulator.nodes import Fate
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
-from exporter.simulator.simulation import GRACE_SECONDS
-from exporter.simulator.vitals import Behaviour
 
 POLL_SECONDS = 0.2
 """How often pods are brought in line with their agents."""
@@ -133,7 +133,7 @@ class SimulatedKubernetes:
                 "containers": [{"name": "agent", "usage": {"memory": f"{agent.memory_used(now) // KIB}Ki"}}],
             }
             for agent in self._agents()
-            if agent.behaviour is not Behaviour.CLOSED and agent.phase is not Phase.LOST
+            if agent.up
         ]
         return web.json_response({"kind": "PodMetricsList", "metadata": {}, "items": items})
 
@@ -203,24 +203,23 @@ class SimulatedKubernetes:
         if agent.ended_at is not None and agent.last_end is not None:
             end = {"reason": agent.last_end.reason, "exitCode": agent.last_end.exit_code}
             ended = {"terminated": {**end, "finishedAt": self._date(agent.ended_at)}}
-        runs = agent.listed and (agent.ended_at is None or agent.started_at > agent.ended_at)
         state = ended
-        if runs:
-            state = {"running": {"startedAt": self._date(agent.started_at)}}
-        elif not agent.listed or agent.held_back:
-            state = {"waiting": {"reason": "CrashLoopBackOff" if agent.listed else "ContainerCreating"}}
+        if agent.ready_since is not None:
+            state = {"running": {"startedAt": self._date(agent.ready_since)}}
+        elif not agent.ran or agent.held_back:
+            state = {"waiting": {"reason": "CrashLoopBackOff" if agent.ran else "ContainerCreating"}}
         container = {"name": "agent", "restartCount": agent.restarts, "state": state, "lastState": ended}
-        status: Json = {"phase": _phase(agent), "conditions": self._conditions(agent, runs=runs)}
+        status: Json = {"phase": _phase(agent), "conditions": self._conditions(agent)}
         status["containerStatuses"] = [container]
-        return {**status, "podIP": self._place(agent).host} if agent.listed else status
+        return {**status, "podIP": self._place(agent).host} if agent.ran else status
 
-    def _conditions(self, agent: SimulatedAgent, *, runs: bool) -> list[Json]:
-        changed = agent.started_at if runs else agent.ended_at or agent.created_at
+    def _conditions(self, agent: SimulatedAgent) -> list[Json]:
+        ready, changed = agent.ready_since is not None, agent.ready_since or agent.ended_at or agent.created_at
         silent_from = agent.node.ended_at + UNREACHABLE_SECONDS
-        if runs and agent.node.fate is Fate.LOST and self._now() >= silent_from:
+        if ready and agent.node.fate is Fate.LOST and self._now() >= silent_from:
             # The node's own condition Ready is Unknown then; that of its pods is False.
-            runs, changed = False, silent_from
-        conditions = [{"type": "Ready", "status": str(runs), "lastTransitionTime": self._date(changed)}]
+            ready, changed = False, silent_from
+        conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": self._date(changed)}]
         disruption = None
         if agent.node.fate is Fate.REMOVED:
             disruption = ("EvictionByEvictionAPI", "Eviction API: evicting")
@@ -242,7 +241,7 @@ class SimulatedKubernetes:
 
 def _phase(agent: SimulatedAgent) -> str:
     """Return the phase of the pod: the kubelet and pod garbage collection end it before they delete the pod."""
-    if not agent.listed:
+    if not agent.ran:
         return "Pending"
     return "Failed" if agent.phase is Phase.GONE else "Running"
 

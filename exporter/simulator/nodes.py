@@ -1,23 +1,15 @@
-"""The nodes that simulated agents run on: where a pod is placed, and what was lost when a node went away.
+"""A node of the demo: its name as EKS gives it, and what it cost that it went away, in a sentence.
 
-Pure, and passive: `simulation` takes nodes away and counts, everyone else reads.
+Pure, and passive: `simulation` takes nodes away and counts, all others read.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
+from exporter.simulation.node_autoscaler import EVICTION_GRACE_SECONDS
+from exporter.simulation.nodes import Node
 from exporter.terminal import counted
 
-AGENTS_PER_NODE = 3
-"""What fits a node of 16 GiB: an agent's limit is 4 GiB, and the node's own programs take the rest."""
-EVICTION_GRACE_SECONDS = 600.0
-"""`--max-graceful-termination-sec` of the Cluster Autoscaler, its default: what is left of an agent's 12 hours."""
-UNREACHABLE_SECONDS = 40.0
-"""From a node's last sign of life to its pods' Ready=False: `--node-monitor-grace-period` of Kubernetes."""
-POD_GC_SECONDS = (85.0, 120.0)
-"""From the loss of a node to the deletion of its pods: it counts as unreachable after 40 s, its Node object is deleted
-within 5 s, and pod garbage collection, every 20 s, waits for another 40 s."""
 _ZONES = 3
 
 
@@ -31,15 +23,11 @@ class Fate(StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class NamedNode(Node):
     """One node, and once it goes away what that cost."""
 
-    number: int
-    """Unique in the simulation and never used twice."""
-    present: int = 0
-    """Agents whose pods are there."""
     fate: Fate | None = None
-    """None while it is a node like any other; from then on it takes no more pods."""
+    """None while it is a node like any other."""
     ended_at: float = 0.0
     """When its fate came."""
     agents: int = 0
@@ -61,41 +49,23 @@ class Node:
         """The name without its domain."""
         return self.name.partition(".")[0]
 
+    def ends(self, fate: Fate, now: float) -> None:
+        """Record that its end has come, and what is on it."""
+        self.fate, self.ended_at, self.killed = fate, now, 0
+        self.agents, self.tasks = len(self.pods), sum(pod.tasks for pod in self.pods)
+
     def story(self) -> str:
         """Return in a sentence how it went away, as far as that has come."""
         agents, tasks = counted(self.agents, "agent"), counted(self.tasks, "task")
         minutes = f"{EVICTION_GRACE_SECONDS / 60:g} min of grace"
         match self.fate:
-            case Fate.REMOVED if self.present:
+            case Fate.REMOVED if self.pods:
                 return f"node {self.short_name} is being removed: {agents} with {tasks} evicted with {minutes}"
             case Fate.REMOVED:
                 killed = f"{counted(self.killed, 'task')} {'was' if self.killed == 1 else 'were'} killed"
                 return f"node {self.short_name} was removed: {agents} evicted with {minutes}, {killed}"
-            case Fate.LOST if self.present:
+            case Fate.LOST if self.pods:
                 return f"node {self.short_name} does not respond: {agents} with {tasks}"
             case Fate.LOST:
                 return f"node {self.short_name} was lost: {agents} replaced, {counted(self.killed, 'task')} lost"
-        return f"node {self.short_name} runs {counted(self.present, 'agent')}"
-
-
-@dataclass(slots=True)
-class NodeGroup:
-    """The nodes of one fleet. `numbers` gives each number once over all fleets."""
-
-    numbers: Iterator[int]
-    _nodes: list[Node] = field(default_factory=list)
-
-    def place(self) -> Node:
-        """Return the node for one more pod, counted there: the emptiest with room, else a new one."""
-        rooms = [node for node in self._nodes if node.fate is None and node.present < AGENTS_PER_NODE]
-        if rooms:
-            node = min(rooms, key=lambda room: (room.present, room.number))
-        else:
-            node = Node(next(self.numbers))
-            self._nodes.append(node)
-        node.present += 1
-        return node
-
-    def gone(self) -> list[Node]:
-        """Return the nodes that went away, or are about to, in that order."""
-        return sorted((node for node in self._nodes if node.fate is not None), key=lambda node: node.ended_at)
+        return f"node {self.short_name} runs {counted(len(self.pods), 'agent')}"

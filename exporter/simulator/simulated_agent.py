@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from exporter.fleet.model import AgentStatus
-from exporter.simulator.nodes import Node
+from exporter.simulation.pod import TASKS_PER_AGENT, Pod
+from exporter.simulator.nodes import NamedNode
 from exporter.simulator.vitals import Behaviour, Image, Vitals
-
-TASKS_PER_AGENT = 20
-"""The vendor's cap of concurrent tasks on an agent; interactive tasks come on top."""
 
 MIB = 1024 * 1024
 MEMORY_LIMIT = 4096 * MIB
@@ -38,67 +36,54 @@ class Phase(StrEnum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a container ended, in Kubernetes' words."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class SimulatedAgent(Pod):
+    """One agent, and what others see of it. The fleet changes it; all others read."""
 
-    reason: str
-    exit_code: int
-
-
-CRASHED = End("Error", 1)
-FINISHED = End("Error", 143)
-"""By itself after SIGTERM: a JVM's exit code is then 128 + 15, however clean its end was."""
-KILLED = End("Error", 137)
-"""By SIGKILL, when its grace was over."""
-OOM_KILLED = End("OOMKilled", 137)
-
-
-@dataclass(slots=True, eq=False)
-class SimulatedAgent:
-    """One agent. The fleet changes it; everyone else reads."""
-
-    number: int
-    """Unique in the simulation and never used twice; addresses follow from it."""
     fleet: str
     pod: str
+    """Its name."""
     image: Image
-    started_at: float
-    phase: Phase = Phase.STARTING
-    node: Node = field(default_factory=lambda: Node(0))
-    listed: bool = False
-    """Whether its container has ever started; from then on a list of addresses has it."""
+    node: NamedNode = field(default_factory=lambda: NamedNode(0))
     connected: bool = True
-    stopped: bool = False
-    shutting_down: bool = False
-    behaviour: Behaviour = Behaviour.CLOSED
-    life: int = 0
-    """Counts the container's lives, so that what was planned for an earlier one is dropped."""
-    created_at: float = 0.0
-    deleted_at: float | None = None
-    """When its pod was deleted; it drains from then on."""
-    grace_seconds: float = 0.0
-    """How long after that it is killed."""
-    restarts: int = 0
-    last_end: End | None = None
-    """How its container ended last time."""
-    ended_at: float | None = None
-    held_back: bool = False
-    """Whether Kubernetes lets some time pass before it starts the container again."""
-    crashes_until: float = 0.0
-    limited: int = 0
-    """Tasks running under the cap."""
-    interactive: int = 0
+    manner: Behaviour = Behaviour.ANSWERING
+    """How its ports behave while it is up and does not hang."""
     queued: int = 0
     """Its share of the fleet's queue."""
-    finished: int = 0
     leaking_since: float | None = None
     leak_seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.otel = self.image.otel
+
     @property
-    def tasks(self) -> int:
-        """Tasks running."""
-        return self.limited + self.interactive
+    def phase(self) -> Phase:
+        """Where in its life it is."""
+        if self.gone or self.lost:
+            return Phase.GONE if self.gone else Phase.LOST
+        if not self.up:
+            return Phase.STARTING
+        return Phase.DRAINING if self.draining else Phase.RUNNING
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How its ports behave."""
+        if self.lost and self.ran and not self.gone:
+            # Packets to the address of a lost node go nowhere.
+            return Behaviour.HUNG
+        if not self.up:
+            return Behaviour.CLOSED
+        return Behaviour.HUNG if self.hung else self.manner
+
+    @behaviour.setter
+    def behaviour(self, behaviour: Behaviour) -> None:
+        self.up, self.hung = behaviour is not Behaviour.CLOSED, behaviour is Behaviour.HUNG
+        self.manner = behaviour if self.up and not self.hung else Behaviour.ANSWERING
+
+    @property
+    def listed(self) -> bool:
+        """Whether it has ever answered; from then on a list of addresses has it."""
+        return self.up or (self.ran and self.life > 0)
 
     @property
     def troubled(self) -> bool:
@@ -108,16 +93,6 @@ class SimulatedAgent:
             or self.stopped
             or self.leaking_since is not None
             or self.behaviour is not Behaviour.ANSWERING
-        )
-
-    @property
-    def takes_work(self) -> bool:
-        """Whether it pulls new tasks when it has slots."""
-        return (
-            self.phase is Phase.RUNNING
-            and self.connected
-            and not self.stopped
-            and self.behaviour not in {Behaviour.HUNG, Behaviour.CLOSED}
         )
 
     def heap_used(self, now: float) -> int:
@@ -158,6 +133,6 @@ class SimulatedAgent:
             heap_used_bytes=self.heap_used(now),
             heap_limit_bytes=HEAP_LIMIT,
             cpu_utilization=round(min(1.0, max(0.01, 0.04 + 0.7 * busy + 0.05 * flutter)), 6),
-            uptime_seconds=round(now - self.started_at, 3),
+            uptime_seconds=round(now - (self.ready_since or 0.0), 3),
             tasks_finished=self.finished,
         )

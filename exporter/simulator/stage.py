@@ -120,7 +120,7 @@ async def perform(options: argparse.Namespace) -> None:
     print(
         f"The fleet began with {len(IMAGES)} agents, had up to {story.max_replicas} and ended with "
         f"{fleet.replicas}: {counts.finished} tasks finished, {counts.lost} were lost."
-        + "".join(f" {fate[0].upper()}{fate[1:]}." for fate in (node.story() for node in fleet.nodes.gone()))
+        + "".join(f" {fate[0].upper()}{fate[1:]}." for fate in (node.story() for node in fleet.gone_nodes))
         + (f" CloudWatch took {shown.taken or 0} datums." if isinstance(shown, CloudWatchView) else "")
     )
 

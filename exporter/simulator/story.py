@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exporter.simulator.nodes import Node
+from exporter.simulator.nodes import NamedNode
 from exporter.simulator.screen import CloudWatchView, Document, Point, View, clock
 
 KEPT_POINTS = 600
@@ -55,7 +55,7 @@ class Story:
                 self.notify("CloudWatch has taken its first datums")
             self.cloudwatch = replace(self.cloudwatch, taken=taken, waiting=waiting)
 
-    def nodes_gone(self, nodes: Iterable[Node]) -> None:
+    def nodes_gone(self, nodes: Iterable[NamedNode]) -> None:
         """Record the nodes that went away; whatever is new about one is an event."""
         for node in nodes:
             if self.nodes.get(node.number) != (fate := node.story()):

@@ -21,8 +21,6 @@ from aiohttp import ClientSession, TCPConnector
 
 from exporter.fleet.protection import KARPENTER, MARK, Mark
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, Behaviour
 from tests.chart import audit
 from tests.chart.audit import Right
 from tests.chart.pods import Cluster, Pod, running
@@ -31,6 +29,7 @@ from tests.fakes.built_image import Image
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.helm import Tool
 from tests.fakes.ports import free_port
+from tests.fakes.simulated_agent import agent_at_work
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -94,8 +93,7 @@ async def agents(admin: Admin) -> AsyncIterator[tuple[str, str]]:
     async with AsyncExitStack() as stack:
         names = (f"agents-{number}-a", f"agents-{number}-b")
         for index, namespace in enumerate(names):
-            agent = SimulatedAgent(index, "etl", f"etl-{index}", CURRENT, started_at=0.0, phase=Phase.RUNNING)
-            agent.behaviour, agent.limited = Behaviour.ANSWERING, 12
+            agent = agent_at_work(index, "etl", f"etl-{index}", tasks=12)
             host = f"127.91.{os.getpid() % 256}.{number * 2 + index}"
             server = AgentServer(agent, Place(host), clock=lambda: 100.0)
             await server.follow()

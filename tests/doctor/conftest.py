@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, Behaviour, Image
+from exporter.simulator.simulated_agent import SimulatedAgent
+from exporter.simulator.vitals import CURRENT, Image
 from tests.doctor.cluster import Cluster, cluster
+from tests.fakes.simulated_agent import agent_at_work
 
 _numbers = count(1)
 
@@ -36,9 +37,8 @@ class Agents:
     ) -> str:
         """Start one more and return its address."""
         number = next(_numbers)
-        agent = SimulatedAgent(number, "prod", f"agent-{number}", image, started_at=0.0, phase=Phase.RUNNING)
-        agent.behaviour, agent.limited, agent.connected = Behaviour.ANSWERING, tasks, connected
-        agent.queued = queued
+        agent = agent_at_work(number, "prod", f"agent-{number}", image, tasks=tasks)
+        agent.queued, agent.connected = queued, connected
         host = f"127.97.{os.getpid() % 256}.{number}"
         server = AgentServer(agent, Place(host), clock=lambda: 100.0)
         await server.follow()

@@ -12,9 +12,10 @@ from itertools import count
 from typing import Self
 
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, Behaviour
+from exporter.simulator.simulated_agent import SimulatedAgent
+from exporter.simulator.vitals import Behaviour
 from tests.fakes.control_plane import Admin, Json
+from tests.fakes.simulated_agent import agent_at_work
 
 LOOK_EVERY = 0.2
 _numbers = count(1)
@@ -106,8 +107,7 @@ class FakeKubelet:
 
     async def _start(self, name: str, *, bound: bool) -> None:
         number = next(_numbers)
-        agent = SimulatedAgent(number, "prod", name, CURRENT, started_at=0.0, phase=Phase.RUNNING)
-        agent.behaviour, agent.limited = Behaviour.ANSWERING, self.tasks
+        agent = agent_at_work(number, "prod", name, tasks=self.tasks)
         server = AgentServer(agent, Place(_address(number)), clock=lambda: 100.0)
         await server.follow()
         self._stack.push_async_callback(server.close)

@@ -10,10 +10,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour
+from exporter.simulator.vitals import CURRENT, LEGACY
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.controller_manager import controllers
+from tests.fakes.simulated_agent import agent_at_work
 from tests.fakes.vendor import Json, is_agent, vendor_objects
 from tests.waiting import PATIENCE
 
@@ -78,8 +78,7 @@ async def _run(admin: Admin, pod: Json, stack: AsyncExitStack) -> None:
     if is_agent({"spec": {"template": pod}}):
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         otel = ports.get("otel-metrics")
-        agent = SimulatedAgent(number, "vendor", name, CURRENT if otel else LEGACY, started_at=0.0, phase=Phase.RUNNING)
-        agent.behaviour, agent.limited = Behaviour.ANSWERING, TASKS
+        agent = agent_at_work(number, "vendor", name, CURRENT if otel else LEGACY, tasks=TASKS)
         server = AgentServer(agent, Place(host, otel or 9464, ports["metrics"]), clock=lambda: 100.0)
         await server.follow()
         stack.push_async_callback(server.close)

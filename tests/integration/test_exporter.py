@@ -11,10 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour, Image
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.exporter_process import Exporter, exporter
+from tests.fakes.simulated_agent import agent_at_work
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -38,8 +39,7 @@ class Agents:
 
     async def start(self, number: int, image: Image, tasks: int) -> SimulatedAgent:
         """Start an agent that listens like a pod."""
-        agent = SimulatedAgent(number, "prod", f"prod-{number}", image, started_at=0.0, phase=Phase.RUNNING)
-        agent.behaviour, agent.limited = Behaviour.ANSWERING, tasks
+        agent = agent_at_work(number, "prod", f"prod-{number}", image, tasks=tasks)
         server = self._servers[number] = AgentServer(agent, Place(host(number)), clock=lambda: 100.0)
         await server.follow()
         self._stack.push_async_callback(server.close)

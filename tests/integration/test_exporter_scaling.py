@@ -15,8 +15,7 @@ import pytest
 from exporter.fleet.protection import COST, MARK, PROTECTION, Mark
 from exporter.kube.lease import UNFIT_ANNOTATION
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, Behaviour
+from exporter.simulator.vitals import Behaviour
 from exporter.store.reachability import UNREACHABLE_AFTER
 from tests.fakes.aggregation_layer import READ_PODS, bind_cluster_role
 from tests.fakes.certificates import Authority
@@ -25,6 +24,7 @@ from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.kubelet import FakeKubelet
 from tests.fakes.ports import free_port
 from tests.fakes.relay import Relay
+from tests.fakes.simulated_agent import agent_at_work
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -183,8 +183,7 @@ async def test_removes_its_marks_when_all_is_disabled(
 @asynccontextmanager
 async def one_agent() -> AsyncIterator[Place]:
     """Run an agent with 12 tasks."""
-    agent = SimulatedAgent(1, "prod", "agent-1", CURRENT, started_at=0.0, phase=Phase.RUNNING)
-    agent.behaviour, agent.limited = Behaviour.ANSWERING, 12
+    agent = agent_at_work(1, "prod", "agent-1", tasks=12)
     place = Place(f"127.43.{os.getpid() % 256}.1")
     server = AgentServer(agent, place, clock=lambda: 100.0)
     await server.follow()

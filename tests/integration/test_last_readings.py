@@ -15,12 +15,11 @@ import pytest
 
 from exporter.publish.last_readings import Note
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, Behaviour
 from tests.fakes.cloudwatch import FakeCloudWatch
 from tests.fakes.cloudwatch_publishing import CREDENTIALS
 from tests.fakes.control_plane import Admin, ControlPlane
 from tests.fakes.exporter_process import Exporter, exporter
+from tests.fakes.simulated_agent import agent_at_work
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -52,8 +51,7 @@ class World:
     async def agent(self, pod: str) -> None:
         """Run a pod with an agent that works on 12 tasks."""
         number = next(_numbers)
-        agent = SimulatedAgent(number, "prod", pod, CURRENT, started_at=0.0, phase=Phase.RUNNING)
-        agent.behaviour, agent.limited = Behaviour.ANSWERING, int(TASKS)
+        agent = agent_at_work(number, "prod", pod, tasks=int(TASKS))
         host = f"127.93.{os.getpid() % 256}.{number}"
         server = self._agents[pod] = AgentServer(agent, Place(host), clock=lambda: 100.0)
         await server.follow()

@@ -28,7 +28,7 @@ from exporter.publish.prometheus import render
 from exporter.scrape.client import PageClient
 from exporter.scrape.poller import Poller
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.vitals import CURRENT, Behaviour
 from exporter.store.snapshots import SnapshotStore
 from tests.fakes.background import background
@@ -178,7 +178,7 @@ def oom_killed(ago: float) -> dict[str, Any]:
 
 def agent_at(address: str) -> tuple[SimulatedAgent, AgentServer]:
     """Make an agent that listens at an address, with 12 tasks."""
-    agent = SimulatedAgent(0, "prod", "agent-1", CURRENT, 0.0, Phase.RUNNING, limited=12)
+    agent = SimulatedAgent(number=0, fleet="prod", pod="agent-1", image=CURRENT, limited=12)
     return agent, AgentServer(agent, Place(address), time.monotonic)
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.feeds import Direct
-from benchmarks.scaling.pod import Pod
 from benchmarks.scaling.ways import OURS, TARGET
 from benchmarks.scaling.world import World
+from exporter.simulation.pod import Pod
 
 SETTLED = 700.0
 """Seconds after which a fleet that nothing befalls has its size: longer than a scale-down's window."""

@@ -13,9 +13,9 @@ from benchmarks.scaling.disruption import (
     begin,
     day,
 )
-from benchmarks.scaling.node_autoscaler import SAFE_TO_EVICT
-from benchmarks.scaling.nodes import SIZES, SMALL
 from exporter.config.settings import ProtectionSettings
+from exporter.fleet.protection import CLUSTER_AUTOSCALER
+from exporter.simulation.nodes import SIZES, SMALL
 
 WITHIN_SECONDS = 10.0
 """A pod that becomes busy is protected within this time."""
@@ -56,7 +56,7 @@ def test_an_agent_is_protected_from_its_first_task_until_it_has_been_idle() -> N
             begun, ended = (busy_since, idle_since) if pod.tasks else (idle_since, busy_since)
             begun.setdefault(pod.number, now)
             ended.pop(pod.number, None)
-            protected = pod.annotations.get(SAFE_TO_EVICT) == "false"
+            protected = pod.annotations.get(CLUSTER_AUTOSCALER) == "false"
             if pod.tasks and now - busy_since[pod.number] > WITHIN_SECONDS:
                 assert protected
                 draining_seen += pod.draining

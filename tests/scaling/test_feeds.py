@@ -7,8 +7,8 @@ import pytest
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.exporter import SimulatedExporter
 from benchmarks.scaling.feeds import Cpu, Direct, Fallback, KedaCloudWatch, KedaMetricsApi, PrometheusAdapter
-from benchmarks.scaling.timeline import Timeline
 from exporter.simulation.hpa import MetricError
+from exporter.simulation.timeline import Timeline
 
 
 def chance() -> random.Random:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.scaling.cluster import Cluster
-from benchmarks.scaling.pod import Pod
-from benchmarks.scaling.rollout import STRATEGY, Step, Strategy, step
 from benchmarks.scaling.rollouts import AGENTS, begin, rollout
-from benchmarks.scaling.timeline import Timeline
 from benchmarks.scaling.ways import TARGET
 from exporter.fleet.model import AgentState
+from exporter.simulation.pod import Pod
+from exporter.simulation.rollout import STRATEGY, Step, Strategy, step
+from exporter.simulation.timeline import Timeline
 
 NO_SURGE, NO_GAP = Strategy(surge=0.0, unavailable=0.25), Strategy(surge=0.25, unavailable=0.0)
 

@@ -10,10 +10,10 @@ import pytest
 from benchmarks.scaling.cluster import Cluster
 from benchmarks.scaling.feeds import Direct
 from benchmarks.scaling.growth import cost
-from benchmarks.scaling.timeline import Timeline
 from benchmarks.scaling.ways import OURS, ours
 from benchmarks.scaling.world import World
 from exporter.simulation.hpa import FAST
+from exporter.simulation.timeline import Timeline
 
 CALM = 400.0
 SEEDS = range(3)

@@ -17,13 +17,14 @@ from exporter.fleet.policy import Policy
 from exporter.scrape.client import PageClient
 from exporter.scrape.poller import Poller
 from exporter.simulator.agent import AgentServer, Place
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, LEGACY, Behaviour, Image
+from exporter.simulator.simulated_agent import SimulatedAgent
+from exporter.simulator.vitals import CURRENT, LEGACY, Image
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import make_target
 from tests.fakes import hostile
 from tests.fakes.background import background
 from tests.fakes.hostile import MIB, OTEL_PAGE, HostileServer, chunk, head, response
+from tests.fakes.simulated_agent import agent_at_work
 from tests.waiting import eventually
 
 RUN = os.getpid() % 256
@@ -89,9 +90,7 @@ class Exporter:
 @asynccontextmanager
 async def simulated(image: Image = CURRENT, host: str = WELL) -> AsyncIterator[SimulatedAgent]:
     """Run one agent of the simulator, with 7 tasks."""
-    agent = SimulatedAgent(0, "etl", "well", image, started_at=0.0, phase=Phase.RUNNING)
-    agent.behaviour = Behaviour.ANSWERING
-    agent.limited = 7
+    agent = agent_at_work(0, "etl", "well", image, tasks=7)
     server = AgentServer(agent, Place(host), clock=lambda: 100.0)
     await server.follow()
     try:

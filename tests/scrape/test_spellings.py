@@ -17,9 +17,9 @@ from exporter.scrape.client import PageClient
 from exporter.scrape.reader import AgentReader
 from exporter.simulator.agent import AgentServer, Place
 from exporter.simulator.pages import TEXT, Page, example_vitals
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
-from exporter.simulator.vitals import CURRENT, Behaviour, Image, Spelling
+from exporter.simulator.vitals import CURRENT, Image, Spelling
 from tests.factories import make_target
+from tests.fakes.simulated_agent import agent_at_work
 
 HOST = f"127.24.{os.getpid() % 256}.1"
 VITALS = example_vitals(seed=5)
@@ -39,8 +39,7 @@ async def test_an_agent_is_read_however_its_names_are_spelled(spelling: Spelling
     """In OpenMetrics, which client_java sends to whoever accepts it; nothing is lost against today's spelling."""
     found = []
     for image in (CURRENT, replace(CURRENT, spelling=spelling)):
-        subject = SimulatedAgent(0, "production", "production-0", image, started_at=0.0, phase=Phase.RUNNING)
-        subject.behaviour, subject.limited = Behaviour.ANSWERING, 7
+        subject = agent_at_work(0, "production", "production-0", image, tasks=7)
         server = AgentServer(subject, Place(HOST), clock=lambda: 100.0)
         await server.follow()
         try:

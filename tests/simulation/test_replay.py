@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.simulation.hpa import FAST, SYNC_SECONDS, MetricError, Spec
-from exporter.simulation.replay import TASKS_PER_AGENT, Load, Outcome, Task, replay
+from exporter.simulation.pod import TASKS_PER_AGENT
+from exporter.simulation.replay import Load, Outcome, Task, replay
 
 HOUR = 3600.0
 START = 120.0

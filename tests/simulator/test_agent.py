@@ -11,8 +11,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.simulator.agent import SLOW_SECONDS, AgentServer, Place, SimulatorError
-from exporter.simulator.simulated_agent import Phase, SimulatedAgent
+from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.vitals import CURRENT, LEGACY, UNFILTERED, Behaviour, Image
+from tests.fakes.simulated_agent import agent_at_work
 
 HOST = f"127.21.{os.getpid() % 256}.1"
 """An address of this run alone: two runs at the same time would meet on the fixed ports."""
@@ -22,10 +23,7 @@ INFO = f"http://{HOST}:8080/actuator/info"
 
 
 def agent(image: Image = CURRENT) -> SimulatedAgent:
-    made = SimulatedAgent(0, "production", "production-0", image, started_at=0.0, phase=Phase.RUNNING)
-    made.behaviour = Behaviour.ANSWERING
-    made.limited = 7
-    return made
+    return agent_at_work(0, "production", "production-0", image, tasks=7)
 
 
 @pytest.fixture

@@ -77,15 +77,16 @@ async def test_scaling_shows_in_the_list() -> None:
         asyncio.timeout(PATIENCE),
     ):
         life = group.create_task(fleets.run(), name="simulated fleets")
-        first = listed = await listings.get()
+        listed = await listings.get()
         fleets.scale("production", 4)
         while len(listed) < 4:
             listed = await listings.get()
+        four = listed
         fleets.scale("production", 1)
         while len(listed) > 1:
             listed = await listings.get()
         life.cancel()
-    assert listed == first[:1]
+    assert listed[0] in four
 
 
 @pytest.mark.slow
@@ -143,7 +144,7 @@ def test_addresses_stay_on_loopback() -> None:
     """A base elsewhere is refused, and so is walking off the end."""
     with pytest.raises(WrongUseError, match=r"10\.0\.0\.0 is not a loopback address"):
         PodAddresses(IPv4Address("10.0.0.0"))
-    last = SimulatedAgent(1, "production", "p", CURRENT, 0.0)
+    last = SimulatedAgent(number=1, fleet="production", pod="p", image=CURRENT)
     with pytest.raises(SimulatorError, match="no loopback address is left"):
         PodAddresses(IPv4Address("127.255.255.253")).place(last)
 

@@ -14,17 +14,18 @@ from exporter.config import KubernetesSettings
 from exporter.discovery.pod_facts import owner_name
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
-from exporter.fleet.model import PodFacts, Target
-from exporter.fleet.scaler import Condition, Scaler
+from exporter.fleet.model import Condition, PodFacts, Scaler, Target
 from exporter.kube.client import KubeClient
 from exporter.podhealth.pod_metrics import PodMemory, SamplingPace
+from exporter.simulation.node_autoscaler import EVICTION_GRACE_SECONDS
+from exporter.simulation.nodes import POD_GC_SECONDS, UNREACHABLE_SECONDS
+from exporter.simulation.pod import GRACE_SECONDS
 from exporter.simulator.collection import KEPT_EVENTS
 from exporter.simulator.fleet import NAMESPACE, PodAddresses
 from exporter.simulator.kubernetes import SimulatedKubernetes, SimulatedScaler
-from exporter.simulator.nodes import EVICTION_GRACE_SECONDS, POD_GC_SECONDS, UNREACHABLE_SECONDS
 from exporter.simulator.scenario import HOUR, MINUTE, Fault, Incident, Scenario, steady
 from exporter.simulator.simulated_agent import MEMORY_LIMIT, Phase, SimulatedAgent
-from exporter.simulator.simulation import GRACE_SECONDS, FleetPlan, Simulation
+from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.stage import SPEC
 from exporter.simulator.vitals import CURRENT
 from tests.fakes.followed_agents import FollowedAgents

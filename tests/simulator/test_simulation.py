@@ -6,17 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.simulator.nodes import EVICTION_GRACE_SECONDS, POD_GC_SECONDS, Node
+from exporter.simulation.node_autoscaler import EVICTION_GRACE_SECONDS
+from exporter.simulation.nodes import POD_GC_SECONDS
+from exporter.simulation.pod import FINISHED, GRACE_SECONDS, KILLED, TASKS_PER_AGENT
+from exporter.simulator.nodes import NamedNode
 from exporter.simulator.scenario import HOUR, MINUTE, SCENARIOS, Fault, Incident, Scenario, steady
-from exporter.simulator.simulated_agent import (
-    FINISHED,
-    HEAP_LIMIT,
-    KILLED,
-    TASKS_PER_AGENT,
-    Phase,
-    SimulatedAgent,
-)
-from exporter.simulator.simulation import GRACE_SECONDS, FleetPlan, SimulatedFleet, Simulation
+from exporter.simulator.simulated_agent import HEAP_LIMIT, Phase, SimulatedAgent
+from exporter.simulator.simulation import FleetPlan, SimulatedFleet, Simulation
 from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, Behaviour
 
 
@@ -79,9 +75,9 @@ def test_tasks_and_caps_hold(name: str, seed: int, steps: list[tuple[float, int 
             model.scale("production", replicas)
         counts = fleet.counts()
         assert counts.arrived == counts.queued + counts.running + counts.finished + counts.lost
-        reporters = [agent for agent in fleet.agents if agent.image.otel and agent.takes_work]
-        assert sum(agent.queued for agent in fleet.agents) == (counts.queued if reporters else 0)
-        for agent in fleet.agents:
+        reporters = [agent for agent in fleet.pods if agent.image.otel and agent.serving]
+        assert sum(agent.queued for agent in fleet.pods) == (counts.queued if reporters else 0)
+        for agent in fleet.pods:
             vitals = agent.vitals(model.now)
             assert 0 <= agent.limited <= TASKS_PER_AGENT
             assert agent.interactive >= 0
@@ -98,7 +94,7 @@ def test_the_cadence_of_looking_changes_nothing() -> None:
     for piece in range(1, 12_001):
         many.advance(piece / 4)
     assert fleet.counts() == other.counts()
-    assert [agent.vitals(one.now) for agent in fleet.agents] == [agent.vitals(many.now) for agent in other.agents]
+    assert [agent.vitals(one.now) for agent in fleet.pods] == [agent.vitals(many.now) for agent in other.pods]
 
 
 def test_another_seed_gives_another_history() -> None:
@@ -123,7 +119,7 @@ def test_a_queue_builds_up_only_when_every_slot_is_taken() -> None:
     for until in range(0, 1800, 10):
         model.advance(float(until))
         if fleet.counts().queued:
-            assert all(agent.limited == TASKS_PER_AGENT for agent in fleet.agents)
+            assert all(agent.limited == TASKS_PER_AGENT for agent in fleet.pods)
     assert fleet.counts().queued > 20
 
 
@@ -132,24 +128,23 @@ def test_legacy_agents_leave_the_queue_unseen() -> None:
     model, fleet = simulation(quiet(load=1.5), otel=0, legacy=3)
     model.advance(1200.0)
     assert fleet.counts().queued > 0
-    assert all(agent.vitals(model.now).tasks_queued == 0 for agent in fleet.agents)
+    assert all(agent.vitals(model.now).tasks_queued == 0 for agent in fleet.pods)
 
 
 def test_interactive_tasks_go_beyond_the_cap() -> None:
     """A full agent still takes what a person starts in the designer."""
     model, fleet = simulation(quiet(load=1.5, interactive=0.3))
     model.advance(1200.0)
-    assert max(agent.tasks for agent in fleet.agents) > TASKS_PER_AGENT
+    assert max(agent.tasks for agent in fleet.pods) > TASKS_PER_AGENT
 
 
 def test_an_added_agent_starts_with_its_port_closed_and_then_works() -> None:
     """A new pod is a member at once, answers after its start, and then takes from the queue."""
     model, fleet = simulation(quiet(load=1.5))
     model.advance(600.0)
-    before = fleet.membership
     model.scale("production", 5)
-    assert fleet.membership == before + 1
-    new = fleet.agents[-1]
+    assert len(fleet.pods) == 5
+    new = fleet.pods[-1]
     assert (new.phase, new.behaviour, new.tasks) == (Phase.STARTING, Behaviour.CLOSED, 0)
     model.advance(600.0 + 60.0)
     assert (new.phase, new.behaviour) == (Phase.RUNNING, Behaviour.ANSWERING)
@@ -160,13 +155,13 @@ def test_scaling_in_drains_the_newest_until_its_last_task_is_done() -> None:
     """A removed agent finishes its tasks, takes no new one, says so, and is gone when it is idle."""
     model, fleet = simulation(quiet(load=0.9))
     model.advance(300.0)
-    newest = fleet.agents[-1]
+    newest = fleet.pods[-1]
     model.scale("production", 3)
     assert fleet.replicas == 3
     assert newest.phase is Phase.DRAINING
     assert newest.vitals(model.now).status == 2
     counts = [newest.tasks]
-    while newest in fleet.agents:
+    while newest in fleet.pods:
         model.advance(model.now + 1.0)
         counts.append(newest.tasks)
     assert all(later <= earlier for earlier, later in pairwise(counts))
@@ -179,20 +174,20 @@ def test_scaling_in_takes_an_agent_that_is_still_starting_first() -> None:
     model, fleet = simulation(quiet())
     model.scale("production", 5)
     model.scale("production", 4)
-    assert len(fleet.agents) == 4
-    assert all(agent.phase is Phase.RUNNING for agent in fleet.agents)
+    assert len(fleet.pods) == 4
+    assert all(agent.phase is Phase.RUNNING for agent in fleet.pods)
 
 
 def test_a_drain_is_cut_off_after_twelve_hours() -> None:
     """When the grace period is over the agent is gone and what it still ran is lost."""
     model, fleet = simulation(quiet(load=0.9, long_share=0.5))
     model.scale("production", 3)
-    draining = next(agent for agent in fleet.agents if agent.phase is Phase.DRAINING)
+    draining = next(agent for agent in fleet.pods if agent.phase is Phase.DRAINING)
     model.advance(3 * HOUR)
     assert draining.phase is Phase.DRAINING
     assert draining.tasks > 0
     model.advance(GRACE_SECONDS + 1)
-    assert draining not in fleet.agents
+    assert draining not in fleet.pods
 
 
 def test_scaling_to_the_impossible_is_refused() -> None:
@@ -204,28 +199,28 @@ def test_scaling_to_the_impossible_is_refused() -> None:
         model.scale("nowhere", 1)
 
 
-def node_struck(trouble: Fault, long_share: float = 0.5) -> tuple[Simulation, SimulatedFleet, Node]:
+def node_struck(trouble: Fault, long_share: float = 0.5) -> tuple[Simulation, SimulatedFleet, NamedNode]:
     """Return a fleet of four at the moment when a node of it is struck, and that node."""
     scenario = quiet(Incident(at=60.0, trouble=trouble), long_share=long_share)
     model, fleet = simulation(scenario)
     model.advance(60.0)
-    [node] = fleet.nodes.gone()
+    [node] = fleet.gone_nodes
     return model, fleet, node
 
 
-def on(node: Node, fleet: SimulatedFleet) -> list[SimulatedAgent]:
-    return [agent for agent in fleet.agents if agent.node is node]
+def on(node: NamedNode, fleet: SimulatedFleet) -> list[SimulatedAgent]:
+    return [agent for agent in fleet.pods if agent.node is node]
 
 
 def test_agents_share_nodes() -> None:
-    """As many as fit, the emptiest node first; fleets have nodes of their own."""
+    """The emptiest node first, a new one where none has room; fleets have nodes of their own."""
     plans = [FleetPlan("one", (CURRENT,) * 4, CURRENT), FleetPlan("two", (CURRENT,), CURRENT)]
     model = Simulation(plans, quiet(), seed=1)
-    model.scale("one", 5)
-    names = [agent.node.name for agent in model.agents]
-    assert names == [names[0]] * 3 + [names[3]] * 2 + [names[5]]
-    assert len(set(names)) == 3
-    assert len({Node(number).name for number in range(2000)}) == 2000
+    model.scale("one", 7)
+    nodes = [agent.node for agent in model.agents]
+    assert [len(node.pods) for node in dict.fromkeys(nodes)] == [3, 3, 1, 1]
+    assert len({node.name for node in nodes}) == 4
+    assert len({NamedNode(number).name for number in range(2000)}) == 2000
 
 
 def test_a_removed_node_gives_its_agents_ten_minutes() -> None:
@@ -255,15 +250,17 @@ def test_agents_that_finish_in_time_lose_nothing_with_their_node() -> None:
     assert node.killed == fleet.counts().lost <= 3
 
 
-def test_an_eviction_shortens_a_drain_from_its_first_deletion_on() -> None:
-    """So Kubernetes counts: a pod that drains for longer than the new grace is killed at once, and not replaced."""
+def test_an_eviction_shortens_a_drain() -> None:
+    """The kubelet counts the new grace from the eviction on; the pod is not replaced a second time."""
     incident = Incident(at=HOUR, trouble=Fault.NODE_REMOVED, share=1.0)
     model, fleet = simulation(quiet(incident, long_share=0.5), otel=5)
     model.scale("production", 4)
-    draining = fleet.agents[-1]
+    draining = next(agent for agent in fleet.pods if agent.draining)
     model.advance(HOUR - 1)
     assert draining.tasks > 0
-    model.advance(HOUR + 1)
+    model.advance(HOUR + EVICTION_GRACE_SECONDS - 1)
+    assert (draining.phase, draining.grace_seconds) == (Phase.DRAINING, EVICTION_GRACE_SECONDS)
+    model.advance(HOUR + EVICTION_GRACE_SECONDS)
     assert (draining.phase, draining.last_end) == (Phase.GONE, KILLED)
     assert fleet.replicas == 4
 
@@ -274,7 +271,7 @@ def test_a_lost_node_silences_its_agents_until_their_pods_are_collected() -> Non
     lost = on(node, fleet)
     assert fleet.counts().lost == node.killed == node.tasks > 0
     assert {(agent.phase, agent.behaviour, agent.tasks) for agent in lost} == {(Phase.LOST, Behaviour.HUNG, 0)}
-    assert len(fleet.agents) == fleet.replicas == 4
+    assert len(fleet.pods) == fleet.replicas == 4
     model.advance(60.0 + POD_GC_SECONDS[1] + 1)
     assert on(node, fleet) == []
     assert all(agent.last_end is None for agent in lost)
@@ -288,9 +285,9 @@ def test_scaling_in_takes_agents_of_a_lost_node_first() -> None:
     lost = on(node, fleet)
     model.scale("production", 4 - len(lost))
     assert all(agent.deleted_at is not None for agent in lost)
-    assert all(agent.phase is Phase.RUNNING for agent in fleet.agents if agent not in lost)
+    assert all(agent.phase is Phase.RUNNING for agent in fleet.pods if agent not in lost)
     model.advance(60.0 + POD_GC_SECONDS[1] + 1)
-    assert len(fleet.agents) == fleet.replicas == 4 - len(lost)
+    assert len(fleet.pods) == fleet.replicas == 4 - len(lost)
 
 
 def struck(trouble: Fault, lasts: float = 120.0, share: float = 0.0) -> tuple[Simulation, SimulatedFleet]:
@@ -302,7 +299,7 @@ def struck(trouble: Fault, lasts: float = 120.0, share: float = 0.0) -> tuple[Si
 def test_a_disconnected_agent_works_on_and_takes_nothing_new() -> None:
     """Without the control plane an agent only finishes what it has, until it is connected again."""
     model, fleet = struck(Fault.DISCONNECT)
-    victim = next(agent for agent in fleet.agents if not agent.connected)
+    victim = next(agent for agent in fleet.pods if not agent.connected)
     had = victim.tasks
     model.advance(175.0)
     assert victim.tasks < had
@@ -315,7 +312,7 @@ def test_a_disconnected_agent_works_on_and_takes_nothing_new() -> None:
 def test_a_hung_agent_keeps_its_tasks_until_it_wakes() -> None:
     """Nothing moves in a process that stands still."""
     model, fleet = struck(Fault.HANG)
-    victim = next(agent for agent in fleet.agents if agent.behaviour is Behaviour.HUNG)
+    victim = next(agent for agent in fleet.pods if agent.behaviour is Behaviour.HUNG)
     had = victim.tasks
     model.advance(179.0)
     assert victim.tasks == had
@@ -327,17 +324,17 @@ def test_a_hung_agent_keeps_its_tasks_until_it_wakes() -> None:
 def test_a_stopped_agent_reports_status_0() -> None:
     """An agent that is not running reports it and takes no work."""
     model, fleet = struck(Fault.STOP)
-    victim = next(agent for agent in fleet.agents if agent.stopped)
+    victim = next(agent for agent in fleet.pods if agent.stopped)
     assert victim.vitals(model.now).status == 0
-    assert not victim.takes_work
+    assert not victim.serving
 
 
 @pytest.mark.parametrize(("trouble", "behaviour"), [(Fault.SLOW, Behaviour.SLOW), (Fault.ERROR, Behaviour.ERRORING)])
 def test_an_agent_whose_endpoint_misbehaves_works_on(trouble: Fault, behaviour: Behaviour) -> None:
     """A slow or failing endpoint says nothing about the work behind it."""
     model, fleet = struck(trouble)
-    victim = next(agent for agent in fleet.agents if agent.behaviour is behaviour)
-    assert victim.takes_work
+    victim = next(agent for agent in fleet.pods if agent.behaviour is behaviour)
+    assert victim.serving
     model.advance(181.0)
     assert victim.behaviour is Behaviour.ANSWERING
 
@@ -345,20 +342,20 @@ def test_an_agent_whose_endpoint_misbehaves_works_on(trouble: Fault, behaviour: 
 def test_a_dead_agent_loses_its_tasks_and_starts_again() -> None:
     """Its port is closed while the container restarts; the pod stays the same."""
     model, fleet = struck(Fault.DIE)
-    victim = next(agent for agent in fleet.agents if agent.behaviour is Behaviour.CLOSED)
+    victim = next(agent for agent in fleet.pods if agent.behaviour is Behaviour.CLOSED)
     lost = fleet.counts().lost
     assert lost > 0
     assert victim.tasks == 0
     model.advance(90.0)
-    assert victim in fleet.agents
+    assert victim in fleet.pods
     assert victim.behaviour is Behaviour.ANSWERING
-    assert victim.vitals(model.now).uptime_seconds < 30
+    assert victim.vitals(model.now).uptime_seconds <= 30
 
 
 def test_a_leak_fills_the_heap_and_kills_the_agent() -> None:
     """Heap in use rises to the limit in the time given, and then the process is gone."""
     model, fleet = struck(Fault.LEAK, lasts=20 * MINUTE)
-    victim = next(agent for agent in fleet.agents if agent.leaking_since is not None)
+    victim = next(agent for agent in fleet.pods if agent.leaking_since is not None)
     seen = []
     for minute in range(1, 20):
         model.advance(60.0 + minute * MINUTE)
@@ -374,13 +371,13 @@ def test_a_drained_pod_is_replaced() -> None:
     """A deleted pod of a Deployment gets a successor while it drains."""
     _, fleet = struck(Fault.DRAIN)
     assert fleet.replicas == 4
-    assert len(fleet.agents) == 5
+    assert len(fleet.pods) == 5
 
 
 def test_an_incident_may_strike_the_whole_fleet() -> None:
     """A share of 1 means everyone."""
     _, fleet = struck(Fault.DISCONNECT, share=1.0)
-    assert not any(agent.connected for agent in fleet.agents)
+    assert not any(agent.connected for agent in fleet.pods)
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))

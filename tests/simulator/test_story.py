@@ -7,7 +7,8 @@ import structlog
 
 from exporter.config import LogSettings
 from exporter.logs import configure
-from exporter.simulator.nodes import Fate, Node
+from exporter.simulation.pod import Pod
+from exporter.simulator.nodes import Fate, NamedNode
 from exporter.simulator.screen import CloudWatchView, Point
 from exporter.simulator.story import LogToStory, Story
 
@@ -49,10 +50,11 @@ def test_events_carry_the_fleets_time_and_are_heard_at_once() -> None:
 def test_each_step_of_a_nodes_end_is_one_event() -> None:
     """However often it is looked at."""
     told = story()
-    node = Node(7, present=2, fate=Fate.REMOVED, agents=2, tasks=19)
+    node = NamedNode(7, pods=[Pod(0, limited=19), Pod(1)])
+    node.ends(Fate.REMOVED, now=60.0)
     for _ in range(3):
         told.nodes_gone([node])
-    node.present, node.killed = 0, 7
+    node.pods, node.killed = [], 7
     told.nodes_gone([node])
     removed = "node ip-10-0-2-29 was removed: 2 agents evicted with 10 min of grace, 7 tasks were killed"
     assert [event.partition("  ")[2] for event in told.events] == [

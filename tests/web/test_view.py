@@ -8,8 +8,7 @@ import aiohttp
 import pytest
 from deno import find_deno_bin
 
-from exporter.fleet.model import AgentState, AgentStatus, Dialect, Fleet, IgnoredPod
-from exporter.fleet.scaler import Condition
+from exporter.fleet.model import AgentState, AgentStatus, Condition, Dialect, Fleet, IgnoredPod
 from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_scaler, make_snapshot
 from tests.web.serving import StaticView, make_server, running
 

@@ -7,13 +7,17 @@ import random
 from collections import Counter
 from collections.abc import Collection
 from math import log2
+from typing import TypeVar
 
-from benchmarks.scaling.pod import Pod
+from exporter.fleet.protection import COST
+from exporter.simulation.pod import Pod
 
 _NANOSECONDS = 1e9
 
+P = TypeVar("P", bound=Pod)
 
-def deletion_order(pods: Collection[Pod], now: float) -> list[Pod]:
+
+def deletion_order(pods: Collection[P], now: float) -> list[P]:
     """Return the pods of a ReplicaSet, those to delete first at the beginning.
 
     Pods without a node come first, then those whose container never ran, then those that are not Ready. Of the others
@@ -24,14 +28,14 @@ def deletion_order(pods: Collection[Pod], now: float) -> list[Pod]:
     on_node = Counter(pod.node for pod in pods if pod.node is not None)
 
     def rank(pod: Pod) -> tuple[float, ...]:
-        ready = pod.ready_since is not None
-        if pod.ready_since is not None:
+        ready = pod.ready
+        if ready and pod.ready_since is not None:
             last = (_power(now - pod.ready_since), 0)
         else:
             last = (-pod.restarts, _power(now - pod.created_at))
         neighbors = on_node[pod.node] if pod.node is not None else 0
-        assigned, ran = pod.node is not None, ready or pod.life > 0
-        return (assigned, ran, ready, pod.deletion_cost, -neighbors, *last, _uid(pod))
+        assigned, cost = pod.node is not None, int(pod.annotations.get(COST, "0"))
+        return (assigned, pod.ran, ready, cost, -neighbors, *last, _uid(pod))
 
     return sorted(pods, key=rank)
 
@@ -41,4 +45,4 @@ def _power(seconds: float) -> int:
 
 
 def _uid(pod: Pod) -> float:
-    return random.Random(f"uid/{pod.number}").random()  # noqa: S311 - a simulation
+    return random.Random(f"uid/{pod.number}").random()

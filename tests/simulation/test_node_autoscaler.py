@@ -4,9 +4,10 @@ from itertools import count
 
 import pytest
 
-from benchmarks.scaling.node_autoscaler import EMPTY_AT_ONCE, SAFE_TO_EVICT, SCAN_SECONDS, Flags, NodeAutoscaler, Plan
-from benchmarks.scaling.nodes import LARGE, SMALL, Node, NodeSize
-from benchmarks.scaling.pod import Pod
+from exporter.fleet.protection import CLUSTER_AUTOSCALER
+from exporter.simulation.node_autoscaler import EMPTY_AT_ONCE, SCAN_SECONDS, Flags, NodeAutoscaler, Plan
+from exporter.simulation.nodes import LARGE, SMALL, Node, NodeSize
+from exporter.simulation.pod import Pod
 
 NOTHING = Plan()
 
@@ -93,9 +94,9 @@ def test_one_pod_that_is_not_safe_to_evict_keeps_its_node(terminating: bool) -> 
     nodes = make(2, 1)
     (pod,) = nodes[1].pods
     pod.deleted_at = 0.0 if terminating else None
-    pod.annotations = {SAFE_TO_EVICT: "false"}
+    pod.annotations = {CLUSTER_AUTOSCALER: "false"}
     assert first(nodes) is None
-    pod.annotations = {SAFE_TO_EVICT: "true"}
+    pod.annotations = {CLUSTER_AUTOSCALER: "true"}
     assert first(nodes) is not None
 
 
@@ -104,7 +105,7 @@ def test_a_node_that_was_needed_meanwhile_is_unneeded_from_then_on() -> None:
     autoscaler, nodes = NodeAutoscaler(Flags()), make(2, 1)
     (pod,) = nodes[1].pods
     assert scans(autoscaler, nodes, until=300.0) == []
-    pod.annotations = {SAFE_TO_EVICT: "false"}
+    pod.annotations = {CLUSTER_AUTOSCALER: "false"}
     assert scans(autoscaler, nodes, begin=310.0, until=400.0) == []
     pod.annotations = {}
     assert scans(autoscaler, nodes, begin=410.0, until=1100.0)[0][0] == 1020.0

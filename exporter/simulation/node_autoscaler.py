@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from benchmarks.scaling.nodes import Node
-from exporter.simulator.simulation import GRACE_SECONDS
+from exporter.fleet.protection import CLUSTER_AUTOSCALER
+from exporter.simulation.nodes import Node
+from exporter.simulation.pod import GRACE_SECONDS
 
 SCAN_SECONDS = 10.0
 """`--scan-interval`, the default."""
-SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
-"""Annotation of a pod. With the value `false` the pod's node is not removed."""
+EVICTION_GRACE_SECONDS = 600.0
+"""`--max-graceful-termination-sec`, the default: what is left of an agent's 12 hours."""
 EMPTY_AT_ONCE = 10
 """`--max-empty-bulk-delete`, the default: empty nodes that one scan removes. Others are drained one at a time."""
 
@@ -32,7 +33,7 @@ class Flags:
     """`--scale-down-unneeded-time`."""
     delay_after_add: float = 600.0
     """`--scale-down-delay-after-add`."""
-    max_graceful_termination: float = 600.0
+    max_graceful_termination: float = EVICTION_GRACE_SECONDS
     """`--max-graceful-termination-sec`."""
 
     @property
@@ -89,5 +90,5 @@ class NodeAutoscaler:
 
     def _removable(self, node: Node) -> bool:
         return node.utilization < self._flags.utilization_threshold and not any(
-            pod.annotations.get(SAFE_TO_EVICT) == "false" for pod in node.pods
+            pod.annotations.get(CLUSTER_AUTOSCALER) == "false" for pod in node.pods
         )
