@@ -17,6 +17,8 @@ from exporter.config import ConfigError, Settings, load
 from exporter.doctor import command as doctor
 from exporter.kube.api import KubeError
 from exporter.logs import configure
+from exporter.plan import command as plan
+from exporter.plan.errors import PlanError
 from exporter.simulator import demo, simulate
 from exporter.simulator.agent import SimulatorError, WrongUseError
 from exporter.status import command as status
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return WRONG_USE
-    except WrongUseError as error:
+    except (WrongUseError, PlanError) as error:
         print(f"fleet-exporter: {error}", file=sys.stderr)
         return WRONG_USE
     except (service.PartFailedError, KubeError, SimulatorError, StatusError) as error:
@@ -81,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_arguments(examined)
     examined.set_defaults(command=_doctor)
 
+    planned = commands.add_parser(
+        "plan", help="compare ways to scale a fleet on its own past, and recommend one with its settings"
+    )
+    plan.add_arguments(planned)
+    planned.set_defaults(command=_plan)
+
     simulated = commands.add_parser("simulate", help="run fake agents on real sockets, driven by a scenario")
     simulate.add_arguments(simulated)
     simulated.set_defaults(command=_simulate)
@@ -108,12 +116,23 @@ async def _serve(settings: Settings) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    _run_loop(simulate.simulate(options))
+    try:
+        _run_loop(simulate.simulate(options))
+    except BrokenPipeError:
+        return _nobody_reads()
     return GOOD
 
 
 def _demo(options: argparse.Namespace) -> int:
     _run_loop(demo.demo(options))
+    return GOOD
+
+
+def _plan(options: argparse.Namespace) -> int:
+    try:
+        _run_loop(plan.plan(options))
+    except BrokenPipeError:
+        return _nobody_reads()
     return GOOD
 
 

@@ -8,6 +8,7 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from math import ceil
 from typing import TextIO
 
 PLAIN_WIDTH = 110
@@ -16,6 +17,7 @@ _NARROWEST = 40
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _GAP = "  "
 _BLOCKS, _SIGNS = ("█", "░"), ("#", "-")
+_HEIGHTS, _SIGN_HEIGHTS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 
 
 class Style(Enum):
@@ -35,6 +37,7 @@ class Paper:
         self.width = max(width, _NARROWEST)
         self.colours = colours
         self._blocks = _BLOCKS if blocks else _SIGNS
+        self._heights = _HEIGHTS if blocks else _SIGN_HEIGHTS
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str]) -> "Paper":
@@ -56,6 +59,14 @@ class Paper:
         full, empty = self._blocks
         return full * filled + empty * (length - filled)
 
+    def sparkline(self, values: Sequence[float | None], top: float) -> str:
+        """Return a character for each value, as high as its share of `top`; `?` where it is unknown."""
+        steps = len(self._heights) - 1
+        return "".join(
+            "?" if value is None else self._heights[max(0, min(steps, ceil(steps * value / top if top > 0 else 0)))]
+            for value in values
+        )
+
     def paragraph(self, text: str, indent: int) -> list[str]:
         """Return the text wrapped to fit an indent; the first line has none."""
         room = max(self.width - indent, _NARROWEST // 2)
@@ -65,7 +76,7 @@ class Paper:
 
 def _takes_blocks(stream: TextIO) -> bool:
     try:
-        "".join(_BLOCKS).encode(stream.encoding or "ascii")
+        "".join((*_BLOCKS, _HEIGHTS)).encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

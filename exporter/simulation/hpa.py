@@ -128,15 +128,18 @@ class Autoscaler:
         the window of the scale-down still holds.
         """
         up, down = now - self._spec.up.window, now - self._spec.down.window
-        while self._recommended and self._recommended[0][0] <= min(up, down):
-            self._recommended.popleft()
+        recommended = self._recommended
+        while recommended and recommended[0][0] <= min(up, down):
+            recommended.popleft()
         lowest = highest = proposal
-        for at, wish in self._recommended:
+        for at, wish in recommended:
             if wish < lowest and at > up:
                 lowest = wish
             elif wish > highest and at > down:
                 highest = wish
-        self._recommended.append((now, proposal))
+        if recommended and recommended[-1][1] == proposal:
+            recommended.pop()  # of equal ones in a row the last lasts longest
+        recommended.append((now, proposal))
         return min(max(replicas, lowest), highest)
 
     def _paced(self, now: float, replicas: int, wish: int) -> int:

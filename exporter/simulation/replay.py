@@ -21,7 +21,8 @@ Task = tuple[float, float]
 Signal = Callable[[float, int], float]
 """From the time and the demand, running and waiting tasks, to the HPA's metric, in tasks.
 
-It is called at every look, in the order of time. Raises MetricError where the metric is withheld.
+It is called at every look, in the order of time, unless the bounds of the HPA leave no choice. Raises
+MetricError where the metric is withheld.
 """
 Watch = Callable[[int, int], None]
 """What is told of each look: the demand, and the agents that take tasks then."""
@@ -106,7 +107,10 @@ def replay(
         fleet.run(now)
         if watch is not None:
             watch(fleet.demand, fleet.ready)
-        fleet.resize(scaler.look(now, fleet.replicas), now + start_seconds)
+        if spec.least < spec.most:
+            wanted = scaler.look(now, fleet.replicas)
+            if wanted != fleet.replicas:
+                fleet.resize(wanted, now + start_seconds)
         held = fleet.held()
         peak = max(peak, held)
         agent_seconds += held * SYNC_SECONDS
@@ -141,7 +145,9 @@ class _Fleet:
 
     def held(self) -> int:
         """Return the agents there are, with those that the tasks take beyond the Deployment's."""
-        return max(self.replicas, ceil(len(self._ends) / self._tasks_per_agent))
+        if len(self._ends) <= self.replicas * self._tasks_per_agent:
+            return self.replicas
+        return ceil(len(self._ends) / self._tasks_per_agent)
 
     def run(self, now: float) -> None:
         """End the tasks that are done by now, and start those that wait, as far as there are slots."""
@@ -150,6 +156,8 @@ class _Fleet:
             heappop(ends)
         while ready_at and ready_at[0] <= now:
             ready_at.popleft()
+        if not self.waiting:
+            return
         for _ in range(min(len(self.waiting), self.ready * self._tasks_per_agent - len(ends))):
             at, seconds = self.waiting.popleft()
             # With a slot that was free all the time a task starts as it arrives; the step is not its wait.

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from itertools import cycle, islice
 from pathlib import Path
@@ -30,6 +31,8 @@ from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.vitals import CURRENT, LEGACY, OLDEST, PREVIOUS, UNFILTERED, Image, Spelling
 
 FLEET_NAMES = ("production", "development", "analytics", "staging")
+MONTHS = ("mixed", "nightly", "business", "month-end", "no-pattern")
+"""Patterns of `exporter.simulation.months.SAMPLES`."""
 FASTEST = 3600.0
 """Above this a second of the clock is more than an hour of the fleet's, and no scrape would see what happened."""
 
@@ -61,6 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "dotted and quoted as Prometheus 3 allows",
     )
     parser.add_argument("--speed", type=speed, default=1.0, metavar="X", help="times as fast as the clock (default 1)")
+    parser.add_argument(
+        "--month",
+        nargs="?",
+        const="mixed",
+        choices=MONTHS,
+        metavar="PATTERN",
+        help=f"write a sample month of demand as CSV instead, for `plan --csv`: {', '.join(MONTHS)} (default mixed)",
+    )
     add_place_arguments(parser)
     parser.add_argument(
         "--targets-file",
@@ -98,6 +109,9 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def simulate(options: argparse.Namespace) -> None:
     """Run the fake agents until SIGINT, SIGTERM or the end of `--duration`. Raises SimulatorError, with what helps."""
+    if options.month is not None:
+        write_month(options.month, str(options.seed))
+        return
     stop = asyncio.Event()
     stop_on_signals(stop)
     allow_files(options.agents)
@@ -107,6 +121,15 @@ async def simulate(options: argparse.Namespace) -> None:
         # A reader of the pipe must see it now, not when a buffer is full.
         print(f"# {options.agents} agents run; Ctrl-C ends them", file=sys.stderr, flush=True)
         await run_until(fleets, stop, options.duration)
+
+
+def write_month(pattern: str, seed: str) -> None:
+    """Print a sample month of demand as CSV: the highest of every five minutes, in tasks."""
+    from exporter.simulation.months import SAMPLES, sample  # noqa: PLC0415 - agents on sockets do without
+
+    print("time,demand")
+    for at, demand in sample(SAMPLES[pattern], seed):
+        print(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ},{demand}")
 
 
 async def run_until(fleets: SimulatedFleets, stop: asyncio.Event, seconds: float | None) -> None:

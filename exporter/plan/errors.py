@@ -1,0 +1,5 @@
+"""Why there is no plan."""
+
+
+class PlanError(Exception):
+    """The past is no good, or the options are; the text is one sentence that states why and what to do."""
