@@ -1,0 +1,229 @@
+"""The past of the fleets in ConfigMaps, one for each fleet, in the exporter's own namespace.
+
+Every replica records the demand, and follows the ConfigMaps. What it provides is only what is stored there, so that all
+replicas have the same past. The leader adds what it recorded, every 15 minutes, and when it ends. An addition is the
+maximum of both in each five minutes, over the version that was read: a change by another client is read again and added
+to. So no order and no repetition of writes does harm, and a new leader adds what the last one could not.
+
+A ConfigMap that is deleted is forgotten by all replicas; the next one begins with the demand recorded after that.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+
+import structlog
+
+from exporter.config import ForecastSettings
+from exporter.history.encoding import Decoded, Entries, decode, updated
+from exporter.history.past import FleetKey, Past
+from exporter.history.recorder import MAX_FLEETS, Recorder
+from exporter.history.stored_fleet import ForeignConfigMapError, StoredFleet, filled, name, selector
+from exporter.history.stored_fleets import StoredFleets, make_room
+from exporter.kube.api import Json, KubeCollections, KubeError, Resource
+from exporter.kube.config_maps import CHANGED_MEANWHILE, read_or_new, write
+from exporter.kube.election import Leadership
+from exporter.kube.fields import mapping
+from exporter.kube.watch import Reflector, RestartReason, WatchTiming
+from exporter.retry import Backoff
+from exporter.store.snapshots import SnapshotStore
+from exporter.trouble import ONCE_EACH, Trouble
+
+_log = structlog.get_logger(__name__)
+
+VERBS = ("get", "list", "watch", "create", "update", "delete")
+"""What is needed on ConfigMaps of the exporter's namespace; `delete` for fleets that are gone for good."""
+
+_OF_THE_OBJECT = (400, 413, 422)
+_ATTEMPTS = 5
+"""Of one addition, where each time another client was faster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Times in seconds that are no settings."""
+
+    sample_every: float = 5.0
+    """Between two samples of demand: the default interval of scrapes."""
+    write_every: float = 900.0
+    """Between two additions, by the clock: every quarter of an hour. A day of any time zone ends at one of them."""
+    poll_every: float = 1.0
+    """How soon an addition that is due is begun."""
+    retry: float = 5.0
+    """Pause after a failed addition; doubles up to `max_retry`."""
+    max_retry: float = 300.0
+    timeout: float = 5.0
+    """Maximum time for one request."""
+    last_timeout: float = 1.0
+    """Maximum time for the last additions at shutdown; the leader's work has 2 s to end."""
+
+
+class ConfigMapHistory:
+    """A `PastSource`. `run` is for every replica, `write` for the leader."""
+
+    def __init__(
+        self,
+        settings: ForecastSettings,
+        lease_name: str,
+        store: SnapshotStore,
+        api: KubeCollections,
+        leadership: Leadership,
+        *,
+        place: Resource,
+        on_restart: Callable[[RestartReason], None],
+        pace: Pace = Pace(),
+        timing: WatchTiming | None = None,
+    ) -> None:
+        """Take the `place` of the ConfigMaps: their collection in the exporter's namespace."""
+        self._days = settings.days
+        self._lease_name = lease_name
+        self._store = store
+        self._api = api
+        self._leadership = leadership
+        self._place = place
+        self._pace = pace
+        self._recorder = Recorder(store, days=settings.days)
+        self._stored = StoredFleets(settings.days, store, self._recorder)
+        self._reflector = Reflector(
+            api,
+            place,
+            self._stored,
+            read=lambda config_map: StoredFleet.of(config_map, lease_name),
+            label_selector=selector(lease_name),
+            on_restart=on_restart,
+            timing=timing,
+        )
+        event = "history cannot be stored; it is kept in memory, and lost if no replica is left; will retry"
+        self._trouble = Trouble(_log, event, "history can be stored again", remembered=ONCE_EACH)
+        self._undeleted = Trouble(_log, "history of a fleet that is gone cannot be deleted")
+        self._full = Trouble(_log, "some fleets have no past: there are too many", limit=MAX_FLEETS)
+
+    def past(self, fleet: FleetKey) -> Past | None:
+        """Return what is stored of a fleet; None if that is nothing, or has not been read yet."""
+        found = self._stored.of(fleet)
+        if found is None:
+            return None
+        read_time = min(found.known_until, self._store.wall_now())
+        return Past(found.history, read_time, [start.seconds for start in found.starts])
+
+    async def run(self) -> None:
+        """Follow the ConfigMaps and record the demand until cancelled. No answer of the API server ends it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reflector.run(), name="stored history")
+            tasks.create_task(self._record(), name="recording of demand")
+
+    async def _record(self) -> None:
+        while True:
+            self._recorder.sample()
+            await asyncio.sleep(self._pace.sample_every)
+
+    async def write(self) -> None:
+        """Store what is recorded until cancelled. No answer of the API server ends it. May be run again after that."""
+        backoff = Backoff(self._pace.retry, self._pace.max_retry, jitter=0.0)
+        todo: Collection[FleetKey] = ()
+        due = next_round = -inf
+        try:
+            while True:
+                now = self._store.now()
+                if now >= next_round and self._recorder.unsaved() and self._leadership.is_leader():
+                    todo, due, next_round = await self._make_room(), now, now + self._until_next_round()
+                    backoff.reset()
+                if todo and now >= due and self._leadership.is_leader():
+                    todo = await self._add_all(todo)
+                    due = self._store.now() + backoff.next()
+                await asyncio.sleep(self._pace.poll_every)
+        finally:
+            # Whether it still leads does not matter: an addition only adds.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.last_timeout):
+                    await asyncio.gather(*map(self._add_last, self._recorder.unsaved()))
+
+    def _until_next_round(self) -> float:
+        return self._pace.write_every - self._store.wall_now() % self._pace.write_every
+
+    async def _make_room(self) -> Collection[FleetKey]:
+        """Delete what is obsolete; return the fleets whose additions there is room for."""
+        known_until: dict[FleetKey, float] = {}
+        for fleet in self._stored.fleets():
+            if (found := self._stored.of(fleet)) is not None:
+                # What cannot be read is not deleted: it may be of a later version.
+                known_until[fleet] = inf if found.refused else found.known_until
+            await asyncio.sleep(0)
+        present = {(fleet.namespace, fleet.name) for fleet in self._store.fleets()}
+        unsaved = self._recorder.unsaved()
+        obsolete, admitted = make_room(known_until, unsaved, present, MAX_FLEETS)
+        for fleet in obsolete:
+            await self._delete(fleet)
+        if len(admitted) < len(unsaved):
+            self._full.report(left_out=len(unsaved) - len(admitted))
+        else:
+            self._full.resolve()
+        return admitted
+
+    async def _delete(self, fleet: FleetKey) -> None:
+        """Delete what is stored of a fleet, in the version that was seen."""
+        stored = self._stored.config_map(fleet)
+        if stored is None:
+            return
+        preconditions = {"uid": stored.uid, "resourceVersion": stored.version}
+        body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        try:
+            await self._api.send("DELETE", self._place.named(stored.name), body, timeout=self._pace.timeout)
+        except KubeError as error:
+            if error.status not in CHANGED_MEANWHILE:
+                self._undeleted.report(error.kind, **error.fields(self._place.grant("delete")))
+        else:
+            self._undeleted.resolve()
+            _log.info("history of a fleet that is gone deleted", fleet=fleet[1], namespace=fleet[0])
+
+    async def _add_all(self, fleets: Collection[FleetKey]) -> Collection[FleetKey]:
+        """Add what is recorded of these fleets; return those for which that failed."""
+        failed = []
+        for fleet in fleets:
+            try:
+                await self._add(fleet)
+            except (KubeError, ForeignConfigMapError) as error:
+                failed.append(fleet)
+                self._report(fleet, error)
+        if not failed:
+            self._trouble.resolve()
+        return failed
+
+    async def _add_last(self, fleet: FleetKey) -> None:
+        with suppress(KubeError, ForeignConfigMapError):
+            await self._add(fleet)
+
+    async def _add(self, fleet: FleetKey) -> None:
+        """Add what is recorded of one fleet to what is stored of it. Raises KubeError or ForeignConfigMapError."""
+        place = self._place.named(name(self._lease_name, fleet))
+        attempts = _ATTEMPTS
+        while True:
+            stored = await read_or_new(self._api, place, timeout=self._pace.timeout)
+            config_map = filled(stored, self._lease_name, fleet, self._entries(stored, fleet))
+            attempts -= 1
+            try:
+                answer = await write(self._api, place, config_map, timeout=self._pace.timeout)
+            except KubeError as error:
+                if error.status not in CHANGED_MEANWHILE or not attempts:
+                    raise
+            else:
+                self._recorder.saved(fleet, self._decoded(answer, fleet))
+                return
+
+    def _entries(self, stored: Json, fleet: FleetKey) -> Entries:
+        now, entries = self._store.wall_now(), mapping(stored.get("data"))
+        addition, starts = self._recorder.addition(fleet), self._store.starts(fleet)
+        return updated(entries, addition, starts, now=now, days=self._days)
+
+    def _decoded(self, config_map: Json, fleet: FleetKey) -> Decoded:
+        return decode(mapping(config_map.get("data")), self._store.wall_now(), self._days, self._stored.of(fleet))
+
+    def _report(self, fleet: FleetKey, error: KubeError | ForeignConfigMapError) -> None:
+        if isinstance(error, ForeignConfigMapError):
+            self._trouble.report((fleet, type(error)), error=str(error))
+        else:
+            # What the server says of the object concerns this fleet alone, such as its size.
+            kind = (fleet, error.kind) if error.status in _OF_THE_OBJECT else error.kind
+            self._trouble.report(kind, **error.fields(self._place.grant(*VERBS)))
