@@ -51,6 +51,8 @@ class Pace:
     """Between two additions, by the clock: every quarter of an hour. A day of any time zone ends at one of them."""
     poll_every: float = 1.0
     """How soon an addition that is due is begun."""
+    patience: float = 30.0
+    """How long the first addition waits until it is known what is stored; without that, nothing obsolete is deleted."""
     retry: float = 5.0
     """Pause after a failed addition; doubles up to `max_retry`."""
     max_retry: float = 300.0
@@ -123,11 +125,12 @@ class ConfigMapHistory:
         """Store what is recorded until cancelled. No answer of the API server ends it. May be run again after that."""
         backoff = Backoff(self._pace.retry, self._pace.max_retry, jitter=0.0)
         todo: Collection[FleetKey] = ()
-        due = next_round = -inf
+        began, due, next_round = self._store.now(), -inf, -inf
         try:
             while True:
                 now = self._store.now()
-                if now >= next_round and self._recorder.unsaved() and self._leadership.is_leader():
+                known = self._stored.listed or now >= began + self._pace.patience
+                if now >= next_round and known and self._recorder.unsaved() and self._leadership.is_leader():
                     todo, due, next_round = await self._make_room(), now, now + self._until_next_round()
                     backoff.reset()
                 if todo and now >= due and self._leadership.is_leader():

@@ -36,6 +36,8 @@ class StoredFleets:
         self._entries: dict[FleetKey, _Entry] = {}
         self._keys: dict[str, FleetKey] = {}
         """By UID."""
+        self.listed = False
+        """Whether all ConfigMaps have been seen."""
         self._foreign = Trouble(
             _log, "a ConfigMap is labeled as the history of a fleet and is not; ignored", remembered=ONCE_EACH
         )
@@ -74,6 +76,7 @@ class StoredFleets:
             self._drop(uid)
         for uid, item in items.items():
             self.upserted(uid, item)
+        self.listed = True
 
     def upserted(self, uid: str, item: StoredFleet) -> None:
         """Take one ConfigMap that was added or changed."""

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 ETL = ("matillion", "etl")
 DAY, NEXT_DAY = "2026-01-01", "2026-01-02"
-PACE = Pace(sample_every=0.02, poll_every=0.02, retry=0.1, max_retry=0.2)
+PACE = Pace(sample_every=0.02, poll_every=0.02, patience=1.0, retry=0.1, max_retry=0.2)
 KILLED = Pace(sample_every=0.02, poll_every=0.02, last_timeout=0.0)
 """Of a replica that ends without its last additions."""
 QUARTER = 900.0
@@ -209,7 +209,8 @@ async def test_two_replicas_have_the_same_past(world: World) -> None:
         one, other = leader.history.past(ETL), standby.history.past(ETL)
         assert one is not None
         assert other is not None
-        assert world.wall() - 2 < one.read_time <= world.wall()
+        assert WALL_NOW + QUARTER <= one.read_time <= world.wall()
+        assert WALL_NOW + QUARTER <= other.read_time <= world.wall()
     found = await world.admin.call("GET", world.path_of("etl"))
     assert found["data"][DAY] in {"-*30 12 30 30 -*255", "-*30 12 30*3 -*254"}
     metadata = found["metadata"]
@@ -265,7 +266,7 @@ async def test_a_change_by_another_client(world: World) -> None:
         await sampled(leader)
         world.skip(QUARTER)
         await leader.has({-1: 5, 0: 20, 3: 15})
-        assert leader.api.writes == ["POST", "PUT", "PUT", "PUT"]
+        assert leader.api.writes[:3] == ["POST", "PUT", "PUT"]
     assert (await world.stored())["note"] == "mine"
 
 
@@ -423,8 +424,6 @@ async def test_fleets_that_are_gone(world: World) -> None:
             assert leader.past("gone") == {0: 5}
         world.skip(150 * 86400)
         async with (await world.replica(settings=settings)).running() as leader:
-            await eventually(lambda: leader.history.past(("matillion", "gone")))
-            world.skip(QUARTER)
             await eventually(lambda: any(line["event"] == "history of a fleet that is gone deleted" for line in log))
     assert await world.stored("gone") == {}
     assert await world.stored("strange") != {}
