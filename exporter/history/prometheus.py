@@ -21,7 +21,7 @@ from exporter import __version__
 from exporter.aws.endpoints import managed_prometheus_region
 from exporter.config import ForecastSettings
 from exporter.fleet.outlets import PREFIX
-from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
+from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
 from exporter.history.past import FleetKey
 from exporter.history.periodic import Found, PeriodicPast, SourceError, Span, known_tasks
 from exporter.kube.fields import line, mapping, sequence, text
@@ -40,6 +40,7 @@ _MAX_ERROR_BYTES = 64 * 1024
 _MAX_REASON_LENGTH = 300
 _MAX_NUMBER_LENGTH = 64
 _MAX_TIME = 1e11
+_NO_POINT = "a point is not a time and a number"
 _ASKED = 0.001
 """Seconds before the end of a slot at which it is asked for: an instant that is on the boundary is in the next one."""
 _SLACK = 1.0
@@ -98,7 +99,7 @@ class PrometheusReader:
         left_out = 0
         for day in (day for span in spans for day in span.cut(SLOTS)):
             body = await self._get(self._range(day))
-            # A day of a hundred fleets takes 20 ms, which the event loop has no time for.
+            # A day of a hundred fleets takes 50 ms, which the event loop has no time for.
             left_out += await asyncio.to_thread(_take, body, day, histories)
         if fleets is not None:
             histories = {key: history for key, history in histories.items() if key in fleets}
@@ -235,33 +236,36 @@ def _take_series(series: object, span: Span, histories: dict[FleetKey, History])
     namespace, fleet = text(labels.get("namespace")), text(labels.get("fleet"))
     if namespace is None or fleet is None:
         return 0  # no fleet of an exporter
-    history = histories.setdefault((namespace, fleet), History())
-    left_out = 0
+    tasks, left_out = [GAP] * span.count, 0
     for value in values:
-        slot, tasks = _point(value)
+        slot, number = _point(value)
         if not span.first <= slot < span.end:
             continue
-        if tasks is None:
+        known = known_tasks(number)
+        if known is None:
             left_out += 1
         else:
-            history.record(slot * SLOT_SECONDS, tasks)
+            tasks[slot - span.first] = max(tasks[slot - span.first], known)
+    histories[namespace, fleet] = (histories.get((namespace, fleet)) or History()).with_slots(span.first, tasks)
     return left_out
 
 
-def _point(value: object) -> tuple[int, int | None]:
-    """Return the slot that a point is the maximum of, and the demand."""
-    match value:
-        case [int() | float() as at, str(number)] if abs(at) < _MAX_TIME and len(number) <= _MAX_NUMBER_LENGTH:
-            pass
-        case _:
-            raise _invalid("a point is not a time and a number")
+def _point(value: object) -> tuple[int, float]:
+    """Return the slot that a point is the maximum of, and its number."""
+    if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004 - a pair
+        raise _invalid(_NO_POINT)
+    at, number = value
+    if not isinstance(at, float | int) or not isinstance(number, str) or len(number) > _MAX_NUMBER_LENGTH:
+        raise _invalid(_NO_POINT)
+    if not abs(at) < _MAX_TIME:
+        raise _invalid(_NO_POINT)
     end = ceil(at / SLOT_SECONDS)
     if end * SLOT_SECONDS - at > _SLACK:
         raise _invalid("a point is not at the end of five minutes")
     try:
-        return end - 1, known_tasks(float(number))
+        return end - 1, float(number)
     except ValueError:
-        raise _invalid("a point is not a time and a number") from None
+        raise _invalid(_NO_POINT) from None
 
 
 def _error_text(body: bytes) -> str:

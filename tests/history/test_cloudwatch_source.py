@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from exporter.config import CloudWatchSettings, ForecastSettings
 from exporter.forecast.history import GAP, SLOTS
-from exporter.history.cloudwatch import MAX_DATAPOINTS, OLDEST_DAYS, CloudWatchReader, from_cloudwatch
+from exporter.history.cloudwatch import CloudWatchReader, from_cloudwatch
 from exporter.history.periodic import Found, SourceError, Span, read_once
 from tests.factories import make_fleet, make_snapshot
 from tests.fakes.cloudwatch_publishing import Fleets, HandClock, MinutesOfWork, publishing, selection
@@ -228,33 +228,44 @@ async def test_nobody_listens() -> None:
     assert "network path" in failed.value.fix
 
 
-async def test_requests_are_as_large_as_they_may_be() -> None:
-    """Each fleet is asked for once, in answers of one page; and never as far back as CloudWatch has only hours."""
+class All(CloudWatch):
+    """Has one point of each fleet that is asked for."""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        asked = dict(parse_qsl(await request.text()))
+        self.requests.append(asked)
+        names = [value for name, value in asked.items() if name.endswith(".Id")]
+        return web.Response(text=page(*(result((0, 1), name=name) for name in names)), content_type="text/xml")
+
+    def counts(self) -> list[int]:
+        """Return how many fleets were in each request."""
+        return [sum(name.endswith(".Id") for name in request) for request in self.requests]
+
+    def times(self) -> list[tuple[str, str]]:
+        return [(request["StartTime"][:16], request["EndTime"][:16]) for request in self.requests]
+
+
+async def test_requests_are_bounded() -> None:
+    """An answer has at most 1440 points, and nothing is asked of which CloudWatch has only hours."""
     fleets = [("matillion", f"f{number:03}") for number in range(601)]
-
-    class All(CloudWatch):
-        async def handle(self, request: web.Request) -> web.Response:
-            asked = parse_qsl(await request.text())
-            names = [value for name, value in asked if name.endswith(".Id")]
-            self.requests.append(dict(asked))
-            return web.Response(text=page(*(result(name=name) for name in names)), content_type="text/xml")
-
-    new = All("")
-    await read(new, [Span(FIRST, FIRST + 15)], fleets)
-    counts = [sum(name.endswith(".Id") for name in request) for request in new.requests]
-    assert counts == [500, 101]
+    news = All("")
+    found = await read(news, [Span(FIRST, FIRST + 15)], fleets)
+    assert news.counts() == [96] * 6 + [25]
+    assert all(list(found.histories[key].slots(FIRST, 2)) == [1, GAP] for key in fleets)
+    one_slot = All("")
+    await read(one_slot, [Span(FIRST, FIRST + 1)], fleets)
+    assert one_slot.counts() == [500, 101]
     whole = All("")
-    spans = [Span(FIRST - 93 * SLOTS, FIRST - 86 * SLOTS), Span(FIRST - 29 * SLOTS, FIRST + 144)]
-    await read(whole, spans, fleets[:12])
-    counts = [sum(name.endswith(".Id") for name in request) for request in whole.requests]
-    slots = OLDEST_DAYS * SLOTS + 144
-    assert counts == [MAX_DATAPOINTS // slots] * 2 + [12 - 2 * (MAX_DATAPOINTS // slots)]
-    request = whole.requests[0]
-    assert (request["StartTime"], request["EndTime"]) == ("2025-10-31T00:00:00Z", "2026-01-01T12:00:00Z")
-    asked = {name.rpartition(".member.1.")[2]: value for name, value in request.items() if ".member.1." in name}
-    assert request["MetricDataQueries.member.1.MetricStat.Metric.MetricName"] == "DemandTasks"
-    assert asked["MetricStat.Period"] == "300"
-    assert asked["MetricStat.Stat"] == "Maximum"
+    spans = [Span(FIRST - 93 * SLOTS, FIRST - 86 * SLOTS), Span(FIRST - 7 * SLOTS, FIRST + 144)]
+    await read(whole, spans, fleets[:3])
+    assert whole.times() == [
+        *[("2025-12-25T00:00", "2025-12-28T00:00")] * 3,
+        *[("2025-12-28T00:00", "2026-01-01T12:00")] * 3,
+    ]
+    request = whole.requests[1]
+    prefix = "MetricDataQueries.member.1.MetricStat."
+    asked = {name.removeprefix(prefix): value for name, value in request.items() if name.startswith(prefix)}
+    assert (asked["Metric.MetricName"], asked["Period"], asked["Stat"]) == ("DemandTasks", "300", "Maximum")
 
 
 async def test_only_the_fleets_of_the_store() -> None:
@@ -266,6 +277,7 @@ async def test_only_the_fleets_of_the_store() -> None:
         await past.refresh()
     assert past.past(("matillion", "other")) is None
     assert past.past(ETL).history.highest() == 7
-    (request,) = cloudwatch.requests
     prefix = "MetricDataQueries.member.1.MetricStat.Metric.Dimensions.member"
-    assert [request[f"{prefix}.{number}.Value"] for number in (1, 2, 3)] == ["prod", "matillion", "etl"]
+    asked = {tuple(request[f"{prefix}.{number}.Value"] for number in (1, 2, 3)) for request in cloudwatch.requests}
+    assert asked == {("prod", "matillion", "etl")}
+    assert not any("MetricDataQueries.member.2.Id" in request for request in cloudwatch.requests)

@@ -160,7 +160,7 @@ async def test_all_is_read_again_each_day() -> None:
     past = periodic(database, clock)
     async with database:
         await past.refresh()
-        clock.now += 43200
+        clock.now += 64800
         database.tasks, database.fleets = 2, {ETL}
         await past.refresh()
         clock.now -= 7200
@@ -284,3 +284,16 @@ async def test_a_new_fleet_is_not_kept_waiting() -> None:
     assert len(database.asked) == 2
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.looptime
+async def test_a_clock_that_is_set_back_is_not_waited_for() -> None:
+    """The past is read again soon, up to the new time."""
+    database, clock = Database(ETL), Clock()
+    running = asyncio.create_task(periodic(database, clock.running).run())
+    await asyncio.sleep(60)
+    clock.now -= 86400
+    await asyncio.sleep(60)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [spans[-1].end for spans, _ in database.asked] == [NOW, NOW - SLOTS]

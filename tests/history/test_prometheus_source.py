@@ -264,6 +264,7 @@ async def test_the_request(tmp_path: Path) -> None:
     assert {(request.query["step"], request.query["query"]) for request in seen} == {
         ("300", 'max by (namespace, fleet) (max_over_time(matillion_fleet_demand_tasks{cluster="p"}[300s]))')
     }
+    assert {request.query["partial_response"] for request in seen} == {"false"}
     assert not any("Authorization" in request.headers for request in seen)
 
 
