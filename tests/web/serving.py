@@ -1,7 +1,7 @@
 """A running `WebServer` on a free port of 127.0.0.1, over a view whose content the test sets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,11 +63,17 @@ async def metrics(_request: web.Request) -> web.StreamResponse:
     return web.Response(text="matillion_fleet_agents 1\n")
 
 
-def make_server(view: StaticView | None = None, *, handler: Any = metrics, **given: Any) -> WebServer:
+def make_server(
+    view: StaticView | None = None,
+    *,
+    handler: Any = metrics,
+    wall_clock: Callable[[], float] = lambda: WALL_NOW,
+    **given: Any,
+) -> WebServer:
     """Return a server; keywords the `web` settings have go there, the others to the server."""
     settings = {name: given.pop(name) for name in tuple(given) if name in WebSettings.model_fields}
     validated = WebSettings.model_validate({"listen": "127.0.0.1:0"} | settings)
-    return WebServer(validated, view or StaticView(), handler, wall_clock=lambda: WALL_NOW, **given)
+    return WebServer(validated, view or StaticView(), handler, wall_clock=wall_clock, **given)
 
 
 @asynccontextmanager

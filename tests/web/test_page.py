@@ -1,8 +1,7 @@
 """The status page in a real browser: what it draws, what it withholds, and that nothing it is told becomes markup."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,25 +9,16 @@ from structlog.testing import capture_logs
 from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.model import Condition, Fleet, IgnoredPod
 from tests.factories import WALL_NOW, make_drain, make_fleet, make_reading, make_scaler, make_snapshot
-from tests.fakes.chromium import Page, browser, program
+from tests.fakes.chromium import Page
 from tests.fakes.ports import free_port
+from tests.web.reading import CONTRAST, DRAWN, NEEDS_BROWSER, text_of
 from tests.web.serving import StaticView, make_server, running, serve
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(program() is None, reason="Chromium is not installed (Debian: chromium, `make tools`)"),
-]
+pytestmark = NEEDS_BROWSER
 
-DRAWN = "document.querySelectorAll('.fleet').length"
 TABLE = "(document.querySelector('div.table'))"
 MAIN = "document.querySelector('main').innerText"
 UNSEEN = "connection refused on 127.0.10.1:9464"
-
-
-@pytest.fixture
-async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    async with browser(tmp_path / "profile") as opened:
-        yield opened
 
 
 def dark() -> Fleet:
@@ -41,11 +31,6 @@ def busy() -> Fleet:
     lost = make_snapshot("b-3", fleet="busy", reading=make_reading(connected=False))
     full = [make_snapshot(f"b-{n}", fleet="busy", reading=make_reading(21.0, tasks_queued=4.0)) for n in range(2)]
     return make_fleet([*full, lost], name="busy")
-
-
-async def text_of(page: Page, selector: str) -> str:
-    """Return what a reader sees in an element."""
-    return " ".join((await page.evaluate(f"document.querySelector({selector!r}).innerText")).split())
 
 
 async def test_a_drain_that_was_cut_short_is_seen_first(page: Page) -> None:
@@ -272,17 +257,3 @@ async def test_screens_and_tastes(page: Page, *, width: int, dark_mode: bool) ->
             contrast = await page.evaluate(CONTRAST % repr(selector))
             assert contrast >= 4.5, selector
     assert page.complaints == []
-
-
-CONTRAST = """(() => {
-  const parts = (color) => color.match(/[0-9.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
-  const element = document.querySelector(%s);
-  let behind = element;
-  while (parts(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
-  const pair = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor].map(parts).map(light);
-  return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
-})()"""
-"""The contrast of a text with what is behind it (WCAG 2.2, 1.4.3: at least 4.5)."""

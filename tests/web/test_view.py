@@ -9,7 +9,16 @@ import pytest
 from deno import find_deno_bin
 
 from exporter.fleet.model import AgentState, AgentStatus, Condition, Dialect, Fleet, IgnoredPod
-from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_scaler, make_snapshot
+from tests.factories import (
+    WALL_NOW,
+    make_facts,
+    make_fleet,
+    make_memory,
+    make_outlook,
+    make_reading,
+    make_scaler,
+    make_snapshot,
+)
 from tests.web.serving import StaticView, make_server, running
 
 HERE = Path(__file__).parent
@@ -46,7 +55,9 @@ def deno(*arguments: str | Path) -> str:
 def test_its_own_tests(tmp_path: Path) -> None:
     """They pass, and leave no branch of it untried."""
     coverage = (f"--coverage={tmp_path}", "--coverage-threshold", "100")
-    assert "view.js" in deno("test", "--no-check", *coverage, HERE / "view.test.js")
+    covered = deno("test", "--no-check", *coverage, HERE / "view.test.js", HERE / "chart.test.js")
+    assert "view.js" in covered
+    assert "chart.js" in covered
 
 
 def fleets() -> list[Fleet]:
@@ -58,9 +69,15 @@ def fleets() -> list[Fleet]:
         make_scaler("a", active=None),
         make_scaler("b", active=Condition(None, "", ""), min_agents=None, max_agents=None, desired_agents=None),
     ]
+    withheld = make_outlook(None, skill=None, reason="too little history", like_days="", slots=(), past_read_time=None)
     return [
-        make_fleet([*seen, make_snapshot("a-2", reading=legacy)], scalers=scalers),
-        make_fleet([make_snapshot("b-0", never_read=True, error="no response within 2 s")], name="dark", scalers=[]),
+        make_fleet([*seen, make_snapshot("a-2", reading=legacy)], scalers=scalers, outlook=make_outlook()),
+        make_fleet(
+            [make_snapshot("b-0", never_read=True, error="no response within 2 s")],
+            name="dark",
+            scalers=[],
+            outlook=withheld,
+        ),
         make_fleet([], name="empty"),
     ]
 

@@ -3,13 +3,12 @@ import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {
-  agentTone, banner, chart, chosen, clock, departure, figures, fleetName, joined, lastTime, load, losses, lostLine, memory, noAgents,
-  noDepartures, number, percent, scalerLine, states, title, unbroken,
+  agentTone, banner, chosen, clock, departure, figures, fleetName, forecastLine, lasting, load, memory, noAgents, noDepartures, number,
+  percent, scalerLine, states, title,
 } from "../../exporter/web/static/view.js";
 
 /** @typedef {import("../../exporter/web/static/view.js").Fleet} Fleet */
 /** @typedef {import("../../exporter/web/static/view.js").Agent} Agent */
-/** @typedef {import("../../exporter/web/static/view.js").Track} Track */
 
 const NOW = 1_767_234_600;
 
@@ -18,7 +17,7 @@ const makeFleet = (given = {}, agents = {}) => ({
   namespace: "matillion", fleet: "etl", trusted: true, untrusted_reason: null, remarks: [], scalers: null,
   agents: {total: 1, serving: 1, unreachable: 0, disconnected: 0, stopped: 0, starting: 0, draining: 0, ...agents},
   desired_agents: 1, hpa_agents: 1, capacity_tasks: 20, tasks_active: 12, tasks_serving: 12, tasks_queued: 0, held_tasks: 0,
-  demand_tasks: 12, free_slots: 8, free_slots_certain: true, ...given,
+  demand_tasks: 12, demand_ahead_tasks: 12, free_slots: 8, free_slots_certain: true, forecast: null, ...given,
 });
 
 /** @param {Partial<Agent>} given @returns {Agent} */
@@ -26,12 +25,6 @@ const makeAgent = (given = {}) => ({
   namespace: "matillion", fleet: "etl", pod: "agent-1", state: "serving", reason: "serving 12 tasks", needs_attention: false,
   drain_cut_short: false, fresh: true, version: "11.50.0", tasks_active: 12, tasks_queued: 0, heap_used_bytes: 1, heap_limit_bytes: 3,
   memory_working_set_bytes: null, kubernetes: null, ...given,
-});
-
-/** @param {number[]} times @param {(number | null)[]} running @param {string} fleet @returns {Track} */
-const makeTrack = (times, running, fleet = "etl") => ({
-  namespace: "matillion", fleet, time_seconds: times, tasks_active: running, capacity_tasks: times.map(() => 20),
-  tasks_queued: times.map(() => null), demand_tasks: running, tasks_lost: times.map(() => 0),
 });
 
 /** @param {Fleet} fleet @param {string} term */
@@ -121,63 +114,6 @@ test("a scaler's bounds and decision stand in a line", () => {
   assert.equal(scalerLine({...scaler, keda: true, desired_agents: null}), "HPA a (KEDA): 2 – 12 agents, desired ?");
 });
 
-test("later points are joined to those before, and too old ones are dropped", () => {
-  const first = joined(new Map(), [makeTrack([NOW - 21_615, NOW - 21_600], [1, 2]), makeTrack([NOW], [7], "gone")], NOW);
-  assert.deepEqual(first.get("matillion/etl")?.time_seconds, [NOW - 21_600]);
-  const then = joined(first, [makeTrack([NOW + 15], [3]), makeTrack([], [], "new")], NOW + 15);
-  assert.deepEqual([...then.keys()], ["matillion/etl", "matillion/new"]);
-  assert.deepEqual(then.get("matillion/etl"), {
-    time_seconds: [NOW + 15], tasks_active: [3], capacity_tasks: [20], tasks_queued: [null], demand_tasks: [3], tasks_lost: [0],
-  });
-  const last = joined(then, [makeTrack([NOW + 30], [null])], NOW + 30);
-  assert.deepEqual(last.get("matillion/etl")?.tasks_active, [3, null]);
-});
-
-test("later points are asked for from the last one of all", () => {
-  assert.equal(lastTime([makeTrack([NOW, NOW + 15], [1, 2]), makeTrack([NOW + 30], [1]), makeTrack([], [])], 0), NOW + 30);
-  assert.equal(lastTime([], NOW), NOW);
-});
-
-test("there is no chart of less than two points within the range", () => {
-  assert.equal(chart(undefined, NOW, 900), null);
-  assert.equal(chart(makeTrack([], []), NOW, 900), null);
-  assert.equal(chart(makeTrack([NOW - 1000, NOW], [1, 2]), NOW, 900), null);
-  assert.equal(chart(makeTrack([NOW - 1000], [1]), NOW, 900), null);
-});
-
-test("a chart's lines span its width, and its highest value its height", () => {
-  const drawn = chart(makeTrack([NOW - 1000, NOW - 60, NOW - 30, NOW], [99, 0, 20, 10]), NOW, 900);
-  assert.ok(drawn);
-  const paths = Object.fromEntries(drawn.lines.map(({kind, path}) => [kind, path]));
-  assert.deepEqual(Object.keys(paths), ["capacity", "running", "queued", "demand"]);
-  assert.equal(paths.running, "M0.0 104.0L300.0 8.0L600.0 56.0");
-  assert.equal(paths.queued, "");
-  const areas = drawn.lines.map(({area}) => area);
-  assert.deepEqual(areas, [null, "M0.0 104.0L300.0 8.0L600.0 56.0L600 104L0 104Z", null, null]);
-  assert.equal(drawn.label, "tasks over the last 15 min");
-  assert.equal(drawn.axis, "M0 104H600");
-});
-
-test("the legend tells the range, or the point that is nearest to the pointer", () => {
-  const drawn = chart(makeTrack([NOW - 60, NOW - 30, NOW], [0, null, 10]), NOW, 3600);
-  assert.ok(drawn);
-  assert.deepEqual(drawn.legend(null), {
-    head: `${clock(NOW - 60)} – ${clock(NOW)}, up to 20 tasks`,
-    entries: ["capacity", "running", "queued", "demand"].map((kind) => [kind, kind]),
-  });
-  assert.deepEqual([-1, 0.2, 0.3, 0.9, 2].map(drawn.nearest), [0, 0, 1, 2, 2]);
-  assert.equal(drawn.legend(1).head, clock(NOW - 30, true));
-  assert.deepEqual(drawn.legend(1).entries.map(([, text]) => text), ["capacity 20", "running ?", "queued ?", "demand ?"]);
-  assert.equal(drawn.cursor(1), "M300 0V104");
-});
-
-test("nothing is drawn over what was not known, nor over a time in which nobody looked", () => {
-  assert.deepEqual(unbroken([0, 15, 30, 45], [1, 2, null, 4]), [[[0, 1], [15, 2]], [[45, 4]]]);
-  assert.deepEqual(unbroken([0, 15, 76, 91], [1, 2, 3, 4]), [[[0, 1], [15, 2]], [[76, 3], [91, 4]]]);
-  assert.deepEqual(unbroken([0, 60], [1, 2]), [[[0, 1], [60, 2]]]);
-  assert.deepEqual(unbroken([0, 15], [null, null]), []);
-});
-
 test("agents that need attention come first, then by how urgent their state is", () => {
   const agents = [
     makeAgent({pod: "idle"}), makeAgent({pod: "leaving", state: "draining"}),
@@ -190,6 +126,27 @@ test("agents that need attention come first, then by how urgent their state is",
   assert.deepEqual(pods(true, ""), ["ending", "away", "hot", "idle", "leaving"]);
   assert.deepEqual(pods(true, "  ETL   unreach "), ["away"]);
   assert.deepEqual(pods(false, "idle"), []);
+});
+
+test("a stretch of time has the unit that suits it", () => {
+  assert.deepEqual([0, 45.4, 119, 120, 205.3, 7199, 7200, 21_600].map(lasting), ["0 s", "45 s", "119 s", "2 min", "3.4 min", "120 min", "2 h", "6 h"]);
+});
+
+test("a forecast is said with what it is worth, or why there is none", () => {
+  const forecast = {tasks: 48, skill: 0.9, lead_time_seconds: 180, past_read_time_seconds: NOW - 60, withheld_reason: null, like_days: "the last 14 days"};
+  const line = (/** @type {Partial<typeof forecast> | object} */ given, fleet = {}, /** @type {number | null} */ time = NOW) =>
+    forecastLine(makeFleet({forecast: {...forecast, ...given}, demand_ahead_tasks: 48, ...fleet}), time);
+  assert.equal(forecastLine(makeFleet(), NOW), null);
+  assert.deepEqual(line({}), {text: "forecast 48 tasks within 3 min (as on the last 14 days), skill 0.9; demand ahead 48", doubtful: false});
+  assert.equal(line({tasks: 1, like_days: null})?.text, "forecast 1 task within 3 min, skill 0.9; demand ahead 48");
+  assert.match(line({}, {demand_ahead_tasks: null})?.text ?? "", /; demand ahead withheld$/);
+  const old = line({past_read_time_seconds: NOW - 10_800});
+  assert.match(old?.text ?? "", /; its past was last read 3 h ago$/);
+  assert.equal(old?.doubtful, true);
+  for (const known of [line({past_read_time_seconds: null}), line({past_read_time_seconds: NOW - 10_800}, {}, null)]) assert.equal(known?.doubtful, false);
+  const withheld = {tasks: null, withheld_reason: "2 days of history, at least 3 are needed", like_days: null};
+  assert.deepEqual(line(withheld), {text: "no forecast: 2 days of history, at least 3 are needed", doubtful: true});
+  assert.equal(line({...withheld, withheld_reason: null})?.text, "no forecast: ?");
 });
 
 test("a drain that was cut short is as bad as a lost agent; any other is usual", () => {
@@ -211,12 +168,6 @@ test("where no agent is shown, it is said why, and only good where there are som
   for (const search of ["", "x"]) assert.deepEqual(noAgents(0, search), {text: "No agent was found.", good: false});
 });
 
-test("a chart in which nothing is above zero has no highest value", () => {
-  const drawn = chart({...makeTrack([NOW - 15, NOW], [0, 0]), capacity_tasks: [0, 0]}, NOW, 900);
-  assert.equal(drawn?.legend(null).head, `${clock(NOW - 15)} – ${clock(NOW)}`);
-  assert.equal(drawn.lines[1].path, "M0.0 104.0L600.0 104.0");
-});
-
 test("memory is the container's where it is known, else the heap", () => {
   const container = {memory_working_set_bytes: 3, kubernetes: {memory_limit_bytes: 4}};
   assert.equal(memory(makeAgent(container)), "75 %");
@@ -227,25 +178,6 @@ test("memory is the container's where it is known, else the heap", () => {
 
 test("a fleet's name has its namespace", () => {
   assert.equal(fleetName(makeFleet()), "matillion/etl");
-});
-
-test("lost tasks are what the count grew by, also after a restart of the exporter", () => {
-  const times = [0, 1, 2, 3, 4, 5].map((at) => NOW - 75 + 15 * at);
-  const track = {...makeTrack(times, times.map(() => 1)), tasks_lost: [7, 7, 9, null, 2, 3]};
-  const lost = losses(track, NOW, 3600);
-  assert.deepEqual(lost, [[times[2], 2], [times[4], 2], [times[5], 1]]);
-  assert.equal(lostLine(lost, 3600), "5 running tasks lost within the last 1 h");
-  assert.equal(lostLine(lost.slice(2), 900), "1 running task lost within the last 15 min");
-  assert.deepEqual(losses(track, NOW, 20), [[times[4], 2], [times[5], 1]]);
-  assert.deepEqual([losses(undefined, NOW, 3600), lostLine([], 3600)], [[], ""]);
-  assert.equal(chart(track, NOW, 3600)?.lost.match(/M/g)?.length, 3);
-  assert.equal(chart(makeTrack(times, times.map(() => 1)), NOW, 3600)?.lost, "");
-});
-
-test("a history of an older exporter has no lost tasks", () => {
-  const {tasks_lost: _, ...older} = makeTrack([NOW], [1]);
-  const track = /** @type {Track} */ (older);
-  assert.deepEqual(joined(new Map(), [track], NOW).get("matillion/etl")?.tasks_lost, [null]);
 });
 
 test("a departure says what made the agent leave, and how its tasks ended", () => {

@@ -1,8 +1,9 @@
-// The status page: asks the exporter's own API and draws what view.js makes of the answers. Every text becomes a text
-// node, never markup.
+// The status page: asks the exporter's own API and draws what view.js and chart.js make of the answers. Every text becomes a
+// text node, never markup.
+import {RANGES, chart, joined, lastTime, losses, lostLine} from "./chart.js";
 import {
-  RANGES, TONE, MEANING, agentTone, banner, chart, chosen, clock, departure, figures, fleetName, joined, lastTime, load, losses, lostLine,
-  memory, noAgents, noDepartures, number, scalerLine, states, title,
+  TONE, MEANING, agentTone, banner, chosen, clock, departure, figures, fleetName, forecastLine, load, memory, noAgents, noDepartures,
+  number, scalerLine, states, title,
 } from "./view.js";
 
 /** @typedef {import("./view.js").Fleet} Fleet */
@@ -13,6 +14,8 @@ import {
 const REFRESH_SECONDS = 5;
 const TIMEOUT_SECONDS = 10;
 const MOST_ROWS = 200; // drawn at once; a thousand would make each refresh felt
+/** @type {Record<string, number | null>} steps in a chart; null ends the selection */
+const KEYS = {ArrowLeft: -1, ArrowRight: 1, Home: -60, End: 60, Escape: null};
 const DEPARTURES = 20; // the latest; fleet-exporter ledger lists all
 
 const seen = {
@@ -27,7 +30,10 @@ const seen = {
   notReady: /** @type {string | null} */ (null),
   trouble: /** @type {string | null} */ (null),
 };
-const wish = {range: 3600, all: false, search: "", rows: MOST_ROWS};
+const wish = {
+  range: 3600, all: false, search: "", rows: MOST_ROWS,
+  selected: /** @type {{fleet: string, time: number} | null} */ (null), // in a chart, by the pointer or the keyboard
+};
 
 // -- building -----------------------------------------------------------------------------------------------------------
 
@@ -101,27 +107,53 @@ function loadBar(fleet) {
 
 /** @param {Fleet} fleet */
 function chartFigure(fleet) {
-  const drawn = seen.time === null ? null : chart(seen.history.get(fleetName(fleet)), seen.time, wish.range);
-  if (drawn === null) return el("figure", {class: "chart"}, el("p", {class: "faint"}, "The chart begins once there are two points."));
-  const legend = el("figcaption", {class: "legend"});
+  const name = fleetName(fleet), said = forecastLine(fleet, seen.time);
+  const forecast = said && el("p", {class: said.doubtful ? "outlook doubtful" : "outlook faint", title: MEANING.outlook}, said.text);
+  const drawn = seen.time === null ? null : chart(seen.history.get(name), seen.time, wish.range, fleet.forecast?.lead_time_seconds ?? null);
+  if (drawn === null) return el("figure", {class: "chart"}, el("p", {class: "faint"}, "The chart begins once there are two points."), forecast);
+  const legend = el("figcaption", {class: "legend", "aria-live": "polite"});
   const cursor = svg("path", {class: "cursor", d: ""});
-  const picture = svg("svg", {viewBox: drawn.box, preserveAspectRatio: "none", role: "img", "aria-label": drawn.label},
+  const {ahead} = drawn;
+  const picture = svg("svg", {viewBox: drawn.box, preserveAspectRatio: "none", role: "img", tabindex: "0", "aria-label": drawn.label},
+    ...(ahead === null ? [] : [svg("path", {class: "ground", d: ahead.ground}), svg("path", {class: "band", d: ahead.band})]),
     svg("path", {class: "axis", d: drawn.axis}),
     drawn.lost ? svg("path", {class: "lost", d: drawn.lost}) : null,
     ...drawn.lines.flatMap(({kind, path, area}) => [area === null ? null : svg("path", {class: "area", d: area}), svg("path", {class: kind, d: path})]),
+    ...(ahead === null ? [] : [svg("path", {class: "expected", d: ahead.edge}), svg("path", {class: "now", d: ahead.now})]),
     cursor);
   const show = (/** @type {number | null} */ index) => {
     const {head, entries} = drawn.legend(index);
     cursor.setAttribute("d", index === null ? "" : drawn.cursor(index));
-    legend.replaceChildren(el("span", {}, head), ...entries.map(([kind, text]) => el("span", {class: kind}, el("i"), text)));
+    legend.replaceChildren(el("span", {}, head), ...entries.map(([kind, text]) =>
+      el("span", {class: kind, title: kind === "forecast" || kind === "expected" ? MEANING[kind] : null}, el("i"), text)));
   };
-  show(null);
+  const select = (/** @type {number | null} */ index) => {
+    wish.selected = index === null ? null : {fleet: name, time: drawn.time(index)};
+    show(index);
+  };
+  const selected = () => (wish.selected?.fleet === name ? drawn.at(wish.selected.time) : null);
+  show(selected());
   picture.addEventListener("pointermove", (event) => {
     const box = picture.getBoundingClientRect();
-    show(drawn.nearest((/** @type {PointerEvent} */ (event).clientX - box.left) / box.width));
+    select(drawn.nearest((/** @type {PointerEvent} */ (event).clientX - box.left) / box.width));
   });
-  picture.addEventListener("pointerleave", () => show(null));
-  return el("figure", {class: "chart"}, picture, legend);
+  picture.addEventListener("pointerleave", () => select(null));
+  picture.addEventListener("blur", () => { if (picture.isConnected) select(null); });
+  picture.addEventListener("keydown", (event) => {
+    const {key, altKey, ctrlKey, metaKey} = /** @type {KeyboardEvent} */ (event);
+    const steps = KEYS[key];
+    if (steps === undefined || altKey || ctrlKey || metaKey) return;
+    event.preventDefault();
+    select(steps === null ? null : drawn.moved(selected(), steps));
+  });
+  // Text of the picture would be stretched with it.
+  const mark = (/** @type {string} */ kind, /** @type {string} */ text, share = 0) => {
+    const span = el("span", {class: `mark ${kind}`, "aria-hidden": "true"}, text);
+    span.style.left = `${100 * share}%`;
+    return span;
+  };
+  const marks = ahead === null ? [] : [mark("label", "expected", ahead.share), mark("here", "now", ahead.share), mark("end", ahead.end, 1)];
+  return el("figure", {class: "chart"}, el("div", {class: ahead === null ? "picture" : "picture ahead"}, picture, ...marks), legend, forecast);
 }
 
 // -- agents -------------------------------------------------------------------------------------------------------------
@@ -208,7 +240,11 @@ function marking() {
 function drawFleets() {
   choice("ranges", RANGES, wish.range, (range) => { wish.range = range; drawFleets(); });
   byId("remarks").replaceChildren(...seen.remarks.map((remark) => el("li", {}, remark)));
+  const focused = document.activeElement?.closest(".chart") ? document.activeElement.closest(".fleet") : null;
   byId("fleets").replaceChildren(...(seen.fleets.length ? seen.fleets.map(fleetCard) : [el("p", {class: "table empty"}, "No fleet was found.")]));
+  // The keyboard's focus stays on the chart that it is on, though that is a new one.
+  const again = focused && [...document.querySelectorAll(".fleet")].find((card) => card.getAttribute("data-fleet") === focused.getAttribute("data-fleet"));
+  again?.querySelector("svg")?.focus({preventScroll: true});
 }
 
 function drawAgents() {

@@ -8,18 +8,22 @@
  * @typedef {{name: string, keda: boolean, min_agents: number | null, max_agents: number | null, desired_agents: number | null,
  *   active: {holds: boolean | null} | null}} Scaler
  * @typedef {Record<State | "total", number>} Counts
+ * @typedef {{tasks: number | null, skill: number | null, lead_time_seconds: number, past_read_time_seconds: number | null,
+ *   withheld_reason: string | null, like_days: string | null}} Forecast of a fleet; there is none without the setting
  * @typedef {{namespace: string, fleet: string, trusted: boolean, untrusted_reason: string | null, remarks: string[],
  *   agents: Counts, desired_agents: number | null, hpa_agents: number | null, capacity_tasks: number, tasks_active: number | null,
  *   tasks_serving: number | null, tasks_queued: number | null, held_tasks: number | null, demand_tasks: number | null,
- *   free_slots: number | null, free_slots_certain: boolean, scalers: Scaler[] | null}} Fleet
+ *   free_slots: number | null, free_slots_certain: boolean, scalers: Scaler[] | null, demand_ahead_tasks: number | null,
+ *   forecast: Forecast | null}} Fleet
  * @typedef {{namespace: string, fleet: string, pod: string, state: State, reason: string, needs_attention: boolean,
  *   drain_cut_short: boolean, fresh: boolean, version: string | null, tasks_active: number | null, tasks_queued: number | null,
  *   heap_used_bytes: number | null, heap_limit_bytes: number | null, memory_working_set_bytes: number | null,
  *   kubernetes: {memory_limit_bytes: number | null} | null}} Agent
  * @typedef {{namespace: string, fleet: string, pod: string, cause: string, requested_time_seconds: number | null,
  *   tasks_at_request: number | null, ended_time_seconds: number | null, tasks_lost: number | null, reason: string | null}} Departure
- * @typedef {"capacity_tasks" | "tasks_active" | "tasks_queued" | "demand_tasks" | "tasks_lost"} Charted
- * @typedef {{time_seconds: number[]} & Record<Charted, (number | null)[]>} Points
+ * @typedef {"capacity_tasks" | "tasks_active" | "tasks_queued" | "demand_tasks" | "forecast_tasks" | "tasks_lost"} Charted
+ * @typedef {{interval_seconds: number, start_time_seconds: number, demand_tasks: number[]}} Ahead the demand that is expected
+ * @typedef {{time_seconds: number[], ahead: Ahead | null} & Record<Charted, (number | null)[]>} Points
  * @typedef {{namespace: string, fleet: string} & Points} Track
  *
  * @typedef {{fleets: Fleet[], remarks: string[]}} FleetsDocument
@@ -28,17 +32,14 @@
  * @typedef {{history: Track[]}} HistoryDocument
  */
 
-export const HISTORY_SECONDS = 15; // the exporter takes a point that often
-/** @type {[string, number][]} */
-export const RANGES = [["15 min", 900], ["1 h", 3600], ["6 h", 21600]];
 /** @type {State[]} */
 const STATES = ["serving", "unreachable", "disconnected", "stopped", "starting", "draining"];
 /** @type {State[]} */
 const URGENCY = ["unreachable", "disconnected", "stopped", "starting", "serving", "draining"];
 /** @type {Record<State, string>} */
 export const TONE = {serving: "good", starting: "doubtful", draining: "faint", unreachable: "bad", disconnected: "bad", stopped: "bad"};
-/** @type {[string, Charted][]} */
-const LINES = [["capacity", "capacity_tasks"], ["running", "tasks_active"], ["queued", "tasks_queued"], ["demand", "demand_tasks"]];
+
+const OLD_PAST_SECONDS = 3600; // sources are read at least every 15 min
 
 export const MEANING = {
   running: "tasks running, of what the serving agents can run at once; in brackets those on serving agents, where others run too",
@@ -47,6 +48,10 @@ export const MEANING = {
   held: "tasks assumed on unreachable agents, so that the fleet is not scaled in",
   demand: "tasks the fleet should have capacity for: what the autoscaler receives",
   desired: "agents needed for the demand at the target load; an HPA tolerates 10 % around it, and keeps to its minimum and maximum",
+  outlook: "demand ahead: the greater of demand and forecast, what an autoscaler receives that scales ahead of the work; skill: how much "
+    + "the forecast would have helped lately, 1 at best: the share of waiting avoided less twice the share of agent-hours added",
+  forecast: "what had been forecast for the time until then, early enough for agents to start: at or above the demand, they were ready when it came",
+  expected: "the demand expected from the fleet's own past; an autoscaler receives it only as part of ahead",
   scaler: "the autoscaler: its minimum, maximum and last desired number of agents",
 };
 
@@ -59,6 +64,11 @@ export const percent = (part, whole) => (part === null || !whole ? null : `${Mat
 /** @param {number} seconds Unix time */
 export const clock = (seconds, withSeconds = false) =>
   new Date(seconds * 1000).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: withSeconds ? "2-digit" : undefined});
+/** @param {number} seconds a stretch of time, in the unit that suits it */
+export function lasting(seconds) {
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  return seconds < 7200 ? `${number(seconds / 60)} min` : `${number(seconds / 3600)} h`;
+}
 /** @param {{namespace: string, fleet: string}} one */
 export const fleetName = (one) => `${one.namespace}/${one.fleet}`;
 
@@ -134,132 +144,20 @@ export function figures(fleet) {
   ];
 }
 
-// -- charts -------------------------------------------------------------------------------------------------------------
-
 /**
- * Every fleet's points once an answer that has only the later ones has come, without those no chart reaches back to.
+ * What is forecast of a fleet, or why nothing is; null where no forecast is configured.
  *
- * @param {Map<string, Points>} known by the fleet's name
- * @param {Track[]} later
- * @param {number} now Unix time
- * @returns {Map<string, Points>} what the answer did not name is gone
+ * @param {Fleet} fleet
+ * @param {number | null} time Unix time
  */
-export function joined(known, later, now) {
-  const oldest = now - Math.max(...RANGES.map(([, seconds]) => seconds));
-  return new Map(later.map((track) => {
-    const before = known.get(fleetName(track));
-    const times = [...(before?.time_seconds ?? []), ...track.time_seconds];
-    const skipped = Math.max(0, times.findIndex((time) => time >= oldest));
-    /** @param {Charted} name */
-    const column = (name) => [...(before?.[name] ?? []), ...(track[name] ?? track.time_seconds.map(() => null))].slice(skipped);
-    return [fleetName(track), {
-      time_seconds: times.slice(skipped), capacity_tasks: column("capacity_tasks"), tasks_active: column("tasks_active"),
-      tasks_queued: column("tasks_queued"), demand_tasks: column("demand_tasks"), tasks_lost: column("tasks_lost"),
-    }];
-  }));
-}
-
-/** @param {Track[]} history @param {number} before @returns {number} the time of the last point of all */
-export const lastTime = (history, before) =>
-  history.reduce((last, track) => Math.max(last, ...track.time_seconds), before);
-
-/**
- * The tasks lost within the last `range` seconds, each with its time: by how much the exporter's count grew from one point to
- * the next. A lower count is that of an exporter that was restarted, and began at 0.
- *
- * @param {Points | undefined} points
- * @param {number} now Unix time
- * @param {number} range seconds
- * @returns {[number, number][]}
- */
-export function losses(points, now, range) {
-  /** @type {[number, number][]} */
-  const found = [];
-  /** @type {number | null} */
-  let before = null;
-  points?.time_seconds.forEach((time, at) => {
-    const count = points.tasks_lost[at];
-    if (count === null) return;
-    const grown = before === null ? 0 : count - (count < before ? 0 : before);
-    if (grown > 0 && time >= now - range) found.push([time, grown]);
-    before = count;
-  });
-  return found;
-}
-
-/** @param {[number, number][]} lost @param {number} range seconds @returns "" where nothing was lost */
-export function lostLine(lost, range) {
-  const tasks = lost.reduce((sum, [, grown]) => sum + grown, 0);
-  if (!tasks) return "";
-  return `${number(tasks)} running task${tasks === 1 ? "" : "s"} lost within the last ${rangeName(range)}`;
-}
-
-/** @param {number} range seconds */
-const rangeName = (range) => RANGES.find(([, seconds]) => seconds === range)?.[0];
-
-const WIDTH = 600, HEIGHT = 120, HEAD = 8, FOOT = 16;
-
-/**
- * A fleet's chart over the last `range` seconds, as SVG paths; null while there are less than two points.
- *
- * @param {Points | undefined} points
- * @param {number} now Unix time
- * @param {number} range seconds
- */
-export function chart(points, now, range) {
-  const first = points ? points.time_seconds.findIndex((time) => time >= now - range) : -1;
-  if (!points || first < 0 || points.time_seconds.length - first < 2) return null;
-  const times = points.time_seconds.slice(first);
-  const columns = LINES.map(([kind, name]) => ({kind, values: points[name].slice(first)}));
-  const from = times[0], width = Math.max(now - from, 1), bottom = HEIGHT - FOOT;
-  const highest = Math.max(...columns.flatMap(({values}) => values.map((value) => value ?? 0)));
-  const x = (/** @type {number} */ time) => (WIDTH * (time - from)) / width;
-  const y = (/** @type {number} */ value) => HEAD + (bottom - HEAD) * (1 - value / Math.max(highest, 1));
-  const line = (/** @type {[number, number][]} */ run) =>
-    run.map(([time, value], at) => `${at ? "L" : "M"}${x(time).toFixed(1)} ${y(value).toFixed(1)}`).join("");
-  return {
-    label: `tasks over the last ${rangeName(range)}`,
-    box: `0 0 ${WIDTH} ${HEIGHT}`,
-    axis: `M0 ${bottom}H${WIDTH}`,
-    lost: losses(points, now, now - from).map(([time]) => `M${x(time).toFixed(1)} 0V${bottom}`).join(""),
-    lines: columns.map(({kind, values}) => {
-      const runs = unbroken(times, values);
-      const area = runs.map((run) => `${line(run)}L${x(run[run.length - 1][0])} ${bottom}L${x(run[0][0])} ${bottom}Z`);
-      return {kind, path: runs.map(line).join(""), area: kind === "running" ? area.join("") : null};
-    }),
-    /** @param {number} share of the width, from the left @returns the index of the point that is nearest */
-    nearest(share) {
-      const target = from + width * share;
-      return times.reduce((best, time, at) => (Math.abs(time - target) < Math.abs(times[best] - target) ? at : best), 0);
-    },
-    /** @param {number} index */
-    cursor: (index) => `M${x(times[index])} 0V${bottom}`,
-    /** @param {number | null} index of the selected point @returns {{head: string, entries: [string, string][]}} */
-    legend: (index) => index === null
-      ? {head: `${clock(from)} – ${clock(now)}${highest ? `, up to ${number(highest)} tasks` : ""}`, entries: columns.map(({kind}) => [kind, kind])}
-      : {head: clock(times[index], true), entries: columns.map(({kind, values}) => [kind, `${kind} ${number(values[index])}`])},
-  };
-}
-
-/**
- * Stretches without a hole: unknown or missing points are not drawn over.
- *
- * @param {number[]} times
- * @param {(number | null)[]} values
- */
-export function unbroken(times, values) {
-  /** @type {[number, number][][]} */
-  const runs = [];
-  /** @type {[number, number][]} */
-  let run = [];
-  times.forEach((time, at) => {
-    const value = values[at];
-    if (value === null || (at > 0 && time - times[at - 1] > 4 * HISTORY_SECONDS)) run = [];
-    if (value === null) return;
-    if (!run.length) runs.push(run);
-    run.push([time, value]);
-  });
-  return runs;
+export function forecastLine({forecast, demand_ahead_tasks: ahead}, time) {
+  if (!forecast) return null;
+  const {tasks, skill, lead_time_seconds: lead, past_read_time_seconds: read, like_days: like, withheld_reason: reason} = forecast;
+  if (tasks === null) return {text: `no forecast: ${reason ?? "?"}`, doubtful: true};
+  const within = `forecast ${number(tasks)} task${tasks === 1 ? "" : "s"} within ${lasting(lead)}${like ? ` (as on ${like})` : ""}`;
+  const age = time === null || read === null ? 0 : time - read;
+  const old = age > OLD_PAST_SECONDS ? `; its past was last read ${lasting(age)} ago` : "";
+  return {text: `${within}, skill ${number(skill)}; demand ahead ${ahead === null ? "withheld" : number(ahead)}${old}`, doubtful: old !== ""};
 }
 
 // -- departures ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,225 @@
+// A fleet's chart: its last hours, and what is expected of the next ones. Pure: no DOM, no network, no clock.
+import {clock, fleetName, lasting, number} from "./view.js";
+
+/** @typedef {import("./view.js").Ahead} Ahead */
+/** @typedef {import("./view.js").Charted} Charted */
+/** @typedef {import("./view.js").Points} Points */
+/** @typedef {import("./view.js").Track} Track */
+
+export const HISTORY_SECONDS = 15; // the exporter takes a point that often
+/** @type {[string, number][]} */
+export const RANGES = [["15 min", 900], ["1 h", 3600], ["6 h", 21600]];
+/** @type {[string, Charted][]} */
+const LINES = [["capacity", "capacity_tasks"], ["running", "tasks_active"], ["queued", "tasks_queued"], ["demand", "demand_tasks"]];
+
+// -- points -------------------------------------------------------------------------------------------------------------
+
+/**
+ * Every fleet's points once an answer that has only the later ones has come, without those no chart reaches back to.
+ *
+ * @param {Map<string, Points>} known by the fleet's name
+ * @param {Track[]} later
+ * @param {number} now Unix time
+ * @returns {Map<string, Points>} what the answer did not name is gone
+ */
+export function joined(known, later, now) {
+  const oldest = now - Math.max(...RANGES.map(([, seconds]) => seconds));
+  return new Map(later.map((track) => {
+    const before = known.get(fleetName(track));
+    const times = [...(before?.time_seconds ?? []), ...track.time_seconds];
+    const skipped = Math.max(0, times.findIndex((time) => time >= oldest));
+    /** @param {Charted} name */
+    const column = (name) => [...(before?.[name] ?? []), ...(track[name] ?? track.time_seconds.map(() => null))].slice(skipped);
+    return [fleetName(track), {
+      time_seconds: times.slice(skipped), capacity_tasks: column("capacity_tasks"), tasks_active: column("tasks_active"),
+      tasks_queued: column("tasks_queued"), demand_tasks: column("demand_tasks"), forecast_tasks: column("forecast_tasks"),
+      tasks_lost: column("tasks_lost"), ahead: track.ahead ?? null,
+    }];
+  }));
+}
+
+/** @param {Track[]} history @param {number} before @returns {number} the time of the last point of all */
+export const lastTime = (history, before) =>
+  history.reduce((last, track) => Math.max(last, ...track.time_seconds), before);
+
+/**
+ * The tasks lost within the last `range` seconds, each with its time: by how much the exporter's count grew from one point to
+ * the next. A lower count is that of an exporter that was restarted, and began at 0.
+ *
+ * @param {Points | undefined} points
+ * @param {number} now Unix time
+ * @param {number} range seconds
+ * @returns {[number, number][]}
+ */
+export function losses(points, now, range) {
+  /** @type {[number, number][]} */
+  const found = [];
+  /** @type {number | null} */
+  let before = null;
+  points?.time_seconds.forEach((time, at) => {
+    const count = points.tasks_lost[at];
+    if (count === null) return;
+    const grown = before === null ? 0 : count - (count < before ? 0 : before);
+    if (grown > 0 && time >= now - range) found.push([time, grown]);
+    before = count;
+  });
+  return found;
+}
+
+/** @param {[number, number][]} lost @param {number} range seconds @returns "" where nothing was lost */
+export function lostLine(lost, range) {
+  const tasks = lost.reduce((sum, [, grown]) => sum + grown, 0);
+  if (!tasks) return "";
+  return `${number(tasks)} running task${tasks === 1 ? "" : "s"} lost within the last ${rangeName(range)}`;
+}
+
+/** @param {number} range seconds */
+const rangeName = (range) => RANGES.find(([, seconds]) => seconds === range)?.[0];
+
+/**
+ * At each time, the value that was given `lead` seconds before; null where there was none then.
+ *
+ * A forecast is about the lead time after it: an agent that starts on it is ready at its end. So it is compared with what
+ * came then.
+ *
+ * @param {number[]} times
+ * @param {(number | null)[]} values
+ * @param {number} lead seconds
+ * @returns {(number | null)[]}
+ */
+export function delayed(times, values, lead) {
+  let last = -1;
+  return times.map((time) => {
+    while (times[last + 1] <= time - lead) last++;
+    return last >= 0 && !hole(times[last], time - lead) ? values[last] : null;
+  });
+}
+
+/** @param {number} one @param {number} other @returns {boolean} whether points are missing between two times */
+const hole = (one, other) => other - one > 4 * HISTORY_SECONDS;
+
+/**
+ * Stretches without a hole: unknown or missing points are not drawn over.
+ *
+ * @param {number[]} times
+ * @param {(number | null)[]} values
+ */
+export function unbroken(times, values) {
+  /** @type {[number, number][][]} */
+  const runs = [];
+  /** @type {[number, number][]} */
+  let run = [];
+  times.forEach((time, at) => {
+    const value = values[at];
+    if (value === null || (at > 0 && hole(times[at - 1], time))) run = [];
+    if (value === null) return;
+    if (!run.length) runs.push(run);
+    run.push([time, value]);
+  });
+  return runs;
+}
+
+// -- the time to come ---------------------------------------------------------------------------------------------------
+
+const AHEAD_SHARE = 1 / 3; // of the range: it is the past that is compared
+const SHORTEST_AHEAD = 900; // seconds; a history of minutes does not shrink what is expected to nothing
+
+/**
+ * What is expected from now until the chart's end: from, to, tasks. Empty without a forecast.
+ *
+ * @param {Ahead | null} ahead
+ * @param {number} now Unix time
+ * @param {number} until Unix time
+ * @returns {[number, number, number][]}
+ */
+export function expected(ahead, now, until) {
+  if (ahead === null) return [];
+  const {start_time_seconds: start, interval_seconds: step, demand_tasks: tasks} = ahead;
+  return tasks
+    .map((value, at) => /** @type {[number, number, number]} */ ([Math.max(now, start + at * step), Math.min(until, start + (at + 1) * step), value]))
+    .filter(([from, to]) => from < to);
+}
+
+// -- drawing ------------------------------------------------------------------------------------------------------------
+
+const WIDTH = 600, HEIGHT = 120, HEAD = 8, FOOT = 16;
+const STEPS = 60; // of the keyboard, from one end to the other
+
+/**
+ * A fleet's chart over the last `range` seconds, as SVG paths; null while there are less than two points. With a forecast,
+ * also over the time to come; the forecast of the past is drawn at the time that it was made for.
+ *
+ * @param {Points | undefined} points
+ * @param {number} now Unix time
+ * @param {number} range seconds
+ * @param {number | null} lead seconds that the forecast looks ahead; null where none is configured
+ */
+export function chart(points, now, range, lead = null) {
+  const first = points ? points.time_seconds.findIndex((time) => time >= now - range) : -1;
+  if (!points || first < 0 || points.time_seconds.length - first < 2) return null;
+  const times = points.time_seconds.slice(first);
+  const columns = LINES.map(([kind, name]) => ({kind, values: points[name].slice(first), note: ""}));
+  if (lead !== null && (points.ahead !== null || points.forecast_tasks.some((value) => value !== null))) {
+    const values = delayed(points.time_seconds, points.forecast_tasks, lead).slice(first);
+    columns.push({kind: "forecast", values, note: ` (made ${lasting(lead)} before)`});
+  }
+  const from = times[0], past = Math.max(now - from, 1), bottom = HEIGHT - FOOT;
+  const slots = expected(points.ahead, now, now + Math.min(range * AHEAD_SHARE, Math.max(past, SHORTEST_AHEAD)));
+  const until = slots.length ? slots[slots.length - 1][1] : now, width = Math.max(until - from, 1);
+  const highest = Math.max(...columns.flatMap(({values}) => values.map((value) => value ?? 0)), ...slots.map(([, , tasks]) => tasks));
+  const x = (/** @type {number} */ time) => (WIDTH * (time - from)) / width;
+  const y = (/** @type {number} */ value) => HEAD + (bottom - HEAD) * (1 - value / Math.max(highest, 1));
+  const line = (/** @type {[number, number][]} */ run) =>
+    run.map(([time, value], at) => `${at ? "L" : "M"}${x(time).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  const edge = line(slots.flatMap(([start, end, tasks]) => [[start, tasks], [end, tasks]]));
+  // What can be selected: the points, then what is expected, each at its middle.
+  const places = [...times, ...slots.map(([start, end]) => (start + end) / 2)];
+  /** @param {number} time @returns {number} the index of the place that is nearest */
+  const at = (time) =>
+    places.reduce((best, place, index) => (Math.abs(place - time) < Math.abs(places[best] - time) ? index : best), 0);
+  return {
+    label: `tasks over the last ${rangeName(range)}${slots.length ? `, and expected in the next ${lasting(until - now)}` : ""}`,
+    box: `0 0 ${WIDTH} ${HEIGHT}`,
+    axis: `M0 ${bottom}H${WIDTH}`,
+    lost: losses(points, now, now - from).map(([time]) => `M${x(time).toFixed(1)} 0V${bottom}`).join(""),
+    lines: columns.map(({kind, values}) => {
+      const runs = unbroken(times, values);
+      const area = runs.map((run) => `${line(run)}L${x(run[run.length - 1][0])} ${bottom}L${x(run[0][0])} ${bottom}Z`);
+      return {kind, path: runs.map(line).join(""), area: kind === "running" ? area.join("") : null};
+    }),
+    ahead: slots.length ? {
+      share: (now - from) / width,
+      now: `M${x(now).toFixed(1)} 0V${bottom}`,
+      ground: `M${x(now).toFixed(1)} 0H${WIDTH}V${bottom}H${x(now).toFixed(1)}Z`,
+      edge,
+      band: `${edge}V${bottom}H${x(now).toFixed(1)}Z`,
+      end: `in ${lasting(until - now)}`,
+    } : null,
+    at,
+    /** @param {number} share of the width, from the left @returns the index of the place that is nearest */
+    nearest: (share) => at(from + width * share),
+    /** @param {number} index @returns {number} Unix time */
+    time: (index) => places[index],
+    /** @param {number | null} index from which the keyboard goes @param {number} steps to the right @returns {number} */
+    moved(index, steps) {
+      if (index === null) return times.length - 1;
+      const next = at(places[index] + (width * steps) / STEPS);
+      return Math.min(Math.max(next === index ? index + Math.sign(steps) : next, 0), places.length - 1);
+    },
+    /** @param {number} index */
+    cursor: (index) => `M${x(places[index])} 0V${bottom}`,
+    /** @param {number | null} index of the selected place @returns {{head: string, entries: [string, string][]}} */
+    legend(index) {
+      if (index === null) {
+        const entries = columns.map(({kind, note}) => /** @type {[string, string]} */ ([kind, kind + note]));
+        const head = `${clock(from)} – ${clock(until)}${highest ? `, up to ${number(highest)} tasks` : ""}`;
+        return {head, entries: slots.length ? [...entries, ["expected", "expected"]] : entries};
+      }
+      if (index < times.length) {
+        return {head: clock(times[index], true), entries: columns.map(({kind, values, note}) => [kind, `${kind} ${number(values[index])}${note}`])};
+      }
+      const [start, end, tasks] = slots[index - times.length];
+      return {head: `${clock(start)} – ${clock(end)}`, entries: [["expected", `expected ${number(tasks)}`]]};
+    },
+  };
+}

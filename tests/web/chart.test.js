@@ -1,0 +1,187 @@
+// A fleet's chart on the status page: what is drawn of its points, and of what is expected.
+import assert from "node:assert/strict";
+import {test} from "node:test";
+
+import {chart, delayed, expected, joined, lastTime, losses, lostLine, unbroken} from "../../exporter/web/static/chart.js";
+import {clock} from "../../exporter/web/static/view.js";
+
+/** @typedef {import("../../exporter/web/static/view.js").Track} Track */
+
+const NOW = 1_767_234_600;
+
+/** @param {number[]} times @param {(number | null)[]} running @param {string} fleet @returns {Track} */
+const makeTrack = (times, running, fleet = "etl") => ({
+  namespace: "matillion", fleet, time_seconds: times, tasks_active: running, capacity_tasks: times.map(() => 20),
+  tasks_queued: times.map(() => null), demand_tasks: running, tasks_lost: times.map(() => 0), forecast_tasks: times.map(() => null),
+  ahead: null,
+});
+
+/** @param {number[]} tasks in each five minutes, from two minutes before NOW @returns {import("../../exporter/web/static/view.js").Ahead} */
+const makeAhead = (tasks) => ({interval_seconds: 300, start_time_seconds: NOW - 120, demand_tasks: tasks});
+
+test("later points are joined to those before, and too old ones are dropped", () => {
+  const first = joined(new Map(), [makeTrack([NOW - 21_615, NOW - 21_600], [1, 2]), makeTrack([NOW], [7], "gone")], NOW);
+  assert.deepEqual(first.get("matillion/etl")?.time_seconds, [NOW - 21_600]);
+  const then = joined(first, [makeTrack([NOW + 15], [3]), makeTrack([], [], "new")], NOW + 15);
+  assert.deepEqual([...then.keys()], ["matillion/etl", "matillion/new"]);
+  assert.deepEqual(then.get("matillion/etl"), {
+    time_seconds: [NOW + 15], tasks_active: [3], capacity_tasks: [20], tasks_queued: [null], demand_tasks: [3], tasks_lost: [0],
+    forecast_tasks: [null], ahead: null,
+  });
+  const last = joined(then, [makeTrack([NOW + 30], [null])], NOW + 30);
+  assert.deepEqual(last.get("matillion/etl")?.tasks_active, [3, null]);
+});
+
+test("later points are asked for from the last one of all", () => {
+  assert.equal(lastTime([makeTrack([NOW, NOW + 15], [1, 2]), makeTrack([NOW + 30], [1]), makeTrack([], [])], 0), NOW + 30);
+  assert.equal(lastTime([], NOW), NOW);
+});
+
+test("there is no chart of less than two points within the range", () => {
+  assert.equal(chart(undefined, NOW, 900), null);
+  assert.equal(chart(makeTrack([], []), NOW, 900), null);
+  assert.equal(chart(makeTrack([NOW - 1000, NOW], [1, 2]), NOW, 900), null);
+  assert.equal(chart(makeTrack([NOW - 1000], [1]), NOW, 900), null);
+});
+
+test("a chart's lines span its width, and its highest value its height", () => {
+  const drawn = chart(makeTrack([NOW - 1000, NOW - 60, NOW - 30, NOW], [99, 0, 20, 10]), NOW, 900);
+  assert.ok(drawn);
+  const paths = Object.fromEntries(drawn.lines.map(({kind, path}) => [kind, path]));
+  assert.deepEqual(Object.keys(paths), ["capacity", "running", "queued", "demand"]);
+  assert.equal(paths.running, "M0.0 104.0L300.0 8.0L600.0 56.0");
+  assert.equal(paths.queued, "");
+  const areas = drawn.lines.map(({area}) => area);
+  assert.deepEqual(areas, [null, "M0.0 104.0L300.0 8.0L600.0 56.0L600 104L0 104Z", null, null]);
+  assert.equal(drawn.label, "tasks over the last 15 min");
+  assert.equal(drawn.axis, "M0 104H600");
+});
+
+test("the legend tells the range, or the point that is nearest to the pointer", () => {
+  const drawn = chart(makeTrack([NOW - 60, NOW - 30, NOW], [0, null, 10]), NOW, 3600);
+  assert.ok(drawn);
+  assert.deepEqual(drawn.legend(null), {
+    head: `${clock(NOW - 60)} – ${clock(NOW)}, up to 20 tasks`,
+    entries: ["capacity", "running", "queued", "demand"].map((kind) => [kind, kind]),
+  });
+  assert.deepEqual([-1, 0.2, 0.3, 0.9, 2].map(drawn.nearest), [0, 0, 1, 2, 2]);
+  assert.equal(drawn.legend(1).head, clock(NOW - 30, true));
+  assert.deepEqual(drawn.legend(1).entries.map(([, text]) => text), ["capacity 20", "running ?", "queued ?", "demand ?"]);
+  assert.equal(drawn.cursor(1), "M300 0V104");
+});
+
+test("nothing is drawn over what was not known, nor over a time in which nobody looked", () => {
+  assert.deepEqual(unbroken([0, 15, 30, 45], [1, 2, null, 4]), [[[0, 1], [15, 2]], [[45, 4]]]);
+  assert.deepEqual(unbroken([0, 15, 76, 91], [1, 2, 3, 4]), [[[0, 1], [15, 2]], [[76, 3], [91, 4]]]);
+  assert.deepEqual(unbroken([0, 60], [1, 2]), [[[0, 1], [60, 2]]]);
+  assert.deepEqual(unbroken([0, 15], [null, null]), []);
+});
+
+test("a chart in which nothing is above zero has no highest value", () => {
+  const drawn = chart({...makeTrack([NOW - 15, NOW], [0, 0]), capacity_tasks: [0, 0]}, NOW, 900);
+  assert.equal(drawn?.legend(null).head, `${clock(NOW - 15)} – ${clock(NOW)}`);
+  assert.equal(drawn.lines[1].path, "M0.0 104.0L600.0 104.0");
+});
+
+test("lost tasks are what the count grew by, also after a restart of the exporter", () => {
+  const times = [0, 1, 2, 3, 4, 5].map((at) => NOW - 75 + 15 * at);
+  const track = {...makeTrack(times, times.map(() => 1)), tasks_lost: [7, 7, 9, null, 2, 3]};
+  const lost = losses(track, NOW, 3600);
+  assert.deepEqual(lost, [[times[2], 2], [times[4], 2], [times[5], 1]]);
+  assert.equal(lostLine(lost, 3600), "5 running tasks lost within the last 1 h");
+  assert.equal(lostLine(lost.slice(2), 900), "1 running task lost within the last 15 min");
+  assert.deepEqual(losses(track, NOW, 20), [[times[4], 2], [times[5], 1]]);
+  assert.deepEqual([losses(undefined, NOW, 3600), lostLine([], 3600)], [[], ""]);
+  assert.equal(chart(track, NOW, 3600)?.lost.match(/M/g)?.length, 3);
+  assert.equal(chart(makeTrack(times, times.map(() => 1)), NOW, 3600)?.lost, "");
+});
+
+test("a history of an older exporter has neither lost tasks nor a forecast", () => {
+  const {tasks_lost: _, forecast_tasks: __, ahead: ___, ...older} = makeTrack([NOW], [1]);
+  const points = joined(new Map(), [/** @type {Track} */ (older)], NOW).get("matillion/etl");
+  assert.deepEqual([points?.tasks_lost, points?.forecast_tasks, points?.ahead], [[null], [null], null]);
+});
+
+test("what is expected comes with every answer anew, points do not", () => {
+  const first = joined(new Map(), [{...makeTrack([NOW], [1]), ahead: makeAhead([5])}], NOW);
+  assert.deepEqual(first.get("matillion/etl")?.ahead, makeAhead([5]));
+  assert.equal(joined(first, [makeTrack([], [])], NOW).get("matillion/etl")?.ahead, null);
+});
+
+test("a forecast stands at the time that it was made for", () => {
+  const times = [0, 15, 30, 45, 60, 75];
+  assert.deepEqual(delayed(times, [1, 2, null, 4, 5, 6], 30), [null, null, 1, 2, null, 4]);
+  assert.deepEqual(delayed(times, [1, 2, 3, 4, 5, 6], 40), [null, null, null, 1, 2, 3], "the last one by then");
+  assert.deepEqual(delayed([0, 90, 105], [1, 2, 3], 15), [null, null, 2], "none of a time in which no point was taken");
+  assert.deepEqual(delayed([], [], 30), []);
+});
+
+test("what is expected begins now and ends with the chart", () => {
+  const ahead = makeAhead([1, 2, 3, 4]); // from two minutes before now
+  assert.deepEqual(expected(ahead, NOW, NOW + 600), [[NOW, NOW + 180, 1], [NOW + 180, NOW + 480, 2], [NOW + 480, NOW + 600, 3]]);
+  assert.deepEqual(expected(ahead, NOW + 1080, NOW + 2000), [], "all of it is past");
+  assert.deepEqual(expected(null, NOW, NOW + 600), []);
+});
+
+test("to the right of now stands what is expected, in the same scale as the past", () => {
+  const drawn = chart({...makeTrack([NOW - 3600, NOW], [0, 20]), ahead: makeAhead(Array(72).fill(40))}, NOW, 3600, 180);
+  assert.ok(drawn?.ahead);
+  assert.equal(drawn.ahead.share, 0.75);
+  assert.equal(drawn.ahead.now, "M450.0 0V104");
+  assert.equal(drawn.ahead.ground, "M450.0 0H600V104H450.0Z");
+  assert.ok(drawn.ahead.edge.startsWith("M450.0 8.0L472.5 8.0L472.5 8.0"), drawn.ahead.edge);
+  assert.equal(drawn.ahead.band, `${drawn.ahead.edge}V104H450.0Z`);
+  assert.equal(drawn.ahead.end, "in 20 min");
+  assert.equal(drawn.lines[1].path, "M0.0 104.0M450.0 56.0", "an hour without a point in between is a hole");
+  assert.equal(drawn.label, "tasks over the last 1 h, and expected in the next 20 min");
+  assert.deepEqual(drawn.legend(null), {
+    head: `${clock(NOW - 3600)} – ${clock(NOW + 1200)}, up to 40 tasks`,
+    entries: [...["capacity", "running", "queued", "demand"].map((kind) => [kind, kind]), ["forecast", "forecast (made 3 min before)"], ["expected", "expected"]],
+  });
+});
+
+test("a short history leaves a quarter of an hour for what is expected", () => {
+  const drawn = chart({...makeTrack([NOW - 60, NOW], [1, 1]), ahead: makeAhead(Array(72).fill(1))}, NOW, 21_600, 180);
+  assert.equal(drawn?.ahead?.end, "in 15 min");
+});
+
+test("where no forecast is configured, or it is withheld, the chart ends now and has no line of it", () => {
+  const track = makeTrack([NOW - 15, NOW], [1, 2]);
+  const without = chart(track, NOW, 900), withheld = chart(track, NOW, 900, 180);
+  for (const drawn of [without, withheld]) {
+    assert.equal(drawn?.ahead, null);
+    assert.deepEqual(drawn?.lines.map(({kind}) => kind), ["capacity", "running", "queued", "demand"]);
+    assert.equal(drawn?.label, "tasks over the last 15 min");
+  }
+});
+
+test("a forecast that is withheld since a while still has its line of before", () => {
+  const times = [NOW - 45, NOW - 30, NOW - 15, NOW];
+  const drawn = chart({...makeTrack(times, [1, 1, 9, 9]), forecast_tasks: [10, 20, null, null]}, NOW, 900, 30);
+  assert.equal(drawn?.ahead, null);
+  assert.equal(drawn?.lines[4].kind, "forecast");
+  assert.equal(drawn?.lines[4].path, "M400.0 56.0L600.0 8.0");
+  assert.deepEqual(drawn?.legend(0).entries[4], ["forecast", "forecast ? (made 30 s before)"]);
+  assert.deepEqual(drawn?.legend(2).entries[4], ["forecast", "forecast 10 (made 30 s before)"]);
+});
+
+test("pointer and keyboard reach every point and all that is expected", () => {
+  const times = Array.from({length: 61}, (_, at) => NOW - 900 + 15 * at);
+  const drawn = chart({...makeTrack(times, times.map(() => 1)), ahead: makeAhead([7, 8])}, NOW, 900, 180);
+  assert.ok(drawn);
+  const last = 60, slots = [last + 1, last + 2]; // from now for 3 min, then until the end
+  assert.equal(drawn.nearest(0), 0);
+  assert.deepEqual([0.8, 0.99].map(drawn.nearest), slots);
+  assert.deepEqual(slots.map(drawn.time), [NOW + 90, NOW + 240]);
+  assert.deepEqual(slots.map((index) => drawn.legend(index)), [
+    {head: `${clock(NOW)} – ${clock(NOW + 180)}`, entries: [["expected", "expected 7"]]},
+    {head: `${clock(NOW + 180)} – ${clock(NOW + 300)}`, entries: [["expected", "expected 8"]]},
+  ]);
+  assert.equal(drawn.cursor(last), "M450 0V104");
+  assert.equal(drawn.moved(null, -1), last, "the keyboard begins at now");
+  assert.deepEqual([drawn.moved(last, 1), drawn.moved(last + 1, 1), drawn.moved(last + 2, 1)], [last + 1, last + 2, last + 2]);
+  assert.equal(drawn.moved(last, -1), last - 1);
+  assert.deepEqual([drawn.moved(last, -60), drawn.moved(0, -1), drawn.moved(0, 60)], [0, 0, last + 2]);
+  assert.equal(drawn.at(NOW - 31), last - 2);
+});
+
