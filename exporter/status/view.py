@@ -39,6 +39,7 @@ _STYLES = {
     "stopped": Style.BAD,
     "disconnected": Style.BAD,
 }
+_MINUTE = 60
 Json = Mapping[str, Any]
 
 
@@ -89,8 +90,33 @@ def _fleets(fleets: Sequence[Json], paper: Paper) -> Iterator[str]:
         if lost := fleet.get("tasks_lost"):
             tasks = f"{lost:g} running task{'' if lost == 1 else 's'} lost since the exporter started"
             yield from _note("  lost", f"{tasks}; fleet-exporter ledger lists the agents", paper)
+        yield from _forecast(fleet, paper)
         for remark in fleet.get("remarks", ()):
             yield from _note("  note", remark, paper, Style.DOUBTFUL)
+
+
+def _forecast(fleet: Json, paper: Paper) -> Iterator[str]:
+    forecast = fleet.get("forecast")
+    if not forecast:
+        return
+    if (tasks := forecast.get("tasks")) is None:
+        yield from _note("  no forecast", forecast.get("withheld_reason") or UNKNOWN, paper, Style.DOUBTFUL)
+        return
+    days = forecast.get("like_days")
+    ahead = _number(fleet.get("demand_ahead_tasks")) if fleet["trusted"] else WITHHELD
+    yield from _note(
+        "  forecast",
+        f"{_number(tasks)} task{'' if tasks == 1 else 's'} within {_lasting(forecast.get('lead_time_seconds'))}"
+        f"{f' (as on {days})' if days else ''}, skill {_number(forecast.get('skill'))}; demand ahead {ahead}",
+        paper,
+        Style.FAINT,
+    )
+
+
+def _lasting(seconds: object) -> str:
+    if not isinstance(seconds, int | float):
+        return UNKNOWN
+    return f"{_number(seconds / _MINUTE)} min" if seconds >= 2 * _MINUTE else f"{seconds:.0f} s"
 
 
 def _table(fleets: Sequence[Json], paper: Paper) -> list[list[str]]:

@@ -11,7 +11,16 @@ from exporter.status.command import drawn
 from exporter.status.view import screen
 from exporter.terminal import Paper
 from exporter.web.documents import agent_document, fleet_document
-from tests.factories import NOW, WALL_NOW, make_drain, make_fleet, make_reading, make_scaler, make_snapshot
+from tests.factories import (
+    NOW,
+    WALL_NOW,
+    make_drain,
+    make_fleet,
+    make_outlook,
+    make_reading,
+    make_scaler,
+    make_snapshot,
+)
 
 URL = "http://127.0.0.1:9850"
 UNSEEN = "connection refused on 127.0.10.1:9464"
@@ -120,6 +129,35 @@ def test_a_fleet_that_its_scaler_keeps_small() -> None:
     fleet = make_fleet([make_snapshot(reading=make_reading(286.0))], scalers=[make_scaler()])
     text = lines(status(fleet))
     assert text[4] == "  note: desires 18 agents, but its HPA etl-prod allows at most 12"
+
+
+def test_a_forecast_is_below_its_fleet() -> None:
+    """How much, how far ahead, from which days, how well, and what a scaler gets of it."""
+    silent = [make_snapshot(age=99.0, error=UNSEEN)]
+    text = lines(
+        status(
+            make_fleet(outlook=make_outlook()),
+            make_fleet(silent, name="dark", outlook=make_outlook(1, lead_time=75.4, like_days="", skill=None)),
+            make_fleet(name="none"),
+        )
+    )
+    assert [line.strip() for line in text if "forecast" in line] == [
+        "forecast: 48 tasks within 3 min (as on the last 14 days), skill 0.9; demand ahead 48",
+        "forecast: 1 task within 75 s, skill ?; demand ahead withheld",
+    ]
+
+
+def test_a_forecast_that_is_withheld_says_why() -> None:
+    """The reason is the exporter's; a foreign server's text cannot move the cursor."""
+    outlook = make_outlook(None, reason="2 days of history,\x1b[2J at least 3 are needed", like_days="", slots=())
+    text = lines(status(make_fleet(outlook=outlook)))
+    assert text[4] == "  no forecast: 2 days of history,\N{REPLACEMENT CHARACTER}[2J at least 3 are needed"
+    forecast = {"tasks": None, "withheld_reason": None}
+    shown = status(make_fleet())
+    shown.fleets[0]["forecast"] = forecast
+    assert "  no forecast: ?" in lines(shown)
+    shown.fleets[0]["forecast"] = {"tasks": 3.0}
+    assert "  forecast: 3 tasks within ?, skill ?; demand ahead 12" in lines(shown)
 
 
 def test_not_ready_and_empty() -> None:
