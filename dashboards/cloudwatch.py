@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models.dashboard import VariableRefresh, VariableSor
 from alerts.prometheus.recording import ACTIVE, AGENT_RESTARTS, CAPACITY, COVERAGE, DEMAND, QUEUED
 from dashboards.frame import CLOUDWATCH, CLOUDWATCH_UID, CLUSTER, FLEET, NAMESPACE, data_source, framed
 from dashboards.panels import Placed, Query, Section, graph
-from dashboards.queries import BY_FLEET, FLEET_LEGEND, OF_FLEET, of_agents, recorded, total
+from dashboards.queries import BY_FLEET, FLEET_LEGEND, OF_FLEET, of_agents, of_fleets, recorded, total
 
 OURS = "Matillion/AgentFleet"
 CONTAINER_INSIGHTS = "ContainerInsights"
@@ -126,17 +126,23 @@ def _tasks() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Demand and coverage (Prometheus)",
-                "Demand in tasks, missing while it is withheld; coverage in percent.",
-                [Query(total(DEMAND), "demand"), Query(f"100 * min({recorded(COVERAGE)})", "lowest coverage, %")],
+                "Demand in tasks, and the greater of demand and forecast (demand ahead); missing while they are "
+                "withheld. Coverage in percent.",
+                [
+                    Query(total(DEMAND), "demand"),
+                    Query(f"sum({of_fleets('demand_ahead_tasks')})", "demand ahead"),
+                    Query(f"100 * min({recorded(COVERAGE)})", "lowest coverage, %"),
+                ],
             ),
             12,
         ),
         Placed(
             _cloudwatch_graph(
                 "Demand and coverage (CloudWatch)",
-                note,
+                f"{note} Demand ahead needs `DemandAheadTasks` or `all` in `cloudwatch.metrics`.",
                 [
                     _ours("DemandTasks", "Maximum", "demand"),
+                    _ours("DemandAheadTasks", "Maximum", "demand ahead"),
                     _ours("ScrapeCoveragePercent", "Minimum", "coverage, %"),
                 ],
                 lines=of_fleet,

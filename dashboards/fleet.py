@@ -19,6 +19,7 @@ from dashboards.frame import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, f
 from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
 from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, OF_FLEET, of_fleets, recorded, total
 from exporter.fleet.outlets import PREFIX
+from exporter.forecast.forecaster import MIN_SKILL
 
 _SERVING = 'state="serving"'
 _TRUST = {0: ("withheld", RED), 1: ("trusted", GREEN)}
@@ -34,6 +35,7 @@ def build() -> dashboard.Dashboard:
         (
             Section("Now", _now()),
             Section("Work", _work()),
+            Section("Forecast", _forecast()),
             Section("Agents", _agents()),
             Section("Fleets and alerts", _lists()),
         ),
@@ -195,6 +197,60 @@ def _work() -> tuple[Placed, ...]:
                 [Query(recorded(FREE_SLOTS), FLEET_LEGEND)],
             ),
             8,
+        ),
+    )
+
+
+def _forecast() -> tuple[Placed, ...]:
+    unknown = "No data without the setting `forecast`"
+    return (
+        Placed(
+            graph(
+                "Demand, forecast and demand ahead",
+                "For each selected fleet. The forecast at a time is the highest demand expected from then until the "
+                "lead time has passed: it should rise that long before the demand does. Demand ahead is the greater of "
+                f"the two. {unknown}, and while the forecast is withheld, a forecast is missing; then demand ahead is "
+                "the demand.",
+                [
+                    Query(recorded(DEMAND), f"{FLEET_LEGEND} demand"),
+                    Query(of_fleets("forecast_tasks"), f"{FLEET_LEGEND} forecast"),
+                    Query(of_fleets("demand_ahead_tasks"), f"{FLEET_LEGEND} demand ahead"),
+                ],
+            ),
+            15,
+        ),
+        Placed(
+            figure(
+                "Forecast skill",
+                "How much the forecast would have helped in the last days, 1 at best: the share of waiting avoided "
+                f"less twice the share of agent-hours added. Below {MIN_SKILL} it is withheld. {unknown}, or while the "
+                "history is too short.",
+                [Query(of_fleets("forecast_skill_ratio"), FLEET_LEGEND)],
+                limits=((None, YELLOW), (MIN_SKILL, GREEN)),
+                decimals=2,
+            ),
+            3,
+        ),
+        Placed(
+            figure(
+                "Lead time",
+                f"How far ahead the forecast looks: as long as a new agent takes until it works. {unknown}.",
+                [Query(of_fleets("forecast_lead_seconds"), FLEET_LEGEND)],
+                unit="s",
+            ),
+            3,
+        ),
+        Placed(
+            figure(
+                "Age of the past",
+                "Time since the past that the forecast is made from was last read. It grows while the source fails; "
+                f"the last past stays in use. {unknown}.",
+                [Query(f"time() - {of_fleets('forecast_past_timestamp_seconds')}", FLEET_LEGEND)],
+                unit="s",
+                limits=((None, GREEN), (3600, YELLOW), (86400, RED)),
+                decimals=0,
+            ),
+            3,
         ),
     )
 

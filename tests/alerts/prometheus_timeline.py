@@ -22,6 +22,7 @@ from alerts.settings import Settings
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.departure import LossReason
 from exporter.fleet.model import AgentSnapshot, Scaler
+from exporter.fleet.outlook import Outlook
 from exporter.publish.prometheus import render
 from tests.factories import NOW, POLICY
 from tests.waiting import PATIENCE
@@ -44,11 +45,15 @@ class World:
     """The scalers of each fleet; None where they are unknown."""
     lost: tuple[tuple[LossReason, float], ...] = ()
     """Tasks lost in each fleet so far; reasons that are not given have none."""
+    outlook: Outlook | None = None
+    """What is expected of each fleet; None without a forecast."""
 
     @property
     def page(self) -> Page:
         """The series of `/metrics`, by their text without the labels of the target."""
-        return _fleets_page(tuple(self.snapshots), self.sync_age, self.scalers, self.lost) | dict(self.own)
+        return _fleets_page(tuple(self.snapshots), self.sync_age, self.scalers, self.lost, self.outlook) | dict(
+            self.own
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -57,13 +62,16 @@ def _fleets_page(
     sync_age: float,
     scalers: tuple[Scaler, ...] | None,
     lost: tuple[tuple[LossReason, float], ...],
+    outlook: Outlook | None,
 ) -> Page:
     by_fleet: dict[tuple[str, str], list[AgentSnapshot]] = {}
     for snapshot in snapshots:
         by_fleet.setdefault((snapshot.target.namespace, snapshot.target.fleet), []).append(snapshot)
     tasks_lost = dict.fromkeys(LossReason, 0.0) | dict(lost)
     fleets = [
-        aggregate(*key, members, POLICY, NOW, sync_age=sync_age, scalers=scalers, tasks_lost=tasks_lost)
+        aggregate(
+            *key, members, POLICY, NOW, sync_age=sync_age, scalers=scalers, tasks_lost=tasks_lost, outlook=outlook
+        )
         for key, members in sorted(by_fleet.items())
     ]
     lines = "".join(render(fleets, openmetrics=False)).splitlines()

@@ -16,7 +16,7 @@ from tests.alerts.prometheus_stack import PROMETHEUS, Prometheus, exporter, prom
 from tests.alerts.prometheus_timeline import World
 from tests.alerts.prometheus_worlds import LIMIT, OWN, agent, own, task_failures, working_set
 from tests.dashboards.dashboards_as_json import QUERIES, Asked, substituted
-from tests.factories import make_scaler
+from tests.factories import make_outlook, make_scaler
 from tests.waiting import eventually
 
 pytestmark = [
@@ -38,6 +38,8 @@ NOT_SIMULATED = (
     "tasks_lost_total",
     # The scalers, which are also reported by Kubernetes.
     "scaler_",
+    # What needs days of history.
+    "matillion_fleet_forecast_",
     # What only an exporter has that publishes to CloudWatch, and one that an autoscaler asks.
     "exporter_cloudwatch",
     "exporter_leader",
@@ -103,8 +105,10 @@ class FullPage:
             f"{OWN}cloudwatch_estimated_monthly_cost_dollars": 3.6,
         }
         extra |= working_set("etl-0", 0.8) | task_failures("etl-0", number)
-        page = World([agent("etl-0", facts=facts)], own(number) | extra, scalers=(make_scaler(),)).page
-        return web.Response(text="".join(f"{series} {value}\n" for series, value in page.items()))
+        world = World(
+            [agent("etl-0", facts=facts)], own(number) | extra, scalers=(make_scaler(),), outlook=make_outlook()
+        )
+        return web.Response(text="".join(f"{series} {value}\n" for series, value in world.page.items()))
 
 
 async def answered(server: Prometheus, asked: Collection[Asked]) -> None:
