@@ -173,10 +173,11 @@ test("pointer and keyboard reach every point and all that is expected", () => {
   assert.equal(drawn.nearest(0), 0);
   assert.deepEqual([0.8, 0.99].map(drawn.nearest), slots);
   assert.deepEqual(slots.map(drawn.time), [NOW + 90, NOW + 240]);
-  assert.deepEqual(slots.map((index) => drawn.legend(index)), [
-    {head: `${clock(NOW)} – ${clock(NOW + 180)}`, entries: [["expected", "expected 7"]]},
-    {head: `${clock(NOW + 180)} – ${clock(NOW + 300)}`, entries: [["expected", "expected 8"]]},
-  ]);
+  const plain = ["capacity", "running", "queued", "demand", "forecast (made 3 min before)"];
+  const legends = slots.map((index) => drawn.legend(index));
+  assert.deepEqual(legends.map(({head}) => head), [`${clock(NOW)} – ${clock(NOW + 180)}`, `${clock(NOW + 180)} – ${clock(NOW + 300)}`]);
+  assert.deepEqual(legends.map(({entries}) => entries.map(([, text]) => text)), [[...plain, "expected 7"], [...plain, "expected 8"]]);
+  assert.deepEqual(drawn.legend(last).entries.at(-1), ["expected", "expected"]);
   assert.equal(drawn.cursor(last), "M450 0V104");
   assert.equal(drawn.moved(null, -1), last, "the keyboard begins at now");
   assert.deepEqual([drawn.moved(last, 1), drawn.moved(last + 1, 1), drawn.moved(last + 2, 1)], [last + 1, last + 2, last + 2]);

@@ -93,7 +93,8 @@ async def test_a_chart_is_read_with_the_keyboard(page: Page) -> None:
         assert "capacity 20 running 12 queued 0 demand 12 forecast 48" in await text_of(page, LEGEND)
         await press(page, "End")
         last = await text_of(page, LEGEND)
-        assert last.endswith("02:45 AM expected 48")
+        assert " – 02:45 AM " in last
+        assert last.endswith(" expected 48")
         await page.evaluate("document.querySelector('.fleet').classList.add('old')")
         await page.until("document.querySelector('.fleet.old') === null")
         assert await text_of(page, LEGEND) == last

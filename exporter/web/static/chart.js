@@ -208,18 +208,19 @@ export function chart(points, now, range, lead = null) {
     },
     /** @param {number} index */
     cursor: (index) => `M${x(places[index])} 0V${bottom}`,
-    /** @param {number | null} index of the selected place @returns {{head: string, entries: [string, string][]}} */
+    /**
+     * Every kind is in it, whatever is selected, so that nothing around it moves.
+     *
+     * @param {number | null} index of the selected place
+     * @returns {{head: string, entries: [string, string][]}}
+     */
     legend(index) {
-      if (index === null) {
-        const entries = columns.map(({kind, note}) => /** @type {[string, string]} */ ([kind, kind + note]));
-        const head = `${clock(from)} – ${clock(until)}${highest ? `, up to ${number(highest)} tasks` : ""}`;
-        return {head, entries: slots.length ? [...entries, ["expected", "expected"]] : entries};
-      }
-      if (index < times.length) {
-        return {head: clock(times[index], true), entries: columns.map(({kind, values, note}) => [kind, `${kind} ${number(values[index])}${note}`])};
-      }
-      const [start, end, tasks] = slots[index - times.length];
-      return {head: `${clock(start)} – ${clock(end)}`, entries: [["expected", `expected ${number(tasks)}`]]};
+      const point = index !== null && index < times.length ? index : null, slot = index === null ? undefined : slots[index - times.length];
+      const span = `${clock(from)} – ${clock(until)}${highest ? `, up to ${number(highest)} tasks` : ""}`;
+      /** @type {[string, string][]} */
+      const entries = columns.map(({kind, values, note}) => [kind, `${kind}${point === null ? "" : ` ${number(values[point])}`}${note}`]);
+      if (slots.length) entries.push(["expected", slot ? `expected ${number(slot[2])}` : "expected"]);
+      return {head: slot ? `${clock(slot[0])} – ${clock(slot[1])}` : point === null ? span : clock(times[point], true), entries};
     },
   };
 }
