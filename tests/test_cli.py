@@ -1,5 +1,7 @@
 """The command line: exit codes, and errors of one sentence."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,16 @@ def test_a_simulation_that_makes_no_sense(capsys: pytest.CaptureFixture[str]) ->
     assert main(["simulate", "--agents", "2", "--legacy", "3"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("fleet-exporter: ")
+
+
+@pytest.mark.slow
+def test_commands_that_simulate_nothing_do_without_the_simulation() -> None:
+    """It is imported by the commands that need it, when they run."""
+    program = (
+        "import sys; from exporter.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: print([name for name in sys.modules if name.startswith('exporter.simulation')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "simulate" in done.stdout
+    assert done.stdout.endswith("\n[]\n")

@@ -9,6 +9,7 @@ import errno
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Protocol
 
 from aiohttp import web
@@ -17,6 +18,9 @@ from exporter.fleet.model import Dialect
 from exporter.simulator.pages import OPENMETRICS, TEXT, actuator_info, page_of
 from exporter.simulator.vitals import Behaviour, Image, Vitals
 
+DEFAULT_BASE = IPv4Address("127.20.0.0")
+"""The first agent is at 127.20.0.1."""
+DEFAULT_FIRST_PORT = 20_000
 OTEL_PATH = "/metrics"
 LEGACY_PATH = "/actuator/prometheus"
 INFO_PATH = "/actuator/info"

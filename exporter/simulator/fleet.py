@@ -14,15 +14,21 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from exporter.fleet.model import Dialect
-from exporter.simulator.agent import LEGACY_PATH, OTEL_PATH, AgentServer, Place, SimulatorError, WrongUseError
+from exporter.simulator.agent import (
+    DEFAULT_BASE,
+    DEFAULT_FIRST_PORT,
+    LEGACY_PATH,
+    OTEL_PATH,
+    AgentServer,
+    Place,
+    SimulatorError,
+    WrongUseError,
+)
 from exporter.simulator.nodes import NamedNode
 from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import Simulation
 
 NAMESPACE = "matillion"
-DEFAULT_BASE = IPv4Address("127.20.0.0")
-"""The first agent is at 127.20.0.1."""
-DEFAULT_FIRST_PORT = 20_000
 LOOPBACK = IPv4Network("127.0.0.0/8")
 HIGHEST_PORT = 65_535
 STEP_SECONDS = 0.2

@@ -47,9 +47,9 @@ from exporter.simulator.agent import SimulatorError
 from exporter.simulator.fleet import NAMESPACE, SimulatedFleets, allow_files, write_listing
 from exporter.simulator.followers import count, scale, watch
 from exporter.simulator.kubernetes import SimulatedKubernetes, SimulatedScaler
+from exporter.simulator.population import layout_of
 from exporter.simulator.scenario import SCENARIOS
 from exporter.simulator.screen import LABEL, CloudWatchView, line, picture
-from exporter.simulator.simulate import layout_of
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.story import LogToStory, Story
 from exporter.simulator.vitals import CURRENT, LEGACY, PREVIOUS

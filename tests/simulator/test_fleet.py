@@ -24,8 +24,9 @@ from exporter.simulator.fleet import (
     listing_text,
     write_listing,
 )
+from exporter.simulator.population import fleet_plans, run_until
 from exporter.simulator.scenario import HOUR, Fault, Incident, Scenario, steady
-from exporter.simulator.simulate import add_arguments, fleet_plans, run_until, simulate
+from exporter.simulator.simulate import add_arguments, simulate
 from exporter.simulator.simulated_agent import SimulatedAgent
 from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.vitals import CURRENT, LEGACY, Spelling
