@@ -17,6 +17,7 @@ from exporter.history.prometheus import MAX_FLEETS, PrometheusReader
 from tests.fakes.answering import answering
 from tests.fakes.hostile import HostileServer, answer, cut, flood, hang, head, refusing_port, response
 from tests.fakes.prometheus_database import MISSING, prometheus_with
+from tests.series import FLEET_NAMES
 
 ETL = ("matillion", "etl")
 DAY = 20_454
@@ -264,6 +265,7 @@ async def test_the_request(tmp_path: Path) -> None:
     assert {(request.query["step"], request.query["query"]) for request in seen} == {
         ("300", 'max by (namespace, fleet) (max_over_time(matillion_fleet_demand_tasks{cluster="p"}[300s]))')
     }
+    assert "matillion_fleet_demand_tasks" in FLEET_NAMES
     assert {request.query["partial_response"] for request in seen} == {"false"}
     assert not any("Authorization" in request.headers for request in seen)
 
