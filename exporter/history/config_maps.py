@@ -11,7 +11,6 @@ A ConfigMap that is deleted is forgotten by all replicas; the next one begins wi
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 
 import structlog
@@ -19,14 +18,14 @@ import structlog
 from exporter.config import ForecastSettings
 from exporter.history.encoding import Decoded, Entries, decode, updated
 from exporter.history.past import FleetKey, Past
-from exporter.history.recorder import MAX_FLEETS, Recorder
+from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder, make_room
 from exporter.history.stored_fleet import ForeignConfigMapError, StoredFleet, filled, name, selector
-from exporter.history.stored_fleets import StoredFleets, make_room
+from exporter.history.stored_fleets import StoredFleets
 from exporter.kube.api import Json, KubeCollections, KubeError, Resource
 from exporter.kube.config_maps import CHANGED_MEANWHILE, read_or_new, write
 from exporter.kube.election import Leadership
 from exporter.kube.fields import mapping
-from exporter.kube.watch import Reflector, RestartReason, WatchTiming
+from exporter.kube.watch import Reflector, RestartReason
 from exporter.retry import Backoff
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import ONCE_EACH, Trouble
@@ -39,27 +38,6 @@ VERBS = ("get", "list", "watch", "create", "update", "delete")
 _OF_THE_OBJECT = (400, 413, 422)
 _ATTEMPTS = 5
 """Of one addition, where each time another client was faster."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Times in seconds that are no settings."""
-
-    sample_every: float = 5.0
-    """Between two samples of demand: the default interval of scrapes."""
-    write_every: float = 900.0
-    """Between two additions, by the clock: every quarter of an hour. A day of any time zone ends at one of them."""
-    poll_every: float = 1.0
-    """How soon an addition that is due is begun."""
-    patience: float = 30.0
-    """How long the first addition waits until it is known what is stored; without that, nothing obsolete is deleted."""
-    retry: float = 5.0
-    """Pause after a failed addition; doubles up to `max_retry`."""
-    max_retry: float = 300.0
-    timeout: float = 5.0
-    """Maximum time for one request."""
-    last_timeout: float = 1.0
-    """Maximum time for the last additions at shutdown; the leader's work has 2 s to end."""
 
 
 class ConfigMapHistory:
@@ -75,8 +53,7 @@ class ConfigMapHistory:
         *,
         place: Resource,
         on_restart: Callable[[RestartReason], None],
-        pace: Pace = Pace(),
-        timing: WatchTiming | None = None,
+        pace: Pace = USUAL,
     ) -> None:
         """Take the `place` of the ConfigMaps: their collection in the exporter's namespace."""
         self._days = settings.days
@@ -95,7 +72,6 @@ class ConfigMapHistory:
             read=lambda config_map: StoredFleet.of(config_map, lease_name),
             label_selector=selector(lease_name),
             on_restart=on_restart,
-            timing=timing,
         )
         event = "history cannot be stored; it is kept in memory, and lost if no replica is left; will retry"
         self._trouble = Trouble(_log, event, "history can be stored again", remembered=ONCE_EACH)
@@ -105,21 +81,13 @@ class ConfigMapHistory:
     def past(self, fleet: FleetKey) -> Past | None:
         """Return what is stored of a fleet; None if that is nothing, or has not been read yet."""
         found = self._stored.of(fleet)
-        if found is None:
-            return None
-        read_time = min(found.known_until, self._store.wall_now())
-        return Past(found.history, read_time, [start.seconds for start in found.starts])
+        return None if found is None else found.past(self._store.wall_now())
 
     async def run(self) -> None:
         """Follow the ConfigMaps and record the demand until cancelled. No answer of the API server ends it."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._reflector.run(), name="stored history")
-            tasks.create_task(self._record(), name="recording of demand")
-
-    async def _record(self) -> None:
-        while True:
-            self._recorder.sample()
-            await asyncio.sleep(self._pace.sample_every)
+            tasks.create_task(self._recorder.run(self._pace.sample_every), name="recording of demand")
 
     async def write(self) -> None:
         """Store what is recorded until cancelled. No answer of the API server ends it. May be run again after that."""
@@ -131,7 +99,8 @@ class ConfigMapHistory:
                 now = self._store.now()
                 known = self._stored.listed or now >= began + self._pace.patience
                 if now >= next_round and known and self._recorder.unsaved() and self._leadership.is_leader():
-                    todo, due, next_round = await self._make_room(), now, now + self._until_next_round()
+                    todo, due = await self._make_room(), now
+                    next_round = now + self._pace.until_next_write(self._store.wall_now())
                     backoff.reset()
                 if todo and now >= due and self._leadership.is_leader():
                     todo = await self._add_all(todo)
@@ -142,9 +111,6 @@ class ConfigMapHistory:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.last_timeout):
                     await asyncio.gather(*map(self._add_last, self._recorder.unsaved()))
-
-    def _until_next_round(self) -> float:
-        return self._pace.write_every - self._store.wall_now() % self._pace.write_every
 
     async def _make_room(self) -> Collection[FleetKey]:
         """Delete what is obsolete; return the fleets whose additions there is room for."""

@@ -24,6 +24,7 @@ from datetime import date, timedelta
 from itertools import groupby
 
 from exporter.forecast.history import EPOCH, GAP, SLOT_SECONDS, SLOTS, History, is_kept
+from exporter.history.past import Past
 from exporter.store.start_times import KEPT_STARTS, AgentStart
 
 MAX_TASKS = 1_000_000
@@ -56,6 +57,10 @@ class Decoded:
     """Unix time of the end of the last five minutes of which something is known; 0 if nothing is."""
     hashes: Mapping[str, int] = field(default_factory=dict)
     """Of the entries that were read."""
+
+    def past(self, now: float) -> Past:
+        """Return it as a source provides it; it was confirmed when the last of it was known."""
+        return Past(self.history, min(self.known_until, now), [start.seconds for start in self.starts])
 
 
 def decode(entries: Mapping[str, object], now: float, days: int, before: Decoded | None = None) -> Decoded:

@@ -1,182 +1,186 @@
-"""The past of the fleets in a file, where there is no Kubernetes: one exporter, one file.
+"""The past of the fleets in a file, where there is no Kubernetes.
 
-A JSON object with the entries of `encoding` for each `namespace/fleet`. It is replaced as a whole, so it is never half
-written. A file that is something else is moved aside, never overwritten.
+It has the same entries as the ConfigMaps elsewhere, and is written as often. What cannot be read of it is never
+overwritten: the file is renamed first, and stays beside the new one.
 """
 
 import asyncio
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import inf
+from typing import ParamSpec, TypeVar
 
 import structlog
 
 from exporter.config import ForecastSettings
+from exporter.forecast.history import History
 from exporter.history.encoding import Decoded, Entries, decode, updated
+from exporter.history.locked_file import LockedFile
 from exporter.history.past import FleetKey, Past
-from exporter.history.recorder import MAX_FLEETS, Recorder
+from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder, make_room
+from exporter.kube.fields import mapping, text
+from exporter.retry import Backoff
 from exporter.store.snapshots import SnapshotStore
-from exporter.trouble import ONCE_EACH, Trouble
+from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
-MAX_BYTES = 32 * 1024 * 1024
-"""Of a file: a month of a fleet takes at most 90 KB, and there are at most MAX_FLEETS."""
-_FORMAT = "matillion-fleet-exporter history 1"
+FORMAT = "matillion-fleet-exporter/history"
+MAX_BYTES = 64 * 1024 * 1024
+"""Size of a file that is read: 100 fleets take some 5 MB."""
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 
-class NotAHistoryError(ValueError):
-    """The file holds something else."""
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is stored of one fleet."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Times in seconds that are no settings."""
-
-    sample_every: float = 5.0
-    """Between two samples of demand: the default interval of scrapes."""
-    write_every: float = 900.0
-    """Between two writes, by the clock: every quarter of an hour. A day of any time zone ends at one of them."""
+    entries: Entries = field(default_factory=dict)
+    decoded: Decoded = field(default_factory=Decoded)
 
 
 class HistoryFile:
-    """A `PastSource`. What it provides is what is in the file."""
+    """A `PastSource` for one process without replicas."""
 
-    def __init__(self, settings: ForecastSettings, store: SnapshotStore, *, pace: Pace = Pace()) -> None:
-        self._path = settings.path
+    def __init__(self, settings: ForecastSettings, store: SnapshotStore, *, pace: Pace = USUAL) -> None:
         self._days = settings.days
         self._store = store
         self._pace = pace
+        self._file = LockedFile(settings.path, max_bytes=MAX_BYTES)
         self._recorder = Recorder(store, days=settings.days)
-        self._entries: dict[FleetKey, Entries] = {}
-        self._decoded: dict[FleetKey, Decoded] = {}
-        self._read_time: float | None = None
-        event = "history cannot be read or written; it is kept in memory, and lost at the end; will retry"
-        self._trouble = Trouble(_log, event, "history can be stored again", file=str(self._path))
-        self._refused = Trouble(
-            _log, "an entry of the history is not valid; ignored", remembered=ONCE_EACH, file=str(self._path)
-        )
+        self._fleets: dict[FleetKey, _Stored] | None = None
+        """None until the file has been read."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self._log = _log.bind(file=str(settings.path))
+        event = "history cannot be stored; it is kept in memory, and lost at the end of the process; will retry"
+        self._trouble = Trouble(self._log, event, "history can be stored again")
+        self._full = Trouble(self._log, "some fleets have no past: there are too many", limit=MAX_FLEETS)
 
     def past(self, fleet: FleetKey) -> Past | None:
-        """Return what the file has of a fleet; None if that is nothing, or it has not been read yet."""
-        found = self._decoded.get(fleet)
-        if found is None or self._read_time is None:
-            return None
-        return Past(found.history, self._read_time, [start.seconds for start in found.starts])
+        """Return what is stored of a fleet; None if that is nothing, or has not been read yet."""
+        stored = None if self._fleets is None else self._fleets.get(fleet)
+        return None if stored is None else stored.decoded.past(self._store.wall_now())
 
     async def run(self) -> None:
-        """Record the demand, and store it every 15 minutes and at the end. No failure of the disk ends it."""
-        await self._store_all()
-        due = self._next_write()
+        """Record the demand and store it until cancelled. Nothing that the disk does ends it."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._recorder.run(self._pace.sample_every), name="recording of demand")
+                tasks.create_task(self._write(), name="history file")
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def _write(self) -> None:
+        backoff = Backoff(self._pace.retry, self._pace.max_retry, jitter=0.0)
+        due = -inf
         try:
             while True:
-                self._recorder.sample()
-                await asyncio.sleep(self._pace.sample_every)
-                if self._store.wall_now() >= due or self._read_time is None:
-                    await self._store_all()
-                    due = self._next_write()
+                if self._store.now() >= due:
+                    if await self._try():
+                        backoff.reset()
+                        due = self._store.now() + self._pace.until_next_write(self._store.wall_now())
+                    else:
+                        due = self._store.now() + backoff.next()
+                await asyncio.sleep(self._pace.poll_every)
         finally:
-            # The file is local, and the loop ends: nothing else waits for it.
-            with suppress(OSError, ValueError):
-                self._write_now()
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(self._pace.last_timeout):
+                    await self._save()
+            await self._in_thread(self._file.close)
 
-    def _next_write(self) -> float:
-        return (self._store.wall_now() // self._pace.write_every + 1) * self._pace.write_every
-
-    async def _store_all(self) -> None:
-        """Read the file if that is still to be done, and add what was recorded."""
+    async def _try(self) -> bool:
+        """Read the file unless it has been read, then store what is recorded; return whether that succeeded."""
         try:
-            if self._read_time is None:
-                self._entries = await asyncio.to_thread(_read, self._path)
-            self._merge()
-            await asyncio.to_thread(_write, self._path, dict(self._entries))
-        except NotAHistoryError as error:
-            self._put_aside(error)
+            await self._save()
         except OSError as error:
-            self._trouble.report(error.errno, error=str(error))
+            self._trouble.report(type(error), error=error.strerror or str(error))
+            return False
+        self._trouble.resolve()
+        return True
+
+    async def _save(self) -> None:
+        """Store what is recorded. Raises OSError."""
+        if self._fleets is None:
+            self._fleets = await self._read()
+        unsaved, now = self._recorder.unsaved(), self._store.wall_now()
+        after: dict[FleetKey, _Stored] = {}
+        for fleet, stored in self._fleets.items():
+            after[fleet] = self._with(stored, fleet, History(), now)
+            await asyncio.sleep(0)
+        present = {(fleet.namespace, fleet.name) for fleet in self._store.fleets()}
+        known_until = {fleet: stored.decoded.known_until for fleet, stored in after.items()}
+        obsolete, admitted = make_room(known_until, unsaved, present, MAX_FLEETS)
+        if len(admitted) < len(unsaved):
+            self._full.report(left_out=len(unsaved) - len(admitted))
         else:
-            self._read_time = self._store.wall_now()
-            for fleet, decoded in self._decoded.items():
-                self._recorder.saved(fleet, decoded)
-            self._trouble.resolve()
+            self._full.resolve()
+        for fleet in obsolete:
+            del after[fleet]
+        for fleet in admitted:
+            addition = self._recorder.addition(fleet)
+            after[fleet] = self._with(after.get(fleet, _Stored()), fleet, addition, now)
+            await asyncio.sleep(0)
+        await self._in_thread(self._replace, {fleet: stored.entries for fleet, stored in after.items()})
+        self._fleets = after
+        for fleet in admitted:
+            self._recorder.saved(fleet, after[fleet].decoded)
 
-    def _write_now(self) -> None:
-        if self._read_time is not None:
-            self._merge()
-            _write(self._path, self._entries)
+    def _with(self, stored: _Stored, fleet: FleetKey, addition: History, now: float) -> _Stored:
+        """Return what is stored of a fleet with an addition, and without the days that are no longer kept."""
+        entries = updated(stored.entries, addition, self._store.starts(fleet), now=now, days=self._days)
+        return _Stored(entries, decode(entries, now, self._days, stored.decoded))
 
-    def _merge(self) -> None:
-        """Add what was recorded to what is in the file, and forget what is too old, and fleets with nothing left."""
+    async def _read(self) -> dict[FleetKey, _Stored]:
+        """Return what the file has; set it aside if not all of it can be read. Raises OSError."""
         now = self._store.wall_now()
-        for fleet in {*self._entries, *self._recorder.unsaved()}:
-            entries = updated(
-                self._entries.get(fleet, {}),
-                self._recorder.addition(fleet),
-                self._store.starts(fleet),
-                now=now,
-                days=self._days,
+        found, refused = await self._in_thread(self._load, now)
+        if refused:
+            mark = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H-%M-%SZ}.unread"
+            kept = await self._in_thread(self._file.set_aside, mark)
+            self._log.warning(
+                "the history file is not valid; it is kept, and what can be read of it is used",
+                kept=str(kept),
+                fleets=len(found),
+                refused=refused[:5],
             )
-            decoded = decode(entries, now, self._days, self._decoded.get(fleet))
-            for key, reason in decoded.refused.items():
-                self._refused.report((fleet, key), fleet="/".join(fleet), entry=key, reason=reason)
-            if decoded.known_until or decoded.refused:
-                self._entries[fleet], self._decoded[fleet] = entries, decoded
-            else:
-                self._entries.pop(fleet, None)
-                self._decoded.pop(fleet, None)
+        return found
 
-    def _put_aside(self, error: NotAHistoryError) -> None:
-        aside = self._path.with_name(f"{self._path.name}.not-read-{self._store.wall_now():.0f}")
+    async def _in_thread(self, work: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+        """Run in the file's thread, one after the other. It is completed even if its caller is cancelled."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._thread, lambda: work(*args, **kwargs)))
+
+    # -- in the thread ------------------------------------------------------------------------------------------------
+
+    def _load(self, now: float) -> tuple[dict[FleetKey, _Stored], list[str]]:
+        """Return what can be read, and why the rest cannot. Raises OSError."""
         try:
-            self._path.rename(aside)
-        except OSError as failure:
-            self._trouble.report(failure.errno, error=f"{error}; it cannot be moved aside either: {failure}")
-        else:
-            _log.warning("the history file holds something else; moved aside", to=str(aside), reason=str(error))
+            content = self._file.open()
+            document = {"format": FORMAT, "fleets": []} if content is None else json.loads(content)
+        except (ValueError, RecursionError) as error:
+            return {}, [str(error) or type(error).__name__]
+        if mapping(document).get("format") != FORMAT or not isinstance(document.get("fleets"), list):
+            return {}, [f"it has no format {FORMAT!r} with a list of fleets"]
+        found: dict[FleetKey, _Stored] = {}
+        refused = []
+        for number, one in enumerate(document["fleets"]):
+            namespace, fleet = text(mapping(one).get("namespace")), text(mapping(one).get("fleet"))
+            if namespace is None or fleet is None or len(found) == MAX_FLEETS:
+                refused.append(f"fleets[{number}]: no namespace and fleet, or too many")
+                continue
+            entries = mapping(mapping(one).get("entries"))
+            decoded = decode(entries, now, self._days)
+            refused += [f"{namespace}/{fleet} {key}: {reason}" for key, reason in decoded.refused.items()]
+            kept = {key: value for key, value in entries.items() if key in decoded.hashes and isinstance(value, str)}
+            found[namespace, fleet] = _Stored(kept, decoded)
+        return found, refused
 
-
-def _read(path: Path) -> dict[FleetKey, Entries]:
-    """Return the entries by fleet; none if there is no file. Raises OSError, or NotAHistoryError."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return {}
-    if len(content) > MAX_BYTES:
-        raise NotAHistoryError(f"it is larger than {MAX_BYTES >> 20} MiB")
-    try:
-        document: Any = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise NotAHistoryError(f"it is not JSON: {error}") from None
-    match document:
-        case {"format": str(name), "fleets": dict(fleets)} if name == _FORMAT:
-            return dict([_fleet(name, entries) for name, entries in list(fleets.items())[:MAX_FLEETS]])
-    raise NotAHistoryError(f"it is not in the format {_FORMAT!r}")
-
-
-def _fleet(name: str, entries: object) -> tuple[FleetKey, Entries]:
-    namespace, slash, fleet = name.partition("/")
-    if not slash or not isinstance(entries, dict):
-        raise NotAHistoryError(f"{name[:100]!r} is not the history of a fleet")
-    return (namespace, fleet), {key: text for key, text in entries.items() if isinstance(text, str)}
-
-
-def _write(path: Path, fleets: Mapping[FleetKey, Entries]) -> None:
-    """Replace the file. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"format": _FORMAT, "fleets": {"/".join(fleet): fleets[fleet] for fleet in sorted(fleets)}}
-    # Each write has a file of its own: the last one may begin while another, in a thread, has not ended.
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f"{path.name}.", delete=False) as file:
-        try:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    def _replace(self, fleets: Mapping[FleetKey, Entries]) -> None:
+        rows = [{"namespace": key[0], "fleet": key[1], "entries": entries} for key, entries in sorted(fleets.items())]
+        self._file.replace(json.dumps({"format": FORMAT, "fleets": rows}, indent=1) + "\n")

@@ -4,7 +4,9 @@ Every replica records, so that the next leader has what the last one could not s
 counts; everything else remains a gap. Independent of where it is stored.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -20,6 +22,34 @@ MAX_FLEETS = 100
 """Fleets whose past is kept; as many as the charts of the status page have. A month of one takes some 40 KB."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Times in seconds that are no settings."""
+
+    sample_every: float = 5.0
+    """Between two samples of demand: the default interval of scrapes."""
+    write_every: float = 900.0
+    """Between two additions to what is stored, by the clock: a day of any time zone ends when one is due."""
+    poll_every: float = 1.0
+    """How soon an addition that is due is begun."""
+    patience: float = 30.0
+    """How long the first addition waits until it is known what is stored; without that, nothing obsolete is deleted."""
+    retry: float = 5.0
+    """Pause after a failed addition; doubles up to `max_retry`."""
+    max_retry: float = 300.0
+    timeout: float = 5.0
+    """Maximum time for one request."""
+    last_timeout: float = 1.0
+    """Maximum time for the last additions at shutdown; the leader's work has 2 s to end."""
+
+    def until_next_write(self, wall_now: float) -> float:
+        """Return the seconds until the next addition is due, at a Unix time."""
+        return self.write_every - wall_now % self.write_every
+
+
+USUAL = Pace()
+
+
 class Recorder:
     """What of the demand is not known to be stored, by fleet."""
 
@@ -31,6 +61,12 @@ class Recorder:
         self._unsaved: dict[FleetKey, History] = {}
         self._slot = 0
         self._full = Trouble(_log, "some fleets have no past: there are too many", limit=max_fleets)
+
+    async def run(self, every: float) -> None:
+        """Record the demand every so many seconds until cancelled."""
+        while True:
+            self.sample()
+            await asyncio.sleep(every)
 
     def sample(self) -> None:
         """Record the demand of every fleet now; nothing while the store is not complete."""
@@ -101,3 +137,20 @@ class Recorder:
             self._slot = slot
             for history in self._unsaved.values():
                 history.trim(now, self._days)
+
+
+def make_room(
+    known_until: Mapping[FleetKey, float], unsaved: Sequence[FleetKey], present: Collection[FleetKey], limit: int
+) -> tuple[Sequence[FleetKey], Sequence[FleetKey]]:
+    """Return the fleets whose past is to be deleted, and those of the `unsaved` ones that may be stored.
+
+    `known_until` has all that are stored, each with the time until which it is known (0: nothing is kept of it). A
+    fleet that is gone keeps its past as long as any day of it is kept, unless there are more fleets than `limit`: then
+    those that have been gone for longest give way. Those that are there never do.
+    """
+    gone = sorted(known_until.keys() - {*present, *unsaved}, key=lambda fleet: (known_until[fleet], fleet))
+    new = [fleet for fleet in unsaved if fleet not in known_until]
+    excess = len(known_until) + len(new) - limit
+    obsolete = [fleet for number, fleet in enumerate(gone) if number < excess or not known_until[fleet]]
+    admitted = new[: max(0, limit - len(known_until) + len(obsolete))]
+    return obsolete, [fleet for fleet in unsaved if fleet in known_until or fleet in admitted]

@@ -1,6 +1,6 @@
-"""What is stored of all fleets, as the watch of their ConfigMaps shows it, and which of them may stay."""
+"""What is stored of all fleets, as the watch of their ConfigMaps shows it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -104,20 +104,3 @@ class StoredFleets:
         if fleet is not None and self._entries[fleet].config_map.uid == uid:
             del self._entries[fleet]
             self._recorder.forget(fleet)
-
-
-def make_room(
-    known_until: Mapping[FleetKey, float], unsaved: Sequence[FleetKey], present: Collection[FleetKey], limit: int
-) -> tuple[Sequence[FleetKey], Sequence[FleetKey]]:
-    """Return the fleets whose past is to be deleted, and those of the `unsaved` ones that may be stored.
-
-    `known_until` has all that are stored, each with the time until which it is known (0: nothing is kept of it). A
-    fleet that is gone keeps its past as long as any day of it is kept, unless there are more fleets than `limit`: then
-    those that have been gone for longest give way. Those that are there never do.
-    """
-    gone = sorted(known_until.keys() - {*present, *unsaved}, key=lambda fleet: (known_until[fleet], fleet))
-    new = [fleet for fleet in unsaved if fleet not in known_until]
-    excess = len(known_until) + len(new) - limit
-    obsolete = [fleet for number, fleet in enumerate(gone) if number < excess or not known_until[fleet]]
-    admitted = new[: max(0, limit - len(known_until) + len(obsolete))]
-    return obsolete, [fleet for fleet in unsaved if fleet in known_until or fleet in admitted]

@@ -1,187 +1,291 @@
-"""The past in a file: what is kept over a restart, and what a bad file or a bad disk costs."""
+"""The past of fleets in a file: through restarts, beside other processes, and on disks that fail."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from exporter.config import ForecastSettings
-from exporter.forecast.history import GAP, SLOT_SECONDS, History
-from exporter.history import history_file
-from exporter.history.history_file import HistoryFile, Pace
-from exporter.store.snapshots import SnapshotStore
-from tests.factories import POLICY, WALL_NOW, make_reading, make_target
+from exporter.forecast.history import SLOT_SECONDS, SLOTS
+from exporter.history.history_file import FORMAT, MAX_BYTES, HistoryFile
+from exporter.history.recorder import MAX_FLEETS, Pace
+from tests.factories import WALL_NOW
+from tests.fakes.background import background
+from tests.fakes.seen_fleets import MovedClock, SeenFleets
 from tests.waiting import eventually
 
-ETL = ("matillion", "etl")
-START = WALL_NOW - WALL_NOW % 900
-"""The start of a quarter of an hour."""
+pytestmark = pytest.mark.slow
+
+PACE = Pace(sample_every=0.02, poll_every=0.02, retry=0.05, max_retry=0.1)
+QUARTER = 900.0
+NOT_STORED = "history cannot be stored; it is kept in memory, and lost at the end of the process; will retry"
 
 
-class World:
-    """An exporter of one fleet with its file; it is read when a test says so."""
+class World(MovedClock):
+    """A file, the fleets' demand, and a clock."""
 
-    def __init__(self, path: Path) -> None:
-        self.time = START
-        self.path = path
-        self.store = SnapshotStore(POLICY, monotonic=lambda: self.time, wall=lambda: self.time)
-        self.store.expect(["list"])
-
-    def demand(self, tasks: float) -> None:
-        """Let the fleet have so many tasks now."""
-        target = make_target("etl", fleet="etl")
-        self.store.replace("list", [target])
-        self.store.scraped(target, make_reading(tasks), url="http://agent", seconds=0.01)
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.path = folder / "var" / "history.json"
+        self.demand: dict[str, float] = {"etl": 12}
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[HistoryFile]:
-        """Run the history until the context ends."""
-        settings = ForecastSettings.model_validate({"enabled": True, "path": str(self.path)})
-        history = HistoryFile(settings, self.store, pace=Pace(sample_every=0.005))
-        task = asyncio.create_task(history.run())
-        try:
-            yield history
-        finally:
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+    async def exporter(self, pace: Pace = PACE) -> AsyncIterator["Exporter"]:
+        exporter = Exporter(self, pace)
+        async with background(exporter.fleets.watch(), exporter.history.run()):
+            yield exporter
 
-    def stored(self) -> list[int]:
-        """Return what the file has from START on, without gaps."""
-        document = json.loads(self.path.read_text())
-        days = document["fleets"].get("matillion/etl", {})
-        found = history_file.decode(days, self.time, 28).history
-        return [value for value in found.slots(int(START // SLOT_SECONDS), 12) if value != GAP]
+    def write(self, content: Any) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        self.path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+    def beside(self, pattern: str) -> list[str]:
+        return [path.read_text(errors="replace") for path in sorted(self.path.parent.glob(f"history.json.{pattern}"))]
+
+
+class Exporter:
+    """Its store, and its history."""
+
+    def __init__(self, world: World, pace: Pace) -> None:
+        self.fleets = SeenFleets(world, world.demand)
+        self.history = HistoryFile(ForecastSettings(path=world.path), self.fleets.store, pace=pace)
+
+    def past(self, fleet: str = "etl") -> dict[int, int]:
+        """Return what it has of a fleet, by number of five minutes since the test's start."""
+        found = self.history.past(("matillion", fleet))
+        if found is None:
+            return {}
+        first, values = found.history.known_slots()
+        offset = first - int(WALL_NOW // SLOT_SECONDS)
+        return {offset + slot: value for slot, value in enumerate(values) if value >= 0}
+
+    async def has(self, past: dict[int, int], fleet: str = "etl") -> None:
+        """Wait until this is in its past of a fleet."""
+        await eventually(
+            lambda: past.items() <= self.past(fleet).items(),
+            what=lambda: f"{self.past(fleet)} instead of {past}",
+        )
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path / "below" / "history.json")
+    return World(tmp_path)
 
 
-def tasks(history: HistoryFile) -> list[int]:
-    """Return what is provided from START on, without gaps."""
-    past = history.past(ETL)
-    found = History() if past is None else past.history
-    return [value for value in found.slots(int(START // SLOT_SECONDS), 12) if value != GAP]
+def fleet(name: str = "etl", **entries: Any) -> dict[str, Any]:
+    """Return a row of the file; entries by the last two digits of days of December."""
+    named = {f"2025-12-{key.removeprefix('d')}": value for key, value in entries.items()}
+    return {"namespace": "matillion", "fleet": name, "entries": named}
 
 
-async def test_the_demand_is_stored_every_quarter_of_an_hour(world: World) -> None:
-    """What is provided is what is stored: the maximum of each five minutes."""
-    async with world.running() as history:
-        await eventually(world.path.exists)
-        world.demand(7)
-        await asyncio.sleep(0.05)
-        assert (tasks(history), world.stored()) == ([], [])
-        world.time += 300
-        world.demand(12)
-        await asyncio.sleep(0.05)
-        world.time += 600
-        await eventually(lambda: tasks(history))
-        assert tasks(history)[:2] == world.stored()[:2] == [7, 12]
-        past = history.past(ETL)
-        assert past is not None
-        assert past.read_time == world.time
+async def test_a_restart_loses_nothing(world: World) -> None:
+    """What is recorded is written every quarter of an hour, and at the end."""
+    async with world.exporter() as first:
+        assert first.past() == {}
+        await first.fleets.seen()
+        world.skip(QUARTER)
+        await first.has({0: 12})
+        world.demand["etl"] = 30
+        await first.fleets.seen()
+        assert 30 not in first.past().values()
+    async with world.exporter() as second:
+        await second.has({0: 12, 3: 30})
+        found = second.history.past(("matillion", "etl"))
+        assert found is not None
+        assert WALL_NOW + QUARTER <= found.read_time <= world.wall()
+    document = json.loads(world.path.read_text())
+    assert document["format"] == FORMAT
+    [row] = document["fleets"]
+    assert (row["namespace"], row["fleet"]) == ("matillion", "etl")
+    assert row["entries"]["2026-01-01"].startswith("-*30 12 - - 30")
+    assert sorted(path.name for path in world.path.parent.iterdir()) == ["history.json", "history.json.lock"]
 
 
-async def test_the_end_stores_what_was_recorded(world: World) -> None:
-    """A restart loses nothing; the next process provides it from its start, and adds to it."""
-    async with world.running():
-        await eventually(world.path.exists)
-        world.demand(7)
-        await asyncio.sleep(0.05)
-    assert world.stored() == [7]
-    world.time += 300
-    again = World(world.path)
-    again.time = world.time
-    async with again.running() as history:
-        await eventually(lambda: tasks(history) == [7])
-        again.demand(3)
-        await asyncio.sleep(0.05)
-    assert again.stored() == [7, 3]
-    assert [file.name for file in world.path.parent.iterdir()] == ["history.json"]
+async def test_fleets_that_are_gone_and_days_that_are_old(world: World) -> None:
+    """A fleet that is gone keeps its past, but no day longer than others."""
+    world.write({"format": FORMAT, "fleets": [fleet("gone", d10="5*288", d31="6*288"), fleet("old", d10="5*288")]})
+    async with world.exporter() as exporter:
+        await exporter.fleets.seen()
+        world.skip(8 * 86400)
+        await exporter.has({0: 12})
+    rows = {row["fleet"]: list(row["entries"]) for row in json.loads(world.path.read_text())["fleets"]}
+    assert rows.keys() == {"etl", "gone"}
+    assert rows["gone"] == ["2025-12-31"]
+
+
+async def test_no_more_fleets_than_there_may_be(world: World) -> None:
+    """The one that has been gone for longest gives way; if all are there, it is logged once."""
+    world.write({"format": FORMAT, "fleets": [fleet("gone", d31="1*288"), fleet("long-gone", d30="1*288")]})
+    world.demand |= {f"fleet-{number:03}": 1 for number in range(MAX_FLEETS - 2)}
+    with capture_logs() as log:
+        async with world.exporter() as exporter:
+            await exporter.fleets.seen()
+            world.skip(QUARTER)
+            await exporter.has({0: 12})
+            assert exporter.past("gone")
+            assert not exporter.past("long-gone")
+            world.demand |= {"z-1": 1, "z-2": 1, "z-3": 1}
+            await exporter.fleets.seen()
+            world.skip(QUARTER)
+            await exporter.has({3: 12})
+    assert not exporter.past("gone")
+    assert [line["event"] for line in log if "limit" in line][:1] == ["some fleets have no past: there are too many"]
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    "content",
     [
-        (b"\xff\xfe", "it is not JSON"),
-        (b"[" * 100_000, "it is not JSON"),
-        (b'{"format": "other", "fleets": {}}', "it is not in the format"),
-        (b'{"format": "matillion-fleet-exporter history 1", "fleets": {"etl": {}}}', "'etl' is not the history"),
-        (b'{"format": "matillion-fleet-exporter history 1", "fleets": {"a/b": 3}}', "'a/b' is not the history"),
+        "",
+        "no JSON",
+        "[" * 100_000,
+        '{"format": ',
+        "[]",
+        "null",
+        '{"format": "another", "fleets": []}',
+        '{"fleets": []}',
+        f'{{"format": "{FORMAT}", "fleets": {{}}}}',
+        f'{{"format": "{FORMAT}", "fleets": [{"9" * 5000}]}}',
+        "\x00" * 10,
     ],
 )
-async def test_a_file_of_something_else_is_moved_aside(world: World, content: bytes, reason: str) -> None:
-    """It is named, kept as it was, and a new one begun."""
-    world.path.parent.mkdir()
-    world.path.write_bytes(content)
+async def test_a_file_of_something_else(world: World, content: str) -> None:
+    """It is kept beside the new one, and that is logged."""
+    world.write(content)
     with capture_logs() as log:
-        async with world.running():
-            await eventually(lambda: world.path.exists() and world.path.read_bytes() != content)
-    aside = world.path.with_name(f"history.json.not-read-{START:.0f}")
-    assert aside.read_bytes() == content
+        async with world.exporter() as exporter:
+            await exporter.fleets.seen()
+    assert world.beside("*.unread") == [content]
+    assert json.loads(world.path.read_text())["fleets"][0]["fleet"] == "etl"
     [line] = log
-    assert line["to"] == str(aside)
-    assert reason in line["reason"]
+    assert line["event"] == "the history file is not valid; it is kept, and what can be read of it is used"
+    assert line["kept"].startswith(f"{world.path}.2026-01-01T02-30-00Z.unread")
 
 
-async def test_a_file_that_is_too_large_is_not_read(world: World) -> None:
-    """It is moved aside like any other that this exporter did not write."""
-    world.path.parent.mkdir()
-    with world.path.open("wb") as file:
-        file.truncate(history_file.MAX_BYTES + 1)
+async def test_a_file_that_is_no_text_or_too_large(world: World) -> None:
+    """It is read no further than it may be long."""
+    world.write("")
+    world.path.write_bytes(b"\xff\xfe")
+    async with world.exporter():
+        await eventually(lambda: world.beside("*.unread"))
+    os.truncate(world.path, MAX_BYTES + 1)
     with capture_logs() as log:
-        async with world.running():
-            await eventually(lambda: world.path.exists() and world.path.stat().st_size < 1000)
-    assert [line["reason"] for line in log] == ["it is larger than 32 MiB"]
-
-
-async def test_a_broken_day_costs_no_other(world: World) -> None:
-    """It is named once and left as it is; the other days are provided."""
-    async with world.running():
-        await eventually(world.path.exists)
-        world.demand(7)
-        await asyncio.sleep(0.05)
-    document = json.loads(world.path.read_text())
-    document["fleets"]["matillion/etl"]["2025-12-30"] = "broken"
-    world.path.write_text(json.dumps(document))
-    with capture_logs() as log:
-        async with world.running() as history:
-            await eventually(lambda: tasks(history) == [7])
-    assert [(line["fleet"], line["entry"]) for line in log] == [("matillion/etl", "2025-12-30")]
-    assert json.loads(world.path.read_text())["fleets"]["matillion/etl"]["2025-12-30"] == "broken"
-
-
-async def test_a_disk_that_fails_is_told_once_and_tried_again(world: World) -> None:
-    """What was recorded meanwhile is stored as soon as it can be."""
-    world.path.parent.write_text("a file where the folder should be")
-    with capture_logs() as log:
-        async with world.running() as history:
-            world.demand(7)
+        async with world.exporter():
             await eventually(lambda: log)
-            await asyncio.sleep(0.05)
-            assert [line["event"] for line in log] == [
-                "history cannot be read or written; it is kept in memory, and lost at the end; will retry"
-            ]
-            assert history.past(ETL) is None
-            world.path.parent.unlink()
-            await eventually(lambda: tasks(history) == [7])
-    assert [line["event"] for line in log][1:] == ["history can be stored again"]
+    assert log[0]["refused"] == [f"it has more than {MAX_BYTES} bytes"]
+    assert len(list(world.path.parent.glob("*.unread*"))) == 2, "none replaces the other"
 
 
-async def test_old_days_and_fleets_that_are_gone_are_forgotten(world: World) -> None:
-    """After the days that are kept, nothing is left of them."""
-    async with world.running():
+async def test_a_file_of_which_some_is_valid(world: World) -> None:
+    """That is used, the whole is kept aside."""
+    rows = [
+        fleet(d31=f"5*{SLOTS}", d30="NaN", d29=["deep"]),
+        {"namespace": "matillion", "fleet": ["etl"], "entries": {}},
+        7,
+        fleet("other", d31=f"6*{SLOTS}"),
+        {"namespace": "matillion", "fleet": "bare", "entries": None},
+    ]
+    world.write({"format": FORMAT, "fleets": rows})
+    with capture_logs() as log:
+        async with world.exporter() as exporter:
+            await exporter.has({-31: 5})
+            assert exporter.past("other")[-31] == 6
+    assert json.loads(world.beside("*.unread")[0]) == {"format": FORMAT, "fleets": rows}
+    assert log[0]["refused"] == [
+        "matillion/etl 2025-12-30: 'NaN' is no number of tasks",
+        "matillion/etl 2025-12-29: not text",
+        "fleets[1]: no namespace and fleet, or too many",
+        "fleets[2]: no namespace and fleet, or too many",
+    ]
+    assert {row["fleet"] for row in json.loads(world.path.read_text())["fleets"]} == {"etl", "other"}
+
+
+async def test_two_exporters_with_one_file(world: World) -> None:
+    """The second waits until the first has ended, and then has all: so they never mix."""
+    with capture_logs() as log:
+        async with world.exporter() as second_to_end:
+            await eventually(world.path.exists)
+            other = Exporter(world, PACE)
+            other.fleets.demand = {"etl": 4.0}
+            async with background(other.fleets.watch(), other.history.run()) as _:
+                await eventually(lambda: log)
+                assert other.history.past(("matillion", "etl")) is None
+            await second_to_end.fleets.seen()
+        async with world.exporter() as third:
+            await third.has({0: 12})
+    assert [line["event"] for line in log] == [NOT_STORED]
+    assert log[0]["error"] == f"{world.path} is used by another process"
+
+
+async def test_the_next_exporter_takes_over(world: World) -> None:
+    """One that started before the other has ended reads what that one wrote last."""
+    async with world.exporter() as second:
+        pass
+    with capture_logs() as log:
+        first = Exporter(world, PACE)
+        async with background(first.fleets.watch(), first.history.run()):
+            await first.fleets.seen()
+            second = Exporter(world, PACE)
+            waiting = asyncio.create_task(second.history.run())
+            await eventually(lambda: log)
+        async with background(second.fleets.watch()):
+            await second.has({0: 12})
+            await eventually(lambda: len(log) > 1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert [line["event"] for line in log] == [NOT_STORED, "history can be stored again"]
+
+
+@contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """Let no file be written: what should be its folder is a file."""
+    path.parent.rename(path.parent.with_name("elsewhere"))
+    path.parent.write_text("")
+    yield
+    path.parent.unlink()
+    path.parent.with_name("elsewhere").rename(path.parent)
+
+
+async def test_a_disk_that_fails(world: World) -> None:
+    """It is logged once, and what was recorded is stored once that is possible."""
+    async with world.exporter() as exporter:
+        await exporter.fleets.seen()
+        world.skip(QUARTER)
+        await exporter.has({0: 12})
+        with capture_logs() as log:
+            with refused(world.path):
+                await exporter.fleets.seen()
+                world.skip(QUARTER)
+                await eventually(lambda: log)
+                await exporter.fleets.seen()
+            await exporter.has({0: 12, 3: 12})
+            await eventually(lambda: len(log) > 1)
+    assert [line["event"] for line in log] == [NOT_STORED, "history can be stored again"]
+    assert log[0]["error"] == "Not a directory"
+
+
+async def test_a_file_that_cannot_be_read(world: World) -> None:
+    """It is not replaced: it may be whole. A folder in its place stands for a file without the permission."""
+    world.path.mkdir(parents=True)
+    with capture_logs() as log:
+        async with world.exporter() as exporter:
+            await exporter.fleets.seen()
+            await eventually(lambda: log)
+            assert exporter.past() == {}
+    assert (log[0]["event"], log[0]["error"]) == (NOT_STORED, "Is a directory")
+    assert world.path.is_dir()
+
+
+async def test_the_end_does_not_wait_for_the_disk(world: World) -> None:
+    """A process that is to end has little time."""
+    async with world.exporter(replace(PACE, last_timeout=0.0)) as exporter:
         await eventually(world.path.exists)
-        world.demand(7)
-        await asyncio.sleep(0.05)
-    later = World(world.path)
-    later.time = START + 86400 * 120
-    async with later.running() as history:
-        await eventually(lambda: json.loads(world.path.read_text())["fleets"] == {})
-        assert history.past(ETL) is None
+        world.demand["etl"] = 77
+        await exporter.fleets.seen()
+    assert "77" not in world.path.read_text()

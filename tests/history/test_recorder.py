@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from exporter.fleet.policy import Policy
 from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
 from exporter.history.encoding import Decoded, decode, updated
-from exporter.history.recorder import Recorder
+from exporter.history.recorder import Pace, Recorder, make_room
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import WALL_NOW, make_reading, make_target
 
@@ -144,3 +144,36 @@ def test_too_many_fleets() -> None:
         world.demand(15, "a", "b", "c")
     assert world.recorder.unsaved() == (("matillion", "b"), ("matillion", "c"))
     assert [(line["event"], line["left_out"]) for line in log] == [("some fleets have no past: there are too many", 1)]
+
+
+A, B, C, D = (("n", letter) for letter in "abcd")
+
+
+@pytest.mark.parametrize(
+    ("known_until", "unsaved", "present", "obsolete", "admitted"),
+    [
+        ({}, [A, B], {A, B}, [], [A, B]),
+        ({A: 9, B: 0, C: 3}, [A], {A}, [B], [A]),
+        ({A: 9, B: 5, C: 3}, [A, D], {A, D}, [C], [A, D]),
+        ({A: 9, B: 5, C: 3}, [D], {A, B, C, D}, [], []),
+        ({A: 0, B: 0, C: 0}, [], {A, B, C}, [], []),
+        ({A: 9, B: 5, C: 3}, [C, D], {D}, [B], [C, D]),
+        ({A: 9, B: 5, C: 3, D: 1}, [], {A}, [D], []),
+        ({}, [A, B, C, D], {A, B, C, D}, [], [A, B, C]),
+    ],
+)
+def test_room_for_three_fleets(
+    known_until: dict[tuple[str, str], float],
+    unsaved: list[tuple[str, str]],
+    present: set[tuple[str, str]],
+    obsolete: list[tuple[str, str]],
+    admitted: list[tuple[str, str]],
+) -> None:
+    """The longest gone gives way; what is there, or has something to be stored, never does."""
+    assert make_room(known_until, unsaved, present, 3) == (obsolete, admitted)
+
+
+def test_additions_are_due_by_the_clock() -> None:
+    """Every quarter of an hour, so that no day of any time zone ends in between."""
+    assert Pace().until_next_write(START) == 900
+    assert Pace().until_next_write(START + 899.5) == 0.5

@@ -17,7 +17,6 @@ from exporter.history.stored_fleet import (
     name,
     selector,
 )
-from exporter.history.stored_fleets import make_room
 from exporter.kube.api import Json
 
 ETL = ("matillion", "etl")
@@ -114,30 +113,3 @@ def test_a_config_map_of_something_else_is_not_filled(changes: dict[str, str | N
     """It may be of another exporter, or of a person."""
     with pytest.raises(ForeignConfigMapError, match=f"'{NAME}' is not the history of fleet 'etl'.*delete or rename it"):
         filled(stored(**changes), "exporter", ETL, {})
-
-
-A, B, C, D = (("n", letter) for letter in "abcd")
-
-
-@pytest.mark.parametrize(
-    ("known_until", "unsaved", "present", "obsolete", "admitted"),
-    [
-        ({}, [A, B], {A, B}, [], [A, B]),
-        ({A: 9, B: 0, C: 3}, [A], {A}, [B], [A]),
-        ({A: 9, B: 5, C: 3}, [A, D], {A, D}, [C], [A, D]),
-        ({A: 9, B: 5, C: 3}, [D], {A, B, C, D}, [], []),
-        ({A: 0, B: 0, C: 0}, [], {A, B, C}, [], []),
-        ({A: 9, B: 5, C: 3}, [C, D], {D}, [B], [C, D]),
-        ({A: 9, B: 5, C: 3, D: 1}, [], {A}, [D], []),
-        ({}, [A, B, C, D], {A, B, C, D}, [], [A, B, C]),
-    ],
-)
-def test_room_for_three_fleets(
-    known_until: dict[tuple[str, str], float],
-    unsaved: list[tuple[str, str]],
-    present: set[tuple[str, str]],
-    obsolete: list[tuple[str, str]],
-    admitted: list[tuple[str, str]],
-) -> None:
-    """The longest gone gives way; what is there, or has something to be stored, never does."""
-    assert make_room(known_until, unsaved, present, 3) == (obsolete, admitted)

@@ -3,7 +3,6 @@
 tests/integration/test_history_service.py has the same by whole exporters.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,17 +13,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.config import ForecastSettings
-from exporter.fleet.policy import Policy
 from exporter.forecast.history import SLOT_SECONDS
-from exporter.history.config_maps import VERBS, ConfigMapHistory, Pace
+from exporter.history.config_maps import VERBS, ConfigMapHistory
+from exporter.history.recorder import Pace
 from exporter.history.stored_fleet import FLEET, INSTANCE_LABEL, NAMESPACE, name
 from exporter.kube.api import Json, Resource
 from exporter.kube.client import KubeClient
 from exporter.kube.config_maps import CONFIG_MAPS
-from exporter.store.snapshots import SnapshotStore
-from tests.factories import WALL_NOW, make_facts, make_reading, make_target
+from tests.factories import WALL_NOW
 from tests.fakes.background import background
 from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.seen_fleets import MovedClock, SeenFleets
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -38,27 +37,16 @@ QUARTER = 900.0
 SETTINGS = ForecastSettings()
 
 
-class World:
+class World(MovedClock):
     """A namespace for ConfigMaps, the fleets' demand, and a clock."""
 
     def __init__(self, admin: Admin, namespace: str, kubeconfig: Path, stack: AsyncExitStack) -> None:
+        super().__init__()
         self.admin = admin
         self.namespace = namespace
         self.kubeconfig = kubeconfig
         self.demand: dict[str, float] = {"etl": 12}
-        self._ahead = 0.0
-        self._began = time.monotonic()
         self._stack = stack
-
-    def now(self) -> float:
-        """Seconds since the start, those that were skipped too."""
-        return time.monotonic() - self._began + self._ahead
-
-    def wall(self) -> float:
-        return WALL_NOW + self.now()
-
-    def skip(self, seconds: float) -> None:
-        self._ahead += seconds
 
     async def replica(self, **options: Any) -> "Replica":
         kube = await self._stack.enter_async_context(
@@ -92,7 +80,7 @@ class World:
 
 
 class Replica:
-    """An exporter: its store, which reads all agents all the time, and its history."""
+    """An exporter: its store, and its history."""
 
     def __init__(
         self,
@@ -103,17 +91,15 @@ class Replica:
         lease_name: str = "exporter",
         pace: Pace = PACE,
         settings: ForecastSettings = SETTINGS,
+        demand: dict[str, float] | None = None,
     ) -> None:
-        self.world = world
+        """Let it lead or not, and see what all see or a `demand` of its own."""
         self.leads = leads
         self.api = Connection(kube)
-        self.demand: dict[str, float] | None = None
-        """What it sees alone; None: what all see."""
-        self.store = SnapshotStore(Policy(), monotonic=world.now, wall=world.wall)
-        self.store.expect(["kubernetes"])
+        self.fleets = SeenFleets(world, world.demand if demand is None else demand)
         place = CONFIG_MAPS.within(world.namespace)
         self.history = ConfigMapHistory(
-            settings, lease_name, self.store, self.api, self, place=place, on_restart=lambda _: None, pace=pace
+            settings, lease_name, self.fleets.store, self.api, self, place=place, on_restart=lambda _: None, pace=pace
         )
 
     def is_leader(self) -> bool:
@@ -127,7 +113,7 @@ class Replica:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Replica"]:
-        async with background(self._watch(), self.history.run()), self.leading():
+        async with background(self.fleets.watch(), self.history.run()), self.leading():
             yield self
 
     @asynccontextmanager
@@ -137,19 +123,6 @@ class Replica:
             return
         async with background(self.history.write()):
             yield
-
-    async def _watch(self) -> None:
-        while True:
-            demand = self.world.demand if self.demand is None else self.demand
-            targets = {fleet: make_target(fleet, fleet=fleet, address=fleet, facts=make_facts()) for fleet in demand}
-            self.store.replace("kubernetes", targets.values())
-            for fleet, target in targets.items():
-                self.store.scraped(target, make_reading(demand[fleet]), url="http://agent", seconds=0.01)
-            await asyncio.sleep(0.05)
-
-    def sees_all(self) -> bool:
-        demand = self.world.demand if self.demand is None else self.demand
-        return {fleet.name: fleet.demand_tasks for fleet in self.store.fleets()} == demand
 
     def past(self, fleet: str = "etl") -> dict[int, int]:
         """Return what it has of a fleet, by number of five minutes since the test's start."""
@@ -198,10 +171,12 @@ async def test_two_replicas_have_the_same_past(world: World) -> None:
         await standby.has({0: 12})
         world.demand["etl"] = 30
         world.skip(SLOT_SECONDS)
-        await sampled(leader, standby)
+        await leader.fleets.seen()
+        await standby.fleets.seen()
         assert leader.past() == standby.past() == {0: 12}, "it is not stored yet"
         world.skip(SLOT_SECONDS)
-        await sampled(leader, standby)
+        await leader.fleets.seen()
+        await standby.fleets.seen()
         world.skip(SLOT_SECONDS)
         await leader.has({0: 12, 1: 30, 2: 30})
         await standby.has({0: 12, 1: 30, 2: 30})
@@ -225,8 +200,8 @@ async def test_a_restart_loses_nothing(world: World) -> None:
     world.demand = {f"etl-{number}": number for number in range(10)}
     async with (await world.replica()).running() as first:
         await eventually(lambda: all(first.past(fleet) == {0: tasks} for fleet, tasks in world.demand.items()))
-        world.demand = {fleet: tasks + 1 for fleet, tasks in world.demand.items()}
-        await sampled(first)
+        world.demand |= {fleet: tasks + 1 for fleet, tasks in world.demand.items()}
+        await first.fleets.seen()
         ended = time.monotonic()
     assert time.monotonic() - ended < 3
     async with (await world.replica(leads=False)).running() as second:
@@ -240,10 +215,12 @@ async def test_a_leader_that_is_killed(world: World) -> None:
         async with (await world.replica(pace=KILLED)).running() as leader:
             await standby.has({0: 12})
             world.demand["etl"] = 40
-            await sampled(leader, standby)
+            await leader.fleets.seen()
+            await standby.fleets.seen()
             world.skip(SLOT_SECONDS)
             world.demand["etl"] = 3
-            await sampled(leader, standby)
+            await leader.fleets.seen()
+            await standby.fleets.seen()
         assert await world.stored() == {DAY: "-*30 12 -*257"}
         standby.leads = True
         async with standby.leading():
@@ -259,11 +236,11 @@ async def test_a_change_by_another_client(world: World) -> None:
             await world.edit({DAY: "-*29 5 20 -*257", "note": "mine", NEXT_DAY: None})
 
         world.demand["etl"] = 15
-        await sampled(leader)
+        await leader.fleets.seen()
         leader.api.before_write = meddle
         world.skip(QUARTER)
         await leader.has({-1: 5, 0: 20})
-        await sampled(leader)
+        await leader.fleets.seen()
         world.skip(QUARTER)
         await leader.has({-1: 5, 0: 20, 3: 15})
         assert leader.api.writes[:3] == ["POST", "PUT", "PUT"]
@@ -272,8 +249,7 @@ async def test_a_change_by_another_client(world: World) -> None:
 
 async def test_two_that_create_it_at_once(world: World) -> None:
     """As where leaders change: the later one adds."""
-    first, second = await world.replica(), await world.replica()
-    first.demand, second.demand = {"etl": 9.0}, {"etl": 4.0}
+    first, second = await world.replica(demand={"etl": 9.0}), await world.replica(demand={"etl": 4.0})
 
     async def be_faster() -> None:
         async with second.running():
@@ -290,12 +266,14 @@ async def test_a_deleted_config_map_is_forgotten(world: World) -> None:
     async with (await world.replica()).running() as leader, (await world.replica(leads=False)).running() as standby:
         await standby.has({0: 12})
         world.skip(SLOT_SECONDS)
-        await sampled(leader, standby)
+        await leader.fleets.seen()
+        await standby.fleets.seen()
         await world.admin.call("DELETE", world.path_of("etl"))
         await leader.has({})
         await standby.has({})
         world.skip(SLOT_SECONDS)
-        await sampled(leader, standby)
+        await leader.fleets.seen()
+        await standby.fleets.seen()
         world.skip(SLOT_SECONDS)
         await leader.has({2: 12})
         await standby.has({2: 12})
@@ -332,7 +310,7 @@ async def test_a_config_map_that_is_full(world: World) -> None:
             await leader.has({0: 12})
             await world.edit({"ballast": "x" * 1_048_562})
             world.skip(QUARTER)
-            await sampled(leader)
+            await leader.fleets.seen()
             world.skip(QUARTER)
             await leader.has({0: 1, 3: 1}, "other")
             await eventually(lambda: log)
@@ -352,8 +330,7 @@ async def test_a_config_map_that_is_full(world: World) -> None:
 
 async def test_two_exporters_in_one_namespace(world: World) -> None:
     """Each has its own past of the same fleet."""
-    first, second = await world.replica(), await world.replica(lease_name="other")
-    second.demand = {"etl": 5.0}
+    first, second = await world.replica(), await world.replica(lease_name="other", demand={"etl": 5.0})
     async with first.running(), second.running():
         await first.has({0: 12})
         await second.has({0: 5})
@@ -375,7 +352,7 @@ async def test_what_others_wrote(world: World) -> None:
             await world.admin.call("POST", world.path, copy)
             await eventually(lambda: len(log) >= 2)
             world.skip(QUARTER)
-            await sampled(leader)
+            await leader.fleets.seen()
             world.skip(QUARTER)
             await leader.has({0: 12, 3: 12})
     assert await world.stored("taken") == {"important": "yes"}
@@ -396,7 +373,7 @@ async def test_entries_that_are_not_valid(world: World) -> None:
             )
             await leader.has({-607: 7, 0: 12})
             world.skip(QUARTER)
-            await sampled(leader)
+            await leader.fleets.seen()
             world.skip(QUARTER)
             await leader.has({-607: 7, 0: 12, 3: 12})
     assert {line["entry"]: line["reason"] for line in log} == {
@@ -418,7 +395,7 @@ async def test_fleets_that_are_gone(world: World) -> None:
             await world.edit({"2026-12-31": "0*288"}, "strange")
             del world.demand["gone"], world.demand["strange"]
             world.skip(QUARTER)
-            await sampled(leader)
+            await leader.fleets.seen()
             world.skip(QUARTER)
             await leader.has({0: 12, 3: 12})
             assert leader.past("gone") == {0: 5}
@@ -429,10 +406,3 @@ async def test_fleets_that_are_gone(world: World) -> None:
     assert await world.stored("strange") != {}
     [line] = [line for line in log if line["log_level"] == "info"]
     assert (line["fleet"], line["namespace"]) == ("gone", "matillion")
-
-
-async def sampled(*replicas: Replica) -> None:
-    """Wait until each has recorded the current demand."""
-    for replica in replicas:
-        await eventually(replica.sees_all)
-    await asyncio.sleep(5 * PACE.sample_every)
