@@ -23,6 +23,7 @@ from exporter.doctor.check import (
     warning,
 )
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described, uses_kubernetes
+from exporter.history.config_maps import VERBS as HISTORY_VERBS
 from exporter.kube.access_review import REVIEWS
 from exporter.kube.api import AccessDeniedError, ApiError, Json, KubeError, Resource
 from exporter.kube.client import KubeClient
@@ -58,8 +59,14 @@ def elects(settings: Settings) -> bool:
     """Return whether replicas with these settings agree on a leader: there is work for one alone, and a Lease."""
     logs = settings.pod_logs
     annotated = settings.deletion_cost.enabled or settings.protection.enabled
-    led = settings.cloudwatch.enabled or annotated or (logs.enabled and not logs.every_replica)
+    led = settings.cloudwatch.enabled or annotated or (logs.enabled and not logs.every_replica) or _records(settings)
     return led and settings.leader_election.enabled and uses_kubernetes(settings)
+
+
+def _records(settings: Settings) -> bool:
+    """Return whether the past of the fleets is kept in ConfigMaps."""
+    forecast = settings.forecast
+    return forecast.enabled and forecast.source == "self" and settings.discovery.kubernetes.enabled
 
 
 def needs(settings: Settings, own_namespace: str) -> list[Need]:
@@ -90,6 +97,8 @@ def needs(settings: Settings, own_namespace: str) -> list[Need]:
             readings = maps.named(config_map_name(settings.leader_election.lease_name))
             found.append(Need("keep the last readings", readings, ("get", "update"), essential=False))
             found.append(Need("create the notes of last readings", maps, ("create",), essential=False))
+    if _records(settings):
+        found.append(Need("keep the past of the fleets", CONFIG_MAPS.within(own_namespace), HISTORY_VERBS))
     if settings.external_metrics.enabled:
         found.append(Need("check a user's permissions", REVIEWS, ("create",)))
         found.append(Need("authenticate the API server", AUTHENTICATION, ("get",)))

@@ -121,6 +121,8 @@ async def test_a_review_that_fails(kube: Cluster) -> None:
         ({"pod_logs": {"enabled": True, "every_replica": True}}, False),
         ({"cloudwatch": {"enabled": True}, "leader_election": {"enabled": False}}, False),
         ({"external_metrics": {"enabled": True}}, False),
+        ({"forecast": {"enabled": True}}, True),
+        ({"forecast": {"enabled": True, "source": "prometheus", "prometheus_url": "http://prometheus"}}, False),
     ],
 )
 def test_when_an_election_is_needed(sections: Json, expected: bool) -> None:
@@ -161,6 +163,20 @@ def test_scalers_that_are_not_read_need_no_right() -> None:
     """With `scalers.enabled: false` there is nothing to grant."""
     kinds = [need.resource.kind for need in needs(settings(scalers={"enabled": False}), "monitoring")]
     assert "horizontalpodautoscalers" not in kinds
+
+
+def test_the_past_of_fleets_needs_config_maps() -> None:
+    """Only where the exporter records it itself, and only in its own namespace."""
+    verbs = ("get", "list", "watch", "create", "update", "delete")
+    found = [
+        need.resource.namespace
+        for need in needs(settings(forecast={"enabled": True}), "monitoring")
+        if (need.resource.kind, need.resource.name, need.verbs) == ("configmaps", None, verbs)
+    ]
+    assert found == ["monitoring"]
+    elsewhere = {"enabled": True, "source": "prometheus", "prometheus_url": "http://prometheus"}
+    kinds = [need.resource.kind for need in needs(settings(forecast=elsewhere), "monitoring")]
+    assert "configmaps" not in kinds
 
 
 # -- the Lease ---------------------------------------------------------------------------------------------------------
