@@ -5,7 +5,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporter.config import Settings
@@ -88,21 +88,25 @@ def needs(settings: Settings, own_namespace: str) -> list[Need]:
                 found.append(Need(f"read logs in {where}", log, ("get",)))
         if settings.protection.nodes:
             found.append(Need("annotate nodes", NODES, NODE_VERBS))
-    if elects(settings):
-        leases = LEASES.within(own_namespace)
-        found.append(Need("renew the Lease", leases.named(settings.leader_election.lease_name), ("get", "update")))
-        found.append(Need("create the Lease", leases, ("create",)))
-        if settings.discovery.kubernetes.enabled:
-            maps = CONFIG_MAPS.within(own_namespace)
-            readings = maps.named(config_map_name(settings.leader_election.lease_name))
-            found.append(Need("keep the last readings", readings, ("get", "update"), essential=False))
-            found.append(Need("create the notes of last readings", maps, ("create",), essential=False))
-    if _records(settings):
-        found.append(Need("keep the past of the fleets", CONFIG_MAPS.within(own_namespace), HISTORY_VERBS))
+    found += _needs_in_own_namespace(settings, own_namespace)
     if settings.external_metrics.enabled:
         found.append(Need("check a user's permissions", REVIEWS, ("create",)))
         found.append(Need("authenticate the API server", AUTHENTICATION, ("get",)))
     return found
+
+
+def _needs_in_own_namespace(settings: Settings, own_namespace: str) -> Iterator[Need]:
+    maps = CONFIG_MAPS.within(own_namespace)
+    if elects(settings):
+        leases = LEASES.within(own_namespace)
+        yield Need("renew the Lease", leases.named(settings.leader_election.lease_name), ("get", "update"))
+        yield Need("create the Lease", leases, ("create",))
+        if settings.discovery.kubernetes.enabled:
+            readings = maps.named(config_map_name(settings.leader_election.lease_name))
+            yield Need("keep the last readings", readings, ("get", "update"), essential=False)
+            yield Need("create the notes of last readings", maps, ("create",), essential=False)
+    if _records(settings):
+        yield Need("keep the past of the fleets", maps, HISTORY_VERBS)
 
 
 def checks(env: Environment) -> list[Check]:

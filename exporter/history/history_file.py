@@ -22,14 +22,13 @@ from exporter.history.encoding import Decoded, Entries, decode, updated
 from exporter.history.locked_file import LockedFile
 from exporter.history.past import FleetKey, Past
 from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder, make_room
-from exporter.kube.fields import mapping, text
 from exporter.retry import Backoff
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
-FORMAT = "matillion-fleet-exporter/history"
+FORMAT = "matillion-fleet-exporter history 1"
 MAX_BYTES = 64 * 1024 * 1024
 """Size of a file that is read: 100 fleets take some 5 MB."""
 
@@ -162,25 +161,28 @@ class HistoryFile:
         """Return what can be read, and why the rest cannot. Raises OSError."""
         try:
             content = self._file.open()
-            document = {"format": FORMAT, "fleets": []} if content is None else json.loads(content)
+            document = {"format": FORMAT, "fleets": {}} if content is None else json.loads(content)
         except (ValueError, RecursionError) as error:
             return {}, [str(error) or type(error).__name__]
-        if mapping(document).get("format") != FORMAT or not isinstance(document.get("fleets"), list):
-            return {}, [f"it has no format {FORMAT!r} with a list of fleets"]
+        match document:
+            case {"format": str(kind), "fleets": dict(fleets)} if kind == FORMAT:
+                return self._decoded(fleets, now)
+        return {}, [f"it is not of the format {FORMAT!r}"]
+
+    def _decoded(self, fleets: Mapping[str, object], now: float) -> tuple[dict[FleetKey, _Stored], list[str]]:
         found: dict[FleetKey, _Stored] = {}
         refused = []
-        for number, one in enumerate(document["fleets"]):
-            namespace, fleet = text(mapping(one).get("namespace")), text(mapping(one).get("fleet"))
-            if namespace is None or fleet is None or len(found) == MAX_FLEETS:
-                refused.append(f"fleets[{number}]: no namespace and fleet, or too many")
+        for name, entries in fleets.items():
+            namespace, _, fleet = name.partition("/")
+            if not namespace or not fleet or not isinstance(entries, dict) or len(found) == MAX_FLEETS:
+                refused.append(f"{name[:100]!r} is not the history of a fleet, or there are too many")
                 continue
-            entries = mapping(mapping(one).get("entries"))
             decoded = decode(entries, now, self._days)
-            refused += [f"{namespace}/{fleet} {key}: {reason}" for key, reason in decoded.refused.items()]
-            kept = {key: value for key, value in entries.items() if key in decoded.hashes and isinstance(value, str)}
+            refused += [f"{name[:100]} {key}: {reason}" for key, reason in decoded.refused.items()]
+            kept = {key: text for key, text in entries.items() if key in decoded.hashes and isinstance(text, str)}
             found[namespace, fleet] = _Stored(kept, decoded)
         return found, refused
 
     def _replace(self, fleets: Mapping[FleetKey, Entries]) -> None:
-        rows = [{"namespace": key[0], "fleet": key[1], "entries": entries} for key, entries in sorted(fleets.items())]
-        self._file.replace(json.dumps({"format": FORMAT, "fleets": rows}, indent=1) + "\n")
+        document = {"format": FORMAT, "fleets": {"/".join(fleet): fleets[fleet] for fleet in sorted(fleets)}}
+        self._file.replace(json.dumps(document, indent=1) + "\n")

@@ -79,10 +79,9 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def fleet(name: str = "etl", **entries: Any) -> dict[str, Any]:
-    """Return a row of the file; entries by the last two digits of days of December."""
-    named = {f"2025-12-{key.removeprefix('d')}": value for key, value in entries.items()}
-    return {"namespace": "matillion", "fleet": name, "entries": named}
+def entries(**days: Any) -> dict[str, Any]:
+    """Return entries by the last two digits of days of December."""
+    return {f"2025-12-{key.removeprefix('d')}": value for key, value in days.items()}
 
 
 async def test_a_restart_loses_nothing(world: World) -> None:
@@ -102,27 +101,36 @@ async def test_a_restart_loses_nothing(world: World) -> None:
         assert WALL_NOW + QUARTER <= found.read_time <= world.wall()
     document = json.loads(world.path.read_text())
     assert document["format"] == FORMAT
-    [row] = document["fleets"]
-    assert (row["namespace"], row["fleet"]) == ("matillion", "etl")
-    assert row["entries"]["2026-01-01"].startswith("-*30 12 - - 30")
+    assert list(document["fleets"]) == ["matillion/etl"]
+    assert document["fleets"]["matillion/etl"]["2026-01-01"].startswith("-*30 12 - - 30")
     assert sorted(path.name for path in world.path.parent.iterdir()) == ["history.json", "history.json.lock"]
 
 
 async def test_fleets_that_are_gone_and_days_that_are_old(world: World) -> None:
     """A fleet that is gone keeps its past, but no day longer than others."""
-    world.write({"format": FORMAT, "fleets": [fleet("gone", d10="5*288", d31="6*288"), fleet("old", d10="5*288")]})
+    world.write(
+        {
+            "format": FORMAT,
+            "fleets": {"matillion/gone": entries(d10="5*288", d31="6*288"), "m/old": entries(d10="5*288")},
+        }
+    )
     async with world.exporter() as exporter:
         await exporter.fleets.seen()
         world.skip(8 * 86400)
         await exporter.has({0: 12})
-    rows = {row["fleet"]: list(row["entries"]) for row in json.loads(world.path.read_text())["fleets"]}
-    assert rows.keys() == {"etl", "gone"}
-    assert rows["gone"] == ["2025-12-31"]
+    fleets = json.loads(world.path.read_text())["fleets"]
+    assert list(fleets) == ["matillion/etl", "matillion/gone"]
+    assert list(fleets["matillion/gone"]) == ["2025-12-31"]
 
 
 async def test_no_more_fleets_than_there_may_be(world: World) -> None:
     """The one that has been gone for longest gives way; if all are there, it is logged once."""
-    world.write({"format": FORMAT, "fleets": [fleet("gone", d31="1*288"), fleet("long-gone", d30="1*288")]})
+    world.write(
+        {
+            "format": FORMAT,
+            "fleets": {"matillion/gone": entries(d31="1*288"), "matillion/long-gone": entries(d30="1*288")},
+        }
+    )
     world.demand |= {f"fleet-{number:03}": 1 for number in range(MAX_FLEETS - 2)}
     with capture_logs() as log:
         async with world.exporter() as exporter:
@@ -148,10 +156,10 @@ async def test_no_more_fleets_than_there_may_be(world: World) -> None:
         '{"format": ',
         "[]",
         "null",
-        '{"format": "another", "fleets": []}',
-        '{"fleets": []}',
-        f'{{"format": "{FORMAT}", "fleets": {{}}}}',
-        f'{{"format": "{FORMAT}", "fleets": [{"9" * 5000}]}}',
+        '{"format": "another", "fleets": {}}',
+        '{"fleets": {}}',
+        f'{{"format": "{FORMAT}", "fleets": []}}',
+        f'{{"format": "{FORMAT}", "fleets": {"9" * 5000}}}',
         "\x00" * 10,
     ],
 )
@@ -162,7 +170,7 @@ async def test_a_file_of_something_else(world: World, content: str) -> None:
         async with world.exporter() as exporter:
             await exporter.fleets.seen()
     assert world.beside("*.unread") == [content]
-    assert json.loads(world.path.read_text())["fleets"][0]["fleet"] == "etl"
+    assert list(json.loads(world.path.read_text())["fleets"]) == ["matillion/etl"]
     [line] = log
     assert line["event"] == "the history file is not valid; it is kept, and what can be read of it is used"
     assert line["kept"].startswith(f"{world.path}.2026-01-01T02-30-00Z.unread")
@@ -184,26 +192,28 @@ async def test_a_file_that_is_no_text_or_too_large(world: World) -> None:
 
 async def test_a_file_of_which_some_is_valid(world: World) -> None:
     """That is used, the whole is kept aside."""
-    rows = [
-        fleet(d31=f"5*{SLOTS}", d30="NaN", d29=["deep"]),
-        {"namespace": "matillion", "fleet": ["etl"], "entries": {}},
-        7,
-        fleet("other", d31=f"6*{SLOTS}"),
-        {"namespace": "matillion", "fleet": "bare", "entries": None},
-    ]
-    world.write({"format": FORMAT, "fleets": rows})
+    document = {
+        "format": FORMAT,
+        "fleets": {
+            "matillion/etl": entries(d31=f"5*{SLOTS}", d30="NaN", d29=["deep"]),
+            "no-namespace": {},
+            "matillion/list": [],
+            "matillion/other": entries(d31=f"6*{SLOTS}"),
+        },
+    }
+    world.write(document)
     with capture_logs() as log:
         async with world.exporter() as exporter:
             await exporter.has({-31: 5})
             assert exporter.past("other")[-31] == 6
-    assert json.loads(world.beside("*.unread")[0]) == {"format": FORMAT, "fleets": rows}
+    assert json.loads(world.beside("*.unread")[0]) == document
     assert log[0]["refused"] == [
         "matillion/etl 2025-12-30: 'NaN' is no number of tasks",
         "matillion/etl 2025-12-29: not text",
-        "fleets[1]: no namespace and fleet, or too many",
-        "fleets[2]: no namespace and fleet, or too many",
+        "'no-namespace' is not the history of a fleet, or there are too many",
+        "'matillion/list' is not the history of a fleet, or there are too many",
     ]
-    assert {row["fleet"] for row in json.loads(world.path.read_text())["fleets"]} == {"etl", "other"}
+    assert list(json.loads(world.path.read_text())["fleets"]) == ["matillion/etl", "matillion/other"]
 
 
 async def test_two_exporters_with_one_file(world: World) -> None:
