@@ -39,7 +39,9 @@ _STYLES = {
     "stopped": Style.BAD,
     "disconnected": Style.BAD,
 }
-_MINUTE = 60
+_MINUTE, _HOUR = 60, 3600
+_OLD_PAST = _HOUR
+"""Seconds after which a forecast's past is old: sources are read at least every quarter of an hour."""
 Json = Mapping[str, Any]
 
 
@@ -54,7 +56,7 @@ def screen(url: str, status: Status, paper: Paper) -> list[str]:
     lines.append("")
     if not status.fleets:
         return [*lines, "No fleet was found."]
-    lines += _fleets(status.fleets, paper)
+    lines += _fleets(status.fleets, status.time_seconds, paper)
     needing = sorted((agent for agent in status.agents if agent["needs_attention"]), key=_urgency)
     lines += ["", *_attention(needing, len(status.agents), paper)]
     return lines
@@ -79,7 +81,7 @@ _NARROWER: Sequence[tuple[bool, frozenset[str]]] = (
 """What is given up, step by step, where the terminal is too narrow: how many are in each state, then columns."""
 
 
-def _fleets(fleets: Sequence[Json], paper: Paper) -> Iterator[str]:
+def _fleets(fleets: Sequence[Json], now: float, paper: Paper) -> Iterator[str]:
     heading, *lines = _table(fleets, paper)
     yield paper.paint("".join(heading).rstrip(), Style.FAINT)
     for fleet, cells in zip(fleets, lines, strict=True):
@@ -90,12 +92,12 @@ def _fleets(fleets: Sequence[Json], paper: Paper) -> Iterator[str]:
         if lost := fleet.get("tasks_lost"):
             tasks = f"{lost:g} running task{'' if lost == 1 else 's'} lost since the exporter started"
             yield from _note("  lost", f"{tasks}; fleet-exporter ledger lists the agents", paper)
-        yield from _forecast(fleet, paper)
+        yield from _forecast(fleet, now, paper)
         for remark in fleet.get("remarks", ()):
             yield from _note("  note", remark, paper, Style.DOUBTFUL)
 
 
-def _forecast(fleet: Json, paper: Paper) -> Iterator[str]:
+def _forecast(fleet: Json, now: float, paper: Paper) -> Iterator[str]:
     forecast = fleet.get("forecast")
     if not forecast:
         return
@@ -104,18 +106,23 @@ def _forecast(fleet: Json, paper: Paper) -> Iterator[str]:
         return
     days = forecast.get("like_days")
     ahead = _number(fleet.get("demand_ahead_tasks")) if fleet["trusted"] else WITHHELD
+    read = forecast.get("past_read_time_seconds")
+    old = isinstance(read, int | float) and now - read > _OLD_PAST
     yield from _note(
         "  forecast",
         f"{_number(tasks)} task{'' if tasks == 1 else 's'} within {_lasting(forecast.get('lead_time_seconds'))}"
-        f"{f' (as on {days})' if days else ''}, skill {_number(forecast.get('skill'))}; demand ahead {ahead}",
+        f"{f' (as on {days})' if days else ''}, skill {_number(forecast.get('skill'))}; demand ahead {ahead}"
+        f"{f'; its past was last read {_lasting(now - read)} ago' if old else ''}",
         paper,
-        Style.FAINT,
+        Style.DOUBTFUL if old else Style.FAINT,
     )
 
 
 def _lasting(seconds: object) -> str:
     if not isinstance(seconds, int | float):
         return UNKNOWN
+    if seconds >= 2 * _HOUR:
+        return f"{_number(seconds / _HOUR)} h"
     return f"{_number(seconds / _MINUTE)} min" if seconds >= 2 * _MINUTE else f"{seconds:.0f} s"
 
 

@@ -139,11 +139,17 @@ def test_a_forecast_is_below_its_fleet() -> None:
             make_fleet(outlook=make_outlook()),
             make_fleet(silent, name="dark", outlook=make_outlook(1, lead_time=75.4, like_days="", skill=None)),
             make_fleet(name="none"),
-        )
+            make_fleet(name="old", outlook=make_outlook(past_read_time=WALL_NOW - 3 * 3600)),
+        ),
+        width=140,
     )
     assert [line.strip() for line in text if "forecast" in line] == [
         "forecast: 48 tasks within 3 min (as on the last 14 days), skill 0.9; demand ahead 48",
         "forecast: 1 task within 75 s, skill ?; demand ahead withheld",
+        (
+            "forecast: 48 tasks within 3 min (as on the last 14 days), skill 0.9; demand ahead 48; "
+            "its past was last read 3 h ago"
+        ),
     ]
 
 
