@@ -24,6 +24,12 @@ from exporter.discovery.scalers import ScalerDiscovery
 from exporter.discovery.static import StaticDiscovery
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.protection import AnnotationRules
+from exporter.forecast.history import History
+from exporter.history.config_maps import ConfigMapHistory
+from exporter.history.forecasts import Forecasts
+from exporter.history.history_file import HistoryFile
+from exporter.history.past import PastSource
+from exporter.history.prometheus import from_prometheus
 from exporter.kube.client import KubeClient
 from exporter.kube.config_maps import CONFIG_MAPS
 from exporter.kube.credentials import own_namespace
@@ -44,6 +50,7 @@ from exporter.scrape.outcome import ScrapeOutcome
 from exporter.scrape.poller import Poller
 from exporter.store.reachability import Reachability
 from exporter.store.snapshots import SnapshotStore
+from exporter.web.api import PastOf
 from exporter.web.server import WebServer
 
 if TYPE_CHECKING:
@@ -76,14 +83,18 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             kube = await resources.enter_async_context(await KubeClient.connect())
         sees = _sees(store)
         leadership = _leadership(settings.leader_election, kube, sees)
+        past = _past(settings, kube, store, metrics, leadership)
         page = MetricsPage(store, metrics.registry).handle
-        server = WebServer(settings.web, store, page, out_of_service=_replaceable(leadership, sees))
+        server = WebServer(
+            settings.web, store, page, out_of_service=_replaceable(leadership, sees), past=_recorded(past)
+        )
         parts: dict[str, Part] = {
             **_discovery(settings, kube, store, metrics),
+            **_forecast(settings, past, store),
             "scraping": await _scraping(settings.scrape, store, metrics, resources),
             "state log": StateLog(store).run,
             **_external_metrics(settings, kube, store, metrics),
-            **await _led(settings, kube, store, metrics, resources, leadership=leadership),
+            **await _led(settings, kube, store, metrics, resources, leadership=leadership, past=past),
             "event loop lag": LoopLag(metrics.event_loop_lag).run,
             "web server": server.run,
         }
@@ -154,6 +165,56 @@ def _external_metrics(
     return {"external metrics API": server.run}
 
 
+def _past(
+    settings: Settings,
+    kube: KubeClient | None,
+    store: SnapshotStore,
+    metrics: ExporterMetrics,
+    leadership: Leadership,
+) -> PastSource | None:
+    """Return where the past of the fleets comes from; None without a forecast."""
+    forecast = settings.forecast
+    if not forecast.enabled:
+        return None
+    if forecast.source == "prometheus":
+        return from_prometheus(forecast)
+    if forecast.source == "cloudwatch":
+        # The AWS libraries take half a second to import: only if needed.
+        from exporter.history.cloudwatch import from_cloudwatch  # noqa: PLC0415
+
+        return from_cloudwatch(forecast, settings.cloudwatch, settings.cluster or "", store)
+    if kube is None or not settings.discovery.kubernetes.enabled:
+        return HistoryFile(forecast, store)
+    lease_name, place = settings.leader_election.lease_name, CONFIG_MAPS.within(own_namespace())
+    return ConfigMapHistory(
+        forecast, lease_name, store, kube, leadership, place=place, on_restart=metrics.watch_restarted
+    )
+
+
+def _recorded(past: PastSource | None) -> PastOf:
+    """Return a function for what the forecast of a fleet is made from."""
+
+    def recorded(fleet: tuple[str, str]) -> History | None:
+        known = None if past is None else past.past(fleet)
+        return None if known is None else known.history
+
+    return recorded
+
+
+def _forecast(settings: Settings, past: PastSource | None, store: SnapshotStore) -> dict[str, Part]:
+    """Return what looks ahead, in every replica."""
+    if past is None:
+        return {}
+    forecasts = Forecasts(
+        settings.forecast,
+        past,
+        store,
+        starts=lambda fleet: [start.seconds for start in store.starts(fleet)],
+        scrape_interval=settings.scrape.interval,
+    )
+    return {"past of the fleets": past.run, "forecasts": forecasts.run}
+
+
 async def _led(
     settings: Settings,
     kube: KubeClient | None,
@@ -162,6 +223,7 @@ async def _led(
     resources: AsyncExitStack,
     *,
     leadership: Leadership,
+    past: PastSource | None,
 ) -> dict[str, Part]:
     """Return what only one replica may do, and the election that decides which one does."""
     only_leader_follows = settings.pod_logs.enabled and not settings.pod_logs.every_replica
@@ -181,6 +243,8 @@ async def _led(
             parts["pod annotations"] = partial(
                 alone.run, partial(_together, _annotations(settings, kube, store, alone))
             )
+    if isinstance(past, ConfigMapHistory):
+        work["history"] = past.write
     if settings.pod_logs.enabled:
         # A connection pool of its own: each log that is followed holds a connection of it.
         streams = await resources.enter_async_context(await KubeClient.connect())
