@@ -35,10 +35,10 @@ def cron(month: Month, start_seconds: float) -> Signal:
     return wish
 
 
-def ahead(past: History, start_seconds: float) -> Signal:
+def ahead(past: History, start_seconds: float, quantile: float = 0.75) -> Signal:
     """Follow what is higher, the demand or the forecast, which learns from what this way itself brings about."""
     history = deepcopy(past)
-    forecaster = Forecaster(ZONE, quantile=0.75, min_days=3, days=28)
+    forecaster = Forecaster(ZONE, quantile=quantile, min_days=3, days=28)
     lead_time = start_seconds + SYNC_SECONDS
 
     def wish(now: float, demand: int) -> float:
@@ -49,11 +49,11 @@ def ahead(past: History, start_seconds: float) -> Signal:
     return wish
 
 
-def planned(forecast: Callable[[int], float], start_seconds: float) -> Signal:
-    """Follow what is higher, the demand or a forecast by slot."""
+def planned(forecast: Callable[[int], float], start_seconds: float, factor: float = 1.0) -> Signal:
+    """Follow what is higher, the demand or a forecast by slot, multiplied."""
 
     def wish(now: float, demand: int) -> float:
         slots = range(int(now // SLOT_SECONDS), int((now + start_seconds + SYNC_SECONDS) // SLOT_SECONDS) + 1)
-        return max(float(demand), *(forecast(slot) for slot in slots), -inf)
+        return max(float(demand), *(factor * forecast(slot) for slot in slots), -inf)
 
     return wish

@@ -144,7 +144,8 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         metrics=Without("`scaler_desired_agents` is the HPA's own figure"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("forecast_tasks", Unit.TASKS, Basis.EXPORTER, lambda fleet: fleet.forecast_tasks,
-        "Highest demand expected within the lead time, from the fleet's own past.",
+        "Demand to have agents for before it comes, within the lead time, from the fleet's own past; 0 if none rises "
+        "too fast to be followed.",
         unknown="there is no forecast, or it is withheld", json="forecast.tasks",
         cloudwatch=Without("`DemandAheadTasks` contains it"),
         external=Without("alone it could shrink a fleet; `demand_ahead_tasks` contains it"), history=True),

@@ -392,7 +392,7 @@ class Fleet:
 
     @property
     def forecast_tasks(self) -> float | None:
-        """Highest demand expected within the lead time; None without a forecast, or while it is withheld."""
+        """Demand to have agents for before it comes; None without a forecast, or while it is withheld."""
         return None if self.outlook is None else self.outlook.tasks
 
     @property

@@ -8,7 +8,8 @@ class Outlook:
     """The forecast of one fleet at one instant, or the reason it is withheld."""
 
     tasks: int | None
-    """Highest demand expected within `lead_time`; None while it is withheld."""
+    """Demand to have agents for before it comes, within `lead_time`; 0 if none rises too fast to be followed. None
+    while it is withheld."""
     lead_time: float
     """Seconds that new agents need to be useful: how far ahead `tasks` looks."""
     skill: float | None

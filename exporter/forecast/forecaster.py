@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
-from math import ceil
 from operator import add
 from zoneinfo import ZoneInfo
 
-from exporter.forecast.history import EPOCH, GAP, SLOT_SECONDS, SLOTS, History, known
-from exporter.forecast.local_days import days_to_month_end, local_day, local_slot
-from exporter.forecast.replay import Replay, replay
+from exporter.forecast.history import EPOCH, SLOT_SECONDS, SLOTS, History, known
+from exporter.forecast.like_days import KINDS, MIN_KNOWN, MONTH_END, Days, Kind, LikeDays
+from exporter.forecast.local_days import days_to_month_end, local_slot
+from exporter.forecast.replay import Replay
 
 SCORED_DAYS = 7
-"""Days that the ways of finding like days are judged by: each weekday once."""
+"""Days that forecasts are judged by, and ways of finding like days: each weekday once."""
 FADING = 0.8
 """Weight of a day's score against that of the day after it: half after three days."""
-LATE_PRICE = 10.0
-"""Slots of one task's capacity that it may cost to spare one task the wait: 50 minutes."""
-MIN_LIKE_DAYS = 2
-MIN_KNOWN = 0.8
-"""Share of the slots of the scored days that must be known. A like day with less is left out."""
+LATE_PRICE = 5.0
+"""Slots of one task's capacity that it may cost to spare one task the wait: 25 minutes."""
 MIN_SKILL = 0.3
 ADDED_WEIGHT = 2.0
 """How much a share of agent-hours added counts against a share of waiting avoided."""
 MONTH_END_DAYS = 3
-SATURDAY = 5
-"""As `date.weekday` counts; Sunday is 6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +31,7 @@ class Forecast:
     """What is expected."""
 
     tasks: int
-    """Highest demand expected within the lead time."""
+    """Demand to have agents for within the lead time; 0 where none rises so much that following it would be late."""
     skill: float
     """Share of late tasks avoided, less ADDED_WEIGHT × the share of agent-hours added, in the last SCORED_DAYS."""
     like_days: str
@@ -54,43 +48,12 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One way of finding like days."""
+class _Profile:
+    """One day ahead, slot by slot."""
 
-    name: str
-    alike: Callable[[date, date], bool]
-    depth: int
-    """How many of the latest like days are looked at."""
-    width: int
-    """Slots that jobs may come earlier or later."""
-
-
-def _month_end(one: date, other: date) -> bool:
-    return days_to_month_end(one) == days_to_month_end(other)
-
-
-def _same_part_of_week(one: date, other: date) -> bool:
-    return (one.weekday() >= SATURDAY) == (other.weekday() >= SATURDAY)
-
-
-# Of equal ones the first is chosen: the one that a single odd day moves least.
-_GROUPS: Sequence[tuple[str, Callable[[date, date], bool], int]] = (
-    ("the last 14 days", lambda _one, _other: True, 14),
-    (
-        "the last 3 days of the same kind, weekdays or weekends",
-        _same_part_of_week,
-        3,
-    ),
-    (
-        "the last 10 days of the same kind, weekdays or weekends",
-        _same_part_of_week,
-        10,
-    ),
-    ("the same weekday of the last weeks", lambda one, other: one.weekday() == other.weekday(), 3),
-    ("the last 2 days", lambda _one, _other: True, 2),
-)
-KINDS = tuple(Kind(name, alike, depth, width) for name, alike, depth in _GROUPS for width in (0, 1, 2))
-MONTH_END = Kind("the same day counted from the month's end", _month_end, 3, 1)
+    like_days: str
+    prepared: Sequence[int]
+    expected: Sequence[int]
 
 
 class Forecaster:
@@ -101,15 +64,18 @@ class Forecaster:
 
     def __init__(self, zone: ZoneInfo, *, quantile: float, min_days: int, days: int) -> None:
         """Take the settings: `quantile` of like days, and how many days are needed and looked at."""
-        self._zone, self._quantile, self._min_days = zone, quantile, min_days
-        self._like_days = max(days - SCORED_DAYS, min_days)
-        self._today: date | None = None
-        self._days: dict[tuple[date, int], array[int]] = {}
-        self._scores: dict[date, Sequence[Replay]] = {}
+        self._zone, self._min_days = zone, min_days
+        self._scored = max(2, min(SCORED_DAYS, days // 4))
+        # The first forecast that is judged was chosen by as many days before it, each with its like days.
+        self._reach = days - 2 * self._scored
+        self._days = Days(zone, quantile, self._reach)
+        self._today = date.min
+        self._scores: dict[date, Sequence[float]] = {}
+        self._judged: dict[date, Replay] = {}
+        self._chosen: dict[date, Kind] = {}
         self._skill = 0.0
         self._withheld: Withheld | None = None
-        self._chosen = KINDS[0]
-        self._profiles: dict[date, tuple[str, Sequence[int]]] = {}
+        self._profiles: dict[date, _Profile] = {}
 
     def expected(self, history: History, now: float, lead_time: float) -> Forecast | Withheld:
         """Return the demand expected from `now` (Unix seconds) to `lead_time` seconds after it, or why it is withheld.
@@ -119,12 +85,19 @@ class Forecaster:
         withheld = self._learned(history, now)
         if withheld:
             return withheld
-        name, tasks = self._profiles_of(history, now, lead_time)
-        return Forecast(max(tasks), self._skill, name)
+        slots = [(self._profile(history, day), slot) for day, slot in self._slots(now, lead_time)]
+        return Forecast(max(profile.prepared[slot] for profile, slot in slots), self._skill, slots[0][0].like_days)
 
     def ahead(self, history: History, now: float, seconds: float) -> Sequence[int]:
         """Return the demand expected in each slot from that of `now` to that of `now + seconds`; empty if withheld."""
-        return () if self._learned(history, now) else self._profiles_of(history, now, seconds)[1]
+        if self._learned(history, now):
+            return ()
+        return [self._profile(history, day).expected[slot] for day, slot in self._slots(now, seconds)]
+
+    def _slots(self, now: float, seconds: float) -> Sequence[tuple[date, int]]:
+        """Return the local day and slot of each slot that the time from `now` on touches."""
+        numbers = range(int(now // SLOT_SECONDS), int((now + seconds) // SLOT_SECONDS) + 1)
+        return [local_slot(number * SLOT_SECONDS, self._zone) for number in numbers]
 
     def _learned(self, history: History, now: float) -> Withheld | None:
         """Learn once a day, and return why there is no forecast that day."""
@@ -134,25 +107,21 @@ class Forecaster:
             self._withheld = self._too_little(history, today) or self._learn(history, today)
         return self._withheld
 
-    def _profiles_of(self, history: History, now: float, seconds: float) -> tuple[str, Sequence[int]]:
-        """Return where the first slot's forecast comes from, and what is expected in each slot."""
-        today, _ = local_slot(now, self._zone)
-        name, tasks = "", []
-        for at in range(int(now // SLOT_SECONDS), int((now + seconds) // SLOT_SECONDS) + 1):
-            day, slot = local_slot(at * SLOT_SECONDS, self._zone)
-            if day not in self._profiles:
-                self._profiles[day] = self._planned(history, day, today)
-            found, profile = self._profiles[day]
-            name = name or found
-            tasks.append(profile[slot])
-        return name, tasks
+    def _profile(self, history: History, day: date) -> _Profile:
+        """Return the forecast of today or a later day."""
+        if day not in self._profiles:
+            like = self._like(history, day, self._today)
+            self._profiles[day] = _Profile(
+                like.name, self._days.prepared(history, like), self._days.expected(history, like)
+            )
+        return self._profiles[day]
 
     def _too_little(self, history: History, today: date) -> Withheld | None:
         days = history.days()
         past = (today - EPOCH).days - days[0] if days else 0
         if past < self._min_days:
             return Withheld(f"{max(past, 0)} days of history, at least {self._min_days} are needed")
-        lately = [self._day(history, today - timedelta(days=age), 0) for age in range(1, min(past, SCORED_DAYS) + 1)]
+        lately = [self._days.demand(history, day) for day in _before(today, min(past, self._scored))]
         share = sum(len(known(day)) for day in lately) / (SLOTS * len(lately))
         if share < MIN_KNOWN:
             return Withheld(
@@ -161,22 +130,17 @@ class Forecaster:
         return None
 
     def _learn(self, history: History, today: date) -> Withheld | None:
-        """Choose the kind of like days, score what it would have brought, and return whether that is too little."""
-        scored = [today - timedelta(days=age) for age in range(1, SCORED_DAYS + 1)]
-        self._scores = {day: self._scores.get(day) or self._score(history, day) for day in scored}
-        oldest = today - timedelta(days=self._like_days + SCORED_DAYS + 1)
-        self._days = {key: values for key, values in self._days.items() if key[0] >= oldest}
-        costs = [
-            [FADING**age * (LATE_PRICE * one.late_ahead + one.held_ahead) for age, one in enumerate(of_kind)]
-            for of_kind in zip(*self._scores.values(), strict=True)
-        ]
-        totals = [sum(of_kind) for of_kind in costs]
-        self._chosen = KINDS[totals.index(min(totals))]
-        # A day does not choose what it is judged by: the others do.
-        judged = []
-        for age, scores in enumerate(self._scores.values()):
-            others = [total - of_kind[age] for total, of_kind in zip(totals, costs, strict=True)]
-            judged.append(scores[others.index(min(others))].weighted(FADING**age))
+        """Score what the forecasts of the last days would have brought, and return whether that is too little."""
+        days = _before(today, self._scored)
+        self._judged = {
+            day: self._judged.get(day) or self._days.replayed(history, day, self._like(history, day, day))
+            for day in days
+        }
+        oldest = days[-1]
+        self._days.forget(oldest - timedelta(days=self._scored + self._reach + 1))
+        self._scores = {day: scores for day, scores in self._scores.items() if day >= oldest}
+        self._chosen = {day: chosen for day, chosen in self._chosen.items() if day >= oldest}
+        judged = [one.weighted(FADING**age) for age, one in enumerate(self._judged.values())]
         # One day may break the pattern, by a holiday or a flood: that with the least gain is left out.
         judged.remove(min(judged, key=lambda one: one.gain(LATE_PRICE)))
         result: Replay = reduce(add, judged)
@@ -184,91 +148,47 @@ class Forecaster:
         if self._skill >= MIN_SKILL:
             return None
         reason = (
-            f"in the last {SCORED_DAYS} days it would not have avoided enough waiting for the agent-hours it would "
+            f"in the last {self._scored} days it would not have avoided enough waiting for the agent-hours it would "
             f"have cost (skill {self._skill:.2f}, at least {MIN_SKILL})"
         )
         return Withheld(reason, self._skill)
 
-    def _score(self, history: History, day: date) -> Sequence[Replay]:
-        demand = self._day(history, day, 0)
-        before = self._day(history, day - timedelta(days=1), 0)[-1]
-        return [replay(demand, self._profile(history, kind, day, day), before) for kind in KINDS]
+    def _like(self, history: History, day: date, today: date) -> LikeDays:
+        """Return the days that a day is forecast from, by what is known at the beginning of `today`."""
+        if today not in self._chosen:
+            self._chosen[today] = self._choose(history, today)
+        usual = self._days.like(history, self._chosen[today], day, today)
+        if days_to_month_end(day) < MONTH_END_DAYS:
+            ends = self._days.like(history, MONTH_END, day, today)
+            if self._served_by_each_other(history, ends, usual):
+                return ends
+        return usual
 
-    def _planned(self, history: History, day: date, today: date) -> tuple[str, Sequence[int]]:
-        """Return where the forecast of a day comes from, and its slots."""
-        usual = self._profile(history, self._chosen, day, today)
-        if days_to_month_end(day) < MONTH_END_DAYS and self._month_ends_differ(history, usual, day, today):
-            return MONTH_END.name, self._profile(history, MONTH_END, day, today)
-        return self._chosen.name, usual
+    def _choose(self, history: History, today: date) -> Kind:
+        """Return the kind of like days that would have served the last days best."""
+        costs = [0.0] * len(KINDS)
+        for age, day in enumerate(_before(today, self._scored)):
+            if day not in self._scores:
+                like = [self._days.like(history, kind, day, day) for kind in KINDS]
+                self._scores[day] = [_cost(self._days.replayed(history, day, days)) for days in like]
+            for index, cost in enumerate(self._scores[day]):
+                costs[index] += FADING**age * cost
+        return KINDS[costs.index(min(costs))]
 
-    def _month_ends_differ(self, history: History, usual: Sequence[int], day: date, today: date) -> bool:
-        """Return whether the last month ends would have been served better by each other than by a usual day."""
-        alike = self._alike(history, MONTH_END, day, today)
-        if len(alike) < MIN_LIKE_DAYS:
-            return False
-        cost = {"usual": 0.0, "month end": 0.0}
-        for one in alike:
-            others = self._quantiles(history, [other for other in alike if other != one], MONTH_END.width)
-            for name, profile in (("usual", usual), ("month end", others)):
-                result = replay(self._day(history, one, 0), profile, self._day(history, one - timedelta(days=1), 0)[-1])
-                cost[name] += LATE_PRICE * result.late_ahead + result.held_ahead
-        return cost["month end"] < cost["usual"]
-
-    def _profile(self, history: History, kind: Kind, day: date, today: date) -> Sequence[int]:
-        """Return what a kind of like days before `today` expects for each slot of `day`: 0 without enough of them."""
-        alike = self._alike(history, kind, day, today)
-        return self._quantiles(history, alike, kind.width) if len(alike) >= MIN_LIKE_DAYS else _NOTHING
-
-    def _alike(self, history: History, kind: Kind, day: date, today: date) -> list[date]:
-        reach = 100 if kind is MONTH_END else self._like_days
-        found = []
-        for age in range(1, reach + 1):
-            other = today - timedelta(days=age)
-            if kind.alike(day, other) and len(known(self._day(history, other, 0))) >= MIN_KNOWN * SLOTS:
-                found.append(other)
-                if len(found) == kind.depth:
-                    break
-        return found
-
-    def _quantiles(self, history: History, days: Sequence[date], width: int) -> Sequence[int]:
-        columns = zip(*(self._day(history, day, width) for day in days), strict=True)
-        rank = ceil(self._quantile * len(days)) - 1
-        return _without_falls([_ranked(column, rank, self._quantile) for column in columns])
-
-    def _day(self, history: History, day: date, width: int) -> array[int]:
-        key = (day, width)
-        if key not in self._days:
-            self._days[key] = local_day(history, day, self._zone, width)
-        return self._days[key]
+    def _served_by_each_other(self, history: History, ends: LikeDays, usual: LikeDays) -> bool:
+        """Return whether each of the last month ends would have been served better by the others than as usual."""
+        gain = 0.0
+        for day in ends.days:
+            others = LikeDays(ends.name, [other for other in ends.days if other != day])
+            gain += _cost(self._days.replayed(history, day, usual)) - _cost(self._days.replayed(history, day, others))
+        return gain > 0
 
 
-def _without_falls(values: Sequence[int]) -> Sequence[int]:
-    """Return the values without the last slot before each fall: a maximum that is over within the slot.
-
-    The demand itself holds the agents until then, and a scaler holds them beyond it. A peak of one slot stays.
-    """
-    return array(
-        "i",
-        [
-            values[0],
-            *(
-                after if before >= value > after else value
-                for before, value, after in zip(values, values[1:], values[2:], strict=False)
-            ),
-            values[-1],
-        ],
-    )
+def _before(today: date, count: int) -> Sequence[date]:
+    """Return the days before one, latest first."""
+    return [today - timedelta(days=age) for age in range(1, count + 1)]
 
 
-def _ranked(column: Sequence[int], rank: int, quantile: float) -> int:
-    """Return the quantile of the values that are known, as one of them; 0 if none is."""
-    values = sorted(column)
-    if values[0] == GAP:
-        values = known(values)
-        if not values:
-            return 0
-        rank = ceil(quantile * len(values)) - 1
-    return values[rank]
-
-
-_NOTHING = array("i", [0]) * SLOTS
+def _cost(result: Replay) -> float:
+    """Return the cost of a forecast, in tasks × slots."""
+    return LATE_PRICE * result.late_ahead + result.held_ahead

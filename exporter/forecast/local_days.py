@@ -6,7 +6,11 @@ from array import array
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
+from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
+from exporter.forecast.replay import rises
+
+SATURDAY = 5
+"""As `date.weekday` counts; Sunday is 6."""
 
 
 def local_slot(at: float, zone: ZoneInfo) -> tuple[date, int]:
@@ -20,23 +24,19 @@ def first_slot(day: date, zone: ZoneInfo) -> int:
     return _slot(datetime(day.year, day.month, day.day, tzinfo=zone))
 
 
-def local_day(history: History, day: date, zone: ZoneInfo, width: int) -> array[int]:
-    """Return the slots of a local day, each the maximum of itself and `width` neighbors on both sides.
+def local_day(history: History, day: date, zone: ZoneInfo) -> array[int]:
+    """Return the demand in each slot of a local day.
 
-    The day after is no neighbor, so that a day that is over does not change any more. An hour that comes twice is taken
-    the first time. One that is left out takes the values of the hour after it.
+    An hour that comes twice is taken the first time. One that is left out takes the values of the hour after it.
     """
     first, end = first_slot(day, zone), first_slot(day + timedelta(days=1), zone)
-    values = history.slots(first - width, end - first + width) + array("i", [GAP]) * width
-    widened = _widened(values, width)
-    if end - first == SLOTS:
-        return widened
-    found = array("i")
-    for slot in range(SLOTS):
-        hour, minute = divmod(slot * SLOT_SECONDS // 60, 60)
-        start = _slot(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone))
-        found.append(widened[start - first])
-    return found
+    return _by_the_clock(history.slots(first, end - first), day, zone)
+
+
+def local_rises(history: History, day: date, zone: ZoneInfo) -> array[int]:
+    """Return the demand in those slots of a local day in which it rises too fast to be followed (`replay.rises`)."""
+    first, end = first_slot(day, zone), first_slot(day + timedelta(days=1), zone)
+    return _by_the_clock(rises(history.slots(first - 1, end - first + 1))[1:], day, zone)
 
 
 def days_to_month_end(day: date) -> int:
@@ -48,7 +48,12 @@ def _slot(local: datetime) -> int:
     return int(local.timestamp() // SLOT_SECONDS)
 
 
-def _widened(values: array[int], width: int) -> array[int]:
-    if not width:
+def _by_the_clock(values: array[int], day: date, zone: ZoneInfo) -> array[int]:
+    """Return as many values as a usual day has slots, of one that may be longer or shorter."""
+    if len(values) == SLOTS:
         return values
-    return array("i", map(max, *(values[shift : len(values) - 2 * width + shift] for shift in range(2 * width + 1))))
+    first, found = first_slot(day, zone), array("i")
+    for slot in range(SLOTS):
+        hour, minute = divmod(slot * SLOT_SECONDS // 60, 60)
+        found.append(values[_slot(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)) - first])
+    return found

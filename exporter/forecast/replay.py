@@ -61,6 +61,16 @@ class Replay:
         return self.held_ahead / self.held_following - 1 if self.held_following else 0.0
 
 
+def rises(demand: array[int]) -> array[int]:
+    """Return the demand where some of it is late for who follows it, 0 where none is; a gap remains one."""
+    found = array("i")
+    before = demand[0]
+    for value in demand:
+        found.append(GAP if value == GAP else 0 if before == GAP or value <= before * HEADROOM else value)
+        before = before if value == GAP else value
+    return found
+
+
 def replay(demand: array[int], forecast: Sequence[int], before: int) -> Replay:
     """Replay one day of `demand` with a forecast for each of its slots, and the demand of the slot before the day.
 
@@ -76,7 +86,7 @@ def replay(demand: array[int], forecast: Sequence[int], before: int) -> Replay:
             continue
         held = max(before, value)
         held_following += held
-        held_ahead += max(planned, held)
+        held_ahead += max(planned_before, planned, held)
         room = before * HEADROOM
         if value > room:
             late_following += value - room

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 
-from exporter.forecast.forecaster import SATURDAY, Forecast, Forecaster, Withheld
+from exporter.forecast.forecaster import Forecast, Forecaster, Withheld
 from exporter.forecast.history import GAP, SLOT_SECONDS, History
+from exporter.forecast.local_days import SATURDAY
 from exporter.plan.assumptions import Assumptions
 from exporter.plan.series import Series
 from exporter.simulation.hpa import SYNC_SECONDS

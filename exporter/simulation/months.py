@@ -8,8 +8,8 @@ from heapq import heappop, heappush
 from math import exp
 from zoneinfo import ZoneInfo
 
-from exporter.forecast.forecaster import SATURDAY
 from exporter.forecast.history import GAP, SLOT_SECONDS, History
+from exporter.forecast.local_days import SATURDAY
 from exporter.simulation.draws import poisson
 from exporter.simulation.replay import Task
 

@@ -73,6 +73,8 @@ def test_a_replay_of_a_rise() -> None:
     found = replay(demand, [0, 116, 0, 0, 0, 0], GAP)
     assert (found.late_following, found.late_ahead) == (96.0, 0.0)
     assert (found.held_following, found.held_ahead) == (16 + 3 * 116 + 16, 16 + 3 * 116 + 16)
+    late = replay(array("i", [16, 16, 16]), [100, 0, 0], GAP)
+    assert late.held_ahead == 100 + 100 + 16
 
 
 def test_shares_of_nothing_are_nothing() -> None:

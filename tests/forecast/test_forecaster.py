@@ -6,11 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from exporter.forecast.forecaster import MONTH_END, Withheld
-from exporter.forecast.history import History
-from tests.forecast.generated import MONDAY, before, forecaster, instant, nightly, recorded, tasks
+from exporter.forecast.forecaster import Forecaster, Withheld
+from exporter.forecast.history import SLOTS, History
+from exporter.forecast.like_days import MONTH_END, Days, LikeDays
+from tests.forecast.generated import MONDAY, UTC_ZONE, before, forecaster, instant, nightly, recorded, tasks
 
 BERLIN = ZoneInfo("Europe/Berlin")
+BATCH = 84
+"""What 100 tasks ask for: 84 × FREE_SLOTS, rounded up."""
 
 
 def withheld(history: History, now: float) -> str:
@@ -21,16 +24,16 @@ def withheld(history: History, now: float) -> str:
 
 
 def test_a_nightly_batch_is_expected_within_the_lead_time() -> None:
-    """Agents are asked for before the batch, not earlier than needed, and not once it is ending."""
+    """Agents are asked for before the batch, not earlier than needed, and not once demand itself asks for them."""
     history, ours = recorded(nightly, before(MONDAY, 28)), forecaster()
-    at = [tasks(ours.expected(history, instant(MONDAY, 2) + shift, 180.0)) for shift in (-600, -181, -180, 0, 3301)]
-    assert at == [10, 10, 100, 100, 10]
+    at = [tasks(ours.expected(history, instant(MONDAY, 2) + shift, 180.0)) for shift in (-481, -480, 0, 599, 600)]
+    assert at == [0, BATCH, BATCH, BATCH, 0]
 
 
 def test_a_lead_time_reaches_into_tomorrow() -> None:
     """A batch at midnight is expected the evening before."""
     history = recorded(lambda _day, hour: 100.0 if hour < 1 else 10.0, before(MONDAY, 28))
-    assert tasks(forecaster().expected(history, instant(MONDAY, 23.95) + 100, 180.0)) == 100
+    assert tasks(forecaster().expected(history, instant(MONDAY, 23.95) + 100, 180.0)) == BATCH
 
 
 @pytest.mark.parametrize("change", [date(2026, 3, 29), date(2026, 10, 25)])
@@ -39,21 +42,21 @@ def test_the_local_clock_decides_through_a_clock_change(change: date) -> None:
     history = recorded(lambda _day, hour: 100.0 if 6 <= hour < 7 else 10.0, before(change, 28), BERLIN)
     ours = forecaster(BERLIN)
     hours = [tasks(ours.expected(history, instant(change, hour, BERLIN), 60.0)) for hour in (5, 6, 7)]
-    assert hours == [10, 100, 10]
+    assert hours == [0, BATCH, 0]
 
 
 def test_weekends_are_found() -> None:
     """A batch of weekdays is expected on Monday and Friday, and not on Saturday."""
     history = recorded(lambda day, hour: nightly(day, hour) if day.weekday() < 5 else 10.0, before(MONDAY, 28))
-    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == 100
+    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == BATCH
     saturday = MONDAY - timedelta(days=2)
-    assert tasks(forecaster().expected(history, instant(saturday, 2), 60.0)) == 10
+    assert tasks(forecaster().expected(history, instant(saturday, 2), 60.0)) == 0
 
 
 def test_a_weekday_of_its_own_is_found() -> None:
     """A batch of Mondays is expected on Monday alone."""
     history = recorded(lambda day, hour: nightly(day, hour) if day.weekday() == 0 else 10.0, before(MONDAY, 28))
-    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == 100
+    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == BATCH
 
 
 def test_month_ends_are_found() -> None:
@@ -66,10 +69,10 @@ def test_month_ends_are_found() -> None:
     last = MONDAY + timedelta(days=1)
     history, ours = recorded(pattern, before(last, 70)), forecaster()
     found = ours.expected(history, instant(last, 20), 60.0)
-    assert tasks(found) == 300
+    assert tasks(found) == 250
     assert not isinstance(found, Withheld)
     assert found.like_days == MONTH_END.name
-    assert tasks(ours.expected(history, instant(last, 2), 60.0)) == 100
+    assert tasks(ours.expected(history, instant(last, 2), 60.0)) == BATCH
 
 
 def test_month_ends_like_other_days_are_not_set_apart() -> None:
@@ -86,8 +89,8 @@ def test_a_day_that_broke_the_pattern_does_not_poison_the_next(broken: float | N
     odd = MONDAY - timedelta(days=age)
     history = recorded(lambda day, hour: broken if day == odd else nightly(day, hour), before(MONDAY, 28))
     ours = forecaster()
-    assert tasks(ours.expected(history, instant(MONDAY, 2), 60.0)) == 100
-    assert tasks(ours.expected(history, instant(MONDAY, 12), 60.0)) == 10
+    assert tasks(ours.expected(history, instant(MONDAY, 2), 60.0)) == BATCH
+    assert tasks(ours.expected(history, instant(MONDAY, 12), 60.0)) == 0
 
 
 def test_a_slot_that_was_never_seen_adds_nothing() -> None:
@@ -95,7 +98,13 @@ def test_a_slot_that_was_never_seen_adds_nothing() -> None:
     history = recorded(lambda day, hour: None if 12 <= hour < 13 else nightly(day, hour), before(MONDAY, 28))
     ours = forecaster()
     assert tasks(ours.expected(history, instant(MONDAY, 12.5), 60.0)) == 0
-    assert tasks(ours.expected(history, instant(MONDAY, 2), 60.0)) == 100
+    assert tasks(ours.expected(history, instant(MONDAY, 2), 60.0)) == BATCH
+
+
+def test_without_like_days_nothing_is_expected() -> None:
+    """A day like none before, such as the first Saturday of a fleet, gets no agents ahead."""
+    days, none = Days(UTC_ZONE, 0.75, 14), LikeDays("none", ())
+    assert list(days.prepared(History(), none)) == list(days.expected(History(), none)) == [0] * SLOTS
 
 
 def test_a_gap_in_one_like_day_leaves_the_others() -> None:
@@ -104,7 +113,7 @@ def test_a_gap_in_one_like_day_leaves_the_others() -> None:
     history = recorded(
         lambda day, hour: None if day in unknown and 2 <= hour < 2.5 else nightly(day, hour), before(MONDAY, 28)
     )
-    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == 100
+    assert tasks(forecaster().expected(history, instant(MONDAY, 2), 60.0)) == BATCH
 
 
 def test_withheld_without_history() -> None:
@@ -145,7 +154,7 @@ def test_a_pattern_that_moved_is_learned_within_three_days() -> None:
     history = recorded(
         lambda day, hour: nightly(day, hour - 1 if day >= moved else hour) if hour >= 1 else 10.0, before(MONDAY, 28)
     )
-    assert tasks(forecaster().expected(history, instant(MONDAY, 3), 60.0)) == 100
+    assert tasks(forecaster().expected(history, instant(MONDAY, 3), 60.0)) == BATCH
 
 
 def test_what_is_kept_is_a_cache_alone() -> None:
@@ -162,6 +171,39 @@ def test_what_is_kept_is_a_cache_alone() -> None:
         history.trim(instant(day), 28)
 
 
+def test_a_batch_may_come_five_minutes_earlier_or_later() -> None:
+    """Agents are there for a batch that comes somewhat earlier or later than on any day before."""
+    history, ours = recorded(nightly, before(MONDAY, 28)), forecaster()
+    assert [tasks(ours.expected(history, instant(MONDAY, 2) + shift, 0.0)) for shift in (-301, -300, 599, 600)] == [
+        0,
+        BATCH,
+        BATCH,
+        0,
+    ]
+
+
+def test_what_is_asked_for_ahead_of_steady_work_is_nothing() -> None:
+    """By day, when nothing rises, the demand itself is early enough; it is expected all the same."""
+    history, ours = recorded(nightly, before(MONDAY, 28)), forecaster()
+    assert tasks(ours.expected(history, instant(MONDAY, 14), 180.0)) == 0
+    assert list(ours.ahead(history, instant(MONDAY, 14), 0.0)) == [10]
+
+
+@pytest.mark.parametrize("days", [7, 28, 90])
+def test_a_trimmed_history_gives_the_same_forecast(days: int) -> None:
+    """What a replica has forgotten by the settings plays no part, whatever the settings are."""
+    chance = random.Random(3)  # noqa: S311 - work with some noise
+    levels = {day: chance.uniform(60, 140) for day in before(MONDAY, 120)}
+    history = recorded(lambda day, hour: levels[day] if 2 <= hour < 3 else 10.0, before(MONDAY, 120))
+    found = []
+    for _ in range(2):
+        ours = Forecaster(UTC_ZONE, quantile=0.75, min_days=3, days=days)
+        found.append(ours.expected(history, instant(MONDAY, 2), 60.0))
+        history.trim(instant(MONDAY), days)
+    assert found[0] == found[1]
+    assert tasks(found[0]) > 0
+
+
 def test_the_coming_hours_are_expected_slot_by_slot() -> None:
     """The batch is seen coming, and its end, beginning with the slot of now; nothing is while it is withheld."""
     history = recorded(nightly, before(MONDAY, 28))
@@ -170,4 +212,6 @@ def test_the_coming_hours_are_expected_slot_by_slot() -> None:
     assert list(ahead[:6]) == [10] * 6
     assert list(ahead[6:17]) == [100] * 11
     assert list(ahead[18:]) == [10] * 7
+    late = forecaster().ahead(history, instant(MONDAY, 23.5), 4 * 3600.0)
+    assert list(late[30:42]) == [100] * 12
     assert list(forecaster().ahead(History(), instant(MONDAY), 3600.0)) == []

@@ -9,6 +9,7 @@ import pytest
 from exporter.forecast import local_days
 from exporter.forecast.history import GAP, SLOTS, History, kept_days
 from exporter.forecast.local_days import days_to_month_end, local_day, local_slot
+from exporter.forecast.replay import rises
 from tests.forecast.generated import MONDAY, UTC_ZONE, before, instant, nightly, recorded
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -102,19 +103,21 @@ def test_a_day_is_that_of_the_local_clock() -> None:
     for change in (SPRING, AUTUMN):
         history = recorded(nightly, [change + timedelta(days=shift) for shift in range(-2, 3)], BERLIN)
         for shift in (-1, 0, 1):
-            day = local_day(history, change + timedelta(days=shift), BERLIN, 0)
+            day = local_day(history, change + timedelta(days=shift), BERLIN)
             assert len(day) == SLOTS
             if (change, shift) != (SPRING, 0):
                 assert [slot for slot, value in enumerate(day) if value == 100] == list(range(24, 36))
             assert local_slot(instant(change + timedelta(days=shift), 12, BERLIN), BERLIN)[1] == 144
 
 
-def test_neighbors_are_of_the_day_or_before_it() -> None:
-    """Widened slots take the maximum of their neighbors, and a day that is over does not change any more."""
-    history = recorded(lambda day, hour: 50.0 if day == MONDAY and hour == 0 else 1.0, before(MONDAY, 2))
-    history.record(instant(MONDAY), 50.0)
-    assert max(local_day(history, MONDAY - timedelta(days=1), ZoneInfo("UTC"), 2)) == 1
-    assert list(local_day(history, MONDAY, ZoneInfo("UTC"), 1))[:3] == [50, 50, GAP]
+def test_rises_are_those_that_cannot_be_followed() -> None:
+    """What a quarter more slots take is no rise, and neither is what comes after a gap; one at midnight is."""
+    history = recorded(lambda day, hour: 8.0 if day < MONDAY else 10.0 + 5.0 * (hour >= 1), before(MONDAY, 1))
+    for slot, demand in enumerate((10, 12, 12, None, 90, 113, 20, 40)):
+        if demand is not None:
+            history.record(instant(MONDAY) + 300 * slot, demand)
+    assert list(local_days.local_rises(history, MONDAY, UTC_ZONE))[:9] == [0, 0, 0, GAP, 90, 113, 0, 40, GAP]
+    assert rises(array("i", [GAP, 50, 70])) == array("i", [GAP, 0, 70])
 
 
 def test_days_to_the_end_of_the_month() -> None:

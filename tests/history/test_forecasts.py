@@ -63,6 +63,10 @@ class World:
         return fleet.outlook
 
 
+BATCH = 84
+"""What the 100 tasks of the nightly batch ask for ahead: 84 × `like_days.FREE_SLOTS`, rounded up."""
+
+
 def noon(day: date, hour: float) -> float:
     """Return the demand of a batch at noon instead of the night."""
     return nightly(day, (hour - 10) % 24)
@@ -73,7 +77,7 @@ async def test_a_fleet_gets_its_outlook() -> None:
     world = World()
     world.recorded(recorded(nightly, before(MONDAY, 28)))
     outlook = await world.outlook()
-    assert (outlook.tasks, outlook.reason, outlook.lead_time) == (100, None, 180.0)
+    assert (outlook.tasks, outlook.reason, outlook.lead_time) == (BATCH, None, 180.0)
     assert outlook.skill is not None
     assert outlook.skill > 0.5
     assert outlook.past_read_time == world.wall
@@ -81,7 +85,7 @@ async def test_a_fleet_gets_its_outlook() -> None:
     assert list(outlook.slots[:3]) == [10, 100, 100]
     assert len(outlook.slots) == 73
     (fleet,) = world.store.fleets()
-    assert (fleet.demand_tasks, fleet.demand_ahead_tasks) == (12, 100)
+    assert (fleet.demand_tasks, fleet.demand_ahead_tasks) == (12, BATCH)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ async def test_a_source_that_fails_leaves_the_last_past_with_its_age() -> None:
     read_time = world.wall
     world.wall = instant(MONDAY + timedelta(days=1), 1.95)
     outlook = await world.outlook()
-    assert (outlook.tasks, outlook.past_read_time) == (100, read_time)
+    assert (outlook.tasks, outlook.past_read_time) == (BATCH, read_time)
 
 
 async def test_a_corrected_past_is_learned_again_the_same_day() -> None:
@@ -114,12 +118,12 @@ async def test_a_corrected_past_is_learned_again_the_same_day() -> None:
     world.recorded(recorded(nightly, before(MONDAY, 2)))
     assert (await world.outlook()).tasks is None
     world.recorded(recorded(nightly, before(MONDAY, 28)))
-    assert (await world.outlook()).tasks == 100
+    assert (await world.outlook()).tasks == BATCH
     today: Pattern = lambda day, hour: 400.0 if day == MONDAY else nightly(day, hour)  # noqa: E731
     world.recorded(recorded(today, [*before(MONDAY, 28), MONDAY]))
-    assert (await world.outlook()).tasks == 100
+    assert (await world.outlook()).tasks == BATCH
     world.recorded(recorded(noon, before(MONDAY, 28)))
-    assert (await world.outlook()).tasks == 10
+    assert (await world.outlook()).tasks == 0
 
 
 async def test_two_replicas_with_one_past_say_the_same() -> None:
@@ -137,11 +141,11 @@ async def test_a_fleet_that_is_gone_is_forgotten_and_may_come_back() -> None:
     """What was learned of it goes with it; with its pods it comes back from its past."""
     world = World()
     world.recorded(recorded(nightly, before(MONDAY, 28)))
-    assert (await world.outlook()).tasks == 100
+    assert (await world.outlook()).tasks == BATCH
     world.store.remove(KUBE, "etl")
     await world.forecasts.look()
     assert world.store.fleets() == []
-    assert (await world.outlook()).tasks == 100
+    assert (await world.outlook()).tasks == BATCH
 
 
 async def test_the_time_zone_is_that_of_the_schedules() -> None:
@@ -149,9 +153,9 @@ async def test_the_time_zone_is_that_of_the_schedules() -> None:
     zone = ZoneInfo("America/New_York")
     world = World(timezone="America/New_York")
     world.recorded(recorded(nightly, before(MONDAY, 28), zone))
-    assert (await world.outlook()).tasks == 10
+    assert (await world.outlook()).tasks == 0
     world.wall = instant(MONDAY, 1.95, zone)
-    assert (await world.outlook()).tasks == 100
+    assert (await world.outlook()).tasks == BATCH
 
 
 @pytest.mark.parametrize(
