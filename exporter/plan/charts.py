@@ -136,9 +136,13 @@ def tradeoff_chart(plan: Plan) -> str:
         _text(frame.x(count * step), frame.height - 10, money(count * step) if count else "$0", "middle")
         for count in range(floor(frame.right / step) + 1)
     ]
-    taken: list[tuple[float, float, float]] = []
-    for one, wait in sorted(zip(ways, waits, strict=True), key=lambda pair: pair[0] is not plan.recommended):
-        x, y = frame.x(one.cost * monthly), frame.y(max(0.0, log10(max(wait, 10.0**lowest)) - lowest))
+    places = [
+        (frame.x(one.cost * monthly), frame.y(log10(max(wait, 10.0**lowest)) - lowest))
+        for one, wait in zip(ways, waits, strict=True)
+    ]
+    taken = [(x - 6, x + 6, y + 4) for x, y in places]
+    pairs = zip(ways, places, strict=True)
+    for one, (x, y) in sorted(pairs, key=lambda pair: pair[0] is not plan.recommended):
         best = one is plan.recommended
         parts.append(f'<circle class="point {one.name}" cx="{x:.1f}" cy="{y:.1f}" r="{8 if best else 5}"/>')
         parts.append(_label(x, y, f"{title(one, plan)}{', recommended' if best else ''}", taken, strong=best))
@@ -163,7 +167,7 @@ def round_step(least: float) -> float:
 def _label(x: float, y: float, text: str, taken: list[tuple[float, float, float]], *, strong: bool) -> str:
     """Return a label beside a point, moved down or up until it is over no other."""
     width = len(text) * _LABEL
-    left = x + 12 if x + 12 + width < WIDTH - _RIGHT else x - 12 - width
+    left = x + 14 if x + 14 + width < WIDTH - _RIGHT else x - 14 - width
     for shift in (0, 16, -16, 32, -32, 48, -48):
         place = y + 4 + shift
         if place > _TOP + 4 and all(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from exporter.plan.comparison import Plan
 from exporter.simulation.hpa import SYNC_SECONDS
 
-BEFORE, AFTER = 2 * 3600.0, 4 * 3600.0
+BEFORE, AFTER = 3600.0, 3 * 3600.0
 """Seconds that are shown before and after the worst moment."""
 EVERY = 4
 """Looks of the HPA that become one point: a minute."""

@@ -123,6 +123,10 @@ async def perform(options: argparse.Namespace) -> None:
         + "".join(f" {fate[0].upper()}{fate[1:]}." for fate in (node.story() for node in fleet.gone_nodes))
         + (f" CloudWatch took {shown.taken or 0} datums." if isinstance(shown, CloudWatchView) else "")
     )
+    print(
+        "What scaling ahead of such work brings: "
+        "fleet-exporter simulate --month > month.csv; fleet-exporter plan --csv month.csv"
+    )
 
 
 @asynccontextmanager

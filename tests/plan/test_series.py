@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from exporter.forecast.history import GAP
 from exporter.plan.errors import PlanError
 from exporter.plan.series import MAX_DAYS, Series, gathered, usable
-from exporter.plan.work import MOST_UNITS, Work, work
+from exporter.plan.work import MOST_UNITS, Work, _units, work
+from exporter.simulation.replay import replay
 from tests.plan.samples import MIDNIGHT, STEP, nightly, series
 
 DAY = 86400.0
@@ -83,3 +84,16 @@ def test_a_large_fleet_is_replayed_in_units() -> None:
     assert huge.grain == 20
     assert huge.task_seconds > 300.0
     assert len(huge.units) <= 1.2 * MOST_UNITS
+
+
+def test_units_of_several_tasks_bring_what_single_ones_do() -> None:
+    """The same agent-hours, and about the same waiting, as if each task were replayed by itself."""
+    past = nightly(1, base=60, peak=900)
+    single = replay(work(past, 300.0, 20).units, past.begin, past.end, 90.0, lambda _now, demand: float(demand))
+    units = _units(past, [round(level / 4) for level in past.values], 300.0)
+    coarse = replay(
+        units, past.begin, past.end, 90.0, lambda _now, demand: float(demand), target=4.0, tasks_per_agent=5
+    )
+    assert coarse.agent_hours == pytest.approx(single.agent_hours, rel=0.02)
+    assert coarse.waited() * 4 == pytest.approx(single.waited(), rel=0.1)
+    assert coarse.p95 == pytest.approx(single.p95, abs=15.0)
