@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exporter import __version__, service
+from exporter.client import StatusError
 from exporter.config import ConfigError, Settings, load
 from exporter.doctor import command as doctor
 from exporter.kube.api import KubeError
 from exporter.logs import configure
 from exporter.plan import command as plan
-from exporter.plan.errors import PlanError
+from exporter.plan.errors import PastError, PlanError
 from exporter.simulator import demo, simulate
 from exporter.simulator.agent import SimulatorError, WrongUseError
 from exporter.status import command as status
 from exporter.status import ledger
-from exporter.status.client import StatusError
 
 GOOD, FAILED, WRONG_USE = 0, 1, 2
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     except (WrongUseError, PlanError) as error:
         print(f"fleet-exporter: {error}", file=sys.stderr)
         return WRONG_USE
-    except (service.PartFailedError, KubeError, SimulatorError, StatusError) as error:
+    except (service.PartFailedError, KubeError, SimulatorError, StatusError, PastError) as error:
         print(f"fleet-exporter: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

@@ -9,9 +9,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
+from exporter.client import add_credentials
 from exporter.config.durations import parse_duration
 from exporter.plan.assumptions import (
     AGENTS_PER_NODE,
@@ -23,6 +26,9 @@ from exporter.plan.assumptions import (
 )
 from exporter.plan.errors import PlanError
 from exporter.terminal import Paper
+
+if TYPE_CHECKING:
+    from exporter.plan.series import Series
 
 MOST_AGENTS = 10_000
 _BAR = 30
@@ -37,8 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="CSV with the columns time (RFC 3339 or Unix seconds) and demand (tasks; empty if unknown); - reads stdin",
     )
+    past.add_argument(
+        "--url", metavar="URL", help="a running exporter, with the past that it recorded (forecast.enabled)"
+    )
+    past.add_argument("--prometheus", metavar="URL", help="a Prometheus that scrapes the exporter, or Amazon's")
+    past.add_argument("--cloudwatch", metavar="CLUSTER", help="CloudWatch, as published with this cluster's name")
     add = parser.add_argument
-    add("--fleet", type=_fleet, metavar="NAMESPACE/FLEET", help="the fleet to plan for")
+    add("--matchers", default="", metavar="TEXT", help="with --prometheus: of the series, such as 'cluster=\"prod\"'")
+    add("--region", metavar="REGION", help="with --cloudwatch: the AWS region, if not that of the environment")
+    add("--metrics-namespace", metavar="NAME", help="with --cloudwatch: if not Matillion/AgentFleet")
+    add("--endpoint-url", metavar="URL", help=argparse.SUPPRESS)
+    add("--fleet", type=_fleet, metavar="NAMESPACE/FLEET", help="the fleet, where the past has several")
     add("--html", type=Path, metavar="FILE", help="also write a page with charts, to show and to print")
     add("--json", action="store_true", help="print JSON")
     given = parser.add_argument_group("what is assumed")
@@ -63,26 +78,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--price", type=_price, metavar="DOLLARS", help=f"of one agent-hour (default {PRICE:g})")
     add("--agents-per-node", type=_whole(1, 1000), default=AGENTS_PER_NODE, metavar="N", help="(default %(default)s)")
-    now = parser.add_argument_group("how the fleet is scaled today (default: an HPA on CPU 70%%, minimum 2)")
+    now = parser.add_argument_group("how the fleet is scaled today (default: an HPA on CPU 70%, minimum 2)")
     now.add_argument("--today-agents", type=_whole(1, MOST_AGENTS), metavar="N", help="a fixed size")
     now.add_argument("--today-min", type=_whole(1, MOST_AGENTS), metavar="N", help="minimum of the HPA")
     now.add_argument("--today-max", type=_whole(1, MOST_AGENTS), metavar="N", help="maximum of the HPA")
+    add_credentials(parser)
 
 
 async def plan(options: argparse.Namespace) -> None:
-    """Make a plan and show it. Raises PlanError."""
+    """Make a plan and show it. Raises PlanError, PastError and StatusError."""
     given = assumptions(options)
-    await asyncio.to_thread(_plan, options, given)
+    from exporter.plan.sources import past_of  # noqa: PLC0415 - see above
+
+    series, fleet = await past_of(options)
+    if fleet is not None:
+        given = replace(given, fleet=fleet, named=True)
+    await asyncio.to_thread(_plan, options, series, given)
 
 
-def _plan(options: argparse.Namespace, given: Assumptions) -> None:
+def _plan(options: argparse.Namespace, series: "Series", given: Assumptions) -> None:
     from exporter.plan.comparison import compare  # noqa: PLC0415 - see above
-    from exporter.plan.csv_past import read  # noqa: PLC0415
     from exporter.plan.document import document  # noqa: PLC0415
     from exporter.plan.report import report  # noqa: PLC0415
     from exporter.plan.screen import screen  # noqa: PLC0415
 
-    made = compare(read(options.csv), given, _progress())
+    made = compare(series, given, _progress())
     if options.html is not None:
         _write(options.html, report(made))
     if options.json:

@@ -22,7 +22,7 @@ from exporter.plan.words import (
     values,
 )
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Nothing is loaded, and nothing is run."""
 
 

@@ -50,11 +50,11 @@ class Month:
     seconds: float = 300.0
     """How long a task runs that comes one by one."""
 
-    def tasks(self, seed: str) -> list[Task]:
-        """Return all tasks in the order they come, from LEARNED_DAYS before the first scored day."""
+    def tasks(self, seed: str, learned_days: int = LEARNED_DAYS) -> list[Task]:
+        """Return all tasks in the order they come, from `learned_days` before the first scored day."""
         chance = random.Random(f"{seed}/{self.name}")
         found: list[Task] = []
-        for offset in range(-LEARNED_DAYS, self.days):
+        for offset in range(-learned_days, self.days):
             day = self.first + timedelta(days=offset)
             for job in self.jobs(day):
                 start = clock(day, job.hour) + chance.gauss(0, JITTER)
@@ -99,7 +99,7 @@ def sample(month: Month, seed: str) -> list[tuple[float, int]]:
     end = clock(month.first + timedelta(days=month.days), 0)
     begin = clock(month.first + timedelta(days=month.days - SAMPLE_DAYS), 0)
     first, last = int(begin // SLOT_SECONDS), int(end // SLOT_SECONDS)
-    history = ideal([task for task in month.tasks(seed) if task[0] < end])
+    history = ideal([task for task in month.tasks(seed, SAMPLE_DAYS - month.days + 1) if task[0] < end])
     slots = history.slots(first, last - first)
     return [((first + index) * float(SLOT_SECONDS), value) for index, value in enumerate(slots) if value != GAP]
 

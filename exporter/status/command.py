@@ -7,10 +7,8 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from getpass import getpass
-from pathlib import Path
 
-from exporter.status.client import DEFAULT_URL, Credentials, StatusClient, StatusError
+from exporter.client import DEFAULT_URL, StatusClient, StatusError, add_credentials, credentials_of
 from exporter.status.view import screen
 from exporter.terminal import Paper, Style
 
@@ -28,17 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--watch", action="store_true", help="refresh every two seconds, until Ctrl-C")
     add("--json", action="store_true", help="print the fleets and agents as JSON; with --watch one document per line")
     add_credentials(parser)
-
-
-def add_credentials(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every command has that reads a running exporter."""
-    credentials = parser.add_argument_group("if the exporter requires credentials (docs/http.md)")
-    credentials.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="file with the token")
-    credentials.add_argument("--user", metavar="NAME", help="user name; the password is prompted for")
-    credentials.add_argument("--password-file", type=Path, metavar="FILE", help="file with the user's password")
-    credentials.add_argument("--ca-file", type=Path, metavar="FILE", help="CA of the server's certificate (PEM)")
-    credentials.add_argument("--cert-file", type=Path, metavar="FILE", help="client certificate (PEM)")
-    credentials.add_argument("--key-file", type=Path, metavar="FILE", help="its private key (PEM)")
 
 
 async def status(options: argparse.Namespace) -> None:
@@ -99,42 +86,3 @@ def drawn(lines: Sequence[str], height: int) -> str:
     if len(lines) > room:
         lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines"]
     return _HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines) + _CLEAR_BELOW
-
-
-def credentials_of(options: argparse.Namespace) -> Credentials:
-    """Gather the credentials that the options name. Raises StatusError."""
-    if options.user is not None and options.bearer_token_file is not None:
-        raise StatusError("--user and --bearer-token-file are mutually exclusive; pass one")
-    password = ""
-    if options.user is not None and ":" in options.user:
-        raise StatusError("a user name has no colon; the password is prompted for, or read from --password-file")
-    if options.user is not None:
-        if options.password_file is not None:
-            password = _secret(options.password_file, "--password-file")
-        elif sys.stdin.isatty():
-            password = getpass(f"Password of {options.user}: ")
-        else:
-            raise StatusError("no terminal to prompt for the password; pass --password-file FILE")
-    elif options.password_file is not None:
-        raise StatusError("--password-file needs --user NAME")
-    if options.key_file is not None and options.cert_file is None:
-        raise StatusError("--key-file needs --cert-file FILE")
-    return Credentials(
-        token=None if options.bearer_token_file is None else _secret(options.bearer_token_file, "--bearer-token-file"),
-        user=options.user,
-        password=password,
-        ca_file=options.ca_file,
-        cert_file=options.cert_file,
-        key_file=options.key_file,
-    )
-
-
-def _secret(file: Path, option: str) -> str:
-    # The file is not named: a secret pasted in its place must not reach a log.
-    try:
-        secret = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StatusError(f"the file of {option} cannot be read ({type(error).__name__})") from None
-    if not secret or "\n" in secret:
-        raise StatusError(f"the file of {option} must contain exactly one line")
-    return secret

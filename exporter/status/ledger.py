@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from exporter.status.client import DEFAULT_URL, StatusClient
-from exporter.status.command import add_credentials, credentials_of
+from exporter.client import DEFAULT_URL, StatusClient, add_credentials, credentials_of
 from exporter.terminal import Paper, Style, columns, counted, visible
 
 UNKNOWN = "?"

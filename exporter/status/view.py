@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from exporter.status.client import Status
+from exporter.client import Status
 from exporter.terminal import Paper, Style, columns, visible
 
 UNKNOWN, WITHHELD = "?", "withheld"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from exporter.client import Status
 from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Fleet
-from exporter.status.client import Status
 from exporter.status.command import drawn
 from exporter.status.view import screen
 from exporter.terminal import Paper

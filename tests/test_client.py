@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from exporter.client import Credentials, Status, StatusClient, StatusError
 from exporter.fleet.model import IgnoredPod
-from exporter.status.client import Credentials, Status, StatusClient, StatusError
 from exporter.web.passwords import PasswordHash
 from tests.factories import make_fleet
 from tests.fakes.answering import answering

@@ -1,10 +1,13 @@
 """Asks a running exporter for its fleets and agents; whatever goes wrong is one sentence with what to do about it."""
 
+import argparse
 import json
 import ssl
+import sys
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from getpass import getpass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
@@ -151,8 +154,30 @@ class StatusClient:
         agents: Sequence[Json] = (await self._list("agents"))["agents"]
         return agents
 
+    async def fleets(self) -> Sequence[Json]:
+        """Return the fleets as they are now. Raises StatusError."""
+        fleets: Sequence[Json] = (await self._list("fleets"))["fleets"]
+        return fleets
+
+    async def past(self, namespace: str, fleet: str) -> Json:
+        """Return the document of a fleet's past. Raises StatusError."""
+        document = await self._document(f"fleets/{namespace}/{fleet}/past")
+        whole = ("interval_seconds", "start_time_seconds")
+        if not isinstance(document, dict) or not all(isinstance(document.get(key), int) for key in whole):
+            raise self._foreign()
+        if not isinstance(document.get("demand_tasks"), list):
+            raise self._foreign()
+        return document
+
     async def _list(self, what: str, query: Mapping[str, str] = {}) -> Json:
-        status, body = await self._get(f"api/v1/{what}", query)
+        document = await self._document(what, query)
+        if not _is_list_of(document, what):
+            raise self._foreign()
+        found: Json = document
+        return found
+
+    async def _document(self, path: str, query: Mapping[str, str] = {}) -> Any:
+        status, body = await self._get(f"api/v1/{path}", query)
         try:
             document = json.loads(body)
         except ValueError:
@@ -162,10 +187,7 @@ class StatusClient:
             if message is None:
                 raise self._foreign()
             raise StatusError(f"{self._url} answers: {message}")
-        if not _is_list_of(document, what):
-            raise self._foreign()
-        found: Json = document
-        return found
+        return document
 
     async def _get(self, path: str, query: Mapping[str, str] = {}) -> tuple[int, bytes]:
         url = (self._url / path).with_query(query)
@@ -214,6 +236,56 @@ class StatusClient:
 
     def _foreign(self) -> StatusError:
         return StatusError(f"{self._url} responds, but is not an exporter; check the URL")
+
+
+def add_credentials(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command has that reads a running exporter."""
+    credentials = parser.add_argument_group("if the exporter requires credentials (docs/http.md)")
+    credentials.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="file with the token")
+    credentials.add_argument("--user", metavar="NAME", help="user name; the password is prompted for")
+    credentials.add_argument("--password-file", type=Path, metavar="FILE", help="file with the user's password")
+    credentials.add_argument("--ca-file", type=Path, metavar="FILE", help="CA of the server's certificate (PEM)")
+    credentials.add_argument("--cert-file", type=Path, metavar="FILE", help="client certificate (PEM)")
+    credentials.add_argument("--key-file", type=Path, metavar="FILE", help="its private key (PEM)")
+
+
+def credentials_of(options: argparse.Namespace) -> Credentials:
+    """Gather the credentials that the options name. Raises StatusError."""
+    if options.user is not None and options.bearer_token_file is not None:
+        raise StatusError("--user and --bearer-token-file are mutually exclusive; pass one")
+    password = ""
+    if options.user is not None and ":" in options.user:
+        raise StatusError("a user name has no colon; the password is prompted for, or read from --password-file")
+    if options.user is not None:
+        if options.password_file is not None:
+            password = _secret(options.password_file, "--password-file")
+        elif sys.stdin.isatty():
+            password = getpass(f"Password of {options.user}: ")
+        else:
+            raise StatusError("no terminal to prompt for the password; pass --password-file FILE")
+    elif options.password_file is not None:
+        raise StatusError("--password-file needs --user NAME")
+    if options.key_file is not None and options.cert_file is None:
+        raise StatusError("--key-file needs --cert-file FILE")
+    return Credentials(
+        token=None if options.bearer_token_file is None else _secret(options.bearer_token_file, "--bearer-token-file"),
+        user=options.user,
+        password=password,
+        ca_file=options.ca_file,
+        cert_file=options.cert_file,
+        key_file=options.key_file,
+    )
+
+
+def _secret(file: Path, option: str) -> str:
+    # The file is not named: a secret pasted in its place must not reach a log.
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StatusError(f"the file of {option} cannot be read ({type(error).__name__})") from None
+    if not secret or "\n" in secret:
+        raise StatusError(f"the file of {option} must contain exactly one line")
+    return secret
 
 
 def _is_list_of(document: object, what: str) -> bool:
