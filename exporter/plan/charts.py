@@ -12,7 +12,7 @@ from math import ceil, floor, log10
 from exporter.forecast.history import GAP
 from exporter.plan.comparison import Alternative, Plan
 from exporter.plan.night import Night
-from exporter.plan.words import MONTH_DAYS, money, number, title
+from exporter.plan.words import MONTH_DAYS, money, title
 
 WIDTH = 860
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 16, 30
@@ -53,7 +53,7 @@ class _Frame:
             value = count * step
             y = self.y(value)
             yield f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield _text(_LEFT - 8, y + 4, number(value), "end")
+            yield _text(_LEFT - 8, y + 4, f"{value:,g}", "end")
         yield _text(_LEFT, _TOP - 5, unit, "start")
 
     def steps(self, values: Sequence[float], every: float) -> str:
@@ -129,7 +129,7 @@ def tradeoff_chart(plan: Plan) -> str:
     for decade in range(lowest, highest + 1):
         y = frame.y(decade - lowest)
         parts.append(f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(_LEFT - 8, y + 4, number(10.0**decade), "end"))
+        parts.append(_text(_LEFT - 8, y + 4, f"{10.0**decade:,g}", "end"))
     parts.append(_text(_LEFT, _TOP - 5, "task-hours waited a month", "start"))
     step = round_step(frame.right / 6)
     parts += [
