@@ -141,6 +141,22 @@ async def test_not_an_exporter(status: int, body: str) -> None:
         assert await trouble(url) == f"{url} responds, but is not an exporter; check the URL"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        '{"interval_seconds": 300}',
+        '{"interval_seconds": 300, "start_time_seconds": "x", "demand_tasks": []}',
+        '{"interval_seconds": 300, "start_time_seconds": 0, "demand_tasks": 7}',
+    ],
+)
+async def test_what_is_no_past(body: str) -> None:
+    """It is not taken for one."""
+    async with answering(200, body) as url, StatusClient(url, Credentials()) as client:
+        with pytest.raises(StatusError, match="is not an exporter"):
+            await client.past("matillion", "etl")
+
+
 async def test_an_error_of_the_exporter() -> None:
     """What the exporter itself says is passed on."""
     async with answering(429, '{"error": "too many concurrent password checks; try again"}') as url:

@@ -56,6 +56,14 @@ def test_bars() -> None:
     assert Paper.of(OldScreen(), {}).bar(0.5, 4) == "##--"
 
 
+def test_sparklines() -> None:
+    """Nothing is blank, anything is seen, the unknown is no zero; and signs where there are no blocks."""
+    values = [0, 1, 50, 100, 200, None]
+    assert Paper(80, colours=False).sparkline(values, 100) == " ▁▄██?"
+    assert Paper.of(OldScreen(), {}).sparkline(values, 100) == " .=@@?"
+    assert Paper(80, colours=False).sparkline([0, 0], 0) == "  "
+
+
 def test_columns_line_up() -> None:
     """Text to the left, numbers to the right, as wide as the widest."""
     rows = columns([["NAME", "N"], ["a", "10"], ["longer", "7"]], [False, True])
