@@ -20,6 +20,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from exporter.fleet.protection import KARPENTER, MARK, Mark
+from exporter.history.stored_fleet import filled, name
 from exporter.simulator.agent import AgentServer, Place
 from tests.chart import audit
 from tests.chart.audit import Right
@@ -65,6 +66,7 @@ COST: dict[str, Any] = {"config__deletion_cost__enabled": True}
 PROTECTION: dict[str, Any] = {"config__protection__enabled": True}
 NODES: dict[str, Any] = {"config__protection": {"enabled": True, "nodes": True}}
 METRICS: dict[str, Any] = {"config__external_metrics__enabled": True}
+FORECAST: dict[str, Any] = {"config__forecast__enabled": True}
 NO_SCALERS: dict[str, Any] = {"config__scalers__enabled": False}
 """On by default, unlike the others."""
 
@@ -77,7 +79,8 @@ CASES = {
     "protection": Case(PROTECTION),
     "protection of nodes": Case(NODES),
     "external metrics": Case(METRICS),
-    "everything": Case(CLOUDWATCH | LOGS | COST | NODES | METRICS),
+    "forecast": Case(FORECAST),
+    "everything": Case(CLOUDWATCH | LOGS | COST | NODES | METRICS | FORECAST),
     "everything but CloudWatch": Case(LOGS | COST | METRICS),
     "everything but failures in logs": Case(CLOUDWATCH | COST | METRICS),
     "everything but deletion cost": Case(CLOUDWATCH | LOGS | METRICS),
@@ -115,10 +118,10 @@ async def apply(kubectl: Tool, plane: ControlPlane, objects: Objects) -> Json:
     return objects.one("ServiceAccount")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("case_name", CASES)
 async def test_rights(
     *,
-    name: str,
+    case_name: str,
     chart: Chart,
     kubectl: Tool,
     image: Image,
@@ -128,7 +131,7 @@ async def test_rights(
     agents: tuple[str, str],
 ) -> None:
     """Nothing is refused, nothing is allowed by anything else, and no right is left unused."""
-    case = CASES[name]
+    case = CASES[case_name]
     namespaces = [] if case.whole_cluster else list(agents)
     values = case.values | {
         "config__discovery__kubernetes__namespaces": namespaces,
@@ -151,6 +154,8 @@ async def test_rights(
     }
     if NODES.items() <= case.values.items():
         await leave_mark(admin, f"{cluster.namespace}/{values['fullnameOverride']}")
+    if FORECAST.items() <= case.values.items():
+        await leave_history(admin, cluster.namespace, values["fullnameOverride"], agents[0])
     async with running(objects, image, pod_folder, given=secrets, cluster=cluster) as pod:
         await pod.ready()
         await until_read(pod, dict.fromkeys(agents, 12))
@@ -175,6 +180,14 @@ async def leave_mark(admin: Admin, instance: str) -> None:
     await admin.call(
         "POST", "/api/v1/nodes", {"metadata": {"name": f"node-{next(_numbers)}", "annotations": annotations}}
     )
+
+
+async def leave_history(admin: Admin, namespace: str, lease_name: str, agents: str) -> None:
+    """Leave the past of a fleet that is there and of one that is gone: to be added to, and to be deleted."""
+    for fleet in ((agents, "etl"), ("gone", "etl")):
+        metadata = {"name": name(lease_name, fleet)}
+        config_map = filled({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, lease_name, fleet, {})
+        await admin.call("POST", f"/api/v1/namespaces/{namespace}/configmaps", config_map)
 
 
 async def until_read(pod: Pod, tasks: dict[str, int]) -> None:
