@@ -15,17 +15,16 @@ from exporter.fleet.model import (
     Agent,
     AgentSnapshot,
     AgentStatus,
-    Condition,
     Dialect,
     Fleet,
     PodFacts,
     Reading,
-    Scaler,
     Target,
     UsageSample,
 )
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
+from exporter.fleet.scaler import Condition, Scaler
 
 NOW = 10_000.0
 """The monotonic instant at which tests judge."""

@@ -9,8 +9,8 @@ from typing import Any, cast
 from exporter.fleet.agent_figures import AGENT_FIGURES
 from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
-from exporter.fleet.model import Condition
 from exporter.fleet.outlets import Figure
+from exporter.fleet.scaler import Condition
 from exporter.web.documents import (
     Document,
     agent_document,

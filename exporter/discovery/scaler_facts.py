@@ -6,7 +6,7 @@ read here alike, but for v1: that has no conditions, and one metric.
 
 from collections.abc import Iterator
 
-from exporter.fleet.model import Condition, Scaler
+from exporter.fleet.scaler import Condition, Scaler
 from exporter.kube.fields import Json, condition, line, mapping, mappings
 from exporter.kube.quantity import parse_quantity
 

@@ -14,7 +14,7 @@ import structlog
 
 from exporter.config import KubernetesSettings
 from exporter.discovery.scaler_facts import read_scaler
-from exporter.fleet.model import Scaler
+from exporter.fleet.scaler import Scaler
 from exporter.kube.api import REQUEST_SECONDS, ApiError, Json, KubeReader, Query, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from exporter.retry import Backoff

@@ -11,7 +11,7 @@ from exporter.discovery.scaler_facts import read_scaler
 from exporter.discovery.scalers import HPAS, AnyVersion
 from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
-from exporter.fleet.model import Scaler
+from exporter.fleet.scaler import Scaler
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError, Resource
 from exporter.kube.client import KubeClient
 from exporter.kube.front_proxy import AUTHENTICATION, FrontProxy

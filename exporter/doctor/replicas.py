@@ -13,7 +13,7 @@ from exporter.doctor.check import Check, CheckFailedError, Finding, not_checked,
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.doctor.keda import DEPLOYMENTS
 from exporter.doctor.workloads import Fleets, fleets_in, scalers_in
-from exporter.fleet.model import Scaler
+from exporter.fleet.scaler import Scaler
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError
 from exporter.kube.fields import Json, count, mapping, mappings, text
 

@@ -15,7 +15,8 @@ from exporter.doctor.autoscaling import SUBJECT, served
 from exporter.doctor.check import Check, CheckFailedError, Finding, failed, not_checked, ok, warning
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.doctor.keda import DEPLOYMENTS, SCALED_OBJECTS
-from exporter.fleet.model import Scaler, Target
+from exporter.fleet.model import Target
+from exporter.fleet.scaler import Scaler
 from exporter.fleet.scaler_remarks import is_vendors
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError
 from exporter.kube.fields import Json, mapping, mappings, text

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from exporter.fleet.classification import OUT_OF_WORK, classify, never_heard
 from exporter.fleet.departure import LossReason
-from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Scaler
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import limits_known
 from exporter.fleet.scale_in import scale_in
+from exporter.fleet.scaler import Scaler
 from exporter.fleet.unseen import readings, unseen_work
 
 _ANSWERING = (AgentState.SERVING, *OUT_OF_WORK)

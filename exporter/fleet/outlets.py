@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Generic, Literal, TypeVar
 
-from exporter.fleet.model import Agent, Fleet, Scaler
+from exporter.fleet.model import Agent, Fleet
+from exporter.fleet.scaler import Scaler
 
 PREFIX = "matillion_fleet_"
 """Prefix of every name on `/metrics` and in the external metrics API."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from operator import attrgetter
 
-from exporter.fleet.model import Fleet, Scaler
+from exporter.fleet.model import Fleet
+from exporter.fleet.scaler import Scaler
 
 VENDOR_METRICS = frozenset(
     {

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from exporter.fleet.model import AgentSnapshot, Scaler
+from exporter.fleet.model import AgentSnapshot
+from exporter.fleet.scaler import Scaler
 
 DEPLOYMENT = "Deployment.apps"
 """The workload kind of agents in the vendor's charts."""

@@ -9,19 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.losses import run_ended
-from exporter.fleet.model import (
-    AgentSnapshot,
-    Fleet,
-    IgnoredPod,
-    PodFacts,
-    Reading,
-    Scaler,
-    Since,
-    Target,
-    UsageSample,
-)
+from exporter.fleet.model import AgentSnapshot, Fleet, IgnoredPod, PodFacts, Reading, Since, Target, UsageSample
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
+from exporter.fleet.scaler import Scaler
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.addresses import AddressBook
 from exporter.store.departures import Departures

@@ -13,10 +13,11 @@ from exporter.fleet.departure import Departure
 from exporter.fleet.drains import cut_short
 from exporter.fleet.explain import explain
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
-from exporter.fleet.model import Agent, Condition, Fleet, IgnoredPod, PodFacts, Scaler
+from exporter.fleet.model import Agent, Fleet, IgnoredPod, PodFacts
 from exporter.fleet.outlets import in_section
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.remarks import ignored_remarks, remarks
+from exporter.fleet.scaler import Condition, Scaler
 from exporter.forecast.history import GAP, SLOT_SECONDS, History
 
 MAX_IGNORED = 100

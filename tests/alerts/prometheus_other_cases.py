@@ -1,7 +1,8 @@
 """How alerts about fleets and about the exporter fire."""
 
 from exporter.fleet.departure import LossReason
-from exporter.fleet.model import AgentSnapshot, AgentStatus, Condition, Since
+from exporter.fleet.model import AgentSnapshot, AgentStatus, Since
+from exporter.fleet.scaler import Condition
 from tests.alerts.prometheus_case import (
     DAY,
     EXPORTER_LABELS,

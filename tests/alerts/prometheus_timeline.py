@@ -21,8 +21,9 @@ from alerts.build import files
 from alerts.settings import Settings
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.departure import LossReason
-from exporter.fleet.model import AgentSnapshot, Scaler
+from exporter.fleet.model import AgentSnapshot
 from exporter.fleet.outlook import Outlook
+from exporter.fleet.scaler import Scaler
 from exporter.publish.prometheus import render
 from tests.factories import NOW, POLICY
 from tests.waiting import PATIENCE

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.fleet.model import AgentSnapshot, Dialect, Scaler
+from exporter.fleet.model import AgentSnapshot, Dialect
+from exporter.fleet.scaler import Scaler
 from tests.alerts.prometheus_timeline import Course, World
 from tests.factories import make_facts, make_reading, make_snapshot
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.discovery.scaler_facts import read_scaler
-from exporter.fleet.model import Condition, Scaler
+from exporter.fleet.scaler import Condition, Scaler
 from tests.fakes.kube_hpas import raw_hpa
 
 

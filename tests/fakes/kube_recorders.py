@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from exporter.fleet.model import IgnoredPod, PodFacts, Scaler, Target
+from exporter.fleet.model import IgnoredPod, PodFacts, Target
+from exporter.fleet.scaler import Scaler
 from exporter.kube.api import KubeReader, Resource
 from exporter.kube.watch import Reflector, RestartReason, WatchTiming
 from tests.fakes.background import background

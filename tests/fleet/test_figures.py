@@ -12,8 +12,9 @@ from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
 from exporter.fleet.cloudwatch_catalogue import CLOUDWATCH_METRICS, METRIC_NAMES
 from exporter.fleet.departure import LossReason
 from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
-from exporter.fleet.model import AgentState, Condition, Dialect, Fleet
+from exporter.fleet.model import AgentState, Dialect, Fleet
 from exporter.fleet.outlets import PREFIX, Basis, Figure, LabeledValue, Without
+from exporter.fleet.scaler import Condition
 from exporter.publish.external_metrics_values import EXTERNAL_METRICS
 from exporter.publish.fleet_datums import Baseline, Selection, count
 from exporter.publish.instruments import EXPORTER_METRICS, EXPORTER_PREFIX

@@ -2,8 +2,8 @@
 
 import pytest
 
-from exporter.fleet.model import Condition, Scaler
 from exporter.fleet.remarks import remarks
+from exporter.fleet.scaler import Condition, Scaler
 from exporter.fleet.scaler_remarks import is_vendors
 from tests.factories import make_fleet, make_reading, make_scaler, make_snapshot
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from exporter.fleet.model import Dialect, Endpoint, Scaler
+from exporter.fleet.model import Dialect, Endpoint
 from exporter.fleet.remarks import remarks
+from exporter.fleet.scaler import Scaler
 from exporter.simulator.vitals import Behaviour
 from tests.fakes.aggregation_layer import (
     Running,

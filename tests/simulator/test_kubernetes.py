@@ -14,7 +14,8 @@ from exporter.config import KubernetesSettings
 from exporter.discovery.pod_facts import owner_name
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
-from exporter.fleet.model import Condition, PodFacts, Scaler, Target
+from exporter.fleet.model import PodFacts, Target
+from exporter.fleet.scaler import Condition, Scaler
 from exporter.kube.client import KubeClient
 from exporter.podhealth.pod_metrics import PodMemory, SamplingPace
 from exporter.simulation.node_autoscaler import EVICTION_GRACE_SECONDS

@@ -1,6 +1,7 @@
 """Which scalers are a fleet's, and for how long that counts as known."""
 
-from exporter.fleet.model import Scaler, Target
+from exporter.fleet.model import Target
+from exporter.fleet.scaler import Scaler
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_scaler, make_target
 

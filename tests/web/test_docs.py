@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from exporter.fleet.model import Condition
+from exporter.fleet.scaler import Condition
 from tests.factories import make_facts, make_fleet, make_scaler, make_snapshot
 from tests.web.serving import StaticView, serve
 

@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.fleet.departure import Departure, LossReason
-from exporter.fleet.model import Condition, Fleet, IgnoredPod
+from exporter.fleet.model import Fleet, IgnoredPod
+from exporter.fleet.scaler import Condition
 from tests.factories import WALL_NOW, make_drain, make_fleet, make_reading, make_scaler, make_snapshot
 from tests.fakes.chromium import Page
 from tests.fakes.ports import free_port

@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 from deno import find_deno_bin
 
-from exporter.fleet.model import AgentState, AgentStatus, Condition, Dialect, Fleet, IgnoredPod
+from exporter.fleet.model import AgentState, AgentStatus, Dialect, Fleet, IgnoredPod
+from exporter.fleet.scaler import Condition
 from tests.factories import (
     WALL_NOW,
     make_facts,
