@@ -18,6 +18,7 @@ from alerts.settings import Settings
 from dashboards.frame import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, framed, link_to
 from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
 from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, OF_FLEET, of_fleets, recorded, total
+from exporter.fleet.figures import FLEET_HISTOGRAMS
 from exporter.fleet.outlets import PREFIX
 from exporter.forecast.forecaster import MIN_SKILL
 
@@ -264,7 +265,7 @@ def _agents() -> tuple[Placed, ...]:
                 [Query(f"sum by (state) ({recorded(AGENTS)}) > 0", "{{state}}")],
                 stacked=True,
             ),
-            6,
+            8,
         ),
         Placed(
             graph(
@@ -272,7 +273,7 @@ def _agents() -> tuple[Placed, ...]:
                 "Serving agents that run as many tasks as they have slots, by fleet.",
                 [Query(of_fleets("agents_saturated"), FLEET_LEGEND)],
             ),
-            6,
+            8,
         ),
         Placed(
             graph(
@@ -282,7 +283,7 @@ def _agents() -> tuple[Placed, ...]:
                 unit="percentunit",
                 limits=((None, RED), (Settings().coverage_low, GREEN)),
             ),
-            6,
+            8,
         ),
         Placed(
             graph(
@@ -297,9 +298,29 @@ def _agents() -> tuple[Placed, ...]:
                 ],
                 stacked=True,
             ),
-            6,
+            12,
+        ),
+        Placed(
+            graph(
+                "Start of agents",
+                "Time from the creation of an agent's pod to its first reading, median and 90th percentile of the "
+                "preceding day: how long before the work a pod must be created. No data without a start that day.",
+                [
+                    Query(_start_quantile(0.5), f"{FLEET_LEGEND} median"),
+                    Query(_start_quantile(0.9), f"{FLEET_LEGEND} p90"),
+                ],
+                unit="s",
+            ),
+            12,
         ),
     )
+
+
+def _start_quantile(quantile: float) -> str:
+    """Return a quantile of the starts in the preceding day: agents may start only once a night."""
+    [row] = FLEET_HISTOGRAMS
+    starts = f"increase({row.metric_name}_bucket{{{OF_FLEET}}}[1d])"
+    return f"histogram_quantile({quantile}, max by ({BY_FLEET}, le) ({starts}))"
 
 
 def _lists() -> tuple[Placed, ...]:

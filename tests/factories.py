@@ -6,6 +6,7 @@ give are not worth a test.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import Any
 
 from exporter.fleet.capacity import aggregate
@@ -25,6 +26,7 @@ from exporter.fleet.model import (
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
 from exporter.fleet.scaler import Condition, Scaler
+from exporter.fleet.starts import Starts
 
 NOW = 10_000.0
 """The monotonic instant at which tests judge."""
@@ -135,6 +137,7 @@ def make_fleet(
     restarts: int | None = None,
     tasks_lost: Mapping[LossReason, float] | None = None,
     start_seconds: float | None = None,
+    starts: Iterable[float] | None = None,
     scalers: Iterable[Scaler] | None = None,
     scale_in_since: float | None = None,
     outlook: Outlook | None = None,
@@ -152,10 +155,16 @@ def make_fleet(
         restarts=restarts,
         tasks_lost=tasks_lost,
         start_seconds=start_seconds,
+        starts=None if starts is None else make_starts(starts),
         scalers=None if scalers is None else tuple(scalers),
         scale_in_since=scale_in_since,
         outlook=outlook,
     )
+
+
+def make_starts(seconds: Iterable[float]) -> Starts:
+    """Return starts that took so long, oldest first."""
+    return reduce(Starts.observed, seconds, Starts())
 
 
 def make_outlook(tasks: int | None = 48, **fields: Any) -> Outlook:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
-from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
-from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, PREFIX, CloudWatch, Family, Figure, Without
+from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, FLEET_HISTOGRAMS, SCALER_FIGURES
+from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, PREFIX, CloudWatch, Figure, Row, Without
 from exporter.publish import instruments
 from tools.generated import DOCS
 
@@ -13,13 +13,14 @@ PAGE = DOCS / "metrics.md"
 BEGIN = "<!-- What follows is generated (make docs) from exporter/fleet/figures.py and agent_figures.py. -->"
 END = "<!-- End of the generated tables. -->"
 
-_Row = tuple[str, str, Sequence[str], str]
+_Line = tuple[str, str, Sequence[str], str]
 """Name, type, further labels, meaning."""
 
 
 def tables() -> Iterator[str]:
     """Yield the lines of the tables."""
-    yield from _section("Fleets", FLEET_LABELS, _rows((*FLEET_FAMILIES, *FLEET_FIGURES, *SCALER_FIGURES)))
+    fleets: tuple[Row[Any], ...] = (*FLEET_FAMILIES, *FLEET_HISTOGRAMS, *FLEET_FIGURES, *SCALER_FIGURES)
+    yield from _section("Fleets", FLEET_LABELS, _rows(fleets))
     yield from _section("Agents", AGENT_LABELS, _rows((*AGENT_FAMILIES, *AGENT_FIGURES)))
     prefix = instruments.EXPORTER_PREFIX
     own = ((prefix + one.name, one.type, one.labels, one.help) for one in instruments.EXPORTER_METRICS)
@@ -27,11 +28,11 @@ def tables() -> Iterator[str]:
     yield from _outlets()
 
 
-def _rows(rows: Iterable[Figure[Any] | Family[Any]]) -> Iterator[_Row]:
+def _rows(rows: Iterable[Row[Any]]) -> Iterator[_Line]:
     return ((row.metric_name, row.type, row.labels, row.explained("Absent")) for row in rows if row.metrics is True)
 
 
-def _section(title: str, labels: tuple[str, ...], rows: Iterable[_Row]) -> Iterator[str]:
+def _section(title: str, labels: tuple[str, ...], rows: Iterable[_Line]) -> Iterator[str]:
     common = f"Every series has the labels {', '.join(f'`{label}`' for label in labels)}." if labels else ""
     yield from (f"## {title}", "", *((common, "") if common else ()))
     yield from ("| metric | type | further labels | meaning |", "| --- | --- | --- | --- |")

@@ -16,6 +16,7 @@ from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import limits_known
 from exporter.fleet.scale_in import scale_in
 from exporter.fleet.scaler import Scaler
+from exporter.fleet.starts import Starts
 from exporter.fleet.unseen import readings, unseen_work
 
 _ANSWERING = (AgentState.SERVING, *OUT_OF_WORK)
@@ -33,17 +34,18 @@ def aggregate(
     tasks_lost: Mapping[LossReason, float] | None = None,
     scalers: tuple[Scaler, ...] | None = None,
     start_seconds: float | None = None,
+    starts: Starts | None = None,
     queue_alike: bool = False,
     scale_in_since: float | None = None,
     outlook: Outlook | None = None,
 ) -> Fleet:
     """Add up the agents of one fleet at the instant `now`.
 
-    `sync_age` is the number of seconds since discovery last confirmed the fleet's membership; `restarts`, `tasks_lost`
-    and `scalers` are None where unknown; `start_seconds` is how long agents of this fleet usually take to their first
-    reading (None: no start observed yet); `queue_alike` is whether the agents' queues appear to be one shared queue;
-    `scale_in_since` is `Fleet.scale_in.since` of the fleet's last computation; `outlook` is what its past says (None:
-    no forecast). The order of `snapshots` does not matter.
+    `sync_age` is the number of seconds since discovery last confirmed the fleet's membership; `restarts`, `tasks_lost`,
+    `scalers` and `starts` are None where unknown; `start_seconds` is how long agents of this fleet usually take from
+    their discovery to their first reading (None: no start observed yet); `queue_alike` is whether the agents' queues
+    appear to be one shared queue; `scale_in_since` is `Fleet.scale_in.since` of the fleet's last computation; `outlook`
+    is what its past says (None: no forecast). The order of `snapshots` does not matter.
     """
     agents = tuple(
         sorted(
@@ -110,6 +112,7 @@ def aggregate(
         demand=max(demand, kept.floor),
         restarts=restarts,
         tasks_lost=tasks_lost,
+        starts=starts,
         scalers=scalers,
         outlook=outlook,
         queue_alike=queue_alike and policy.queue == "per_agent",

@@ -12,6 +12,7 @@ from exporter.fleet.outlets import (
     CloudWatch,
     Family,
     FleetFigure,
+    HistogramFamily,
     LabeledValue,
     MetricSet,
     ScalerFigure,
@@ -68,6 +69,13 @@ FLEET_FAMILIES: tuple[Family[Fleet], ...] = (
         "reading.", "tasks_lost, the sum; the departures have the reasons", counter=True),
 )
 
+FLEET_HISTOGRAMS: tuple[HistogramFamily[Fleet], ...] = (
+    HistogramFamily("agent_start_seconds", lambda fleet: None if fleet.starts is None else fleet.starts.histogram,
+        "Time from the creation of an agent's pod to the agent's first reading, for each start since the exporter "
+        "started.",
+        "the fleet is not in Kubernetes", "usual_start_seconds"),
+)
+
 FLEET_FIGURES: tuple[FleetFigure, ...] = (
     FleetFigure("trusted", Unit.FLAG, Basis.EXPORTER, lambda fleet: fleet.trusted,
         "1 if a scaler may act on the fleet's figures, 0 while coverage is too low or discovery too old.",
@@ -118,6 +126,13 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         "Restarts of agents' containers since the exporter started, including those of deleted pods.",
         unknown="the fleet is not in Kubernetes", counter=True,
         cloudwatch=Without("`AgentRestarts` adds up the agents'"), external=_NOT_SCALED_BY, history=_NOT_CHARTED),
+    FleetFigure("usual_start_seconds", Unit.SECONDS, Basis.KUBERNETES,
+        lambda fleet: None if fleet.starts is None else fleet.starts.usual_seconds,
+        "Time within which nine of ten of the fleet's latest 100 agents started, from the creation of the pod to the "
+        "first reading.",
+        unknown="no start has been observed",
+        metrics=Without("a quantile of `agent_start_seconds`"),
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("tasks_lost", Unit.TASKS, Basis.KUBERNETES, _lost,
         "Tasks lost with their agent since the exporter started; an estimate from the agent's last reading.",
         unknown="the fleet is not in Kubernetes", counter=True,

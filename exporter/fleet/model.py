@@ -13,6 +13,7 @@ from enum import StrEnum
 from exporter.fleet.departure import LossReason
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.scaler import Scaler
+from exporter.fleet.starts import Starts
 
 
 class Dialect(StrEnum):
@@ -310,6 +311,8 @@ class Fleet:
 
     None without Kubernetes.
     """
+    starts: Starts | None
+    """The starts of agents that this process has observed, including pods that are gone; None without Kubernetes."""
     scalers: tuple[Scaler, ...] | None
     """The autoscalers of the fleet's Deployment, by name; empty if there are none, None if unknown."""
     outlook: Outlook | None

@@ -7,8 +7,9 @@ dashboards and alerts filter them; none has a list of its own. A reader returns 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
+from exporter.fleet.histogram import Histogram
 from exporter.fleet.model import Agent, Fleet
 from exporter.fleet.scaler import Scaler
 
@@ -193,6 +194,35 @@ class Family(Generic[_Of]):
     def explained(self, _withheld: str) -> str:
         """Return the help."""
         return self.help
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramFamily(Generic[_Of]):
+    """A histogram on `/metrics`, where a query computes any quantile from it. JSON has one of them."""
+
+    name: str
+    read: Callable[[_Of], Histogram | None]
+    help: str
+    unknown: str
+    """As that of a figure."""
+    json: str
+    """The key of a quantile in the JSON documents."""
+    labels: ClassVar[tuple[str, ...]] = ()
+    metrics: ClassVar[Literal[True]] = True
+    type: ClassVar[Literal["histogram"]] = "histogram"
+
+    @property
+    def metric_name(self) -> str:
+        """Return its name on `/metrics`, without the suffixes of its series."""
+        return PREFIX + self.name
+
+    def explained(self, withheld: str) -> str:
+        """Return the help with when it is not known, as that of a figure."""
+        return f"{self.help} {withheld} while {self.unknown}."
+
+
+Row: TypeAlias = Figure[_Of] | Family[_Of] | HistogramFamily[_Of]
+"""A row of any of the tables."""
 
 
 def counts_now(figure: Figure[Agent], agent: Agent) -> bool:

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import groupby
 
+from exporter.fleet.starts import KEPT_STARTS
 from exporter.forecast.history import EPOCH, GAP, SLOT_SECONDS, SLOTS, History, is_kept
 from exporter.history.past import Past
-from exporter.store.start_times import KEPT_STARTS, AgentStart
+from exporter.store.start_times import AgentStart
 
 MAX_TASKS = 1_000_000
 """Highest demand that is kept: ten times what 5000 agents can run."""

@@ -7,10 +7,10 @@ day, or again when the source corrects one of them.
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
-from math import ceil
 
 from exporter.config import ForecastSettings
 from exporter.fleet.outlook import Outlook
+from exporter.fleet.starts import quantile
 from exporter.forecast.forecaster import Forecaster, Withheld
 from exporter.forecast.history import SLOT_SECONDS, History
 from exporter.forecast.local_days import first_slot, local_slot
@@ -36,8 +36,7 @@ def lead_time(setting: float | None, starts: Sequence[float], scrape_interval: f
         return setting
     if not starts:
         return USUAL_LEAD_TIME
-    start = sorted(starts)[ceil(_QUANTILE * len(starts)) - 1]
-    return min(start + SCALER_LOOK + scrape_interval, MAX_MEASURED_LEAD_TIME)
+    return min(quantile(starts, _QUANTILE) + SCALER_LOOK + scrape_interval, MAX_MEASURED_LEAD_TIME)
 
 
 class _OfFleet:

@@ -18,9 +18,18 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
-from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
+from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, FLEET_HISTOGRAMS, SCALER_FIGURES
 from exporter.fleet.model import Agent, AgentState, Fleet
-from exporter.fleet.outlets import AGENT_LABELS, FLEET_LABELS, Family, Figure, ScalerFigure, counts_now
+from exporter.fleet.outlets import (
+    AGENT_LABELS,
+    FLEET_LABELS,
+    Family,
+    Figure,
+    HistogramFamily,
+    Row,
+    ScalerFigure,
+    counts_now,
+)
 from exporter.publish import instruments
 from exporter.publish.instruments import Instrument
 from exporter.serve.compression import stream
@@ -215,6 +224,8 @@ def render(fleets: Sequence[Fleet], *, openmetrics: bool) -> Iterator[str]:
     ]
     yield from _families(FLEET_FAMILIES, of_fleets, openmetrics=openmetrics)
     yield from _figures(FLEET_FIGURES, of_fleets, openmetrics=openmetrics)
+    for histogram in FLEET_HISTOGRAMS:
+        yield from _sliced(histogram, _histogram_lines(histogram, of_fleets), openmetrics=openmetrics)
     yield from _figures(SCALER_FIGURES, of_scalers, openmetrics=openmetrics)
     yield from _families(AGENT_FAMILIES, of_agents, openmetrics=openmetrics)
     for figure in AGENT_FIGURES:
@@ -247,7 +258,7 @@ def _figures(figures: Iterable[Figure[_Of]], subjects: _Subjects[_Of], *, openme
             yield from _sliced(figure, _lines(figure, subjects), openmetrics=openmetrics)
 
 
-def _sliced(row: Figure[Any] | Family[Any], lines: Iterator[str], *, openmetrics: bool) -> Iterator[str]:
+def _sliced(row: Row[Any], lines: Iterator[str], *, openmetrics: bool) -> Iterator[str]:
     """Yield one family in slices, nothing at all if it has no series."""
     # OpenMetrics names the family of a counter without the suffix of its samples.
     name = row.metric_name.removesuffix("_total") if openmetrics and row.type == "counter" else row.metric_name
@@ -270,6 +281,18 @@ def _labelled_lines(family: Family[_Of], subjects: _Subjects[_Of]) -> Iterator[s
     for labels, subject in subjects:
         for own_labels, value in family.read(subject):
             yield f"{name}{{{labels},{_labels(family.labels, own_labels)}}} {float(value)!r}\n"
+
+
+def _histogram_lines(row: HistogramFamily[_Of], subjects: _Subjects[_Of]) -> Iterator[str]:
+    name = row.metric_name
+    for labels, subject in subjects:
+        histogram = row.read(subject)
+        if histogram is None:
+            continue
+        for bound, count in zip((*histogram.bounds, "+Inf"), histogram.counts, strict=True):
+            yield f'{name}_bucket{{{labels},le="{bound}"}} {float(count)!r}\n'
+        yield f"{name}_count{{{labels}}} {float(histogram.counts[-1])!r}\n"
+        yield f"{name}_sum{{{labels}}} {histogram.sum!r}\n"
 
 
 def _labels(names: Sequence[str], values: Sequence[str]) -> str:

@@ -127,24 +127,23 @@ class SnapshotStore:
             }
 
     def _take(self, source: str, target: Target, known_at: float) -> None:
-        uid, key = target.uid, (target.namespace, target.fleet)
+        uid, key, now = target.uid, (target.namespace, target.fleet), self._monotonic()
         before = self._snapshot(uid)
         if before is None:
-            now = self._monotonic()
             snapshot = AgentSnapshot(target=target, since=Since(known=now))
-            self._start_times.see(target, now)
         elif before.target == target and self._sources[uid] == source:
             return
         else:
             snapshot = self._moved_on(before, target, known_at)
             self._leave(uid)
         self._restarts.see(target, made_unseen=lambda created: self._made_unseen(source, created))
+        self._start_times.see(target, now, new=before is None)
         self._sources[uid] = source
         self._keys[uid] = key
         group = self._groups.setdefault(key, _Group({}))
         group.snapshots[uid] = snapshot
         group.fleet = None
-        self.departures.see(snapshot, self._monotonic(), group.snapshots.values())
+        self.departures.see(snapshot, now, group.snapshots.values())
         self._settle(self._addresses.claim(target))
         if target.address is None:
             self._attempted(uid)
@@ -225,15 +224,15 @@ class SnapshotStore:
         """
         before = self._attempt(target)
         if before is not None:
-            now = self._monotonic()
-            self._start_times.heard(before.target, now)
+            now, wall_now = self._monotonic(), self._wall()
+            self._start_times.heard(before.target, now, wall_now)
             # `replace` would take twice as long, and this runs for each scrape.
             self._put(
                 AgentSnapshot(
                     target=before.target,
                     reading=reading,
                     read_at=now,
-                    read_time=self._wall(),
+                    read_time=wall_now,
                     url=url,
                     scrape_seconds=seconds,
                     usage=before.usage,
@@ -343,6 +342,7 @@ class SnapshotStore:
                 restarts=self._restarts.of(key),
                 tasks_lost=self.departures.lost(key),
                 start_seconds=self._start_times.usual(key),
+                starts=self._start_times.of(key),
                 scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
                 queue_alike=group.queue_scope.sample(_queues(group.snapshots.values()), now),
                 scale_in_since=group.scale_in_since,

@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from alerts.build import FOLDER as RULES_FOLDER
 from dashboards.build import FOLDER, files, main
 from exporter.fleet import cloudwatch_catalogue
+from exporter.fleet.figures import FLEET_HISTOGRAMS
 from exporter.publish import instruments
 from tests.dashboards.dashboards_as_json import DASHBOARDS, QUERIES, Asked, cloudwatch_queries, panels, substituted
 from tests.series import FLEET_NAMES
@@ -137,10 +138,10 @@ def test_a_dashboard_has_its_variables_and_leads_to_the_others(name: str) -> Non
 def test_every_query_is_sound(asked: Asked) -> None:
     """It parses, reads only series that exist, and repeats nothing that a recording rule has."""
     promql_parser.parse(substituted(asked.expr))
-    known = set(FLEET_NAMES)
+    known = FLEET_NAMES | {f"{row.metric_name}_bucket" for row in FLEET_HISTOGRAMS}
     for instrument in instruments.EXPORTER_METRICS:
         suffix = "_bucket" if instrument.type == "histogram" else ""
-        known.add(instruments.EXPORTER_PREFIX + instrument.name + suffix)
+        known |= {instruments.EXPORTER_PREFIX + instrument.name + suffix}
     read = metrics_of(substituted(asked.expr))
     assert read
     assert read <= known | set(RECORDED) | FOREIGN

@@ -27,6 +27,7 @@ pytestmark = [
 NOT_SIMULATED = (
     # Reported only by Kubernetes; simulated agents are found at fixed addresses.
     "agent_restarts",
+    "agent_start_seconds",
     "agent_created_timestamp_seconds",
     "agent_drain_deadline_timestamp_seconds",
     "agent_last_terminated",
@@ -104,6 +105,8 @@ class FullPage:
             f'{OWN}external_metrics_requests_total{{code="200"}}': float(number),
             f"{OWN}cloudwatch_estimated_monthly_cost_dollars": 3.6,
         }
+        of_starts = 'matillion_fleet_agent_start_seconds_bucket{namespace="matillion",fleet="etl"'
+        extra |= {f'{of_starts},le="{bound}"}}': float(number) for bound in ("45.0", "+Inf")}
         extra |= working_set("etl-0", 0.8) | task_failures("etl-0", number)
         world = World(
             [agent("etl-0", facts=facts)], own(number) | extra, scalers=(make_scaler(),), outlook=make_outlook()

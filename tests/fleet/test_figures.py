@@ -11,10 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
 from exporter.fleet.cloudwatch_catalogue import CLOUDWATCH_METRICS, METRIC_NAMES
 from exporter.fleet.departure import LossReason
-from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, SCALER_FIGURES
+from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES, FLEET_HISTOGRAMS, SCALER_FIGURES
 from exporter.fleet.model import AgentState, Dialect, Fleet
-from exporter.fleet.outlets import PREFIX, Basis, Figure, LabeledValue, Without
+from exporter.fleet.outlets import PREFIX, Basis, Figure, HistogramFamily, LabeledValue, Without
 from exporter.fleet.scaler import Condition
+from exporter.fleet.starts import START_BOUNDS
 from exporter.publish.external_metrics_values import EXTERNAL_METRICS
 from exporter.publish.fleet_datums import Baseline, Selection, count
 from exporter.publish.instruments import EXPORTER_METRICS, EXPORTER_PREFIX
@@ -41,22 +42,33 @@ OUTLETS = ("metrics", "json", "cloudwatch", "external", "history")
 
 
 def _read(fleet: Fleet) -> dict[str, list[LabeledValue]]:
-    """Return what `/metrics` says, by name without the prefix: the further labels' values, and the value."""
+    """Return what `/metrics` says, by name without the prefix: the further labels' values, and the value.
+
+    Of a histogram it is all series under its name, with the suffix before the labels' values.
+    """
     series: dict[str, list[LabeledValue]] = {name.removeprefix(PREFIX): [] for name in FLEET_NAMES}
     for family in text_string_to_metric_families("".join(render([fleet], openmetrics=False))):
         for sample in family.samples:
             own = [value for label, value in sample.labels.items() if label not in ("namespace", "fleet", "pod")]
-            series[sample.name.removeprefix(PREFIX)].append((tuple(own), sample.value))
+            name = sample.name.removeprefix(PREFIX)
+            if family.type == "histogram":
+                name = family.name.removeprefix(PREFIX)
+                own.insert(0, sample.name.removeprefix(family.name))
+            series[name].append((tuple(own), sample.value))
     return series
 
 
+def _of_an_agent(name: str) -> bool:
+    return name.startswith("agent_") and name not in {row.name for row in FLEET_HISTOGRAMS}
+
+
 def _of_fleet(fleet: Fleet) -> dict[str, list[LabeledValue]]:
-    return {name: values for name, values in _read(fleet).items() if not name.startswith("agent_")}
+    return {name: values for name, values in _read(fleet).items() if not _of_an_agent(name)}
 
 
 def _of_agent(**fields: Any) -> dict[str, list[LabeledValue]]:
     read = _read(make_fleet([make_snapshot(**fields)]))
-    return {name: values for name, values in read.items() if name.startswith("agent_")}
+    return {name: values for name, values in read.items() if _of_an_agent(name)}
 
 
 _END = make_facts(protected=True, grace_seconds=43_200.0, drain_grace_seconds=600.0, drain_deadline_time=WALL_NOW + 540)
@@ -71,6 +83,7 @@ def _known() -> Fleet:
         [make_snapshot(reading=full, facts=facts, usage=make_memory(3e9), task_failures=2)],
         restarts=6,
         tasks_lost=LOST,
+        starts=(44.5,),
         scalers=[make_scaler(tolerance_up=0.1, tolerance_down=0.1)],
         outlook=make_outlook(),
     )
@@ -88,6 +101,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         ],
         restarts=6,
         tasks_lost=LOST,
+        starts=(44.5, 180, 1200),
         scalers=[make_scaler("etl-prod", current_agents=5, desired_agents=4)],
         outlook=make_outlook(),
     )
@@ -101,6 +115,13 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         (("serving",), 2),
     ]
     assert series.pop("tasks_lost_total") == [((reason,), tasks) for reason, tasks in LOST.items()]
+    counts = (0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2)
+    assert series.pop("agent_start_seconds") == [
+        *((("_bucket", str(bound)), count) for bound, count in zip(START_BOUNDS, counts, strict=True)),
+        (("_bucket", "+Inf"), 3),
+        (("_count",), 3),
+        (("_sum",), 1424.5),
+    ]
     scaler = {name: series.pop(name) for name in tuple(series) if name.startswith("scaler_")}
     assert scaler == {
         "scaler_min_agents": [(("etl-prod",), 2)],
@@ -154,6 +175,7 @@ def test_unreported_figures_are_absent() -> None:
     assert _of_fleet(make_fleet([make_snapshot(age=60)]))["tasks_active"] == []
     assert _of_fleet(legacy)["restarts_total"] == []
     assert _of_fleet(legacy)["tasks_lost_total"] == []
+    assert _of_fleet(legacy)["agent_start_seconds"] == []
 
 
 def test_a_scaler_that_is_not_known_has_no_series() -> None:
@@ -272,6 +294,12 @@ def _numbers(document: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield prefix + key, value
 
 
+@pytest.mark.parametrize("row", FLEET_HISTOGRAMS, ids=lambda row: str(row.name))
+def test_json_has_a_quantile_of_a_histogram(row: HistogramFamily[Fleet]) -> None:
+    """Under the key that its row names."""
+    assert row.json in {figure.json_key for figure in FLEET_FIGURES}
+
+
 def test_the_history_keeps_the_rows_that_name_it() -> None:
     """A column for each, with its value."""
     fleet = _known()
@@ -303,6 +331,7 @@ def test_cloudwatch_and_scalers_get_the_rows_that_name_them() -> None:
 
 ROWS = [
     *((row.metric_name.removeprefix(PREFIX), row.type, row.explained("Absent")) for row in FLEET_FAMILIES),
+    *((row.metric_name.removeprefix(PREFIX), row.type, row.explained("Absent")) for row in FLEET_HISTOGRAMS),
     *((row.metric_name.removeprefix(PREFIX), row.type, row.explained("Absent")) for row in AGENT_FAMILIES),
     *((row.metric_name.removeprefix(PREFIX), row.type, row.explained("Absent")) for row in FIGURES),
     *((row.name, row.type, row.help) for row in EXPORTER_METRICS),
@@ -319,7 +348,7 @@ def test_rows_follow_the_conventions(name: str, kind: str, text: str) -> None:
 
 def test_names_are_unique() -> None:
     """No name is given twice in an outlet."""
-    rows = [*FLEET_FAMILIES, *AGENT_FAMILIES, *FIGURES]
+    rows = [*FLEET_FAMILIES, *FLEET_HISTOGRAMS, *AGENT_FAMILIES, *FIGURES]
     on_metrics = [row.metric_name for row in rows if row.metrics is True]
     on_metrics += [EXPORTER_PREFIX + instrument.name for instrument in EXPORTER_METRICS]
     for names in (on_metrics, METRIC_NAMES, [(type(row), row.json_key) for row in FIGURES if row.json_key is not None]):

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.fleet.starts import KEPT_STARTS
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
 from exporter.history.encoding import MAX_ENTRIES, MAX_TASKS, STARTS, Decoded, decode, updated
-from exporter.store.start_times import KEPT_STARTS, AgentStart
+from exporter.store.start_times import AgentStart
 from tests.factories import WALL_NOW
 
 DAYS = 28

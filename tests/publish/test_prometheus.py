@@ -46,7 +46,8 @@ def make_metrics(source: Source) -> ExporterMetrics:
 
 @pytest.fixture
 def source() -> Source:
-    return Source([make_fleet([make_snapshot("a", facts=make_facts(restarts=2)), make_snapshot("b", age=60)])])
+    snapshots = [make_snapshot("a", facts=make_facts(restarts=2)), make_snapshot("b", age=60)]
+    return Source([make_fleet(snapshots, starts=(44.5, 1200))])
 
 
 @pytest.fixture
@@ -215,6 +216,32 @@ def test_label_values_are_escaped() -> None:
     page = "".join(render([make_fleet([make_snapshot(nasty)])], openmetrics=False))
     pods = {sample.labels.get("pod") for family in read_text(page) for sample in family.samples}
     assert pods == {None, nasty}
+
+
+def test_a_histogram_has_its_buckets_count_and_sum() -> None:
+    """Nothing where it is not known; zeros where nothing has been observed, so that the first is an increase."""
+    fleets = [make_fleet(name="a"), make_fleet(name="b", starts=()), make_fleet(name="c", starts=(44.5, 1200))]
+    page = "".join(render(fleets, openmetrics=False))
+    name, labels = "matillion_fleet_agent_start_seconds", 'namespace="matillion",fleet="c"'
+    lines = [line for line in page.splitlines() if name in line]
+    assert [line.split()[:4] for line in lines[:2]] == [
+        ["#", "HELP", name, "Time"],
+        ["#", "TYPE", name, "histogram"],
+    ]
+    assert [line for line in lines if 'fleet="a"' in line] == []
+    assert {line.split()[-1] for line in lines if 'fleet="b"' in line} == {"0.0"}
+    of_c = [line for line in lines if 'fleet="c"' in line]
+    assert of_c[:3] == [
+        f'{name}_bucket{{{labels},le="15.0"}} 0.0',
+        f'{name}_bucket{{{labels},le="30.0"}} 0.0',
+        f'{name}_bucket{{{labels},le="45.0"}} 1.0',
+    ]
+    assert of_c[-4:] == [
+        f'{name}_bucket{{{labels},le="900.0"}} 1.0',
+        f'{name}_bucket{{{labels},le="+Inf"}} 2.0',
+        f"{name}_count{{{labels}}} 2.0",
+        f"{name}_sum{{{labels}}} 1244.5",
+    ]
 
 
 def test_a_pod_recreated_under_its_name_is_one_series() -> None:

@@ -12,7 +12,8 @@ from exporter.fleet.capacity import aggregate
 from exporter.fleet.model import AgentSnapshot, Since, Target, UsageSample
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.snapshots import SnapshotStore
-from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading
+from exporter.store.start_times import MAX_START_SECONDS
+from tests.factories import NOW, POLICY, WALL_NOW, make_facts, make_reading, make_starts
 
 SOURCES = ("pods in a", "pods in b", "static targets")
 sources = st.sampled_from(SOURCES)
@@ -25,7 +26,13 @@ targets = st.builds(
     pod=st.sampled_from(["p1", "p2"]),
     address=st.sampled_from([None, "10.0.0.1", "10.0.0.2"]),
     facts=st.sampled_from(
-        [None, make_facts(started_time=WALL_NOW - 60), make_facts(draining_time=WALL_NOW), make_facts(ready=False)]
+        [
+            None,
+            make_facts(started_time=WALL_NOW - 60),
+            make_facts(draining_time=WALL_NOW),
+            make_facts(ready=False),
+            make_facts(ready=False, started_time=None),
+        ]
     ),
 )
 
@@ -44,7 +51,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.arrived: dict[str, int] = {}
         self.arrivals = 0
         self.begun: dict[str, float] = {}
+        self.from_creation: set[str] = set()
         self.took: dict[tuple[str, str], list[float]] = {}
+        self.starts: dict[tuple[str, str], list[float]] = {}
         self.pods_seen_in: set[tuple[str, str]] = set()
         self.store.membership_changed = self._told
 
@@ -59,6 +68,9 @@ class StoreMachine(RuleBasedStateMachine):
         _, snapshot = self.known.get(target.uid, ("", AgentSnapshot(target=target, since=Since(known=self.now))))
         if target.uid not in self.known and target.facts is not None and not target.facts.ready:
             self.begun[target.uid] = self.now
+            self.from_creation.discard(target.uid)
+            if target.facts.started_time is None:
+                self.from_creation.add(target.uid)
         if target.uid not in self.known or snapshot.target.address != target.address:
             self.arrivals += 1
             self.arrived[target.uid] = self.arrivals
@@ -138,7 +150,11 @@ class StoreMachine(RuleBasedStateMachine):
             source, snapshot = self.known[target.uid]
             if good and self._winner(target.address) == target.uid and target.uid in self.begun:
                 key = (snapshot.target.namespace, snapshot.target.fleet)
-                self.took.setdefault(key, []).append(self.now - self.begun.pop(target.uid))
+                waited = self.now - self.begun.pop(target.uid)
+                self.took.setdefault(key, []).append(waited)
+                # The wall clock stands still here, an hour after the pods' creation.
+                if target.uid in self.from_creation and waited <= MAX_START_SECONDS:
+                    self.starts.setdefault(key, []).append(max(waited, 3660.0))
             if good:
                 fields["since"] = after_reading(snapshot, reading, POLICY, self.now)
             after = replace(snapshot, **fields)
@@ -183,6 +199,7 @@ class StoreMachine(RuleBasedStateMachine):
                 # Which tasks are lost has properties of its own (test_departures).
                 tasks_lost=self.store.departures.lost(key),
                 start_seconds=max(self.took.get(key, ()), default=None),
+                starts=make_starts(self.starts.get(key, ())) if key in self.pods_seen_in else None,
             )
             for key, members in sorted(groups.items())
         ]
