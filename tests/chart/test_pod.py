@@ -10,7 +10,7 @@ import pytest
 from tests.chart.pods import Pod, log_lines, run_test_pod, running
 from tests.chart.rendering import SCENARIOS, Chart, Objects
 from tests.fakes.built_image import Image
-from tests.fakes.control_plane import CertificateAuthority
+from tests.fakes.certificate_authority import CertificateAuthority
 from tests.fakes.ports import free_port
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from kubernetes_asyncio.client import ApiClient, Configuration
 
 from exporter.kube.api import CredentialsError, Resource, UnreachableError
 from exporter.kube.client import KubeClient
-from tests.fakes.control_plane import CertificateAuthority
+from tests.fakes.certificate_authority import CertificateAuthority
 from tests.fakes.kube_api import ScriptedKubeApi, kubeconfig, page, reply, status
 
 PODS = Resource("", "v1", "pods", "matillion")

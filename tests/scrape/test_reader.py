@@ -1,72 +1,23 @@
-"""What is learned of one agent: where it answers, and what its server makes of name filters. In virtual time."""
+"""What is learned of one agent: where it answers. In virtual time."""
 
 import asyncio
-import gc
-import itertools
-import random
-import tracemalloc
-from typing import Any
 
 import pytest
 
 from exporter.config import ScrapeSettings
 from exporter.fleet.model import Dialect, Endpoint, Target
-from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
-from exporter.scrape.reader import AgentReader
+from exporter.scrape.outcome import ScrapeError
 from tests.factories import make_target
+from tests.scrape.one_reader import HOST, LEGACY, OTEL, Reader
 from tests.scrape.scripted_agents import (
     FOR_EVER,
     NOT_FOUND,
     Page,
-    ScriptedAgents,
     legacy_page,
     otel_page,
 )
 
 pytestmark = pytest.mark.looptime
-
-HOST = "10.0.3.7"
-OTEL, LEGACY = 9464, 8080
-TARGET = make_target(address=HOST)
-
-
-class Reader:
-    """An `AgentReader` of one scripted agent."""
-
-    def __init__(self, *, target: Target = TARGET, **settings: Any) -> None:
-        self.agents = ScriptedAgents()
-        self.target = target
-        self._reader = AgentReader(
-            ScrapeSettings(**settings),
-            self.agents,
-            asyncio.get_running_loop().time,
-            random.Random(1),  # noqa: S311 - jitter
-        )
-
-    def serve(self, port: int, body: bytes | Exception, **page: Any) -> None:
-        self.agents.pages[(HOST, port)] = Page(body, **page)
-
-    def stop(self, port: int) -> None:
-        self.agents.pages.pop((HOST, port), None)
-
-    async def turn(self) -> str:
-        """Do what the poller does in one turn, and let 5 s pass. Returns dialect and tasks, or the error."""
-        start = asyncio.get_running_loop().time()
-        try:
-            answer = await self._reader.read(self.target)
-        except ScrapeError as error:
-            said = f"{error.outcome}: {error}"
-        else:
-            said = f"{answer.reading.dialect} {answer.reading.tasks_active:g}"
-            if self._reader.recheck_due():
-                await self._reader.recheck(self.target)
-        spent = asyncio.get_running_loop().time() - start
-        await asyncio.sleep(5.0 - spent)
-        return said
-
-    async def turns(self, count: int) -> list[str]:
-        return [await self.turn() for _ in range(count)]
-
 
 # -- endpoints ---------------------------------------------------------------------------------------------------------
 
@@ -364,124 +315,3 @@ async def test_the_address_of_a_page_is_reported_without_its_filter() -> None:
     for _ in range(2):
         answer = await reader._reader.read(reader.target)
         assert answer.url == f"http://{HOST}:9464/metrics"
-
-
-# -- name filters ------------------------------------------------------------------------------------------------------
-
-
-async def test_a_filter_that_loses_nothing_is_kept_and_tested_every_five_minutes() -> None:
-    """One whole page, then filtered ones."""
-    reader = Reader()
-    reader.serve(OTEL, otel_page())
-    assert set(await reader.turns(180)) == {"otel 7"}
-    whole = [at for at, filtered in enumerate(reader.agents.filters()) if not filtered]
-    assert len(whole) in range(3, 6)
-    assert whole[0] == 0
-    assert all(47 <= after - before <= 62 for before, after in itertools.pairwise(whole))
-
-
-@pytest.mark.parametrize(
-    "filtered",
-    [
-        NOT_FOUND,
-        ScrapeError(ScrapeOutcome.HTTP_STATUS, "HTTP 400"),
-        b"",
-        b"# EOF\n",
-        otel_page(queued=None),
-        b"jvm_x 1\n",
-    ],
-    ids=["404", "400", "empty", "only EOF", "without the queue", "other families"],
-)
-async def test_a_filter_that_loses_something_is_not_used(filtered: bytes | Exception) -> None:
-    """A server that knows other names than we do must not make the queue vanish; that is remembered for this agent."""
-    reader = Reader()
-    reader.serve(OTEL, otel_page(), filtered=filtered)
-    assert set(await reader.turns(40)) == {"otel 7"}
-    assert reader.agents.filters().count(True) == 1
-
-
-async def test_a_filter_that_stops_working_costs_no_reading() -> None:
-    """The whole page is asked for in the same turn."""
-    reader = Reader()
-    reader.serve(OTEL, otel_page())
-    await reader.turns(3)
-    reader.serve(OTEL, otel_page(), filtered=NOT_FOUND)
-    assert set(await reader.turns(10)) == {"otel 7"}
-
-
-async def test_a_server_that_ignores_the_filter_is_read_all_the_same() -> None:
-    """It sends its full page."""
-    reader = Reader()
-    reader.serve(OTEL, otel_page(), filtered=otel_page(9))
-    assert await reader.turns(2) == ["otel 7", "otel 9"]
-
-
-async def test_filters_can_be_disabled() -> None:
-    """`filter_names: false` asks for nothing but whole pages."""
-    reader = Reader(filter_names=False)
-    reader.serve(OTEL, otel_page())
-    await reader.turns(100)
-    assert not any(reader.agents.filters())
-
-
-# -- pages -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        (b"", "not_an_agent: no agent metrics on the page"),
-        (b"\x00\xff\x1f\x8b" * 50_000 + b"\n", "not_an_agent: no agent metrics on the page"),
-        (b"\n" * 200_000, "not_an_agent: no agent metrics on the page"),
-        (b"matillion_agent_status_unit 1\n", "no_task_count: no count of running tasks on the page"),
-        (b"matillion_agent_task_running_unit NaN\n", "no_task_count: no count of running tasks on the page"),
-        (b"app_agent_status 1\n" * 10_000, "too_large: more than 5000 agent series on the page"),
-    ],
-    ids=["empty", "binary", "blank lines", "no count", "NaN", "far too many series"],
-)
-async def test_a_useless_page_is_an_error(body: bytes, said: str) -> None:
-    """Never a reading with a zero in it."""
-    reader = Reader()
-    reader.serve(OTEL, body)
-    reader.serve(LEGACY, body)
-    assert await reader.turn() == f"{said} on {HOST}:9464 and :8080"
-
-
-@pytest.mark.parametrize("end", ["\n", ""], ids=["with", "without a last line feed"])
-async def test_a_large_page_is_read_to_its_end_and_a_line_that_is_none_loses_itself(end: str) -> None:
-    """Pages are read in blocks; their borders lose nothing, wherever they fall."""
-    filler = b"".join(b'jvm_something{n="%d"} 1\n' % number for number in range(20_000))
-    endless = b'matillion_agent_status_unit{x="' + b"y" * 100_000 + b'"} 1\n'
-    unwanted = b'target_info{x="' + b"y" * 100_000 + b'"} 1\n'
-    reader = Reader(filter_names=False)
-    for shift in (0, 1, 7, 16 * 1024):
-        page = b"#" * shift + b"\n" + endless + filler + unwanted + otel_page().rstrip() + end.encode()
-        reader.serve(OTEL, page)
-        answer = await reader._reader.read(reader.target)
-        assert (answer.reading.tasks_active, answer.reading.tasks_queued) == (7, 2)
-        assert answer.rejected_lines == 1
-
-
-async def test_pages_that_failed_are_not_kept_in_memory() -> None:
-    """Not even until the garbage collector comes around, which with much at rest is seldom."""
-
-    class Swollen(ScriptedAgents):
-        async def fetch(self, url: Any, *, within: float, take: Any) -> Any:
-            await super().fetch(url, within=within, take=take)
-            return take(b"x" * 2**20 + b"\n")
-
-    reader = Reader()
-    reader.serve(OTEL, b"")
-    reader.serve(LEGACY, b"")
-    reader._reader._client = Swollen(reader.agents.pages)
-    await reader.turn()
-    gc.collect()
-    gc.disable()
-    tracemalloc.start()
-    try:
-        await reader.turns(20)
-        kept, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-        gc.enable()
-    assert kept < 2**20
