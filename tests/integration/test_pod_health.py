@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 AGENT = {"app.kubernetes.io/name": "matillion-runner", "app.kubernetes.io/instance": "prod"}
 FAILED = "ERROR task failed"
 GRANTED = "matillion_fleet_agent_drain_grace_seconds"
+STARTS = "matillion_fleet_agent_start_seconds"
 DEADLINE = "matillion_fleet_agent_drain_deadline_timestamp_seconds"
 
 
@@ -110,8 +111,10 @@ class Life:
     async def come_up(self) -> None:
         """Create it, schedule it, start its container, answer, work, fail tasks, fill its memory."""
         observed = self.observed
+        begun = time.time()
         await self.admin.create_pod(self.namespace, "agent-1", labels=AGENT, memory_limit="4Gi")
         await observed.says("starting: the pod has no IP address yet")
+        assert observed.figure(STARTS + "_count") == 0
         facts = observed.facts()
         assert (facts.node, facts.image, facts.restarts) == ("node-1", "agent:1", None)
         assert facts.memory_limit_bytes == 4 * 1024**3
@@ -126,6 +129,11 @@ class Life:
         self.measure("3Gi")
         await self.listen()
         await observed.says("serving: serving 12 tasks")
+        took = observed.figure(STARTS + "_sum")
+        assert observed.figure(STARTS + "_count") == 1
+        # Kubernetes has the creation in whole seconds.
+        assert took is not None
+        assert 0 < took <= time.time() - begun + 1
         await eventually(lambda: (observed.memory(), observed.failures()) == (3 * 1024**3, 0))
         self.log.write(line(), line("INFO all is well"), line())
         await eventually(lambda: observed.failures() == 2)
@@ -156,6 +164,7 @@ class Life:
         await self.listen()
         await observed.says("serving: serving 12 tasks")
         await eventually(lambda: (observed.restarts, observed.facts().restarts) == (2, 2))
+        assert observed.figure(STARTS + "_count") == 1, "a container that starts again is no start"
         assert observed.memory() is None
         self.metrics.taken = None
         await eventually(lambda: observed.memory() == 4000 * 1024**2)
