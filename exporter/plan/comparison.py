@@ -26,6 +26,9 @@ COSTS_MORE = 0.15
 AS_LITTLE = 0.1
 """Of what following waits: ways that wait so little more than the best one are as good; the cheapest is taken."""
 
+NEAR = 0.01
+"""Of the agent-hours of following: ways that differ by so little cost the same."""
+
 Progress = Callable[[int, int], None]
 """Told how many replays of how many are done."""
 
@@ -259,9 +262,13 @@ class _Comparison:
 def chosen(candidates: Sequence[Alternative], base: Alternative) -> Alternative:
     """Return the recommendation: the cheapest of those that wait as little as any within the budget.
 
-    The budget is COSTS_MORE beyond the agent-hours of following the demand, the `base`.
+    Of those that cost about the same, the simpler is taken, then the one with the higher maximum. The budget is
+    COSTS_MORE beyond the agent-hours of following the demand, the `base`.
     """
     affordable = [one for one in candidates if one.agent_hours <= (1 + COSTS_MORE) * base.agent_hours]
     least = min(one.waited_task_hours for one in affordable)
     good = [one for one in affordable if one.waited_task_hours <= least + AS_LITTLE * base.waited_task_hours]
-    return min(good, key=lambda one: (one.agent_hours, one.name != "following", one.setting.most))
+    cheapest = min(one.agent_hours for one in good)
+    equal = [one for one in good if one.agent_hours <= cheapest + NEAR * base.agent_hours]
+    # A maximum that the past just needed is no cheaper, and in the way of a fleet that grows.
+    return min(equal, key=lambda one: (one.name != "following", -one.setting.most, one.agent_hours))

@@ -15,7 +15,7 @@ _FEW, _TINY = 10, 0.05
 
 def number(value: float) -> str:
     """Return a number as a reader wants it: `0`, `0.1`, `8.4`, `1,893`."""
-    if value >= _FEW:
+    if value >= _FEW - _TINY:
         return f"{value:,.0f}"
     return "0" if value == 0 else f"{max(value, _TINY):.1f}"
 

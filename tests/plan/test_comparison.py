@@ -128,6 +128,13 @@ def test_the_rule_of_the_recommendation(others: list[tuple[str, float, float]], 
     assert (best.name, best.agent_hours) == expected
 
 
+def test_a_fleet_may_grow_where_that_costs_nothing() -> None:
+    """A maximum that the past just needed saves next to nothing."""
+    base = alternative("following", 100.0, 100.0)
+    roomy, tight = alternative("ahead", 5.0, 104.0, 20), alternative("ahead", 5.0, 103.9, 12)
+    assert chosen([base, roomy, tight], base) is roomy
+
+
 def test_progress_ends_where_it_was_said_to_end() -> None:
     """It never goes back, and the last call completes it."""
     calls: list[tuple[int, int]] = []
