@@ -46,6 +46,7 @@ lint: $(READY)  ## style, types, layers, generated files, the documentation's si
 	$(BIN)/python -m dashboards.build --check
 	$(BIN)/python -m tools.build --check
 	$(BIN)/python -m benchmarks.scaling --check
+	$(BIN)/python -m tools.build_night --check
 	$(BIN)/python -m tools.site
 	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
 	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
@@ -66,6 +67,7 @@ dashboards: $(READY)  ## write the Grafana dashboards
 docs: $(READY) alerts dashboards  ## write every generated file anew, the chart's copies too
 	$(BIN)/python -m tools.build
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m tools.build_night
 
 site: $(READY)  ## build the documentation's site, to build/site
 	$(BIN)/python -m tools.site
