@@ -256,7 +256,8 @@ def _read_url(text: str) -> str:
     return text
 
 
-def _read_time_zone(text: str) -> ZoneInfo:
+def time_zone(text: str) -> ZoneInfo:
+    """Return an IANA time zone. Raises ValueError for any other name."""
     if text not in available_timezones():
         raise ValueError("")
     return ZoneInfo(text)
@@ -283,7 +284,7 @@ AgentAddress = Annotated[
 RegularExpression = Annotated[str, Read("a regular expression", _read_regular_expression, str)]
 HttpUrl = Annotated[str, Read("a URL with http:// or https:// and a host", _read_url, str)]
 LeadTimeSetting = Annotated[LeadTime, Read("auto or a duration (such as 90s or 3m)", parse_lead_time, LeadTime)]
-TimeZone = Annotated[ZoneInfo, Read("an IANA time zone, such as Europe/Berlin", _read_time_zone, ZoneInfo)]
+TimeZone = Annotated[ZoneInfo, Read("an IANA time zone, such as Europe/Berlin", time_zone, ZoneInfo)]
 UrlPath = Annotated[
     str, Matching("a path that begins with / and has no query", r"/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*", max_length=2048)
 ]

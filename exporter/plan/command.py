@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from exporter.client import add_credentials
 from exporter.config.durations import parse_duration
+from exporter.config.values import time_zone
+from exporter.options import whole
 from exporter.plan.assumptions import (
     AGENTS_PER_NODE,
     PRICE,
@@ -67,21 +69,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help=f"how long a task runs on average (default {TASK_SECONDS / 60:.0f}m)",
     )
-    add("--tasks-per-agent", type=_whole(1, 1000), default=Assumptions().tasks_per_agent, metavar="N", help="at once")
-    add("--target", type=_whole(1, 1000), metavar="N", help="tasks per agent that the HPA aims at (default 16 of 20)")
-    add("--min", type=_whole(1, MOST_AGENTS), default=2, metavar="N", help="agents at least (default 2)")
+    add("--tasks-per-agent", type=whole(1, 1000), default=Assumptions().tasks_per_agent, metavar="N", help="at once")
+    add("--target", type=whole(1, 1000), metavar="N", help="tasks per agent that the HPA aims at (default 16 of 20)")
+    add("--min", type=whole(1, MOST_AGENTS), default=2, metavar="N", help="agents at least (default 2)")
     add(
         "--max",
-        type=_whole(1, MOST_AGENTS),
+        type=whole(1, MOST_AGENTS),
         metavar="N",
         help="agents at most (default: what the past needs, and half)",
     )
     add("--price", type=_price, metavar="DOLLARS", help=f"of one agent-hour (default {PRICE:g})")
-    add("--agents-per-node", type=_whole(1, 1000), default=AGENTS_PER_NODE, metavar="N", help="(default %(default)s)")
+    add("--agents-per-node", type=whole(1, 1000), default=AGENTS_PER_NODE, metavar="N", help="(default %(default)s)")
     now = parser.add_argument_group("how the fleet is scaled today (default: an HPA on CPU 70%, minimum 2)")
-    now.add_argument("--today-agents", type=_whole(1, MOST_AGENTS), metavar="N", help="a fixed size")
-    now.add_argument("--today-min", type=_whole(1, MOST_AGENTS), metavar="N", help="minimum of the HPA")
-    now.add_argument("--today-max", type=_whole(1, MOST_AGENTS), metavar="N", help="maximum of the HPA")
+    now.add_argument("--today-agents", type=whole(1, MOST_AGENTS), metavar="N", help="a fixed size")
+    now.add_argument("--today-min", type=whole(1, MOST_AGENTS), metavar="N", help="minimum of the HPA")
+    now.add_argument("--today-max", type=whole(1, MOST_AGENTS), metavar="N", help="maximum of the HPA")
     add_credentials(parser)
 
 
@@ -179,9 +181,10 @@ def _fleet(text: str) -> tuple[str, str]:
 
 
 def _zone(text: str) -> ZoneInfo:
-    if text not in available_timezones():
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not an IANA time zone, such as Europe/Berlin")
-    return ZoneInfo(text)
+    try:
+        return time_zone(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not an IANA time zone, such as Europe/Berlin") from None
 
 
 def _seconds(text: str) -> float:
@@ -192,20 +195,6 @@ def _seconds(text: str) -> float:
     if not 1 <= seconds <= 6 * 3600:
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a time from 1s to 6h, such as 90s or 3m")
     return seconds
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if (
-            not text.isascii()
-            or not text.isdigit()
-            or len(text) > len(str(highest))
-            or not lowest <= int(text) <= highest
-        ):
-            raise argparse.ArgumentTypeError(f"it must be a whole number from {lowest} to {highest}, not {text[:80]!r}")
-        return int(text)
-
-    return number
 
 
 def _price(text: str) -> float:

@@ -5,12 +5,12 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from exporter.config.durations import parse_duration
+from exporter.options import whole
 from exporter.simulator.agent import DEFAULT_BASE, DEFAULT_FIRST_PORT
 from exporter.simulator.scenario import SCENARIOS
 from exporter.simulator.vitals import Spelling
@@ -23,12 +23,12 @@ FASTEST = 3600.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give `parser` the options of `simulate`."""
-    parser.add_argument("--agents", type=_whole(1), default=10, metavar="N", help="agents in all (default 10)")
+    parser.add_argument("--agents", type=whole(1), default=10, metavar="N", help="agents in all (default 10)")
     parser.add_argument(
-        "--legacy", type=_whole(0), default=3, metavar="N", help="how many of them run an old image (default 3)"
+        "--legacy", type=whole(0), default=3, metavar="N", help="how many of them run an old image (default 3)"
     )
     parser.add_argument(
-        "--fleets", type=_whole(1), default=1, metavar="N", help="fleets they are divided among (default 1)"
+        "--fleets", type=whole(1), default=1, metavar="N", help="fleets they are divided among (default 1)"
     )
     parser.add_argument(
         "--scenario",
@@ -80,7 +80,7 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--first-port",
-        type=_whole(1024),
+        type=whole(1024),
         default=DEFAULT_FIRST_PORT,
         metavar="PORT",
         help=f"with --layout ports: ports are counted up from here (default {DEFAULT_FIRST_PORT})",
@@ -105,15 +105,6 @@ def write_month(pattern: str, seed: str) -> None:
     print("time,demand")
     for at, demand in sample(SAMPLES[pattern], seed):
         print(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ},{demand}")
-
-
-def _whole(lowest: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"it must be a whole number from {lowest} up, not {text!r}")
-        return int(text)
-
-    return number
 
 
 def speed(text: str) -> float:
