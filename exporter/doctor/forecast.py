@@ -7,9 +7,9 @@ from exporter.config import Settings
 from exporter.doctor.check import Check, CheckFailedError, Finding, ok, warning
 from exporter.doctor.environment import Environment
 from exporter.forecast.history import SLOT_SECONDS
-from exporter.history.past import FleetKey
 from exporter.history.periodic import Found, PastReader, SourceError, Span
 from exporter.history.prometheus import SETTLE, PrometheusReader
+from exporter.store.restarts import FleetKey
 
 SUBJECT = "forecast"
 READ_SECONDS = 30.0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 from exporter.fleet.histogram import Histogram
+from exporter.fleet.quantile import quantile
 
 START_BOUNDS = (15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0, 900.0)
 """Upper bounds of the histogram's buckets in seconds, each at most twice the one before.
@@ -37,11 +36,3 @@ class Starts:
     def usual_seconds(self) -> float | None:
         """Seconds within which nine of ten of the latest agents have started; None without an observed start."""
         return quantile(self.latest, _USUAL) if self.latest else None
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return the lowest of the values that a share of them (above 0, at most 1) does not exceed.
-
-    Always one of the values, which there must be.
-    """
-    return sorted(values)[ceil(share * len(values)) - 1]

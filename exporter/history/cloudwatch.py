@@ -15,9 +15,9 @@ from exporter.aws.client import AwsClient, AwsError, AwsFailure
 from exporter.config import CloudWatchSettings, ForecastSettings
 from exporter.fleet.cloudwatch_catalogue import FLEET_DIMENSIONS
 from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
-from exporter.history.past import FleetKey
 from exporter.history.periodic import Found, PeriodicPast, SourceError, Span, known_tasks
 from exporter.kube.fields import line
+from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 
 METRIC = "DemandTasks"
@@ -50,7 +50,7 @@ def from_cloudwatch(
         reader,
         days=settings.days,
         settle=SETTLE,
-        fleets=lambda: [(fleet.namespace, fleet.name) for fleet in store.fleets()],
+        fleets=store.fleet_keys,
         wall=wall,
     )
 

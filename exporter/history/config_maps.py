@@ -17,8 +17,8 @@ import structlog
 
 from exporter.config import ForecastSettings
 from exporter.history.encoding import Decoded, Entries, decode, updated
-from exporter.history.past import FleetKey, Past
-from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder, make_room
+from exporter.history.past import Past
+from exporter.history.recorder import USUAL, Pace, Recorder
 from exporter.history.stored_fleet import ForeignConfigMapError, StoredFleet, filled, name, selector
 from exporter.history.stored_fleets import StoredFleets
 from exporter.kube.api import Json, KubeCollections, KubeError, Resource
@@ -27,6 +27,7 @@ from exporter.kube.election import Leadership
 from exporter.kube.fields import mapping
 from exporter.kube.watch import Reflector, RestartReason
 from exporter.retry import Backoff
+from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import ONCE_EACH, Trouble
 
@@ -76,7 +77,6 @@ class ConfigMapHistory:
         event = "history cannot be stored; it is kept in memory, and lost if no replica is left; will retry"
         self._trouble = Trouble(_log, event, "history can be stored again", remembered=ONCE_EACH)
         self._undeleted = Trouble(_log, "history of a fleet that is gone cannot be deleted")
-        self._full = Trouble(_log, "some fleets have no past: there are too many", limit=MAX_FLEETS)
 
     def past(self, fleet: FleetKey) -> Past | None:
         """Return what is stored of a fleet; None if that is nothing, or has not been read yet."""
@@ -120,15 +120,9 @@ class ConfigMapHistory:
                 # What cannot be read is not deleted: it may be of a later version.
                 known_until[fleet] = inf if found.refused else found.known_until
             await asyncio.sleep(0)
-        present = {(fleet.namespace, fleet.name) for fleet in self._store.fleets()}
-        unsaved = self._recorder.unsaved()
-        obsolete, admitted = make_room(known_until, unsaved, present, MAX_FLEETS)
+        obsolete, admitted = self._recorder.room(known_until)
         for fleet in obsolete:
             await self._delete(fleet)
-        if len(admitted) < len(unsaved):
-            self._full.report(left_out=len(unsaved) - len(admitted))
-        else:
-            self._full.resolve()
         return admitted
 
     async def _delete(self, fleet: FleetKey) -> None:

@@ -10,11 +10,12 @@ from datetime import date
 
 from exporter.config import ForecastSettings
 from exporter.fleet.outlook import Outlook
-from exporter.fleet.starts import quantile
+from exporter.fleet.quantile import quantile
 from exporter.forecast.forecaster import Forecaster, Withheld
 from exporter.forecast.history import SLOT_SECONDS, History
 from exporter.forecast.local_days import first_slot, local_slot
-from exporter.history.past import FleetKey, Past, PastSource
+from exporter.history.past import Past, PastSource
+from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 
 EVERY = 15.0
@@ -112,8 +113,7 @@ class Forecasts:
 
     async def look(self) -> None:
         """Give every fleet its outlook once."""
-        keys = [(fleet.namespace, fleet.name) for fleet in self._store.fleets()]
-        self._fleets = {key: self._fleets.get(key) or _OfFleet(self._settings) for key in keys}
+        self._fleets = {key: self._fleets.get(key) or _OfFleet(self._settings) for key in self._store.fleet_keys()}
         for key, fleet in self._fleets.items():
             past = self._source.past(key)
             starts = past.start_seconds if past is not None and past.start_seconds else self._starts(key)

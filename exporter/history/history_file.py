@@ -20,9 +20,10 @@ from exporter.config import ForecastSettings
 from exporter.forecast.history import History
 from exporter.history.encoding import Decoded, Entries, decode, updated
 from exporter.history.locked_file import LockedFile
-from exporter.history.past import FleetKey, Past
-from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder, make_room
+from exporter.history.past import Past
+from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder
 from exporter.retry import Backoff
+from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
 
@@ -52,14 +53,13 @@ class HistoryFile:
         self._store = store
         self._pace = pace
         self._file = LockedFile(settings.path, max_bytes=MAX_BYTES)
-        self._recorder = Recorder(store, days=settings.days)
         self._fleets: dict[FleetKey, _Stored] | None = None
         """None until the file has been read."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
         self._log = _log.bind(file=str(settings.path))
+        self._recorder = Recorder(store, days=settings.days, log=self._log)
         event = "history cannot be stored; it is kept in memory, and lost at the end of the process; will retry"
         self._trouble = Trouble(self._log, event, "history can be stored again")
-        self._full = Trouble(self._log, "some fleets have no past: there are too many", limit=MAX_FLEETS)
 
     def past(self, fleet: FleetKey) -> Past | None:
         """Return what is stored of a fleet; None if that is nothing, or has not been read yet."""
@@ -107,18 +107,13 @@ class HistoryFile:
         """Store what is recorded. Raises OSError."""
         if self._fleets is None:
             self._fleets = await self._read()
-        unsaved, now = self._recorder.unsaved(), self._store.wall_now()
+        now = self._store.wall_now()
         after: dict[FleetKey, _Stored] = {}
         for fleet, stored in self._fleets.items():
             after[fleet] = self._with(stored, fleet, History(), now)
             await asyncio.sleep(0)
-        present = {(fleet.namespace, fleet.name) for fleet in self._store.fleets()}
         known_until = {fleet: stored.decoded.known_until for fleet, stored in after.items()}
-        obsolete, admitted = make_room(known_until, unsaved, present, MAX_FLEETS)
-        if len(admitted) < len(unsaved):
-            self._full.report(left_out=len(unsaved) - len(admitted))
-        else:
-            self._full.resolve()
+        obsolete, admitted = self._recorder.room(known_until)
         for fleet in obsolete:
             del after[fleet]
         for fleet in admitted:

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from exporter.forecast.history import History
-
-FleetKey: TypeAlias = tuple[str, str]
-"""Namespace and name of a fleet."""
+from exporter.store.restarts import FleetKey
 
 
 @dataclass(frozen=True, slots=True)

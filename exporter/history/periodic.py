@@ -15,8 +15,9 @@ import structlog
 
 from exporter.forecast.history import SLOT_SECONDS, SLOTS, History, kept_days
 from exporter.history.encoding import MAX_TASKS
-from exporter.history.past import FleetKey, Past
+from exporter.history.past import Past
 from exporter.retry import Backoff
+from exporter.store.restarts import FleetKey
 from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)

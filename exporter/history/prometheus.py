@@ -22,11 +22,11 @@ from exporter.aws.endpoints import managed_prometheus_region
 from exporter.config import ForecastSettings
 from exporter.fleet.outlets import PREFIX
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
-from exporter.history.past import FleetKey
 from exporter.history.periodic import Found, PeriodicPast, SourceError, Span, known_tasks
 from exporter.kube.fields import line, mapping, sequence, text
 from exporter.serve.errors import ServeError
 from exporter.serve.reload import read_token
+from exporter.store.restarts import FleetKey
 
 if TYPE_CHECKING:
     from exporter.aws.signing import RequestSigner

@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
 from exporter.history.encoding import MAX_TASKS, Decoded
-from exporter.history.past import FleetKey
+from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
 
@@ -53,14 +54,17 @@ USUAL = Pace()
 class Recorder:
     """What of the demand is not known to be stored, by fleet."""
 
-    def __init__(self, store: SnapshotStore, *, days: int, max_fleets: int = MAX_FLEETS) -> None:
+    def __init__(
+        self, store: SnapshotStore, *, days: int, max_fleets: int = MAX_FLEETS, log: FilteringBoundLogger = _log
+    ) -> None:
         """Record at most `days` of at most `max_fleets` fleets."""
         self._store = store
         self._days = days
         self._max_fleets = max_fleets
         self._unsaved: dict[FleetKey, History] = {}
         self._slot = 0
-        self._full = Trouble(_log, "some fleets have no past: there are too many", limit=max_fleets)
+        event = "some fleets have no past: there are too many"
+        self._not_recorded, self._not_stored = (Trouble(log, event, limit=max_fleets) for _ in range(2))
 
     async def run(self, every: float) -> None:
         """Record the demand every so many seconds until cancelled."""
@@ -78,14 +82,11 @@ class Recorder:
         for key, demand in demands.items():
             if demand is None or not 0 <= demand <= MAX_TASKS:
                 continue
-            if key in self._unsaved or self._make_room(demands):
+            if key in self._unsaved or self._admits_one_more(demands):
                 self._unsaved.setdefault(key, History()).record(now, demand)
             else:
                 left_out += 1
-        if left_out:
-            self._full.report(left_out=left_out)
-        else:
-            self._full.resolve()
+        _tell(self._not_recorded, left_out)
         self._trim(now)
 
     def unsaved(self) -> Sequence[FleetKey]:
@@ -117,11 +118,18 @@ class Recorder:
         if rest.days():
             self._unsaved[key] = rest
 
+    def room(self, known_until: Mapping[FleetKey, float]) -> tuple[Sequence[FleetKey], Sequence[FleetKey]]:
+        """Return the stored fleets that are to be deleted, and the unsaved ones that may be stored; see `make_room`."""
+        unsaved = self.unsaved()
+        obsolete, admitted = make_room(known_until, unsaved, self._store.fleet_keys(), self._max_fleets)
+        _tell(self._not_stored, len(unsaved) - len(admitted))
+        return obsolete, admitted
+
     def forget(self, key: FleetKey) -> None:
         """Forget a fleet's demand so far."""
         self._unsaved.pop(key, None)
 
-    def _make_room(self, present: dict[FleetKey, float | None]) -> bool:
+    def _admits_one_more(self, present: dict[FleetKey, float | None]) -> bool:
         """Return whether one more fleet can be recorded; one that is gone gives way."""
         if len(self._unsaved) < self._max_fleets:
             return True
@@ -137,6 +145,13 @@ class Recorder:
             self._slot = slot
             for history in self._unsaved.values():
                 history.trim(now, self._days)
+
+
+def _tell(full: Trouble, left_out: int) -> None:
+    if left_out:
+        full.report(left_out=left_out)
+    else:
+        full.resolve()
 
 
 def make_room(

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.history.encoding import Entries
-from exporter.history.past import FleetKey
 from exporter.kube.api import Json
 from exporter.kube.fields import mapping, text
+from exporter.store.restarts import FleetKey
 
 INSTANCE_LABEL = "matillion-fleet-exporter/history-of"
 """Its value is the Lease that the exporter's replicas compete for, so two exporters never mix what they record."""

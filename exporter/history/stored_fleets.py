@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from exporter.history.encoding import Decoded, decode
-from exporter.history.past import FleetKey
 from exporter.history.recorder import MAX_FLEETS, Recorder
 from exporter.history.stored_fleet import StoredFleet
+from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import ONCE_EACH, Trouble
 

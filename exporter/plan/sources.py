@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from exporter.client import StatusClient, credentials_of
 from exporter.config import CloudWatchSettings, ForecastSettings
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
-from exporter.history.past import FleetKey
 from exporter.history.periodic import PastReader, SourceError, read_once
 from exporter.history.prometheus import SETTLE, PrometheusReader
 from exporter.plan.csv_past import MAX_DEMAND, read
 from exporter.plan.errors import PastError, PlanError
 from exporter.plan.series import MAX_DAYS, Series
+from exporter.store.restarts import FleetKey
 
 _OUTAGE = SLOTS
 """Slots of a gap before which a past is not used: it is an end of a month that the forecast keeps, or long ago."""

@@ -1,10 +1,11 @@
 """The ways to scale a fleet that are compared: what each of them learns from the past, and makes of the demand."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 
+from exporter.fleet.quantile import quantile
 from exporter.forecast.forecaster import Forecast, Forecaster, Withheld
 from exporter.forecast.history import GAP, SLOT_SECONDS, History
 from exporter.forecast.local_days import SATURDAY
@@ -112,11 +113,6 @@ class Cron:
                 count += held not in (before, self.given.least)
                 before = held
         return count
-
-
-def quantile(values: Sequence[int], share: float) -> int:
-    """Return the value that so many of the values do not exceed, as one of them."""
-    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 def highest(series: Series) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import ceil
 
+from exporter.fleet.quantile import quantile
 from exporter.simulation.hpa import FAST, SYNC_SECONDS, Autoscaler, Metric, Spec, external
 from exporter.simulation.pod import TASKS_PER_AGENT
 
@@ -67,7 +68,7 @@ class Outcome:
     @property
     def p95(self) -> float:
         """The wait that 95% of the tasks do not exceed, in seconds."""
-        return sorted(wait for _, wait in self.waits)[ceil(0.95 * len(self.waits)) - 1]
+        return quantile([wait for _, wait in self.waits], 0.95)
 
 
 def replay(

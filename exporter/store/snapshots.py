@@ -326,7 +326,11 @@ class SnapshotStore:
     def fleets(self) -> Sequence[Fleet]:
         """Return every fleet as of now, by namespace and name."""
         now = self._monotonic()
-        return [self._fleet(key, now) for key in sorted(self._groups)]
+        return [self._fleet(key, now) for key in self.fleet_keys()]
+
+    def fleet_keys(self) -> Sequence[FleetKey]:
+        """Return the namespace and name of every fleet, in the order of `fleets`; nothing is computed for it."""
+        return sorted(self._groups)
 
     def _fleet(self, key: FleetKey, now: float) -> Fleet:
         group = self._groups[key]

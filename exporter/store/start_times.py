@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.fleet.model import PodFacts, Target
-from exporter.fleet.starts import KEPT_STARTS, Starts, quantile
+from exporter.fleet.quantile import quantile
+from exporter.fleet.starts import KEPT_STARTS, Starts
 from exporter.store.restarts import FleetKey
 
 MAX_START_SECONDS = 6 * 3600.0

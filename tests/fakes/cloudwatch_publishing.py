@@ -58,6 +58,9 @@ class Fleets:
         self.asked += 1
         return self.current
 
+    def fleet_keys(self) -> Sequence[tuple[str, str]]:
+        return [(fleet.namespace, fleet.name) for fleet in self.current]
+
     def not_ready_reason(self) -> str | None:
         return self.missing
 

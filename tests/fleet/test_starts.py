@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.fleet.histogram import Histogram
-from exporter.fleet.starts import KEPT_STARTS, START_BOUNDS, Starts, quantile
+from exporter.fleet.quantile import quantile
+from exporter.fleet.starts import KEPT_STARTS, START_BOUNDS, Starts
 from tests.factories import make_starts
 
 durations = st.lists(st.floats(0, 21_600), max_size=2 * KEPT_STARTS)

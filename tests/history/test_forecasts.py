@@ -10,7 +10,8 @@ from exporter.config import ForecastSettings
 from exporter.fleet.outlook import Outlook
 from exporter.forecast.history import History
 from exporter.history.forecasts import Forecasts, lead_time
-from exporter.history.past import FleetKey, Past
+from exporter.history.past import Past
+from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, POLICY, make_reading, make_target
 from tests.forecast.generated import MONDAY, Pattern, before, instant, nightly, recorded

@@ -13,12 +13,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.config import ForecastSettings
-from exporter.forecast.history import SLOT_SECONDS, SLOTS
+from exporter.forecast.history import SLOTS
 from exporter.history.history_file import FORMAT, MAX_BYTES, HistoryFile
 from exporter.history.recorder import MAX_FLEETS, Pace
 from tests.factories import WALL_NOW
 from tests.fakes.background import background
 from tests.fakes.seen_fleets import MovedClock, SeenFleets
+from tests.history.pasts import by_slot
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -59,12 +60,7 @@ class Exporter:
 
     def past(self, fleet: str = "etl") -> dict[int, int]:
         """Return what it has of a fleet, by number of five minutes since the test's start."""
-        found = self.history.past(("matillion", fleet))
-        if found is None:
-            return {}
-        first, values = found.history.known_slots()
-        offset = first - int(WALL_NOW // SLOT_SECONDS)
-        return {offset + slot: value for slot, value in enumerate(values) if value >= 0}
+        return by_slot(self.history.past(("matillion", fleet)))
 
     async def has(self, past: dict[int, int], fleet: str = "etl") -> None:
         """Wait until this is in its past of a fleet."""

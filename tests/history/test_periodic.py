@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History, kept_days
 from exporter.history.encoding import MAX_TASKS
-from exporter.history.past import FleetKey
 from exporter.history.periodic import (
     OVERLAP,
     Found,
@@ -21,6 +20,7 @@ from exporter.history.periodic import (
     read_once,
     spans_to_read,
 )
+from exporter.store.restarts import FleetKey
 
 ETL, OTHER = ("matillion", "etl"), ("matillion", "other")
 DAY = 20_454
