@@ -22,7 +22,15 @@ from tools.generated import ROOT
 from tools.project import PROJECT
 
 FOLDER = ROOT / "build" / "site"
-PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "chart/README.md", "docs/*.md")
+PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "chart/README.md",
+    "deploy/terraform/README.md",
+    "docs/*.md",
+)
 RUNBOOKS = "alerts/runbooks/*.md"
 MENU_OF_RUNBOOKS = "Runbooks"
 ICON = "exporter/web/static/icon.svg"

@@ -23,7 +23,7 @@ from tools.site import loads_from_elsewhere, main
 pytestmark = pytest.mark.slow  # a site takes two seconds to build
 
 NEEDED = (
-    "*.md", "LICENSE", "mkdocs.yml", "pyproject.toml", "chart/README.md", "docs", "tools",
+    "*.md", "LICENSE", "mkdocs.yml", "pyproject.toml", "chart/README.md", "deploy", "docs", "tools",
     "alerts/runbooks", "alerts/cloudwatch", "exporter/web/static",
 )  # fmt: skip
 """What a site is made of, besides the packages."""
