@@ -33,7 +33,7 @@ from exporter.history.prometheus import from_prometheus
 from exporter.kube.client import KubeClient
 from exporter.kube.config_maps import CONFIG_MAPS
 from exporter.kube.credentials import own_namespace
-from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity
+from exporter.kube.election import LeaderElection, Leadership, SoleLeader, new_identity, pod_name
 from exporter.kube.watch import RestartReason
 from exporter.loop_lag import LoopLag
 from exporter.podhealth.pod_logs import PodLogs
@@ -50,6 +50,7 @@ from exporter.scrape.outcome import ScrapeOutcome
 from exporter.scrape.poller import Poller
 from exporter.store.reachability import Reachability
 from exporter.store.snapshots import SnapshotStore
+from exporter.web.about import About
 from exporter.web.api import PastOf
 from exporter.web.server import WebServer
 
@@ -86,7 +87,12 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         past = _past(settings, kube, store, metrics, leadership)
         page = MetricsPage(store, metrics.registry).handle
         server = WebServer(
-            settings.web, store, page, out_of_service=_replaceable(leadership, sees), past=_recorded(past)
+            settings.web,
+            store,
+            page,
+            out_of_service=_replaceable(leadership, sees),
+            past=_recorded(past),
+            about=_about(settings, kube, leadership, metrics),
         )
         parts: dict[str, Part] = {
             **_discovery(settings, kube, store, metrics),
@@ -116,6 +122,16 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
                     task.cancel()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
+
+
+def _about(settings: Settings, kube: KubeClient | None, leadership: Leadership, metrics: ExporterMetrics) -> About:
+    """Return what the exporter says of itself."""
+    return About(
+        cluster=settings.cluster,
+        instance=None if kube is None else pod_name(),
+        other_leader=leadership.fit_leader,
+        figures=metrics.figures,
+    )
 
 
 def _discovery(

@@ -11,10 +11,13 @@ from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
 from exporter.fleet.outlets import Figure
 from exporter.fleet.scaler import Condition
+from exporter.web.about import About
 from exporter.web.documents import (
     Document,
     agent_document,
     departure_document,
+    departures_head,
+    exporter_document,
     fleet_document,
     ignored_document,
 )
@@ -39,6 +42,24 @@ _LEFT = Departure(
     reason=LossReason.EVICTED,
 )
 
+_ABOUT = About(
+    version="1.0.0",
+    cluster="prod-eks",
+    instance="matillion-fleet-exporter-5f7c9-x2x4q",
+    figures=lambda: {
+        "leader": {"": 1.0},
+        "discovery_targets": {"": 24.0},
+        "discovery_sync_age_seconds": {"": 1.2},
+        "event_loop_lag_seconds": {"": 0.004},
+        "cloudwatch_spool_datums": {"": 0.0},
+        "cloudwatch_spool_oldest_age_seconds": {"": 0.0},
+        "cloudwatch_spool_durable": {"": 1.0},
+        "cloudwatch_estimated_monthly_cost_dollars": {"": 12.3},
+        "cloudwatch_requests_total": {"accepted": 1440.0, "denied": 0.0},
+        "external_metrics_requests_total": {"200": 5760.0, "403": 0.0},
+    },
+)
+
 
 def blocks() -> Iterator[Block]:
     """Yield what is generated of the page."""
@@ -54,9 +75,10 @@ def blocks() -> Iterator[Block]:
     yield _example("fleets", head | ignored_document(()) | {"fleets": [fleet_document(fleet)]})
     yield _example("scaler", scaled)
     yield _example("agents", head | {"agents": [agent]})
-    left: Document = {"since_time_seconds": WALL_NOW - 86_400, "departures": [departure_document(_LEFT)]}
+    left = departures_head([_LEFT], WALL_NOW - 86_400, WALL_NOW) | {"departures": [departure_document(_LEFT)]}
     yield _example("departures", head | left)
     yield _example("history", head | {"interval_seconds": INTERVAL, "history": list(history.documents())})
+    yield _example("exporter", head | exporter_document(_ABOUT))
     yield _table("fleet", FLEET_FIGURES)
     yield _table("scaler", SCALER_FIGURES)
     yield _table("agent", AGENT_FIGURES)

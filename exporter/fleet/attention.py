@@ -28,8 +28,20 @@ def needs_attention(agent: Agent, wall_now: float) -> bool:
             used = memory_share(agent)
             pressed = agent.refusing is not None or (used is not None and used >= MEMORY_SHARE)
             return agent.snapshot.error is not None or pressed
-        case _:  # unreachable, stopped, disconnected
+        case AgentState.UNREACHABLE:
+            return looked_at(agent) or facts.waiting_reason is not None
+        case _:  # stopped, disconnected
             return True
+
+
+def looked_at(agent: Agent) -> bool:
+    """Return whether anything was tried yet to read the agent: after a start of the exporter nothing is known of it.
+
+    One whose address belongs to a newer agent is not tried, and will not be.
+    """
+    snapshot = agent.snapshot
+    tried = snapshot.scrape_seconds is not None or snapshot.reading is not None or snapshot.error is not None
+    return tried or snapshot.displaced_by is not None
 
 
 def memory_share(agent: Agent) -> float | None:

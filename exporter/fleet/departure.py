@@ -1,5 +1,6 @@
 """How an agent left its fleet, and the tasks that were lost with it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,3 +65,14 @@ class Departure:
         if self.replaced is None:
             return Cause.DELETION
         return Cause.ROLLOUT if self.replaced else Cause.SCALE_IN
+
+
+def lost_by_fleet(departures: Iterable[Departure], since: float) -> dict[tuple[str, str], float]:
+    """Return the tasks lost since a Unix time, by namespace and fleet; a fleet that lost none is not in it."""
+    lost: dict[tuple[str, str], float] = {}
+    for one in departures:
+        time = one.requested_time if one.ended_time is None else one.ended_time
+        if one.tasks_lost and time is not None and time >= since:
+            key = (one.namespace, one.fleet)
+            lost[key] = lost.get(key, 0.0) + one.tasks_lost
+    return lost

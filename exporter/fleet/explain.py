@@ -3,7 +3,7 @@
 Pure: the instants are arguments. The state itself is decided by `classification.classify`.
 """
 
-from exporter.fleet.attention import MEMORY_SHARE, memory_share
+from exporter.fleet.attention import MEMORY_SHARE, looked_at, memory_share
 from exporter.fleet.drains import cut_short, seconds_left, shortened
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, PodFacts
 
@@ -22,7 +22,7 @@ def explain(agent: Agent, now: float, wall_now: float) -> str:
         case AgentState.STARTING:
             return _starting(snapshot, facts, now, wall_now)
         case AgentState.UNREACHABLE:
-            return _unreachable(snapshot, facts, now, wall_now)
+            return _unreachable(agent, facts, now, wall_now)
         case AgentState.STOPPED:
             return _stopped(snapshot) + _last_exit(facts, wall_now)
         case AgentState.DISCONNECTED:
@@ -100,11 +100,14 @@ def _starting(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_
     return f"{ready} and was never scraped{_because(snapshot)}{_last_exit(facts, wall_now)}"
 
 
-def _unreachable(snapshot: AgentSnapshot, facts: PodFacts | None, now: float, wall_now: float) -> str:
+def _unreachable(agent: Agent, facts: PodFacts | None, now: float, wall_now: float) -> str:
+    snapshot = agent.snapshot
     if snapshot.displaced_by is not None:
         return f"its address {snapshot.target.address} belongs to a newer agent, {snapshot.displaced_by}"
     if facts is not None and facts.waiting_reason is not None:
         return _waiting(facts.waiting_reason, facts, wall_now)
+    if not looked_at(agent):
+        return f"not looked at yet{_last_exit(facts, wall_now)}"
     if snapshot.read_at is not None:
         scraped = f"not scraped for {duration(now - snapshot.read_at)}"
     elif facts is not None and facts.ready_since is not None:

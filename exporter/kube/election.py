@@ -95,9 +95,14 @@ def suspend_aware_clock() -> float:
     return time.clock_gettime(_CLOCK)
 
 
+def pod_name(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the name of this process' pod; the machine's elsewhere."""
+    return environ.get("HOSTNAME") or socket.gethostname()
+
+
 def new_identity(environ: Mapping[str, str] = os.environ) -> str:
     """Return a unique identity for this process: the pod's name, and a random part for a restart in the same pod."""
-    return f"{environ.get('HOSTNAME') or socket.gethostname()}_{secrets.token_hex(4)}"
+    return f"{pod_name(environ)}_{secrets.token_hex(4)}"
 
 
 class SoleLeader:

@@ -89,6 +89,16 @@ class ExporterMetrics:
         """Set the longest recent delay of the event loop."""
         self._event_loop_lag.set(seconds)
 
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Return the gauges and counters as they are now: by name without prefix, then by label value."""
+        found: dict[str, dict[str, float]] = {}
+        for family in self.registry.collect():
+            if family.name.startswith(instruments.EXPORTER_PREFIX) and family.type != "histogram":
+                for sample in family.samples:
+                    name = sample.name.removeprefix(instruments.EXPORTER_PREFIX)
+                    found.setdefault(name, {})[",".join(sample.labels.values())] = sample.value
+        return found
+
     def show_leader(self, is_leader: Callable[[], bool]) -> None:
         """Show from now on whether this replica leads, as it is at the moment of a scrape."""
         _gauge(instruments.LEADER, self.registry).set_function(is_leader)

@@ -12,12 +12,15 @@ from aiohttp import web
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.forecast.history import History as Past
 from exporter.store.snapshots import SnapshotStore
+from exporter.web.about import About
 from exporter.web.answers import json_answer, json_list
 from exporter.web.documents import (
     Document,
     agent_document,
     demand_document,
     departure_document,
+    departures_head,
+    exporter_document,
     fleet_document,
     ignored_document,
     past_document,
@@ -35,10 +38,13 @@ _STATES = tuple(state.value for state in AgentState)
 class Api:
     """The JSON routes over a view of the fleets."""
 
-    def __init__(self, view: SnapshotStore, history: History, past: PastOf, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, view: SnapshotStore, history: History, past: PastOf, about: About, wall_clock: Callable[[], float]
+    ) -> None:
         self._view = view
         self._history = history
         self._past = past
+        self._about = about
         self._wall_clock = wall_clock
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -53,6 +59,7 @@ class Api:
             web.get(f"{PREFIX}/agents", self.agents),
             web.get(f"{PREFIX}/departures", self.departures),
             web.get(f"{PREFIX}/history", self.history),
+            web.get(f"{PREFIX}/exporter", self.exporter),
         ]
 
     async def fleets(self, request: web.Request) -> web.StreamResponse:
@@ -118,7 +125,7 @@ class Api:
             if query.get("namespace") in (None, departure.namespace) and query.get("fleet") in (None, departure.fleet)
         ]
         chosen = map(departure_document, departures[-_latest(query.get("latest")) :])
-        head = self._head() | {"since_time_seconds": round(self._view.departures.since, 3)}
+        head = self._head() | departures_head(departures, self._view.departures.since, self._wall_clock())
         return await json_list(request, head, "departures", chosen)
 
     async def history(self, request: web.Request) -> web.StreamResponse:
@@ -129,6 +136,11 @@ class Api:
         )
         head = self._head() | {"interval_seconds": self._history.interval}
         return await json_list(request, head, "history", documents)
+
+    async def exporter(self, request: web.Request) -> web.StreamResponse:
+        """Answer with what this exporter is, and how its other work goes."""
+        _query(request, ())
+        return json_answer(request, self._head() | exporter_document(self._about))
 
     def _head(self) -> Document:
         return {"time_seconds": round(self._wall_clock(), 3)}

@@ -11,6 +11,7 @@ from exporter.fleet.remarks import ignored_remarks
 from exporter.serve.delivery import broken_off, deliver_in
 from exporter.store.snapshots import SnapshotStore
 from exporter.web import api, page
+from exporter.web.about import About
 from exporter.web.answers import JSON_POLICY, json_answer
 from exporter.web.history import History
 
@@ -28,13 +29,15 @@ def build_app(
     access: Middleware,
     out_of_service: Callable[[], str | None],
     past: api.PastOf,
+    about: About,
     wall_clock: Callable[[], float],
     answer_timeout: float = ANSWER_TIMEOUT,
 ) -> web.Application:
     """Return the application.
 
     `metrics` answers `/metrics`; `access` refuses requests that are not allowed; `out_of_service` returns why other
-    replicas should answer instead of this one, None where it may; `past` returns what the forecast is made from.
+    replicas should answer instead of this one, None where it may; `past` returns what the forecast is made from;
+    `about` is this exporter.
     """
     app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, access])
     app.on_response_prepare.append(_common_headers)
@@ -46,7 +49,7 @@ def build_app(
             web.get("/healthz", health.healthz),
             web.get("/readyz", health.readyz),
             *page.routes(),
-            *api.Api(view, history, past, wall_clock).routes(),
+            *api.Api(view, history, past, about, wall_clock).routes(),
         ]
     )
     return app

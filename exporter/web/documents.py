@@ -8,8 +8,8 @@ from math import isfinite
 from typing import TypeAlias, TypeVar
 
 from exporter.fleet.agent_figures import AGENT_FIGURES
-from exporter.fleet.attention import needs_attention
-from exporter.fleet.departure import Departure
+from exporter.fleet.attention import looked_at, needs_attention
+from exporter.fleet.departure import Departure, lost_by_fleet
 from exporter.fleet.drains import cut_short
 from exporter.fleet.explain import explain
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
@@ -19,9 +19,13 @@ from exporter.fleet.outlook import Outlook
 from exporter.fleet.remarks import ignored_remarks, remarks
 from exporter.fleet.scaler import Condition, Scaler
 from exporter.forecast.history import GAP, SLOT_SECONDS, History
+from exporter.web.about import About
 
 MAX_IGNORED = 100
 """Pods listed; a selector that finds a whole cluster is a mistake that a hundred show well enough."""
+
+LOST_SECONDS = 86_400.0
+"""How far back lost tasks are added up for a person who was not there when they were lost."""
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]
@@ -86,6 +90,15 @@ def ignored_document(pods: Sequence[IgnoredPod]) -> Document:
     return {"passed_over": shown, "remarks": list(ignored_remarks(pods))}
 
 
+def departures_head(departures: Sequence[Departure], since: float, wall_now: float) -> Document:
+    """Return since when departures are on record, and what was lost in a day; both times are Unix seconds."""
+    lost: list[Json] = [
+        {"namespace": namespace, "fleet": fleet, "tasks_lost": tasks}
+        for (namespace, fleet), tasks in lost_by_fleet(departures, wall_now - LOST_SECONDS).items()
+    ]
+    return {"since_time_seconds": round(since, 3), "lost_in_a_day": lost}
+
+
 def departure_document(departure: Departure) -> Document:
     """Return how an agent left, and with which tasks."""
     return {
@@ -124,6 +137,23 @@ def past_document(past: History) -> Document:
     }
 
 
+def stored_document(past: History | None, before: float, seconds: float) -> Document | None:
+    """Return the demand of the five minutes each before a Unix time, as far as the stored past reaches.
+
+    None if it says nothing of these `seconds`.
+    """
+    count, last = int(seconds // SLOT_SECONDS), int(before // SLOT_SECONDS)
+    first = last - count + 1
+    values = past.slots(first, count) if past is not None else ()
+    if all(value == GAP for value in values):
+        return None
+    return {
+        "interval_seconds": SLOT_SECONDS,
+        "start_time_seconds": first * SLOT_SECONDS,
+        "demand_tasks": [None if value == GAP else value for value in values],
+    }
+
+
 def ahead_document(outlook: Outlook | None) -> Document | None:
     """Return the demand expected in the coming five minutes each, for a chart; None while there is no forecast."""
     if outlook is None or not outlook.slots:
@@ -133,6 +163,39 @@ def ahead_document(outlook: Outlook | None) -> Document | None:
         "start_time_seconds": outlook.start,
         "lead_time_seconds": outlook.lead_time,
         "demand_tasks": list(outlook.slots),
+    }
+
+
+def exporter_document(about: About) -> Document:
+    """Return what this exporter is, and how that goes which it does beside answering; None where it is not set up."""
+    figures = about.figures()
+    leads = figures.get("leader", {}).get("")
+    spool, accepted = "cloudwatch_spool_datums", "external_metrics_requests_total"
+
+    def single(name: str) -> float | None:
+        return known(figures.get(name, {}).get(""))
+
+    return {
+        "version": about.version,
+        "cluster": about.cluster,
+        "instance": about.instance,
+        "leads": None if leads is None else bool(leads),
+        "other_leader": about.other_leader(),
+        "targets": single("discovery_targets"),
+        "sync_age_seconds": single("discovery_sync_age_seconds"),
+        "event_loop_lag_seconds": single("event_loop_lag_seconds"),
+        "cloudwatch": None
+        if spool not in figures
+        else {
+            "spool_datums": single(spool),
+            "spool_oldest_age_seconds": single("cloudwatch_spool_oldest_age_seconds"),
+            "spool_durable": bool(single("cloudwatch_spool_durable")),
+            "estimated_monthly_cost_dollars": single("cloudwatch_estimated_monthly_cost_dollars"),
+            "requests": {outcome: int(count) for outcome, count in figures["cloudwatch_requests_total"].items()},
+        },
+        "external_metrics": None
+        if accepted not in figures
+        else {"requests": {code: int(count) for code, count in figures[accepted].items()}},
     }
 
 
@@ -149,6 +212,7 @@ def agent_document(agent: Agent, now: float, wall_now: float) -> Document:
         "state": agent.state.value,
         "reason": explain(agent, now, wall_now),
         "needs_attention": needs_attention(agent, wall_now),
+        "looked_at": looked_at(agent),
         "drain_cut_short": cut_short(agent, wall_now),
         "refusing": agent.refusing,
         "fresh": agent.fresh,

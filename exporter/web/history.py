@@ -1,7 +1,7 @@
 """The last hours of every fleet, in memory, for the charts of the status page.
 
 A convenience, not a store: Prometheus keeps the history that matters. So it is bounded in every dimension, and a
-restart clears it.
+restart clears it, but for the demand where the forecast's past has it.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ import structlog
 
 from exporter.fleet.figures import FLEET_FIGURES
 from exporter.fleet.model import Fleet
+from exporter.forecast.history import History as Past
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
-from exporter.web.documents import Document, Json, ahead_document, known
+from exporter.web.documents import Document, Json, ahead_document, known, stored_document
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,7 @@ class History:
         interval: float = INTERVAL,
         retention: float = RETENTION,
         max_fleets: int = MAX_FLEETS,
+        past: Callable[[_Key], Past | None] = lambda _key: None,
         wall_clock: Callable[[], float] = time,
     ) -> None:
         self._view = view
@@ -62,6 +64,7 @@ class History:
         self._retention = retention
         self._max_points = max(1, int(retention / interval))
         self._max_fleets = max_fleets
+        self._past = past
         self._wall_clock = wall_clock
         self._tracks: dict[_Key, _Track] = {}
         self._full = Trouble(log, "some fleets have no history: there are too many", limit=max_fleets)
@@ -92,9 +95,9 @@ class History:
     ) -> Iterator[Document]:
         """Yield one document per fleet, in columns: `time_seconds` and a list of equal length for every figure.
 
-        `since` is in Unix seconds: only later points are given. `ahead` is what the fleet's past says is coming. The
-        points are those of the moment of the call for each document, so the sampler may go on while the answer is
-        written.
+        `since` is in Unix seconds: only later points are given. `ahead` is what the fleet's past says is coming, and
+        `stored` what it says of the time before the first point, for a reader without `since`. The points are those of
+        the moment of the call for each document, so the sampler may go on while the answer is written.
         """
         ahead = {(fleet.namespace, fleet.name): ahead_document(fleet.outlook) for fleet in self._view.fleets()}
         for key in sorted(self._tracks):
@@ -102,12 +105,17 @@ class History:
                 continue
             track = self._tracks.get(key)
             if track is not None:
-                yield {**_document(key, track, since), "ahead": ahead.get(key)}
+                stored = self._stored(key, track) if since is None else None
+                yield {**_document(key, track, since), "stored": stored, "ahead": ahead.get(key)}
 
     @property
     def interval(self) -> float:
         """Seconds between two points."""
         return self._interval
+
+    def _stored(self, key: _Key, track: _Track) -> Document | None:
+        first = _POINT.unpack(track.points[0])[1] if track.points else self._wall_clock()
+        return stored_document(self._past(key), first, first + self._retention - self._wall_clock())
 
     def _forget(self, now: float) -> None:
         for key, track in list(self._tracks.items()):

@@ -13,6 +13,7 @@ from exporter.serve.listener import Listener
 from exporter.serve.reload import INTERVAL as RELOAD_INTERVAL
 from exporter.serve.tls import ServerTls
 from exporter.store.snapshots import SnapshotStore
+from exporter.web.about import About
 from exporter.web.api import PastOf
 from exporter.web.app import ANSWER_TIMEOUT, build_app
 from exporter.web.auth import Access
@@ -23,9 +24,9 @@ class WebServer:
     """Serves the pages of `build_app` as the `web` settings define.
 
     `metrics` answers `/metrics`; `out_of_service` returns why other replicas should answer instead of this one, None
-    where it may; `past` returns what the forecast of a fleet is made from. The other arguments are for tests: how often
-    changed files are looked for and how long a response may take, in seconds, the limits on connections, and the clock
-    that people's times are read from.
+    where it may; `past` returns what the forecast of a fleet is made from; `about` is this exporter. The others are for
+    tests: how often changed files are looked for and how long a response may take, in seconds, the limits on
+    connections, and the clock that people's times are read from.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class WebServer:
         *,
         out_of_service: Callable[[], str | None] = lambda: None,
         past: PastOf = lambda _fleet: None,
+        about: About = About(),  # noqa: B008 - it never changes
         reload_interval: float = RELOAD_INTERVAL,
         answer_timeout: float = ANSWER_TIMEOUT,
         limits: ConnectionLimits | None = None,
@@ -52,7 +54,7 @@ class WebServer:
                 reload_interval=reload_interval,
             )
         access = Access(settings, tls, reload_interval=reload_interval)
-        self.history = History(view, wall_clock=wall_clock)
+        self.history = History(view, past=past, wall_clock=wall_clock)
         app = build_app(
             view,
             metrics,
@@ -60,6 +62,7 @@ class WebServer:
             access=access.middleware,
             out_of_service=out_of_service,
             past=past,
+            about=about,
             wall_clock=wall_clock,
             answer_timeout=answer_timeout,
         )

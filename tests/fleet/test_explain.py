@@ -72,7 +72,9 @@ def test_unreachable_that_never_answered() -> None:
     """The time of an agent that never answered runs from its pod's readiness; a static target has none."""
     pod = make_agent(never_read=True, facts=make_facts(ready_since=NOW - 90), error="HTTP status 500")
     assert said(pod, AgentState.UNREACHABLE) == "never scraped in the 90 s since it became Ready: HTTP status 500"
-    assert said(make_agent(never_read=True), AgentState.UNREACHABLE) == "never scraped"
+    assert said(make_agent(never_read=True), AgentState.UNREACHABLE) == "not looked at yet"
+    failed = make_agent(never_read=True, error="HTTP status 500")
+    assert said(failed, AgentState.UNREACHABLE) == "never scraped: HTTP status 500"
 
 
 def test_waiting_container_comes_before_the_failed_scrape() -> None:

@@ -308,7 +308,8 @@ def test_the_history_keeps_the_rows_that_name_it() -> None:
     [document] = history.documents()
     rows = {figure.name: [figure.read(fleet)] for figure in FLEET_FIGURES if figure.history is True}
     ahead = ahead_document(fleet.outlook)
-    assert document == {"namespace": "matillion", "fleet": "etl", "time_seconds": [WALL_NOW], **rows, "ahead": ahead}
+    head = {"namespace": "matillion", "fleet": "etl", "time_seconds": [WALL_NOW]}
+    assert document == {**head, **rows, "stored": None, "ahead": ahead}
 
 
 def test_cloudwatch_and_scalers_get_the_rows_that_name_them() -> None:

@@ -288,3 +288,17 @@ async def test_promtool_finds_nothing_to_say(server: TestServer) -> None:
     )
     output, _ = await process.communicate(body)
     assert (process.returncode, output.decode()) == (0, "")
+
+
+def test_the_exporters_own_figures_as_numbers(source: Source) -> None:
+    """Gauges and counters by name and label, as they are at the moment; nothing of the process or of a histogram."""
+    metrics = make_metrics(source)
+    CloudWatchMetrics(metrics.registry, datum_outcomes=(), request_outcomes=("accepted",)).cloudwatch_requested(
+        "denied"
+    )
+    metrics.scraped("ok", 0.1, 0)
+    figures = metrics.figures()
+    assert figures["scrapes_total"] == {"ok": 1.0, "timeout": 0.0}
+    assert figures["cloudwatch_requests_total"] == {"accepted": 0.0, "denied": 1.0}
+    assert figures["discovery_sync_age_seconds"] == {"": 1.5}
+    assert not [name for name in figures if "process" in name or "bucket" in name]

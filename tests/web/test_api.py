@@ -8,7 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from exporter.fleet.departure import Departure
 from exporter.fleet.model import AgentState, Dialect, IgnoredPod
+from exporter.web.about import About
 from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_outlook, make_reading, make_snapshot
 from tests.forecast.generated import recorded
 from tests.web.serving import StaticView, serve
@@ -261,3 +263,42 @@ async def test_pods_that_are_no_agents_are_listed_with_their_reasons() -> None:
         )
     ]
     assert answer["fleets"] == []
+
+
+async def test_lost_tasks_of_a_day(client: aiohttp.ClientSession, view: StaticView) -> None:
+    """They are added up by fleet, from all departures, however few of them are asked for."""
+    times = (WALL_NOW - 60, WALL_NOW - 80_000, WALL_NOW - 90_000)
+    view.departures.gone = [
+        Departure(uid=str(time), namespace="matillion", fleet="etl", pod="p", ended_time=time, tasks_lost=3.0)
+        for time in times
+    ]
+    answer = await get(client, "/api/v1/departures?latest=1")
+    assert answer["lost_in_a_day"] == [{"namespace": "matillion", "fleet": "etl", "tasks_lost": 6.0}]
+    assert len(answer["departures"]) == 1
+
+
+async def test_the_exporter_itself() -> None:
+    """What is not set up is null; what is has its figures."""
+    figures: dict[str, dict[str, float]] = {"leader": {"": 0.0}, "external_metrics_requests_total": {"200": 7.0}}
+    about = About(cluster="prod", other_leader=lambda: "exporter-1_ab", figures=lambda: figures)
+    async with serve(about=about) as url, aiohttp.ClientSession(url) as client:
+        answer = await get(client, "/api/v1/exporter")
+        assert (answer["cluster"], answer["leads"], answer["other_leader"]) == ("prod", False, "exporter-1_ab")
+        assert answer["external_metrics"] == {"requests": {"200": 7}}
+        assert (answer["cloudwatch"], answer["targets"]) == (None, None)
+        figures |= {
+            "cloudwatch_spool_datums": {"": 3.0},
+            "cloudwatch_spool_oldest_age_seconds": {"": 61.0},
+            "cloudwatch_spool_durable": {"": 1.0},
+            "cloudwatch_requests_total": {"accepted": 2.0, "denied": 1.0},
+        }
+        del figures["external_metrics_requests_total"], figures["leader"]
+        answer = await get(client, "/api/v1/exporter")
+        assert (answer["leads"], answer["external_metrics"]) == (None, None)
+        assert answer["cloudwatch"] == {
+            "spool_datums": 3.0,
+            "spool_oldest_age_seconds": 61.0,
+            "spool_durable": True,
+            "estimated_monthly_cost_dollars": None,
+            "requests": {"accepted": 2, "denied": 1},
+        }

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 
 from exporter.web.history import FIGURES, MAX_FLEETS, RETENTION, History
 from tests.factories import NOW, WALL_NOW, make_fleet, make_snapshot
+from tests.forecast.generated import recorded
 from tests.web.serving import StaticView
 
 
@@ -54,7 +56,7 @@ def test_unknown_is_null_in_columns_of_equal_length() -> None:
     assert document["demand_tasks"] == [12.0, None]
     assert document["tasks_active"] == [12.0, None]
     assert document["agents_unreachable"] == [0.0, 1.0]
-    columns = set(document) - {"namespace", "fleet", "ahead"}
+    columns = set(document) - {"namespace", "fleet", "ahead", "stored"}
     assert columns == {"time_seconds", *(figure.name for figure in FIGURES)}
     assert all(len(document[name]) == 2 for name in columns)  # type: ignore[arg-type]
 
@@ -139,3 +141,23 @@ def test_full_history_stays_within_the_memory_it_claims() -> None:
     (track,) = clocked.history._tracks.values()
     assert len(track.points) == 1440 == RETENTION / 15
     assert sum(point.__sizeof__() for point in track.points) < 32_000_000 / MAX_FLEETS
+
+
+def test_what_was_stored_goes_on_before_the_first_point() -> None:
+    """After a restart the demand of the hours before is there, where the past of the forecast is; else nothing is."""
+    past = recorded(lambda _day, hour: 12.0 if 1.5 < hour < 2.45 else None, [date(2026, 1, 1)])
+    clocked = Clocked(past={("matillion", "a"): past}.get)
+    clocked.at(0, "a", "b")
+    stored, nothing = (document["stored"] for document in clocked.history.documents())
+    assert nothing is None
+    assert isinstance(stored, dict)
+    assert stored["start_time_seconds"] == WALL_NOW - 71 * 300
+    values = stored["demand_tasks"]
+    assert isinstance(values, list)
+    assert len(values) == 72
+    assert [value for value in values if value is not None] == [12] * 11
+    assert values[-1] is None
+    assert [document["stored"] for document in clocked.history.documents(since=0.0)] == [None, None]
+    clocked.at(5.9 * 3600, "a", "b")
+    stored = next(clocked.history.documents())["stored"]
+    assert stored is None, "the first point is so old that nothing of before it is in the range"
