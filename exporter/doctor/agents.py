@@ -11,13 +11,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from exporter.config import ConfigError, ScrapeSettings, Settings, load_targets
+from exporter.config import ConfigError, ScrapeSettings, load_targets
 from exporter.discovery.pod_facts import PodReader
-from exporter.discovery.pods import ReadyInstants
 from exporter.discovery.static import to_target
-from exporter.doctor.check import Check, CheckFailedError, Finding, NotPossibleError, failed, not_checked, ok, warning
+from exporter.doctor.check import (
+    Check,
+    CheckFailedError,
+    Finding,
+    NotPossibleError,
+    failed,
+    not_checked,
+    ok,
+    some,
+    warning,
+)
 from exporter.doctor.environment import Environment, described
 from exporter.doctor.network_policies import hint
+from exporter.doctor.pages import runbook
+from exporter.doctor.pod_failures import may_start
+from exporter.doctor.pods import pod_reader
 from exporter.doctor.readings import doubts
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.explain import explain
@@ -82,7 +94,7 @@ def _unlabelled(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
     names = [_name(pod) for pod in pods if reader.fleet_label_of(pod) is None]
     if not names:
         return ()
-    found = f"{_some(names)} without the label {reader.fleet_label}: the workload's name is used as the fleet"
+    found = f"{some(names)} without the label {reader.fleet_label}: the workload's name is used as the fleet"
     return [
         warning("fleet label", found, "label the pods, or set discovery.kubernetes.fleet_label to a label they have")
     ]
@@ -96,16 +108,10 @@ def _ignored(pods: Sequence[Json], reader: PodReader) -> Sequence[Finding]:
     return [
         warning(
             "passed over",
-            f"{_some([other.pod for other in others])} matched by the selector but not counted: {reasons}",
+            f"{some([other.pod for other in others])} matched by the selector but not counted: {reasons}",
             "make discovery.kubernetes.label_selector match agents only; an agent declares its port or sets AGENT_ID",
         )
     ]
-
-
-def pod_reader(settings: Settings) -> PodReader:
-    """Return what reads pods as the exporter does."""
-    instants = ReadyInstants(time.monotonic, time.time)
-    return PodReader(settings.discovery.kubernetes.fleet_label, settings.scrape.endpoints, instants)
 
 
 def _name(pod: Json) -> str:
@@ -200,17 +206,29 @@ async def _judged(
     now = min((one.read_at for one in snapshots if one.read_at is not None), default=time.monotonic())
     fleet = aggregate(namespace, fleet_name, snapshots, policy, now, sync_age=0.0)
     summary = _summary(fleet) + left_out
-    unseen = [agent for agent in fleet.agents if agent.state is AgentState.UNREACHABLE]
+    unseen = _in_state(fleet, AgentState.UNREACHABLE)
     silent = [agent for agent in fleet.agents if agent.state in _SILENT]
     if unseen:
-        outcomes = {attempt.outcome for attempt in attempts} - {ScrapeOutcome.OK}
+        uids = {agent.snapshot.target.uid for agent in unseen}
+        outcomes = {attempt.outcome for attempt in attempts if attempt.snapshot.target.uid in uids}
         return await _unseen(env, fleet, summary, [*unseen, *silent], outcomes)
+    nobody = not fleet.states[AgentState.SERVING]
     if silent:
         found = f"{summary}; {_reasons(silent)}"
-        fix = "check the agents' logs (alerts/runbooks/MatillionAgentDisconnected.md)"
-        everyone = len(silent) == sum(fleet.states.values()) - fleet.states[AgentState.DRAINING]
-        return failed(name, found, fix) if everyone else warning(name, found, fix)
+        fix = f"check the agents' logs; {runbook('MatillionAgentDisconnected')}"
+        return failed(name, f"{found}; no agent serves", fix) if nobody else warning(name, found, fix)
+    if nobody and fleet.states[AgentState.STARTING]:
+        return _not_started(fleet, summary)
     return ok(name, summary)
+
+
+def _not_started(fleet: Fleet, summary: str) -> Finding:
+    """Return what to say of a fleet whose agents all have yet to start; why single pods do not is told elsewhere."""
+    name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; no agent serves"
+    facts = [agent.snapshot.target.facts for agent in _in_state(fleet, AgentState.STARTING)]
+    if any(one is not None and may_start(one, time.time()) for one in facts):
+        return warning(name, found, "wait until they have started, and run the doctor again")
+    return failed(name, found, f"see above why the pods do not run; {runbook('MatillionAgentNotStarting')}")
 
 
 async def _unseen(
@@ -220,14 +238,21 @@ async def _unseen(
     name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; {_reasons(lost)}"
     pods = [agent for agent in lost if agent.snapshot.target.facts is not None and not agent.fresh]
     if pods and not env.in_pod and fleet.coverage == 0.0 and outcomes <= set(_OUT_OF_REACH):
-        why = f"no pod address is reachable from here ({summary})"
-        return not_checked(name, why, "run the doctor in the exporter's pod (docs/doctor.md)")
+        why = "no pod address is reachable from here"
+        return not_checked(name, why, "run the doctor in the exporter's pod: kubectl exec (documentation: doctor)")
     fix = _fix(outcomes)
     if pods and ScrapeOutcome.TIMEOUT in outcomes:
-        fix = await hint(env, fleet.namespace, [agent.snapshot.target.pod for agent in pods])
+        answering = [agent.snapshot.target for agent in fleet.agents if agent.fresh]
+        fix = await hint(env, fleet.namespace, [agent.snapshot.target for agent in pods], answering)
     if fleet.untrusted_reason is not None:
         return failed(name, f"{found}; its demand would be withheld from every autoscaler", fix)
+    if not fleet.states[AgentState.SERVING]:
+        return failed(name, f"{found}; no agent serves", fix)
     return warning(name, found, fix)
+
+
+def _in_state(fleet: Fleet, state: AgentState) -> Sequence[Agent]:
+    return [agent for agent in fleet.agents if agent.state is state]
 
 
 def _fix(outcomes: set[ScrapeOutcome]) -> str:
@@ -254,10 +279,11 @@ def _summary(fleet: Fleet) -> str:
     total = len(fleet.agents)
     answer = "answers" if total == 1 else "answer"
     text = f"{len(readings)} of {counted(total, 'agent')} {answer}"
-    if not readings:
-        return text
-    tasks = sum(reading.tasks_active for reading in readings)
-    return f"{text} ({named}), {_connected(readings)}, {counted(round(tasks), 'task')} running"
+    if readings:
+        tasks = sum(reading.tasks_active for reading in readings)
+        text += f" ({named}), {_connected(readings)}, {counted(round(tasks), 'task')} running"
+    starting = fleet.states[AgentState.STARTING]
+    return f"{text}, {starting} not started" if starting else text
 
 
 def _connected(readings: Sequence[Reading]) -> str:
@@ -271,11 +297,6 @@ def _reasons(agents: Sequence[Agent]) -> str:
     by_reason: dict[str, list[str]] = {}
     for agent in agents:
         by_reason.setdefault(explain(agent, time.monotonic(), time.time()), []).append(agent.snapshot.target.pod)
-    parts = [f"{_some(pods)}: {reason}" for reason, pods in list(by_reason.items())[:_SHOWN]]
+    parts = [f"{some(pods)}: {reason}" for reason, pods in list(by_reason.items())[:_SHOWN]]
     more = sum(len(pods) for pods in list(by_reason.values())[_SHOWN:])
     return "; ".join(parts) + (f"; and {more} more" if more else "")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

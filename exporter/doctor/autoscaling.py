@@ -93,7 +93,7 @@ async def _api(env: Environment) -> Sequence[Finding]:
         answer = await kube.get(ApiVersion(GROUP, VERSION, ""), timeout=REQUEST_SECONDS)
     except ApiError as error:
         if error.status == _NOT_FOUND:
-            fix = "install the chart with config.external_metrics.enabled, which registers it (docs/scaling.md)"
+            fix = "install the chart with config.external_metrics.enabled, which registers it (documentation: scaling)"
             return [failed(name, f"the APIService {API_SERVICE} is not registered", fix)]
         if error.status == _UNAVAILABLE:
             return [await _unavailable(kube, name)]
@@ -104,7 +104,7 @@ async def _api(env: Environment) -> Sequence[Finding]:
     if served >= EXTERNAL_METRICS.keys():
         return [ok(name, f"{API_SERVICE} is registered, available, and served by this exporter")]
     fix = (
-        "a cluster has only one such API, and KEDA installs its own: scale with KEDA (docs/scaling.md) and set "
+        "a cluster has only one such API, and KEDA installs its own: scale with KEDA (documentation: scaling) and set "
         "external_metrics.enabled to false"
     )
     return [
@@ -170,12 +170,12 @@ def _workload(env: Environment, workload: str, scalers: Sequence[Scaler]) -> Fin
     ours = env.settings.external_metrics.enabled
     if len(scalers) > 1:
         listed = " and ".join(f"{one.name} (by {_by(one)})" for one in scalers)
-        fix = "remove all but one; in the vendor's chart, disable its HPA (docs/install.md, step 6)"
+        fix = "remove all but one; in the vendor's chart, disable its HPA (documentation: install, step 6)"
         return failed(name, f"{len(scalers)} HorizontalPodAutoscalers conflict: {listed}", fix)
     if not scalers:
         found = "no autoscaler targets it"
         return (
-            warning(name, found, "create an HPA on matillion_fleet_demand_tasks (docs/scaling.md)")
+            warning(name, found, "create an HPA on matillion_fleet_demand_tasks (documentation: scaling)")
             if ours
             else ok(name, found)
         )
@@ -188,7 +188,7 @@ def _workload(env: Environment, workload: str, scalers: Sequence[Scaler]) -> Fin
             "an HPA without its metric keeps the current size; fix the metric",
         )
     if ours and not scaler.keda and not EXTERNAL_METRICS.keys() & set(scaler.metrics):
-        fix = "scale on matillion_fleet_demand_tasks (docs/scaling.md), or set external_metrics.enabled to false"
+        fix = "scale on matillion_fleet_demand_tasks (documentation: scaling), or set external_metrics.enabled to false"
         return warning(name, f"{scaler.name} scales it on {_by(scaler)}, not on this exporter's metrics", fix)
     return ok(name, f"{scaler.name}{' (KEDA)' if scaler.keda else ''} scales it on {_by(scaler)}")
 

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 CHECK_SECONDS = 20.0
 """Longest time for one check. The slowest, a role's credentials from a service that hangs, gives up before."""
+_SHOWN = 3
 
 
 class Outcome(StrEnum):
@@ -146,7 +147,25 @@ async def _examined(check: Check) -> Examined:
         findings = [failed(check.name, str(error), error.fix)]
     except Exception as error:  # noqa: BLE001 - a check that breaks must not take the others with it; it is reported
         findings = [_broken(check, error, timed_out=deadline.expired())]
-    return Examined(check, findings, loop.time() - started)
+    return Examined(check, told_once(findings), loop.time() - started)
+
+
+def told_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings with those that differ only in what they are about as one: "scaling of a/x, a/y"."""
+    alike: dict[tuple[str, Outcome, str, str], list[str]] = {}
+    for one in findings:
+        kind, _, about = one.name.rpartition(" ")
+        alike.setdefault((kind, one.outcome, one.found, one.fix), []).append(about)
+    return [
+        Finding(f"{kind} {some(about)}".lstrip(), outcome, found, fix)
+        for (kind, outcome, found, fix), about in alike.items()
+    ]
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names, and how many there are besides."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _broken(check: Check, error: Exception, *, timed_out: bool) -> Finding:

@@ -57,8 +57,8 @@ _KINDS = {
 _MAX_REASON_LENGTH = 300
 _LASTING = ("env", "shared-credentials-file", "config-file")
 _POLICY = (
-    "give the role cloudwatch:PutMetricData for this namespace (docs/cloudwatch.md, Permissions); its trust policy "
-    "must allow this service account, and the policy's cloudwatch:namespace condition must match"
+    "give the role cloudwatch:PutMetricData for this namespace (documentation: cloudwatch, Permissions); its trust "
+    "policy must allow this service account, and the policy's cloudwatch:namespace condition must match"
 )
 
 
@@ -151,10 +151,10 @@ class _Aws:
         kind = _KINDS.get(method, method)
         findings = [ok("credentials", f"found: {kind}")]
         if self._env.in_pod and method == "iam-role":
-            fix = "give the service account its own IAM role (docs/cloudwatch.md, Permissions)"
+            fix = "give the service account its own IAM role (documentation: cloudwatch, Permissions)"
             findings = [warning("credentials", f"found: {kind}, which every pod on the node shares", fix)]
         elif self._env.in_pod and method in _LASTING:
-            fix = "use IRSA or EKS Pod Identity (docs/cloudwatch.md, Permissions)"
+            fix = "use IRSA or EKS Pod Identity (documentation: cloudwatch, Permissions)"
             findings = [warning("credentials", f"found: {kind}; long-lived keys can leak", fix)]
         return [*findings, await self._identity()]
 

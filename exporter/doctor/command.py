@@ -23,6 +23,7 @@ from exporter.doctor import (
     keda,
     kubernetes,
     lookalikes,
+    pod_failures,
     replicas,
     workloads,
 )
@@ -79,6 +80,7 @@ def _checks(env: Environment, file: Path | None) -> list[Check]:
         *configuration.checks(env, file),
         *kubernetes.checks(env),
         *fargate.checks(env, scanned),
+        *pod_failures.checks(env),
         *agents.checks(env),
         *lookalikes.checks(env, scanned),
         *disruption.checks(env),

@@ -8,10 +8,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from exporter.discovery.pod_facts import workload
-from exporter.doctor.agents import pod_reader
 from exporter.doctor.check import Check, CheckFailedError, Finding, not_checked, ok, warning
 from exporter.doctor.environment import Environment, described
 from exporter.doctor.fargate import on_fargate
+from exporter.doctor.pods import pod_reader
 from exporter.fleet.model import Target
 from exporter.fleet.protection import PROTECTION
 from exporter.kube.api import KubeError
@@ -21,7 +21,7 @@ SUBJECT = "agents"
 NAME = "grace"
 GRACE_SECONDS = 43_200
 """`terminationGracePeriodSeconds` in the vendor's charts: tasks may run for hours."""
-PROTECT = "set protection.enabled: true (docs/disruption.md)"
+PROTECT = "set protection.enabled: true (documentation: disruption)"
 """What keeps node autoscalers from agents with tasks."""
 FARGATE = "all agents run on Fargate, whose nodes no autoscaler removes"
 

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 
-from exporter.doctor.check import Check, CheckFailedError, Finding, Once, failed, not_checked, ok, warning
+from exporter.doctor.check import Check, CheckFailedError, Finding, Once, failed, not_checked, ok, some, warning
 from exporter.doctor.environment import Environment, described
 from exporter.doctor.scan import SCAN_SECONDS, Pod, Scan
 from exporter.kube.api import KubeError
@@ -23,7 +23,6 @@ SCHEDULER = "fargate-scheduler"
 PATIENCE_SECONDS = 300.0
 """A node group's new node takes two or three minutes, a Fargate pod one or two."""
 _LONGEST = 300
-_SHOWN = 3
 _TAINT = re.compile(
     r"0/(\d{1,6}) nodes are available: (\d{1,6}) node\(s\) had (?:untolerated )?taint"
     r"(?: \{eks\.amazonaws\.com/compute-type: fargate\}|(\(s\)))",
@@ -57,7 +56,7 @@ async def _pending(env: Environment, scanned: Once[Scan]) -> Sequence[Finding]:
         for (where, ours), pods in sorted(by_kind.items())
         for finding in _of(where, pods, ours=ours, fargate_alone=fargate_alone)
     ]
-    if not findings:
+    if not findings and not any(map(_waits_long, seen.pods)):
         count = sum(bool(_node(pod)) for pod in seen.pods)
         findings = [ok(NAME, f"no agent or exporter pod is waiting for a node; {count} are scheduled")]
     ours_seen = env.in_pod or seen.namespaces is None or env.namespace in seen.namespaces
@@ -75,26 +74,29 @@ def _of(namespace: str, pods: Sequence[Pod], *, ours: bool, fargate_alone: bool)
         yield failed(
             name,
             f"{what} wait forever: no Fargate profile selects them in namespace {namespace}, and the cluster has no "
-            f"other nodes: {_some(without_profile)}",
+            f"other nodes: {some(without_profile)}",
             f"add a selector for the namespace {namespace} to a Fargate profile (aws eks create-fargate-profile "
             f"--selectors namespace={namespace}) and delete the pods, since EKS matches profiles when a pod "
             "is created; or install "
-            "in a namespace that a profile already selects, such as the agents' (docs/install.md)",
+            "in a namespace that a profile already selects, such as the agents' (documentation: install)",
         )
     no_node = [pod.name for pod in pods if _message(pod).startswith(_NO_NODES)]
     if no_node:
         yield failed(
             name,
             f"{what} wait: the cluster has no nodes, and no Fargate profile selects namespace {namespace}: "
-            f"{_some(no_node)}",
-            f"add a selector for the namespace {namespace} to a Fargate profile, or add a node group (docs/install.md)",
+            f"{some(no_node)}",
+            f"add a selector for the namespace {namespace} to a Fargate profile, or add a node group "
+            "(documentation: install)",
         )
-    others = [pod for pod in pods if _waits_long(pod) and pod.name not in {*without_profile, *no_node}]
+    told = {*without_profile, *no_node}
+    # `pod_failures` tells of the agents that the settings find.
+    others = [pod for pod in pods if _waits_long(pod) and pod.name not in told and not pod.matched]
     if others:
         message = _message(others[0]) or "the scheduler gives no reason"
         yield warning(
             name,
-            f"{what} are not scheduled: {_some([pod.name for pod in others])}: {message}",
+            f"{what} are not scheduled: {some([pod.name for pod in others])}: {message}",
             "check that the node groups can grow, or that subnets and quota leave room for Fargate: "
             f"kubectl -n {namespace} describe pod {others[0].name}",
         )
@@ -133,8 +135,3 @@ def _waits_long(pod: Pod) -> bool:
     """Fargate's scheduler may leave a pod without a word, so any pod without a node counts."""
     created = unix_time(mapping(pod.raw.get("metadata")).get("creationTimestamp"))
     return not _node(pod) and created is not None and time.time() - created > PATIENCE_SECONDS
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"

@@ -120,5 +120,5 @@ def _finding(pools: Sequence[str], rules: Rules, drain: Draining) -> Finding:
         f"agents' grace is {drain.grace} s: tasks that still run are killed, those of protected agents too; "
         f"{rules.removal}",
         f"set spec.template.spec.terminationGracePeriod: {format_duration(drain.grace)} or remove it: "
-        f"kubectl edit nodepools {' '.join(pools)} (docs/disruption.md)",
+        f"kubectl edit nodepools {' '.join(pools)} (documentation: disruption)",
     )

@@ -147,10 +147,10 @@ def _faults(scaled: _Scaled) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with it in any KEDA, each with its fix."""
     if any(line(trigger.get("ignoreNullValues"), _LONGEST) not in FALSE for trigger in scaled.cloudwatch):
         found = "it treats missing CloudWatch data as minMetricValue, so it shrinks a fleet the exporter cannot see"
-        yield (
-            found,
-            f'set ignoreNullValues: "false" in the trigger (KEDA {_text(NULLS_SINCE)} or later; docs/scaling.md)',
+        fix = (
+            f'set ignoreNullValues: "false" in the trigger (KEDA {_text(NULLS_SINCE)} or later; documentation: scaling)'
         )
+        yield found, fix
     if scaled.fallback is not None and not scaled.fallback_holds:
         replicas = count(scaled.fallback.get("replicas"))
         size = "its replicas" if replicas is None else f"{replicas} agents"
@@ -158,7 +158,7 @@ def _faults(scaled: _Scaled) -> Iterator[tuple[str, str]]:
             f"its fallback sets a fleet of any size to {size} when the exporter cannot see it",
             (
                 "remove the fallback: without it the fleet keeps its size; or set its behavior to "
-                f"currentReplicasIfHigher (KEDA {_text(BEHAVIOR_SINCE)} or later; docs/scaling.md)"
+                f"currentReplicasIfHigher (KEDA {_text(BEHAVIOR_SINCE)} or later; documentation: scaling)"
             ),
         )
 
@@ -169,7 +169,7 @@ def _too_old(scaled: _Scaled, version: Version) -> Iterator[tuple[str, str]]:
         if version < since:
             found = f"KEDA {_text(version)} does not support {what}: it shrinks a fleet the exporter cannot see"
             fix = f"upgrade KEDA to {_text(since)} or later, its CRDs too; or scale on metrics-api without a fallback"
-            yield found, f"{fix} (docs/scaling.md)"
+            yield found, f"{fix} (documentation: scaling)"
 
 
 # -- which KEDA --------------------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def _not_the_exporter(env: Environment) -> Sequence[Finding]:
         not_checked(
             "the exporter's service account",
             "not running in a pod: the permissions below are those of the kubeconfig's user",
-            "to check the exporter's own permissions, run the doctor in its pod (docs/doctor.md)",
+            "to check the exporter's own permissions, run the doctor in its pod (documentation: doctor)",
         )
     ]
 

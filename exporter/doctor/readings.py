@@ -6,7 +6,7 @@ Called for each fleet with its agents' readings; scrapes again where once is not
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from exporter.doctor.check import Finding, warning
+from exporter.doctor.check import Finding, some, warning
 from exporter.doctor.environment import Environment
 from exporter.doctor.network_policies import hint
 from exporter.fleet.model import AgentSnapshot, Dialect, Endpoint, Target
@@ -15,7 +15,6 @@ LOOKS = 3
 PAUSE_SECONDS = 1.5
 """Between two looks at the queues: long enough for tasks to begin and end."""
 FEWEST_ALIKE = 2
-_SHOWN = 3
 
 Ask = Callable[[Target], Awaitable[AgentSnapshot]]
 
@@ -25,7 +24,7 @@ async def doubts(
 ) -> list[Finding]:
     """Return a finding for each doubt about a fleet; none where there is none."""
     name = f"{namespace}/{fleet}"
-    found = [await _legacy(env, namespace, f"OpenTelemetry of {name}", snapshots)]
+    found = [await _legacy(env, f"OpenTelemetry of {name}", snapshots)]
     if env.settings.capacity.queue == "per_agent":
         found.append(await _queue(ask, f"queue of {name}", snapshots))
     return [one for one in found if one is not None]
@@ -34,17 +33,17 @@ async def doubts(
 # -- the legacy page of agents that declare a better one ---------------------------------------------------------------
 
 
-async def _legacy(env: Environment, namespace: str, name: str, snapshots: Sequence[AgentSnapshot]) -> Finding | None:
+async def _legacy(env: Environment, name: str, snapshots: Sequence[AgentSnapshot]) -> Finding | None:
     behind = [(one, otel) for one in snapshots if (otel := _unread_otel(one)) is not None]
     if not behind:
         return None
     first, endpoint = behind[0]
     pods = [one.target.pod for one, _ in behind]
-    shown = ", ".join(pods[:_SHOWN]) + (f" and {len(pods) - _SHOWN} more" if len(pods) > _SHOWN else "")
-    met, fix = await _try(env, namespace, first.target, endpoint, pods)
+    answering = [one.target for one in snapshots if one.reading is not None and one.reading.dialect is Dialect.OTEL]
+    met, fix = await _try(env, first.target, endpoint, [one.target for one, _ in behind], answering)
     found = (
         f"{len(behind)} of {len(snapshots)} agents declare OpenTelemetry (port {endpoint.port}) but are read on their "
-        f"legacy page, which has no queue: {shown}; {met}"
+        f"legacy page, which has no queue: {some(pods)}; {met}"
     )
     return warning(name, found, fix)
 
@@ -57,7 +56,7 @@ def _unread_otel(snapshot: AgentSnapshot) -> Endpoint | None:
 
 
 async def _try(
-    env: Environment, namespace: str, target: Target, endpoint: Endpoint, pods: Sequence[str]
+    env: Environment, target: Target, endpoint: Endpoint, behind: Sequence[Target], answering: Sequence[Target]
 ) -> tuple[str, str]:
     """Connect to the port; return what happened, and what to do about it."""
     place = f"{target.pod}:{endpoint.port}"
@@ -67,14 +66,15 @@ async def _try(
         writer.close()
     except TimeoutError:
         below = "the vendor's NetworkPolicy opens only 8080 before chart 0.6"
-        return f"no connection to {place}", f"{await hint(env, namespace, pods)}; {below}"
+        return f"no connection to {place}", f"{await hint(env, target.namespace, behind, answering)}; {below}"
     except OSError as error:
         fix = "the image is older than its chart, or its OpenTelemetry exporter is off: update it, and check its log"
         return f"{place} is closed ({error.strerror or error})", fix
-    return (
-        f"{place} accepts connections but serves no agent metrics in time",
-        f"check what responds: curl http://{target.address}:{endpoint.port}{endpoint.path} in the exporter's pod",
+    fix = (
+        f"check what responds: kubectl -n {target.namespace} port-forward pod/{target.pod} {endpoint.port}, then open "
+        f"http://127.0.0.1:{endpoint.port}{endpoint.path}"
     )
+    return f"{place} accepts connections but serves no agent metrics in time", fix
 
 
 # -- which queue it is -------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _ARGO = "argocd.argoproj.io/tracking-id"
 _RELEASE = "meta.helm.sh/release-name"
 _AUTOSCALERS = ("kube-controller-manager", "keda")
 _NOT_FOUND = 404
-_GITOPS = "docs/install.md, GitOps"
+_GITOPS = "documentation: install, GitOps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Program:
 
 _HELM = _Program(
     "the next helm upgrade",
-    "pass the current number in the same command: --set dpcAgent.replicas={now} (docs/install.md, step 6)",
+    "pass the current number in the same command: --set dpcAgent.replicas={now} (documentation: install, step 6)",
 )
 _PROGRAMS: Mapping[str, _Program] = {
     "helm-controller": _Program(

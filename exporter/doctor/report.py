@@ -93,6 +93,8 @@ def _lines(finding: Finding, longest: int, paper: Paper) -> Iterator[str]:
         yield f"  {mark}  {name.ljust(longest)}  {first}"
     yield from rest
     if finding.fix:
+        # Below the name: commands are long, and one that is broken over lines cannot be copied.
+        indent = min(indent, 2 + _MARKS + 2)
         first, *rest = paper.paragraph(finding.fix, indent + len(_FIX))
         yield " " * indent + paper.paint(_FIX, Style.HEADING) + first
         yield from rest

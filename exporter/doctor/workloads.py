@@ -10,11 +10,11 @@ from difflib import get_close_matches
 from exporter.discovery.pod_facts import workload
 from exporter.discovery.scaler_facts import read_scaler
 from exporter.discovery.scalers import HPAS, AnyVersion
-from exporter.doctor.agents import pod_reader
 from exporter.doctor.autoscaling import SUBJECT, served
 from exporter.doctor.check import Check, CheckFailedError, Finding, failed, not_checked, ok, warning
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.doctor.keda import DEPLOYMENTS, SCALED_OBJECTS
+from exporter.doctor.pods import pod_reader
 from exporter.fleet.model import Target
 from exporter.fleet.scaler import Scaler
 from exporter.fleet.scaler_remarks import is_vendors

@@ -1,5 +1,6 @@
 """The agents: found by their labels, and read as the exporter would read them, on real sockets."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from exporter.config import Settings
 from exporter.doctor.check import Outcome
-from exporter.simulator.vitals import LEGACY, OLDEST
+from exporter.simulator.vitals import LEGACY, OLDEST, Behaviour
 from tests.doctor.cluster import PODS, POLICIES, Cluster, Json, examined, settings
 from tests.doctor.conftest import Agents
 from tests.fakes.hostile import silent_port
@@ -83,6 +84,67 @@ async def test_connections_that_are_dropped(kube: Cluster) -> None:
     assert found.outcome is Outcome.FAILED
     assert "no connection within" in found.found
     assert "a NetworkPolicy of namespace matillion (runner) restricts ingress to these pods" in found.fix
+
+
+async def test_one_agent_of_several_hangs(kube: Cluster, agent: Agents) -> None:
+    """No policy is to blame for it: those that select it select the others, too, which answer."""
+    everybody = {"metadata": {"name": "all"}, "spec": {"podSelector": {}}}
+    hosts = [await agent() for _ in range(3)]
+    agent.at[hosts[2]].behaviour = Behaviour.HUNG
+    items = [pod(f"prod-{number}", host) for number, host in enumerate(hosts)]
+    kube.said[PODS] = (200, {"items": items})
+    kube.said[POLICIES] = (200, {"items": [everybody]})
+    found = (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"]
+    assert found.outcome is Outcome.WARNING
+    assert found.fix == (
+        "2 other agents of the fleet answer, so no NetworkPolicy is to blame: this agent hangs: read its log (kubectl "
+        "-n matillion logs prod-2 --tail=50) and replace it once its tasks have ended (kubectl -n matillion delete pod "
+        "prod-2)"
+    )
+    kube.refuse(POLICIES, 403, "Forbidden")
+    assert (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"].fix == found.fix
+    # A policy that selects it alone may be.
+    items[2]["metadata"]["labels"]["only"] = "here"
+    one = {"metadata": {"name": "one"}, "spec": {"podSelector": {"matchLabels": {"only": "here"}}}}
+    kube.said[POLICIES] = (200, {"items": [everybody, one]})
+    found = (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"]
+    assert "a NetworkPolicy of namespace matillion (one) restricts" in found.fix
+
+
+async def test_agents_of_one_node_hang(kube: Cluster, agent: Agents) -> None:
+    """It is the node that they share."""
+    hosts = [await agent() for _ in range(4)]
+    for host in hosts[2:]:
+        agent.at[host].behaviour = Behaviour.HUNG
+    items = [pod(f"prod-{number}", host) for number, host in enumerate(hosts)]
+    kube.said[PODS] = (200, {"items": items})
+    found = (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"]
+    assert "these agents hang: read its log" in found.fix, "the others are there, too"
+    for item in items[2:]:
+        item["spec"]["nodeName"] = "node-2"
+    found = (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"]
+    assert "these agents hang; all are on node node-2, so check that node first" in found.fix
+
+
+async def test_fleets_with_the_same_finding(kube: Cluster) -> None:
+    """It is told once, with the names of the first few."""
+    pods = [pod(f"{fleet}-0", "127.97.0.250", labels={LABEL: fleet}) for fleet in "abcde"]
+    kube.said[PODS] = (200, {"items": pods})
+    seen = await examined(settings(**QUICK), kube)
+    assert seen[SUBJECT, "matillion/a, matillion/b, matillion/c and 2 more"].outcome is Outcome.NOT_CHECKED
+
+
+async def test_nobody_serves_yet(kube: Cluster) -> None:
+    """Young pods may take their time; older ones are a failure."""
+    young = pod("prod-0", None, metadata={"creationTimestamp": datetime.now(UTC).isoformat()})
+    young["status"]["containerStatuses"][0] |= {"lastState": {}}
+    kube.said[PODS] = (200, {"items": [young]})
+    seen = await examined(settings(**QUICK), kube)
+    assert seen[SUBJECT, "matillion/prod"].outcome is Outcome.WARNING
+    assert seen[SUBJECT, "matillion/prod"].found == "0 of 1 agent answers, 1 not started; no agent serves"
+    kube.said[PODS] = (200, {"items": [pod("prod-0", None)]})
+    found = (await examined(settings(**QUICK), kube))[SUBJECT, "matillion/prod"]
+    assert found.outcome is Outcome.FAILED
 
 
 async def test_policies_that_may_not_be_read(kube: Cluster) -> None:

@@ -118,7 +118,7 @@ async def test_missing_data_that_is_no_work(keda: Keda, metadata: Json) -> None:
     found = await keda.look(scaled_object(cloudwatch(**WITHHELD), cloudwatch(**metadata)))
     assert found.outcome is Outcome.FAILED
     assert "treats missing CloudWatch data as minMetricValue" in found.found
-    assert found.fix == 'set ignoreNullValues: "false" in the trigger (KEDA 2.16 or later; docs/scaling.md)'
+    assert found.fix == 'set ignoreNullValues: "false" in the trigger (KEDA 2.16 or later; documentation: scaling)'
 
 
 @pytest.mark.parametrize("behavior", [{}, {"behavior": "static"}, {"behavior": "currentReplicasIfLower"}], ids=str)

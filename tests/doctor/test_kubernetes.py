@@ -35,7 +35,7 @@ async def test_from_outside(kube: Cluster) -> None:
     """Outside a pod it says whose rights it looks at, and how to look at the exporter's."""
     seen = await examined(settings(), kube)
     assert seen[SUBJECT, "the exporter's service account"].outcome is Outcome.NOT_CHECKED
-    assert "docs/doctor.md" in seen[SUBJECT, "the exporter's service account"].fix
+    assert "documentation: doctor" in seen[SUBJECT, "the exporter's service account"].fix
 
 
 async def test_an_api_server_without_self_subject_reviews(kube: Cluster) -> None:

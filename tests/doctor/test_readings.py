@@ -70,7 +70,7 @@ async def test_a_port_with_something_else(kube: Cluster, agent: Agents) -> None:
         port = server.getsockname()[1]
         found = (await seen(kube, pod("prod-0", host, port)))[OTEL]
     assert "accepts connections but serves no agent metrics in time" in found.found
-    assert f"curl http://{host}:{port}/metrics" in found.fix
+    assert f"kubectl -n matillion port-forward pod/prod-0 {port}" in found.fix
 
 
 async def test_agents_read_as_they_declare(kube: Cluster, agent: Agents) -> None:
