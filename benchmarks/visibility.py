@@ -106,7 +106,7 @@ async def _measure(directory: Path) -> tuple[Window, Window, Load]:
         await server.follow()
         stack.push_async_callback(server.close)
         api_server = await stack.enter_async_context(_api_server(front_proxy.pem.decode()))
-        page, api = _free_port(), _free_port()
+        page, api = free_port(), free_port()
         program = stack.enter_context(_exporter(directory, api_server, page, api))
         connector = aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS)
         session = await stack.enter_async_context(
@@ -154,21 +154,23 @@ async def _api_server(authorities: str) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+def kubeconfig(directory: Path, api_server: str) -> Path:
+    """Write a kubeconfig that leads to an API server; return its file."""
+    names = {"cluster": "bench", "user": "bench"}
+    content = {
+        "current-context": "bench",
+        "clusters": [{"name": "bench", "cluster": {"server": api_server}}],
+        "users": [{"name": "bench", "user": {"token": "bench"}}],
+        "contexts": [{"name": "bench", "context": names}],
+    }
+    file = directory / "kubeconfig"
+    file.write_text(json.dumps(content))
+    return file
+
+
 def _exporter(directory: Path, api_server: str, page: int, api: int) -> Program:
     """Return the exporter, ready to be started."""
-    kubeconfig = directory / "kubeconfig"
-    names = {"cluster": "bench", "user": "bench"}
-    kubeconfig.write_text(
-        json.dumps(
-            {
-                "current-context": "bench",
-                "clusters": [{"name": "bench", "cluster": {"server": api_server}}],
-                "users": [{"name": "bench", "user": {"token": "bench"}}],
-                "contexts": [{"name": "bench", "context": names}],
-            }
-        )
-    )
-    os.environ["KUBECONFIG"] = str(kubeconfig)
+    os.environ["KUBECONFIG"] = str(kubeconfig(directory, api_server))
     targets = [
         {
             "address": f"{host}:{agents.PORT}",
@@ -328,7 +330,8 @@ def _report(quiet: Window, busy: Window, load: Load) -> int:
     return _MET if all(good for *_, good in targets) else _MISSED
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.create_server((_HOST, 0)) as probe:
         port: int = probe.getsockname()[1]
         return port

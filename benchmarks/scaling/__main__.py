@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.scaling import record
 from benchmarks.scaling.record import Record
-from benchmarks.scaling.table import END, begin, disruption, full, short
+from benchmarks.scaling.table import END, begin, comparison, disruption, full, short
 from tools.generated import bring_in_step, rendered
 
 _ROOT = Path(__file__).parents[2]
@@ -21,7 +21,12 @@ _COMMAND = "python -m benchmarks.scaling"
 def expected(found: Record) -> Mapping[Path, str]:
     """Return every page with its tables, and the record, as they should be."""
     files = {record.FILE: record.text(found)}
-    pages = {"docs/scaling.md": full(found), "docs/disruption.md": disruption(found), "README.md": short(found)}
+    pages = {
+        "docs/scaling.md": full(found),
+        "docs/comparison.md": comparison(found),
+        "docs/disruption.md": disruption(found),
+        "README.md": short(found),
+    }
     for name, tables in pages.items():
         page = _ROOT / name
         text = page.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The record as tables, for docs/scaling.md and the README."""
+"""The record as tables, for pages of docs/ and the README."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -8,7 +8,7 @@ from benchmarks.scaling import trials
 from benchmarks.scaling.disruption import PROTECTED, SETUPS, UNPROTECTED
 from benchmarks.scaling.record import FLEETS, GROWTHS, REPORTS, ROLLOUTS, SEEDS, SLOW_NODES, WRONG, Record, name_of
 from benchmarks.scaling.waves import SCALE_INS
-from benchmarks.scaling.ways import QUICKNESS, TROUBLE, WAYS, Way
+from benchmarks.scaling.ways import QUICKNESS, SUMMARY, TROUBLE, WAYS, Way
 from exporter.simulation.nodes import SIZES
 
 END = "<!-- simulated: end -->"
@@ -27,7 +27,15 @@ def begin(table: str) -> str:
 
 
 def short(record: Record) -> Mapping[str, str]:
-    """Return the tables of the README."""
+    """Return the summary of the README."""
+    head = (_FED, f"a burst: {_SLOT}", "on Fargate", *_TAKEN)
+    kinds = ("no queue", "no queue, Fargate")
+    rows = [(way.name, *(_seconds(record, kind, way) for kind in kinds), *_wrong(record, way)) for way in SUMMARY]
+    return {"summary": _table(head, rows), "protection": _protection(record)}
+
+
+def comparison(record: Record) -> Mapping[str, str]:
+    """Return the tables of docs/comparison.md."""
     kinds = ("no queue", "no queue, Fargate", "queue")
     head = (_FED, f"queue not reported: {_SLOT}", "on Fargate", f"queue reported: {_SLOT}")
     quick = [(way.name, *(_seconds(record, kind, way) for kind in kinds)) for way in QUICKNESS]
@@ -36,7 +44,6 @@ def short(record: Record) -> Mapping[str, str]:
     return {
         "compared": _table(head, quick),
         "trouble": _table((_FED, *_TAKEN, unseen), trouble),
-        "protection": _protection(record),
     }
 
 

@@ -177,4 +177,6 @@ WAYS = (
 )
 QUICKNESS = (OURS, OURS_AT_VENDORS_PACE, CLOUDWATCH, RULE, SIDECAR, CPU, LIGHT)
 TROUBLE = (OURS, OLD_IMAGES, CLOUDWATCH, OLD_KEDA[0], RULE, SIDECAR, CPU, LIGHT, WITH_CPU)
-"""The rows of the README's two tables: without those that do not differ from one of these."""
+"""The rows of the two tables of docs/comparison.md: without those that do not differ from one of these."""
+SUMMARY = (OURS, CLOUDWATCH, RULE, CPU, LIGHT)
+"""The rows of the README's table."""
