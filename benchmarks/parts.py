@@ -99,7 +99,8 @@ def _snapshots(page: bytes, count: int) -> dict[str, list[AgentSnapshot]]:
 
 def _fleets(by_fleet: dict[str, list[AgentSnapshot]]) -> list[Fleet]:
     return [
-        aggregate("bench", name, snapshots, Policy(), now=5.0, sync_age=1.0) for name, snapshots in by_fleet.items()
+        aggregate("bench", name, snapshots, Policy(), now=5.0, wall_now=5.0, sync_age=1.0)
+        for name, snapshots in by_fleet.items()
     ]
 
 

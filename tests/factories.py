@@ -18,6 +18,7 @@ from exporter.fleet.model import (
     AgentStatus,
     Dialect,
     Fleet,
+    Lasting,
     PodFacts,
     Reading,
     Target,
@@ -140,6 +141,8 @@ def make_fleet(
     starts: Iterable[float] | None = None,
     scalers: Iterable[Scaler] | None = None,
     scale_in_since: float | None = None,
+    before: Lasting | None = None,
+    tasks_lost_lately: float = 0.0,
     outlook: Outlook | None = None,
 ) -> Fleet:
     """Return what `aggregate` makes of the snapshots; of one healthy agent by default."""
@@ -151,6 +154,7 @@ def make_fleet(
         snapshots,
         policy,
         now,
+        wall_now=WALL_NOW + now - NOW,
         sync_age=sync_age,
         restarts=restarts,
         tasks_lost=tasks_lost,
@@ -158,6 +162,8 @@ def make_fleet(
         starts=None if starts is None else make_starts(starts),
         scalers=None if scalers is None else tuple(scalers),
         scale_in_since=scale_in_since,
+        before=before,
+        tasks_lost_lately=tasks_lost_lately,
         outlook=outlook,
     )
 

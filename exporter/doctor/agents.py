@@ -204,7 +204,7 @@ async def _judged(
     snapshots = [attempt.snapshot for attempt in attempts]
     # Judged as of the first reading, so that none has become old while the others were waited for.
     now = min((one.read_at for one in snapshots if one.read_at is not None), default=time.monotonic())
-    fleet = aggregate(namespace, fleet_name, snapshots, policy, now, sync_age=0.0)
+    fleet = aggregate(namespace, fleet_name, snapshots, policy, now, wall_now=time.time(), sync_age=0.0)
     summary = _summary(fleet) + left_out
     unseen = _in_state(fleet, AgentState.UNREACHABLE)
     silent = [agent for agent in fleet.agents if agent.state in _SILENT]

@@ -4,7 +4,7 @@ Pure. The thresholds are those of the alerts.
 """
 
 from exporter.fleet.drains import cut_short, too_long
-from exporter.fleet.model import Agent, AgentState, PodFacts
+from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts
 
 MEMORY_SHARE = 0.85
 """Share of the memory limit from which an agent needs attention: the threshold of MatillionAgentMemoryPressure."""
@@ -42,6 +42,11 @@ def looked_at(agent: Agent) -> bool:
     snapshot = agent.snapshot
     tried = snapshot.scrape_seconds is not None or snapshot.reading is not None or snapshot.error is not None
     return tried or snapshot.displaced_by is not None
+
+
+def agents_needing_attention(fleet: Fleet) -> int:
+    """Return how many agents of the fleet need attention at the instant it was computed."""
+    return sum([needs_attention(agent, fleet.time) for agent in fleet.agents])
 
 
 def memory_share(agent: Agent) -> float | None:

@@ -7,10 +7,12 @@ autoscaler; `docs/architecture.md` explains them.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 
 from exporter.fleet.classification import OUT_OF_WORK, classify, never_heard
 from exporter.fleet.departure import LossReason
-from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet
+from exporter.fleet.lasting import lasting
+from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, Lasting
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
 from exporter.fleet.pressure import limits_known
@@ -29,23 +31,27 @@ def aggregate(
     policy: Policy,
     now: float,
     *,
+    wall_now: float,
     sync_age: float,
     restarts: int | None = None,
     tasks_lost: Mapping[LossReason, float] | None = None,
+    tasks_lost_lately: float = 0.0,
     scalers: tuple[Scaler, ...] | None = None,
     start_seconds: float | None = None,
     starts: Starts | None = None,
     queue_alike: bool = False,
     scale_in_since: float | None = None,
+    before: Lasting | None = None,
     outlook: Outlook | None = None,
 ) -> Fleet:
-    """Add up the agents of one fleet at the instant `now`.
+    """Add up the agents of one fleet at the instant `now`, which is `wall_now` in Unix seconds.
 
     `sync_age` is the number of seconds since discovery last confirmed the fleet's membership; `restarts`, `tasks_lost`,
-    `scalers` and `starts` are None where unknown; `start_seconds` is how long agents of this fleet usually take from
-    their discovery to their first reading (None: no start observed yet); `queue_alike` is whether the agents' queues
-    appear to be one shared queue; `scale_in_since` is `Fleet.scale_in.since` of the fleet's last computation; `outlook`
-    is what its past says (None: no forecast). The order of `snapshots` does not matter.
+    `scalers` and `starts` are None where unknown; `tasks_lost_lately` is the part of `tasks_lost` of the last
+    `losses.LATELY_SECONDS`; `start_seconds` is how long agents of this fleet usually take from their discovery to their
+    first reading (None: no start observed yet); `queue_alike` is whether the agents' queues appear to be one shared
+    queue; `scale_in_since` and `before` are `Fleet.scale_in.since` and `Fleet.lasting` of the fleet's last computation;
+    `outlook` is what its past says (None: no forecast). The order of `snapshots` does not matter.
     """
     agents = tuple(
         sorted(
@@ -84,6 +90,8 @@ def aggregate(
     return Fleet(
         namespace=namespace,
         name=name,
+        now=now,
+        time=wall_now,
         agents=agents,
         states={state: states[state] for state in AgentState},
         tasks_per_agent=policy.tasks_per_agent,
@@ -104,6 +112,13 @@ def aggregate(
         replacement_tasks=unseen.replacement,
         unseen_queue_tasks=unseen.queue,
         scale_in=kept,
+        lasting=lasting(
+            before or Lasting(),
+            queued=tasks_queued,
+            desired=None if untrusted_reason is not None else _desired(max(demand, kept.floor), scalers, policy),
+            agents=len(agents) - states[AgentState.DRAINING],
+            now=now,
+        ),
         coverage=coverage,
         sync_age=sync_age,
         membership_known=sync_age <= policy.max_sync_age,
@@ -112,10 +127,21 @@ def aggregate(
         demand=max(demand, kept.floor),
         restarts=restarts,
         tasks_lost=tasks_lost,
+        tasks_lost_lately=tasks_lost_lately,
         starts=starts,
         scalers=scalers,
         outlook=outlook,
         queue_alike=queue_alike and policy.queue == "per_agent",
+    )
+
+
+def _desired(demand: float, scalers: tuple[Scaler, ...] | None, policy: Policy) -> int:
+    """Return the agents that the demand needs, as far as the fleet's autoscalers allow as many."""
+    return min(
+        [
+            ceil(demand / policy.target_tasks_per_agent),
+            *(scaler.max_agents for scaler in scalers or () if scaler.max_agents is not None),
+        ]
     )
 
 

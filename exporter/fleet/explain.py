@@ -3,11 +3,15 @@
 Pure: the instants are arguments. The state itself is decided by `classification.classify`.
 """
 
+from collections.abc import Sequence
+
 from exporter.fleet.attention import MEMORY_SHARE, looked_at, memory_share
 from exporter.fleet.drains import cut_short, seconds_left, shortened
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, AgentStatus, PodFacts
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_NAMED = 3
+"""Maximum number of pods named in a sentence."""
 
 
 def explain(agent: Agent, now: float, wall_now: float) -> str:
@@ -41,6 +45,17 @@ def duration(seconds: float) -> str:
     if seconds < 2 * _DAY:
         return f"{seconds / _HOUR:.0f} h"
     return f"{seconds / _DAY:.0f} days"
+
+
+def named(pods: Sequence[str]) -> str:
+    """Return the names of a few pods; the rest are counted."""
+    more = f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else ""
+    return f"{', '.join(pods[:_NAMED])}{more}"
+
+
+def count(value: float) -> str:
+    """Return a number of tasks without needless decimals."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def _draining(agent: Agent, facts: PodFacts | None, now: float, wall_now: float) -> str:
@@ -119,7 +134,7 @@ def _unreachable(agent: Agent, facts: PodFacts | None, now: float, wall_now: flo
 
 def _serving(snapshot: AgentSnapshot, now: float) -> str:
     reading = snapshot.reading
-    queued = f", {_count(reading.tasks_queued)} queued" if reading is not None and reading.tasks_queued else ""
+    queued = f", {count(reading.tasks_queued)} queued" if reading is not None and reading.tasks_queued else ""
     sentence = f"serving {_tasks(snapshot)}{queued}"
     if snapshot.error is None or snapshot.read_at is None:
         return sentence
@@ -157,11 +172,7 @@ def _tasks(snapshot: AgentSnapshot) -> str:
     if snapshot.reading is None:
         return "an unknown number of tasks"
     tasks = snapshot.reading.tasks_active
-    return f"{_count(tasks)} task" if tasks == 1 else f"{_count(tasks)} tasks"
-
-
-def _count(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
+    return f"{count(tasks)} task" if tasks == 1 else f"{count(tasks)} tasks"
 
 
 def _time_of_day(unix_seconds: float) -> str:

@@ -6,6 +6,8 @@ CloudWatch, in the external metrics API and in the history must be stated, or th
 
 from collections.abc import Callable
 
+from exporter.fleet.attention import agents_needing_attention
+from exporter.fleet.health import Word, health
 from exporter.fleet.model import AgentState, Fleet
 from exporter.fleet.outlets import (
     Basis,
@@ -32,6 +34,11 @@ _STATES = Without("a series of `agents`")
 
 def _agents_by_state(fleet: Fleet) -> list[LabeledValue]:
     return [((state,), count) for state, count in fleet.states.items()]
+
+
+def _health(fleet: Fleet) -> list[LabeledValue]:
+    now = health(fleet).word
+    return [((word,), word is now) for word in Word]
 
 
 def _lost_by_reason(fleet: Fleet) -> list[LabeledValue]:
@@ -62,6 +69,8 @@ def _in_state(state: AgentState, basis: Basis, text: str, cloudwatch: CloudWatch
 # A table is read across: a row begins with its name, and its outlets are the last line.
 # fmt: off
 FLEET_FAMILIES: tuple[Family[Fleet], ...] = (
+    Family("health", ("health",), _health,
+        "1 for the word that says whether the fleet does its work, 0 for the others.", "health"),
     Family("agents", ("state",), _agents_by_state,
         "Agents of the fleet by state; every agent is in exactly one.", "agents"),
     Family("tasks_lost", ("reason",), _lost_by_reason,
@@ -97,6 +106,9 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         "Agents of the fleet in any state.",
         metrics=Without("the sum of its series by state"), json="agents.total",
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=Without("the sum of the agents by state")),
+    FleetFigure("agents_needing_attention", Unit.AGENTS, Basis.KUBERNETES, agents_needing_attention,
+        "Agents that provide no capacity, or soon may not: those listed first on the status page.", json="attention",
+        cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     _in_state(AgentState.DRAINING, Basis.KUBERNETES, "Agents that finish their tasks and then terminate.",
         CloudWatch("AgentsDraining", MetricSet.ALL)),
     _in_state(AgentState.STARTING, Basis.KUBERNETES, "Agents that have not responded yet, and are new enough.",

@@ -11,6 +11,8 @@ from math import inf
 from exporter.fleet.departure import LossReason
 from exporter.fleet.model import AgentSnapshot, AgentStatus, PodFacts
 
+LATELY_SECONDS = 15 * 60
+"""How long lost tasks are news: as in MatillionTasksLost."""
 _OWN_END = (0, 143)
 """Exit codes of a process that ends by itself after SIGTERM; a JVM's is 128 + 15 however clean its shutdown was."""
 _KILLED = 137

@@ -254,12 +254,28 @@ class ScaleIn:
     """How much longer it holds at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """Since when (monotonic) a fleet has had work that it does not get done; None while it has none (`lasting`)."""
+
+    queued: float | None = None
+    """Tasks have been waiting."""
+    short: float | None = None
+    """Fewer agents have been there than are desired, and none has been added."""
+    short_agents: int = 0
+    """How many agents were there when `short` began."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """The agents that share a namespace and a fleet name, and their totals at one instant."""
 
     namespace: str
     name: str
+    now: float
+    """The instant of the totals (monotonic)."""
+    time: float
+    """The same instant in Unix seconds."""
     agents: tuple[Agent, ...]
     """Sorted by pod name, then UID."""
     states: Mapping[AgentState, int]
@@ -281,6 +297,7 @@ class Fleet:
     unseen_queue_tasks: float
     """Tasks added for a queue that must exist but cannot be observed; 0 without evidence of one."""
     scale_in: ScaleIn
+    lasting: Lasting
     agents_refusing: int
     """Serving agents that accept no more work although they have free slots."""
     free_slots_certain: bool
@@ -311,6 +328,8 @@ class Fleet:
 
     None without Kubernetes.
     """
+    tasks_lost_lately: float
+    """The part of `tasks_lost` of the last `losses.LATELY_SECONDS`."""
     starts: Starts | None
     """The starts of agents that this process has observed, including pods that are gone; None without Kubernetes."""
     scalers: tuple[Scaler, ...] | None

@@ -1,19 +1,15 @@
 """Remarks on a fleet beyond its figures, as sentences: the same on the page, in `status` and in JSON.
 
-Pure. A remark states a fact and its consequence. Why a fleet is not trusted is in `Fleet.untrusted_reason`, why an
-agent is in its state in `explain`.
+Pure. A remark states a fact and its consequence. What is wrong with a fleet is in `health`, why it is not trusted in
+`Fleet.untrusted_reason`, why an agent is in its state in `explain`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
-from exporter.fleet.explain import duration
-from exporter.fleet.model import AgentState, Fleet, IgnoredPod
-from exporter.fleet.scaler_remarks import scaler_remarks
+from exporter.fleet.explain import count, duration, named
+from exporter.fleet.model import Fleet, IgnoredPod
 
 Remark = Callable[[Fleet], Iterator[str]]
-
-_NAMED = 3
-"""Maximum number of pods named in a sentence; the rest are counted."""
 
 
 def remarks(fleet: Fleet) -> tuple[str, ...]:
@@ -30,20 +26,19 @@ def ignored_remarks(pods: Sequence[IgnoredPod]) -> tuple[str, ...]:
 
 
 def _ignored(reason: str, names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     are = (
         "pod matches the selector but is not an agent"
         if len(names) == 1
         else "pods match the selector but are not agents"
     )
-    return f"{len(names)} {are}: {', '.join(names[:_NAMED])}{more} ({reason})"
+    return f"{len(names)} {are}: {named(names)} ({reason})"
 
 
 def _unseen_queue(fleet: Fleet) -> Iterator[str]:
     if fleet.unseen_queue_tasks:
         yield (
             "every serving agent is full or refuses work, and none reports a queue: "
-            f"{_count(fleet.unseen_queue_tasks)} tasks are added to the demand for work that must be waiting unseen"
+            f"{count(fleet.unseen_queue_tasks)} tasks are added to the demand for work that must be waiting unseen"
         )
 
 
@@ -58,17 +53,8 @@ def _scale_in(fleet: Fleet) -> Iterator[str]:
             else (f"more than {kept.max_tasks} tasks")
         )
         yield (
-            f"demand is held at {_count(fleet.demand)} so that no agent with {tasks} is removed, "
+            f"demand is held at {count(fleet.demand)} so that no agent with {tasks} is removed, "
             f"for {duration(kept.seconds_left)} more at most"
-        )
-
-
-def _refusing(fleet: Fleet) -> Iterator[str]:
-    if fleet.agents_refusing:
-        yield (
-            f"{fleet.agents_refusing} of {fleet.states[AgentState.SERVING]} serving agents accept no more "
-            "work although "
-            "they have free slots (CPU, heap, memory or busyness at the limit); these slots are not counted as free"
         )
 
 
@@ -89,8 +75,4 @@ def _queue_alike(fleet: Fleet) -> Iterator[str]:
         )
 
 
-def _count(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
-
-
-_REMARKS: tuple[Remark, ...] = (scaler_remarks, _unseen_queue, _scale_in, _refusing, _never_heard, _queue_alike)
+_REMARKS: tuple[Remark, ...] = (_unseen_queue, _scale_in, _never_heard, _queue_alike)

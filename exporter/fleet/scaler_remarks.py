@@ -1,4 +1,4 @@
-"""Remarks on how a fleet is scaled, as sentences; part of `remarks`.
+"""Remarks on how a fleet is scaled, as sentences; part of `health`.
 
 Pure. There are none if the fleet's autoscalers are unknown.
 """

@@ -11,6 +11,8 @@ from exporter.client import Status
 from exporter.terminal import Paper, Style, columns, visible
 
 UNKNOWN, WITHHELD = "?", "withheld"
+_UNWELL = {"down": Style.BAD, "degraded": Style.DOUBTFUL}
+"""Words of health whose problems are listed; incomplete data has a line of its own."""
 STAYS = "stays"
 """What an HPA does that gets no demand."""
 
@@ -93,6 +95,9 @@ def _fleets(fleets: Sequence[Json], now: float, paper: Paper) -> Iterator[str]:
             tasks = f"{lost:g} running task{'' if lost == 1 else 's'} lost since the exporter started"
             yield from _note("  lost", f"{tasks}; fleet-exporter ledger lists the agents", paper)
         yield from _forecast(fleet, now, paper)
+        if (word := fleet.get("health")) in _UNWELL:
+            for problem in fleet.get("problems", ()):
+                yield from _note(f"  {word}", problem, paper, _UNWELL[word])
         for remark in fleet.get("remarks", ()):
             yield from _note("  note", remark, paper, Style.DOUBTFUL)
 

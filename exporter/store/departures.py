@@ -9,6 +9,7 @@ first: `missed`. Independent of where pods and readings come from.
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.last_reading import LastReading
@@ -165,6 +166,11 @@ class Departures:
     def lost(self, key: FleetKey) -> Mapping[LossReason, float] | None:
         """Return the tasks lost in a fleet so far, by reason; None if it never had a Kubernetes pod."""
         return self._lost.get(key)
+
+    def lost_since(self, key: FleetKey, since: float) -> float:
+        """Return the tasks of a fleet that were lost since the Unix time `since`, as far as the record reaches back."""
+        recent = takewhile(lambda departure: (departure.ended_time or 0.0) >= since, reversed(self._ended))
+        return sum((one.tasks_lost or 0.0) for one in recent if (one.namespace, one.fleet) == key)
 
     def latest(self) -> Sequence[Departure]:
         """Return the departures: those that ended, oldest first, then those that drain."""

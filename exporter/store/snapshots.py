@@ -5,44 +5,32 @@ fleets. No I/O; time comes from injected clocks.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.losses import run_ended
-from exporter.fleet.model import AgentSnapshot, Fleet, IgnoredPod, PodFacts, Reading, Since, Target, UsageSample
+from exporter.fleet.losses import LATELY_SECONDS, run_ended
+from exporter.fleet.model import (
+    AgentSnapshot,
+    Fleet,
+    IgnoredPod,
+    PodFacts,
+    Reading,
+    Since,
+    Target,
+    UsageSample,
+)
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
 from exporter.fleet.scaler import Scaler
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.addresses import AddressBook
 from exporter.store.departures import Departures
-from exporter.store.queue_scope import QueueScope
+from exporter.store.group import Group
 from exporter.store.restarts import FleetKey, RestartCounter
 from exporter.store.scalers import KnownScalers
 from exporter.store.start_times import AgentStart, StartTimes
 
 Clock = Callable[[], float]
-
-# With many agents there is always a new reading. A fleet is recomputed at most this often for that reason, so frequent
-# readers cost at most five computations a second and get data that is at most this much older.
-_RECOMPUTE_AFTER = 0.2
-# Without a new reading a fleet still changes as readings age.
-_RECOMPUTE_ANYWAY_AFTER = 1.0
-
-
-@dataclass(slots=True)
-class _Group:
-    """The agents of one fleet, and the last `Fleet` computed from them."""
-
-    snapshots: dict[str, AgentSnapshot]
-    new_readings: bool = False
-    fleet: Fleet | None = None
-    """None also after a target or the outlook has changed: that takes effect at once."""
-    computed_at: float = 0.0
-    queue_scope: QueueScope = field(default_factory=QueueScope)
-    outlook: Outlook | None = None
-    scale_in_since: float | None = None
-    """What `aggregate` is to remember: `Fleet.scale_in.since` of the last fleet."""
 
 
 class SnapshotStore:
@@ -59,7 +47,7 @@ class SnapshotStore:
         self._synced_at: dict[str, float] = {}
         self._sources: dict[str, str] = {}
         self._keys: dict[str, FleetKey] = {}
-        self._groups: dict[FleetKey, _Group] = {}
+        self._groups: dict[FleetKey, Group] = {}
         self._restarts = RestartCounter()
         self._scalers = KnownScalers()
         self._addresses = AddressBook()
@@ -140,7 +128,7 @@ class SnapshotStore:
         self._start_times.see(target, now, new=before is None)
         self._sources[uid] = source
         self._keys[uid] = key
-        group = self._groups.setdefault(key, _Group({}))
+        group = self._groups.setdefault(key, Group({}))
         group.snapshots[uid] = snapshot
         group.fleet = None
         self.departures.see(snapshot, now, group.snapshots.values())
@@ -334,27 +322,29 @@ class SnapshotStore:
 
     def _fleet(self, key: FleetKey, now: float) -> Fleet:
         group = self._groups[key]
-        due = group.computed_at + (_RECOMPUTE_AFTER if group.new_readings else _RECOMPUTE_ANYWAY_AFTER)
-        if group.fleet is None or now >= due:
+        if group.fleet is None or group.due(now):
+            wall_now = self._wall()
             sync_age = now - min(self._synced_at[self._sources[uid]] for uid in group.snapshots)
-            group.fleet = aggregate(
+            fleet = aggregate(
                 *key,
                 group.snapshots.values(),
                 self._policy,
                 now,
+                wall_now=wall_now,
                 sync_age=sync_age,
                 restarts=self._restarts.of(key),
                 tasks_lost=self.departures.lost(key),
+                tasks_lost_lately=self.departures.lost_since(key, wall_now - LATELY_SECONDS),
                 start_seconds=self._start_times.usual(key),
                 starts=self._start_times.of(key),
                 scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
-                queue_alike=group.queue_scope.sample(_queues(group.snapshots.values()), now),
+                queue_alike=group.queue_scope.sample(group.queues(), now),
                 scale_in_since=group.scale_in_since,
+                before=group.lasting,
                 outlook=group.outlook,
             )
-            group.scale_in_since = group.fleet.scale_in.since
-            group.computed_at = now
-            group.new_readings = False
+            group.computed(fleet)
+            return fleet
         return group.fleet
 
     def starts(self, key: FleetKey) -> Sequence[AgentStart]:
@@ -387,11 +377,3 @@ class SnapshotStore:
 
     def _missing(self) -> set[str]:
         return self._expected - self._synced_at.keys()
-
-
-def _queues(snapshots: Iterable[AgentSnapshot]) -> Sequence[float]:
-    return [
-        snapshot.reading.tasks_queued
-        for snapshot in snapshots
-        if snapshot.reading is not None and snapshot.reading.tasks_queued is not None
-    ]

@@ -13,6 +13,7 @@ from exporter.fleet.departure import Departure, lost_by_fleet
 from exporter.fleet.drains import cut_short
 from exporter.fleet.explain import explain
 from exporter.fleet.figures import FLEET_FIGURES, SCALER_FIGURES
+from exporter.fleet.health import health
 from exporter.fleet.model import Agent, Fleet, IgnoredPod, PodFacts
 from exporter.fleet.outlets import in_section
 from exporter.fleet.outlook import Outlook
@@ -41,9 +42,12 @@ _SCALER = tuple(in_section(SCALER_FIGURES))
 
 def fleet_document(fleet: Fleet) -> Document:
     """Return a fleet's figures, with how far they can be trusted; what a scaler may not use is null."""
+    state = health(fleet)
     return {
         "namespace": fleet.namespace,
         "fleet": fleet.name,
+        "health": state.word,
+        "problems": list(state.problems),
         "untrusted_reason": fleet.untrusted_reason,
         **_figures(_FLEET, fleet),
         "agents": _figures(_FLEET_AGENTS, fleet),

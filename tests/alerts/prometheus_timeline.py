@@ -25,7 +25,7 @@ from exporter.fleet.model import AgentSnapshot
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.scaler import Scaler
 from exporter.publish.prometheus import render
-from tests.factories import NOW, POLICY
+from tests.factories import NOW, POLICY, WALL_NOW
 from tests.waiting import PATIENCE
 
 JOB, NAMESPACE = "matillion-fleet-exporter", "monitoring"
@@ -71,7 +71,15 @@ def _fleets_page(
     tasks_lost = dict.fromkeys(LossReason, 0.0) | dict(lost)
     fleets = [
         aggregate(
-            *key, members, POLICY, NOW, sync_age=sync_age, scalers=scalers, tasks_lost=tasks_lost, outlook=outlook
+            *key,
+            members,
+            POLICY,
+            NOW,
+            wall_now=WALL_NOW,
+            sync_age=sync_age,
+            scalers=scalers,
+            tasks_lost=tasks_lost,
+            outlook=outlook,
         )
         for key, members in sorted(by_fleet.items())
     ]

@@ -106,6 +106,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         outlook=make_outlook(),
     )
     series = _of_fleet(fleet)
+    assert series.pop("health") == [(("down",), 0), (("data incomplete",), 0), (("degraded",), 1), (("ok",), 0)]
     assert series.pop("agents") == [
         (("draining",), 1),
         (("starting",), 0),
@@ -142,6 +143,7 @@ def test_every_figure_of_a_fleet_is_read() -> None:
         "unseen_queue_tasks": 0,
         "scale_in_held_tasks": 0,
         "agents_refusing": 0,
+        "agents_needing_attention": 2,
         "free_slots": 15,
         "agents_saturated": 1,
         "demand_tasks": 50,

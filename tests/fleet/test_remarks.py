@@ -14,10 +14,9 @@ def test_a_usual_fleet_has_none() -> None:
 
 def test_each_remark_has_a_fact_and_its_consequence() -> None:
     """In the order of their urgency."""
-    fleet = replace(make_fleet(), unseen_queue_tasks=48.0, agents_refusing=1, never_heard=1, queue_alike=True)
-    unseen, refusing, never, alike = remarks(fleet)
+    fleet = replace(make_fleet(), unseen_queue_tasks=48.0, never_heard=1, queue_alike=True)
+    unseen, never, alike = remarks(fleet)
     assert "none reports a queue: 48 tasks are added to the demand" in unseen
-    assert refusing.startswith("1 of 1 serving agents accept no more work")
     assert never.startswith("1 of 1 agents have never responded")
     assert "set capacity.queue to shared" in alike
 

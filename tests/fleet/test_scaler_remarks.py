@@ -2,9 +2,8 @@
 
 import pytest
 
-from exporter.fleet.remarks import remarks
 from exporter.fleet.scaler import Condition, Scaler
-from exporter.fleet.scaler_remarks import is_vendors
+from exporter.fleet.scaler_remarks import is_vendors, scaler_remarks
 from tests.factories import make_fleet, make_reading, make_scaler, make_snapshot
 
 FAILED = Condition(False, "FailedGetExternalMetric", "the metric cannot be had")
@@ -13,12 +12,12 @@ FAILED = Condition(False, "FailedGetExternalMetric", "the metric cannot be had")
 def said(*scalers: Scaler, tasks: float = 12.0, age: float = 1.0) -> list[str]:
     """Return what is said of a fleet of two agents with these scalers."""
     agents = [make_snapshot(f"a-{n}", reading=make_reading(tasks), age=age) for n in range(2)]
-    return list(remarks(make_fleet(agents, scalers=scalers)))
+    return list(scaler_remarks(make_fleet(agents, scalers=scalers)))
 
 
 def test_a_scaler_that_does_its_work_is_not_spoken_of() -> None:
     """Nor is one that nobody knows, or none."""
-    assert said(make_scaler()) == said() == list(remarks(make_fleet(scalers=None))) == []
+    assert said(make_scaler()) == said() == list(scaler_remarks(make_fleet(scalers=None))) == []
 
 
 @pytest.mark.parametrize(("tasks", "wanted"), [(16.0, 2), (17.0, 3), (140.0, 18)])

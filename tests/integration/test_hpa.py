@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from exporter.fleet.model import Dialect, Endpoint
-from exporter.fleet.remarks import remarks
 from exporter.fleet.scaler import Scaler
+from exporter.fleet.scaler_remarks import scaler_remarks
 from exporter.simulator.vitals import Behaviour
 from tests.fakes.aggregation_layer import (
     Running,
@@ -230,7 +230,7 @@ async def test_the_exporter_knows_its_scaler(scaled: Scaled, running: Running, a
 
     def said() -> tuple[str, ...]:
         [fleet] = running.store.fleets()
-        return remarks(fleet)
+        return tuple(scaler_remarks(fleet))
 
     def decided(replicas: int) -> bool:
         return [(one.current_agents, one.desired_agents) for one in known()] == [(replicas, replicas)]

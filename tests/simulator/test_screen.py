@@ -28,7 +28,7 @@ def snapshot(number: int, read_at: float | None = NOW, **reading: Any) -> AgentS
 
 
 def fleet(*snapshots: AgentSnapshot) -> Fleet:
-    return aggregate("matillion", "production", snapshots, Policy(), NOW, sync_age=1.0)
+    return aggregate("matillion", "production", snapshots, Policy(), NOW, wall_now=0.0, sync_age=1.0)
 
 
 def view(*snapshots: AgentSnapshot, **given: Any) -> View:

@@ -128,7 +128,7 @@ def test_a_fleet_that_its_scaler_keeps_small() -> None:
     """The sentence stands below the fleet's line."""
     fleet = make_fleet([make_snapshot(reading=make_reading(286.0))], scalers=[make_scaler()])
     text = lines(status(fleet))
-    assert text[4] == "  note: desires 18 agents, but its HPA etl-prod allows at most 12"
+    assert text[4] == "  degraded: desires 18 agents, but its HPA etl-prod allows at most 12"
 
 
 def test_a_forecast_is_below_its_fleet() -> None:

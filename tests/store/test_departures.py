@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.fleet.departure import Departure, LossReason
+from exporter.fleet.losses import LATELY_SECONDS
 from exporter.fleet.model import PodFacts, Target
 from exporter.store.departures import KEPT
 from exporter.store.snapshots import SnapshotStore
@@ -69,6 +70,18 @@ def test_an_oom_kill_counts_once_however_often_it_is_reported(world: World) -> N
     world.pod(tasks=None, restarts=1, **ended(reason="OOMKilled", at=WALL_NOW + 9))
     world.gone()
     assert world.lost() == {LossReason.OOM_KILLED: 7}
+
+
+def test_a_loss_is_news_for_a_quarter_of_an_hour(world: World) -> None:
+    """And of its own fleet only."""
+    world.pod()
+    world.pod(tasks=None, **ended(reason="OOMKilled", restarts=1))
+    [fleet] = world.store.fleets()
+    assert fleet.tasks_lost_lately == 7
+    assert world.store.departures.lost_since(("matillion", "other"), 0.0) == 0
+    world.now += LATELY_SECONDS + 1
+    [fleet] = world.store.fleets()
+    assert (fleet.tasks_lost_lately, world.lost()) == (0, {LossReason.OOM_KILLED: 7})
 
 
 def test_a_restart_seen_only_as_a_count_is_a_loss(world: World) -> None:

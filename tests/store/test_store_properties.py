@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from exporter.fleet.capacity import aggregate
-from exporter.fleet.model import AgentSnapshot, Since, Target, UsageSample
+from exporter.fleet.model import AgentSnapshot, Lasting, Since, Target, UsageSample
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.snapshots import SnapshotStore
 from exporter.store.start_times import MAX_START_SECONDS
@@ -188,16 +188,19 @@ class StoreMachine(RuleBasedStateMachine):
         groups: dict[tuple[str, str], list[str]] = {}
         for uid, (_, snapshot) in self.known.items():
             groups.setdefault((snapshot.target.namespace, snapshot.target.fleet), []).append(uid)
-        assert list(self.store.fleets()) == [
+        # What lasts depends on when the fleets were computed; it has tests of its own (test_lasting, test_store).
+        assert [replace(fleet, lasting=Lasting()) for fleet in self.store.fleets()] == [
             aggregate(
                 *key,
                 [self._as_seen(uid) for uid in members],
                 POLICY,
                 self.now,
+                wall_now=WALL_NOW,
                 sync_age=self.now - min(self.synced_at[self.known[uid][0]] for uid in members),
                 restarts=0 if key in self.pods_seen_in else None,
                 # Which tasks are lost has properties of its own (test_departures).
                 tasks_lost=self.store.departures.lost(key),
+                tasks_lost_lately=self.store.departures.lost_since(key, 0.0),
                 start_seconds=max(self.took.get(key, ()), default=None),
                 starts=make_starts(self.starts.get(key, ())) if key in self.pods_seen_in else None,
             )

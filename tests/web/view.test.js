@@ -14,7 +14,7 @@ const NOW = 1_767_234_600;
 
 /** @param {Partial<Fleet>} given @param {Partial<Fleet["agents"]>} agents @returns {Fleet} one agent with 12 tasks */
 const makeFleet = (given = {}, agents = {}) => ({
-  namespace: "matillion", fleet: "etl", trusted: true, untrusted_reason: null, remarks: [], scalers: null,
+  namespace: "matillion", fleet: "etl", trusted: true, untrusted_reason: null, health: "ok", attention: 0, problems: [], remarks: [], scalers: null,
   agents: {total: 1, serving: 1, unreachable: 0, disconnected: 0, stopped: 0, starting: 0, draining: 0, ...agents},
   desired_agents: 1, hpa_agents: 1, capacity_tasks: 20, tasks_active: 12, tasks_serving: 12, tasks_queued: 0, held_tasks: 0,
   demand_tasks: 12, demand_ahead_tasks: 12, free_slots: 8, free_slots_certain: true, forecast: null, ...given,

@@ -64,6 +64,7 @@ const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 function fleetCard(fleet) {
   const name = fleetName(fleet);
   const lost = lostLine(losses(seen.history.get(name), seen.time ?? 0, wish.range), wish.range);
+  const sentences = [...(fleet.trusted ? fleet.problems : []), ...fleet.remarks];
   return el("article", {class: fleet.trusted ? "fleet" : "fleet untrusted", "data-fleet": name},
     el("header", {},
       el("h3", {}, name),
@@ -72,7 +73,7 @@ function fleetCard(fleet) {
         : el("span", {class: "badge bad"}, "not trusted")),
     fleet.trusted ? null : el("p", {class: "why"}, `${fleet.untrusted_reason}. Its demand is withheld from every scaler.`),
     lost ? el("p", {class: "why"}, lost) : null,
-    fleet.remarks.length ? el("ul", {class: "remarks"}, ...fleet.remarks.map((remark) => el("li", {}, remark))) : null,
+    sentences.length ? el("ul", {class: "remarks"}, ...sentences.map((remark) => el("li", {}, remark))) : null,
     loadBar(fleet),
     el("dl", {class: "figures"}, ...figures(fleet).map(({term, meaning, value, rest, withheld}) => el("div", {title: meaning},
       el("dt", {}, term), el("dd", {class: withheld ? "withheld" : null}, value, rest ? el("small", {}, ` ${rest}`) : null)))),

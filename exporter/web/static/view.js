@@ -10,7 +10,8 @@
  * @typedef {Record<State | "total", number>} Counts
  * @typedef {{tasks: number | null, skill: number | null, lead_time_seconds: number, past_read_time_seconds: number | null,
  *   withheld_reason: string | null, like_days: string | null}} Forecast of a fleet; there is none without the setting
- * @typedef {{namespace: string, fleet: string, trusted: boolean, untrusted_reason: string | null, remarks: string[],
+ * @typedef {{namespace: string, fleet: string, trusted: boolean, untrusted_reason: string | null, health: "ok" | "degraded" | "down" | "data incomplete",
+ *   attention: number, problems: string[], remarks: string[],
  *   agents: Counts, desired_agents: number | null, hpa_agents: number | null, capacity_tasks: number, tasks_active: number | null,
  *   tasks_serving: number | null, tasks_queued: number | null, held_tasks: number | null, demand_tasks: number | null,
  *   free_slots: number | null, free_slots_certain: boolean, scalers: Scaler[] | null, demand_ahead_tasks: number | null,

@@ -1,0 +1,45 @@
+"""The agents of one fleet in the store, and what is remembered of them from one `Fleet` to the next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from exporter.fleet.model import AgentSnapshot, Fleet, Lasting
+from exporter.fleet.outlook import Outlook
+from exporter.store.queue_scope import QueueScope
+
+# With many agents there is always a new reading. A fleet is recomputed at most this often for that reason, so frequent
+# readers cost at most five computations a second and get data that is at most this much older.
+_RECOMPUTE_AFTER = 0.2
+# Without a new reading a fleet still changes as readings age.
+_RECOMPUTE_ANYWAY_AFTER = 1.0
+
+
+@dataclass(slots=True)
+class Group:
+    """The agents of one fleet, and the last `Fleet` computed from them."""
+
+    snapshots: dict[str, AgentSnapshot]
+    new_readings: bool = False
+    fleet: Fleet | None = None
+    """None also after a target or the outlook has changed: that takes effect at once."""
+    computed_at: float = 0.0
+    queue_scope: QueueScope = field(default_factory=QueueScope)
+    outlook: Outlook | None = None
+    scale_in_since: float | None = None
+    """What `aggregate` is to remember: `Fleet.scale_in.since` of the last fleet."""
+    lasting: Lasting | None = None
+    """The same of `Fleet.lasting`."""
+
+    def due(self, now: float) -> bool:
+        """Return whether the last `Fleet` is too old."""
+        return now >= self.computed_at + (_RECOMPUTE_AFTER if self.new_readings else _RECOMPUTE_ANYWAY_AFTER)
+
+    def computed(self, fleet: Fleet) -> None:
+        """Keep a `Fleet` that was computed now."""
+        self.fleet, self.computed_at, self.new_readings = fleet, fleet.now, False
+        self.scale_in_since, self.lasting = fleet.scale_in.since, fleet.lasting
+
+    def queues(self) -> Sequence[float]:
+        """Return the queues that its agents report."""
+        readings = (snapshot.reading for snapshot in self.snapshots.values())
+        return [one.tasks_queued for one in readings if one is not None and one.tasks_queued is not None]
