@@ -1,8 +1,9 @@
 """Writes everything that follows from the alerts' thresholds: `python -m alerts.build`; with `--check` only compares.
 
-These are the Prometheus rule files, the alarms of the CloudFormation template, and tables of docs/alerts.md and
-docs/cloudwatch.md. With `--output` only the rule files are written, to another folder: with `--runbook-base-url` their
-alerts link to runbooks published elsewhere, and with `--faster` every time in them is shorter (to see them fire).
+These are the Prometheus rule files, the alarms of the CloudFormation template, the runbooks that the exporter serves,
+and tables of docs/alerts.md and docs/cloudwatch.md. With `--output` only the rule files are written, to another folder:
+with `--runbook-base-url` their alerts link to runbooks published elsewhere, and with `--faster` every time in them is
+shorter (to see them fire).
 """
 
 import argparse
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from alerts import tables
+from alerts import runbook_pages, tables
 from alerts.cloudwatch import template
 from alerts.cloudwatch.alarms import stack
 from alerts.pairs import pairs
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     made = {(options.output or FOLDER) / name: text for name, text in texts}
     if options.output is None:
         made |= _pages(Settings())
+        made[runbook_pages.OUTPUT] = runbook_pages.written(alerts(Settings()))
     return bring_in_step(made, check=options.check, command="make alerts")
 
 

@@ -6,14 +6,13 @@ named after the alert. Does not know how a rule or an alarm is written.
 
 from dataclasses import dataclass
 
-from tools.project import PROJECT
-
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
-RUNBOOK_BASE_URL = PROJECT.runbooks
-"""Where the pages of `alerts/runbooks/` are published: on the project's site.
+RUNBOOK_BASE_URL = "http://matillion-fleet-exporter.matillion.svc:9850/runbooks/"
+"""Where the pages of `alerts/runbooks/` are served: by the exporter itself, at its Service as the chart names it.
 
-For another place, set the chart's `prometheus.runbookBaseUrl` or use `python -m alerts.build --runbook-base-url`.
+The chart writes its own Service, or `web.external_url`, in its place. For another place, set the chart's
+`prometheus.runbookBaseUrl` or use `python -m alerts.build --runbook-base-url`.
 """
 
 

@@ -52,6 +52,7 @@ from exporter.store.reachability import Reachability
 from exporter.store.snapshots import SnapshotStore
 from exporter.web.about import About
 from exporter.web.api import PastOf
+from exporter.web.runbooks import UNNAMED, Installation
 from exporter.web.server import WebServer
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         leadership = _leadership(settings.leader_election, kube, sees)
         past = _past(settings, kube, store, metrics, leadership)
         page = MetricsPage(store, metrics.registry).handle
+        installation = _installation(settings, kube)
+        metrics.show_page(installation.service_url(settings.web))
         server = WebServer(
             settings.web,
             store,
@@ -93,6 +96,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             out_of_service=_replaceable(leadership, sees),
             past=_recorded(past),
             about=_about(settings, kube, leadership, metrics),
+            installation=installation,
         )
         parts: dict[str, Part] = {
             **_discovery(settings, kube, store, metrics),
@@ -132,6 +136,13 @@ def _about(settings: Settings, kube: KubeClient | None, leadership: Leadership, 
         other_leader=leadership.fit_leader,
         figures=metrics.figures,
     )
+
+
+def _installation(settings: Settings, kube: KubeClient | None) -> Installation:
+    """Return what this exporter is called in its cluster; the chart names the Lease like everything else."""
+    if kube is None:
+        return UNNAMED
+    return Installation(namespace=own_namespace(), name=settings.leader_election.lease_name)
 
 
 def _discovery(

@@ -1,6 +1,6 @@
 """Who makes this and where it is published, from the one place that says so: `[project]` in pyproject.toml.
 
-Chart.yaml, the alerts' runbook links and the documentation's site take it from here when they are generated; what is
+Chart.yaml and the documentation's site take it from here when they are generated; what is
 written by hand (SECURITY.md) is held to it by a test.
 """
 
@@ -24,11 +24,6 @@ class Project:
     """Where the documentation's site is published, with a / at the end."""
     source: str
     """The repository's page."""
-
-    @property
-    def runbooks(self) -> str:
-        """Where the alerts' runbooks are, to which `<alert>.md` is appended."""
-        return f"{self.documentation}runbooks/"
 
 
 def read(file: Path = ROOT / "pyproject.toml") -> Project:

@@ -1,8 +1,8 @@
 """Builds the documentation's site strictly: `python -m tools.site [FOLDER]` (build/site).
 
 mkdocs loads this file as a hook, too. The pages keep the places they have in the repository, so that a link works there
-and in the site alike; only the runbooks are published where the alerts lead. Exit 1 for a page that is in no menu, a
-link or an anchor that leads nowhere, and for anything that a page would load from another host.
+and in the site alike; only the runbooks are published at `runbooks/`, for alerts that lead here. Exit 1 for a page that
+is in no menu, a link or an anchor that leads nowhere, and for anything that a page would load from another host.
 """
 
 import logging
@@ -67,8 +67,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for place in (path.relative_to(ROOT).as_posix() for path in (*pages, *sorted(_linked(pages)))):
         file = File(place, str(ROOT), config.site_dir, config.use_directory_urls)
         if place.startswith("alerts/runbooks/"):
-            # A folder of that name, so that a server leads `<alert>.md` to the page in it.
-            file.dest_uri = f"runbooks/{Path(place).name}/index.html"
+            file.dest_uri = f"runbooks/{Path(place).stem}/index.html"
         files.append(file)
     icon = File(Path(ICON).name, str((ROOT / ICON).parent), config.site_dir, config.use_directory_urls)
     icon.dest_uri = f"assets/{Path(ICON).name}"

@@ -50,7 +50,9 @@ def _down(settings: Settings, clock: Clock) -> Alert:
         summary="The exporter of the Matillion fleets is down",
         description=f"""{{{{ if $labels.job }}}}Prometheus has had no metrics from {_EXPORTER} for
         {{{{ $value | humanizeDuration }}}}.{{{{ else }}}}Prometheus has metrics from {{{{ $value | humanize }}}}
-        exporters: none is installed, or none is scraped.{{{{ end }}}} No alert about fleets and agents can fire.""",
+        exporters: none is installed, or none is scraped.{{{{ end }}}} No alert about fleets and agents can fire.
+        The runbook may be out of reach; first: kubectl get pods -A -l
+        app.kubernetes.io/name=matillion-fleet-exporter""",
     )
 
 

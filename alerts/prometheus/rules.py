@@ -1,5 +1,6 @@
 """Recording rules and alerts as values, and how a file of them is written."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from textwrap import dedent
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from exporter.fleet.outlets import PREFIX
+from exporter.web.runbooks import PLACEHOLDERS
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
@@ -93,9 +95,17 @@ def _rule(rule: Recording | Alert, clock: Clock, runbook_base_url: str) -> dict[
         "annotations": {
             "summary": " ".join(rule.summary.split()),
             "description": " ".join(rule.description.split()),
-            "runbook_url": f"{runbook_base_url.rstrip('/')}/{rule.name}.md",
+            "runbook_url": f"{runbook_base_url.rstrip('/')}/{rule.name}{_names(rule)}",
         },
     }
+
+
+def _names(rule: Alert) -> str:
+    """Return a query with the names that the alert's own text has; the runbook fills them into its commands."""
+    named = set(re.findall(r"\$labels\.(\w+)", rule.summary + rule.description))
+    # Without spaces, so that the address is one word for the chart to replace.
+    query = "&".join(f"{name}={{{{$labels.{name}|urlquery}}}}" for name in PLACEHOLDERS if name in named)
+    return f"?{query}" if query else ""
 
 
 class _Dumper(yaml.SafeDumper):

@@ -63,6 +63,12 @@ app.kubernetes.io/component: exporter
 {{- ternary "https" "http" (ne .Values.web.tls.secretName "") -}}
 {{- end -}}
 
+{{/* Where people find the status page and the runbooks: an address of theirs, or the Service within the cluster. */}}
+{{- define "mfe.pageUrl" -}}
+{{- $service := printf "%s://%s.%s.svc:%v" (include "mfe.scheme" .) (include "mfe.fullname" .) .Release.Namespace .Values.service.port -}}
+{{- default $service .Values.config.web.external_url | trimSuffix "/" -}}
+{{- end -}}
+
 {{/* Whether the exporter needs the API server; empty if it only scrapes static targets. */}}
 {{- define "mfe.usesKubernetes" -}}
 {{- $config := .Values.config -}}

@@ -232,6 +232,9 @@ class WebSettings(Section):
 
     listen: Listen = HostPort("0.0.0.0", 9850)  # noqa: S104 - a pod is reached only at its own address
     """Address and port to listen on; port 0 selects a free one."""
+    external_url: HttpUrl | None = None
+    """Where people reach this server, such as an ingress; links from alerts and dashboards lead there. Without it they
+    lead to the Service, which resolves only within the cluster."""
     tls: TlsSettings | None = None
     basic_auth: BasicAuthSettings | None = None
     bearer_token_file: FileName | None = None

@@ -21,6 +21,12 @@ class Instrument:
 
 
 BUILD_INFO = Instrument("build_info", "Always 1; the version of the exporter.", "gauge", ("version",))
+PAGE_INFO = Instrument(
+    "page_info",
+    "Always 1; the address at which people find the status page and the runbooks: web.external_url, or the Service.",
+    "gauge",
+    ("url",),
+)
 SCRAPES = Instrument("scrapes_total", "Finished scrapes of agents by outcome.", "counter", ("outcome",))
 SCRAPE_DURATION = Instrument(
     "scrape_duration_seconds",
@@ -95,6 +101,7 @@ CLOUDWATCH_INSTRUMENTS = (
 
 EXPORTER_METRICS = (
     BUILD_INFO,
+    PAGE_INFO,
     SCRAPES,
     SCRAPE_DURATION,
     REJECTED_LINES,

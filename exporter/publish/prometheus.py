@@ -99,6 +99,10 @@ class ExporterMetrics:
                     found.setdefault(name, {})[",".join(sample.labels.values())] = sample.value
         return found
 
+    def show_page(self, url: str) -> None:
+        """Show where people find the status page."""
+        _gauge(instruments.PAGE_INFO, self.registry).labels(url).set(1)
+
     def show_leader(self, is_leader: Callable[[], bool]) -> None:
         """Show from now on whether this replica leads, as it is at the moment of a scrape."""
         _gauge(instruments.LEADER, self.registry).set_function(is_leader)

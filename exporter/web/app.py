@@ -14,6 +14,7 @@ from exporter.web import api, page
 from exporter.web.about import About
 from exporter.web.answers import JSON_POLICY, json_answer
 from exporter.web.history import History
+from exporter.web.runbooks import Runbooks
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,7 @@ def build_app(
     out_of_service: Callable[[], str | None],
     past: api.PastOf,
     about: About,
+    runbooks: Runbooks,
     wall_clock: Callable[[], float],
     answer_timeout: float = ANSWER_TIMEOUT,
 ) -> web.Application:
@@ -50,6 +52,7 @@ def build_app(
             web.get("/readyz", health.readyz),
             *page.routes(),
             *api.Api(view, history, past, about, wall_clock).routes(),
+            *runbooks.routes(),
         ]
     )
     return app

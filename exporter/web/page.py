@@ -29,6 +29,7 @@ _LINKS = (
     ("api/v1/fleets", "fleets as JSON"),
     ("api/v1/agents", "agents as JSON, with the reason of every state"),
     ("api/v1/history", "the last hours as JSON"),
+    ("runbooks/", "runbooks, one for each alert"),
     ("readyz", "readiness"),
     ("healthz", "health"),
 )

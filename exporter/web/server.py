@@ -18,15 +18,16 @@ from exporter.web.api import PastOf
 from exporter.web.app import ANSWER_TIMEOUT, build_app
 from exporter.web.auth import Access
 from exporter.web.history import History
+from exporter.web.runbooks import UNNAMED, Installation, Runbooks
 
 
 class WebServer:
     """Serves the pages of `build_app` as the `web` settings define.
 
     `metrics` answers `/metrics`; `out_of_service` returns why other replicas should answer instead of this one, None
-    where it may; `past` returns what the forecast of a fleet is made from; `about` is this exporter. The others are for
-    tests: how often changed files are looked for and how long a response may take, in seconds, the limits on
-    connections, and the clock that people's times are read from.
+    where it may; `past` returns what the forecast of a fleet is made from; `about` is this exporter, and `installation`
+    what it is called in its cluster. The other arguments are for tests: how often changed files are looked for and how
+    long a response may take, in seconds, the limits on connections, and the clock that people's times are read from.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class WebServer:
         out_of_service: Callable[[], str | None] = lambda: None,
         past: PastOf = lambda _fleet: None,
         about: About = About(),  # noqa: B008 - it never changes
+        installation: Installation = UNNAMED,
         reload_interval: float = RELOAD_INTERVAL,
         answer_timeout: float = ANSWER_TIMEOUT,
         limits: ConnectionLimits | None = None,
@@ -63,6 +65,7 @@ class WebServer:
             out_of_service=out_of_service,
             past=past,
             about=about,
+            runbooks=Runbooks(view, settings, installation),
             wall_clock=wall_clock,
             answer_timeout=answer_timeout,
         )

@@ -34,6 +34,10 @@ from tests.factories import NOW, make_scaler
 
 _NO_METRICS = Condition(False, "FailedGetExternalMetric", "the metric cannot be had")
 _TOO_SMALL = scaled(make_scaler(max_agents=3), tasks=17)
+_OUT_OF_REACH = (
+    "No alert about fleets and agents can fire. The runbook may be out of reach; first: kubectl get pods -A -l "
+    "app.kubernetes.io/name=matillion-fleet-exporter"
+)
 """51 tasks take four agents."""
 
 
@@ -279,7 +283,7 @@ OTHER_CASES = (
         severity="critical",
         labels=EXPORTER_LABELS,
         summary="The exporter of the Matillion fleets is down",
-        description=f"Prometheus has had no metrics from {X} for 6m 0s. No alert about fleets and agents can fire.",
+        description=f"Prometheus has had no metrics from {X} for 6m 0s. {_OUT_OF_REACH}",
     ),
     Case(
         alert="MatillionExporterDown",
@@ -290,8 +294,7 @@ OTHER_CASES = (
         not_enough=(),
         severity="critical",
         summary="The exporter of the Matillion fleets is down",
-        description="Prometheus has metrics from 0 exporters: none is installed, or none is scraped. No alert about "
-        "fleets and agents can fire.",
+        description=f"Prometheus has metrics from 0 exporters: none is installed, or none is scraped. {_OUT_OF_REACH}",
     ),
     Case(
         alert="MatillionExporterStale",

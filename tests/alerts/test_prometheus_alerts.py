@@ -3,7 +3,9 @@
 What happens and what is just not enough stands in the rows of `prometheus_cases`; `promtool test rules` judges.
 """
 
+import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -11,6 +13,7 @@ from alerts.settings import RUNBOOK_BASE_URL
 from tests.alerts.prometheus_case import Case
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL, Check, Course, Firing, group, run_promtool
+from tests.alerts.test_prometheus_rules import ALERTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,6 +23,15 @@ pytestmark = [
 INSTANCES = [f"10.0.0.{number}:9850" for number in (1, 2, 3)]
 
 
+def runbook(case: Case) -> str:
+    """Return where the alert leads: to its page, with the names that the alert is about."""
+    [link] = {rule["annotations"]["runbook_url"] for rule in ALERTS if rule["alert"] == case.alert}
+    assert link.partition("?")[0] == f"{RUNBOOK_BASE_URL}{case.alert}"
+    return re.sub(
+        r"\{\{\$labels\.(\w+)\|urlquery\}\}", lambda match: quote(case.labels.get(match[1], ""), safe=""), link
+    )
+
+
 def firing(case: Case) -> Firing:
     """Return how the alert looks when it fires."""
     return Firing(
@@ -27,7 +39,7 @@ def firing(case: Case) -> Firing:
         {
             "summary": case.summary,
             "description": case.description,
-            "runbook_url": f"{RUNBOOK_BASE_URL}{case.alert}.md",
+            "runbook_url": runbook(case),
         },
     )
 

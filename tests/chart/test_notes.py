@@ -50,12 +50,16 @@ def test_notes_warn_of_unreachable_listed_agents(chart: Chart) -> None:
 
 
 def test_notes_have_what_prometheus_still_needs(chart: Chart) -> None:
-    """A job that follows annotations must honor labels, and runbooks must be published somewhere."""
+    """A job that follows annotations must honor labels, and people need an address that leads to the runbooks."""
     by_annotations = chart.notes()
     assert "honor_labels: true" in by_annotations
-    assert "prometheus.runbookBaseUrl" not in by_annotations, "no rules, no links"
+    assert "runbook" not in by_annotations, "no rules, no links"
     by_monitor = chart.notes(prometheus={"discovery": "serviceMonitor", "rules": "prometheusRule"})
     assert "honor_labels" not in by_monitor
-    assert "links do not work yet: publish alerts/runbooks, and set prometheus.runbookBaseUrl" in by_monitor
+    assert (
+        f"runbook links lead to http://{RELEASE_NAME}.{NAMESPACE}.svc:9850/runbooks/, which resolves only" in by_monitor
+    )
     placed = chart.notes(prometheus={"rules": "configMap", "runbookBaseUrl": "https://wiki.test/runbooks/"})
-    assert "do not work" not in placed
+    assert "runbook" not in placed
+    reached = chart.notes(prometheus={"rules": "configMap"}, config__web__external_url="https://fleets.test/")
+    assert "runbook" not in reached

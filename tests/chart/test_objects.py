@@ -11,6 +11,7 @@ import yaml
 from tests.chart.rendering import NAMESPACE, RELEASE, RELEASE_NAME, SCENARIOS, Chart, Json, Objects
 from tests.fakes.helm import CHART, ROOT, Tool
 
+SERVICE = f"http://{RELEASE_NAME}.{NAMESPACE}.svc"
 FLEET = {"name": "etl", "deployment": "etl-runner", "min": 3, "max": 5}
 PODS = ("", "pods", "list watch")
 MEMORY = ("metrics.k8s.io", "pods", "list")
@@ -250,21 +251,38 @@ def test_keda_asks_cloudwatch(chart: Chart) -> None:
 
 
 def test_rules_are_delivered_as_they_are(chart: Chart) -> None:
-    """The rule files reach Prometheus unchanged in both ways; only the runbooks' address may be another."""
+    """The rule files reach Prometheus unchanged in both ways but for the runbooks' address, which is the release's."""
     files = {file.name: file.read_text(encoding="utf-8") for file in (CHART / "files" / "rules").glob("*.yaml")}
     assert "alerts.yaml" in files
+    files = {
+        name: text.replace("http://matillion-fleet-exporter.matillion.svc", SERVICE) for name, text in files.items()
+    }
     as_maps = chart.objects(prometheus__rules="configMap")
     assert {k: v for one in as_maps.of("ConfigMap") for k, v in one["data"].items() if k in files} == files
     as_objects = chart.objects(prometheus__rules="prometheusRule")
     delivered = {json.dumps(one["spec"], sort_keys=True) for one in as_objects.of("PrometheusRule")}
     assert delivered == {json.dumps(yaml.safe_load(text), sort_keys=True) for text in files.values()}
-    moved = chart.scenario("prometheus-operator").of("PrometheusRule")
-    alerts = [rule for one in moved for group in one["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
-    assert len(alerts) > 10
-    for alert in alerts:
-        page = Path(alert["annotations"]["runbook_url"]).name
-        assert alert["annotations"]["runbook_url"] == f"https://runbooks.example/fleet/{page}"
-        assert page.removesuffix(".md") == alert["alert"]
+
+
+def test_runbook_links_lead_where_people_reach_the_exporter(chart: Chart) -> None:
+    """At an address of their own, at that of the exporter, or where the runbooks are published; with the names."""
+    for values, base in (
+        ({"prometheus__runbookBaseUrl": "https://wiki.test/fleet/"}, "https://wiki.test/fleet/"),
+        ({"config__web__external_url": "https://fleets.test/eks/"}, "https://fleets.test/eks/runbooks/"),
+        ({"config__web__external_url": "https://fleets.test"}, "https://fleets.test/runbooks/"),
+        ({"web__tls__secretName": "tls", "service__port": 443}, f"{SERVICE.replace('http:', 'https:')}:443/runbooks/"),
+    ):
+        rules = chart.objects(prometheus__rules="prometheusRule", **values).of("PrometheusRule")
+        groups = (group for one in rules for group in one["spec"]["groups"])
+        links = {
+            rule["alert"]: rule["annotations"]["runbook_url"] for g in groups for rule in g["rules"] if "alert" in rule
+        }
+        assert len(links) > 20
+        for alert, link in links.items():
+            assert link.partition("?")[0] == f"{base}{alert}"
+        assert links["MatillionFleetSaturated"].endswith(
+            "?namespace={{$labels.namespace|urlquery}}&fleet={{$labels.fleet|urlquery}}"
+        )
 
 
 def test_dashboards_are_delivered_as_they_are(chart: Chart) -> None:

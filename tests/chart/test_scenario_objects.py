@@ -107,6 +107,7 @@ def test_web_port_with_every_lock(chart: Chart) -> None:
     objects = chart.scenario("secured-web")
     root = "/etc/fleet-exporter"
     assert objects.config["web"] == {
+        "external_url": None,
         "listen": "0.0.0.0:9850",
         "tls": {
             "cert_file": f"{root}/web-tls/tls.crt",

@@ -113,6 +113,7 @@ async def test_trouble_reaches_the_pager_and_ends(tmp_path: Path) -> None:
     for history in receiver.alerts.values():
         assert not {"instance", "job"} & history[0]["labels"].keys() or "Exporter" in history[0]["labels"]["alertname"]
         notes = history[0]["annotations"]
-        assert notes["runbook_url"].endswith(f"/{history[0]['labels']['alertname']}.md")
+        assert f"/runbooks/{history[0]['labels']['alertname']}?" in notes["runbook_url"]
+        assert "{{" not in notes["runbook_url"]
         assert "<no value>" not in notes["summary"] + notes["description"]
         assert "{{" not in notes["description"]
