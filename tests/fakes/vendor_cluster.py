@@ -55,8 +55,9 @@ async def beside_the_vendor(plane: ControlPlane, admin: Admin, name: str) -> Asy
     objects = vendor_objects(name)
     wanted = sum(one["spec"]["replicas"] for one in vendor_objects(name, "Deployment"))
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(controllers(plane))
+        # Erased once no controller runs: one that does not yet know of a deletion creates anew what was deleted.
         stack.push_async_callback(_erase, admin)
+        await stack.enter_async_context(controllers(plane))
         await apply(admin, *objects)
         async with asyncio.timeout(PATIENCE):
             while len(pods := (await admin.call("GET", _pods()))["items"]) < wanted:  # noqa: ASYNC110
