@@ -8,6 +8,9 @@ READY  := $(VENV)/.ready
 # which starts the servers of its tests once.
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
+# Without its bytecode, each worker and each exporter that a test starts would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format alerts dashboards docs site bench pins tools clean
 

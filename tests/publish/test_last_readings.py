@@ -353,16 +353,16 @@ async def test_notes_that_are_too_old(world: World) -> None:
 
 async def test_a_fleet_too_large_for_one_note(world: World, started: Replica) -> None:
     """The agents with the most tasks are noted, and it is logged once that some are left out."""
-    world.pods = {f"{'a-very-long-name-of-a-pod' * 9}-{n}": 1 + n % 20 for n in range(4000)}
+    world.pods = {f"{'a-very-long-name-of-a-pod' * 9}-{n}": 1 + n % 20 for n in range(2000)}
     with capture_logs() as log:
         async with started.running(), started.lead():
-            await asyncio.sleep(31)
+            await asyncio.sleep(16)
     assert world.server.lease is not None
     assert len(json.dumps(world.server.lease)) < 1_000_000
     assert min(world.note.values()) > 1
     [line] = log
     assert line["event"] == "last readings of the agents with the fewest tasks do not fit; not noted"
-    assert line["agents"] == 4000 - len(world.note)
+    assert line["agents"] == 2000 - len(world.note) > 0
 
 
 @given(st.lists(st.tuples(st.text(), st.integers(1, 20)), max_size=9), st.text())
@@ -379,7 +379,7 @@ def test_what_is_written_can_be_read(agents: list[tuple[str, int]], scope: str) 
     assert text.isascii()
 
 
-@given(st.integers(0, 3000), st.text("ü\N{PILE OF POO}a", min_size=100, max_size=200))
+@given(st.integers(0, 1000), st.text("ü\N{PILE OF POO}a", min_size=100, max_size=200))
 def test_no_note_is_larger_than_it_may_be(agents: int, name: str) -> None:
     one = LastReading("u", "n", name, name, 1.0, 1, 0, None, None)
     text, left_out = note_text(WALL_NOW, SCOPE, [replace(one, uid=f"u{n}") for n in range(agents)])
