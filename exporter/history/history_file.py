@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import inf
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -21,8 +20,7 @@ from exporter.forecast.history import History
 from exporter.history.encoding import Decoded, Entries, decode, updated
 from exporter.history.locked_file import LockedFile
 from exporter.history.past import Past
-from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder
-from exporter.retry import Backoff
+from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder, keep_adding
 from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
@@ -76,17 +74,8 @@ class HistoryFile:
             self._thread.shutdown(wait=False)
 
     async def _write(self) -> None:
-        backoff = Backoff(self._pace.retry, self._pace.max_retry, jitter=0.0)
-        due = -inf
         try:
-            while True:
-                if self._store.now() >= due:
-                    if await self._try():
-                        backoff.reset()
-                        due = self._store.now() + self._pace.until_next_write(self._store.wall_now())
-                    else:
-                        due = self._store.now() + backoff.next()
-                await asyncio.sleep(self._pace.poll_every)
+            await keep_adding(self._store, self._pace, self._try)
         finally:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(self._pace.last_timeout):

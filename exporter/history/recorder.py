@@ -5,14 +5,17 @@ counts; everything else remains a gap. Independent of where it is stored.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import NoReturn
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
 from exporter.history.encoding import MAX_TASKS, Decoded
+from exporter.retry import Backoff
 from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
@@ -49,6 +52,25 @@ class Pace:
 
 
 USUAL = Pace()
+
+
+async def keep_adding(
+    store: SnapshotStore, pace: Pace, add: Callable[[], Awaitable[bool]], ready: Callable[[], bool] = lambda: True
+) -> NoReturn:
+    """Add at once and whenever a quarter of an hour is over, if `ready`, until cancelled.
+
+    `add` returns whether it succeeded; otherwise it is called again after a while.
+    """
+    backoff = Backoff(pace.retry, pace.max_retry, jitter=0.0)
+    due = -inf
+    while True:
+        if store.now() >= due and ready():
+            if await add():
+                backoff.reset()
+                due = store.now() + pace.until_next_write(store.wall_now())
+            else:
+                due = store.now() + backoff.next()
+        await asyncio.sleep(pace.poll_every)
 
 
 class Recorder:

@@ -1,6 +1,7 @@
 """Where the past comes from: a Prometheus with and without it, and the permission to read from CloudWatch."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.fakes.moto import moto_server
 
 STATIC = {"static": {"targets": [{"address": "127.98.0.1"}]}}
 PAST = ("forecast", "past")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only looked at
 
 
 def matrix(*series: object) -> str:
@@ -54,10 +56,41 @@ async def test_a_prometheus_that_refuses() -> None:
 
 
 async def test_nothing_to_check() -> None:
-    """A past that the exporter records itself is not asked for, nor is any with the forecast disabled."""
-    for forecast in ({"enabled": True}, {"source": "prometheus", "prometheus_url": "http://127.0.0.1:1"}):
-        seen = await examined(settings(discovery=STATIC, forecast=forecast))
-        assert "forecast" not in {check["subject"] for check in document(seen.report)["checks"]}
+    """With the forecast disabled nothing is asked."""
+    forecast = {"source": "prometheus", "prometheus_url": "http://127.0.0.1:1"}
+    seen = await examined(settings(discovery=STATIC, forecast=forecast))
+    assert "forecast" not in {check["subject"] for check in document(seen.report)["checks"]}
+
+
+@pytest.mark.parametrize(
+    ("place", "outcome", "part"),
+    [
+        ("history.json", Outcome.OK, "is writable and has"),
+        ("var/lib/history.json", Outcome.OK, "does not exist yet; the exporter makes it"),
+        ("taken/history.json", Outcome.FAILED, "taken is not a folder"),
+        ("folder", Outcome.FAILED, "folder is a folder"),
+        ("/proc/none/history.json", Outcome.FAILED, "/proc cannot be written to"),
+    ],
+)
+async def test_the_folder_of_a_history_file(tmp_path: Path, place: str, outcome: Outcome, part: str) -> None:
+    """It is written to, or will be made where that is possible; nothing stays there, and a file in use is not read."""
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "folder").mkdir()
+    forecast = {"enabled": True, "path": str(tmp_path / place)}
+    found = (await examined(settings(discovery=STATIC, forecast=forecast)))["forecast", "history file"]
+    assert found.outcome is outcome
+    assert part in found.found
+    assert outcome is Outcome.OK or "forecast.path" in found.fix
+    assert sorted(os.listdir(tmp_path)) == ["folder", "taken"]  # noqa: PTH208 - as blocking as the other
+
+
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="needs Linux")
+async def test_a_history_file_that_goes_with_the_container() -> None:
+    """In a pod, one that no volume keeps is a warning."""
+    forecast = {"enabled": True, "path": str(SHARED_MEMORY / "history.json")}
+    seen = await examined(settings(discovery=STATIC, forecast=forecast), in_pod=True)
+    found = seen["forecast", "history file"]
+    assert (found.outcome, "tmpfs" in found.found) == (Outcome.WARNING, True)
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import pytest
 
 from exporter.config import SpoolSettings
 from exporter.doctor.check import CheckFailedError, NotPossibleError, Outcome
-from exporter.doctor.spool import examine, volume
+from exporter.doctor.spool import examine
+from exporter.doctor.volume import volume
 
 FOLDER = Path("/var/lib/fleet-exporter")
 OVERLAY = "812 690 0:98 / / rw,relatime - overlay overlay rw,lowerdir=/x"
