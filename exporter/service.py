@@ -236,6 +236,7 @@ def _forecast(settings: Settings, past: PastSource | None, store: SnapshotStore)
         settings.forecast,
         past,
         store,
+        headroom=settings.capacity.policy.headroom,
         starts=lambda fleet: [start.seconds for start in store.starts(fleet)],
         scrape_interval=settings.scrape.interval,
     )

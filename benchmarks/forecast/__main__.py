@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from benchmarks.forecast.holt_winters import holt_winters, installed
-from benchmarks.forecast.ways import ahead, cron, fixed, following, planned
-from exporter.forecast.forecaster import Forecaster
+from benchmarks.forecast.ways import ahead, cron, fixed, following, planned, usual
 from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
-from exporter.simulation.months import MONTHS, MOVED, PATTERNLESS, ZONE, Month, clock, ideal
+from exporter.simulation.months import MONTHS, MOVED, PATTERNLESS, Month, clock, ideal
 from exporter.simulation.pod import TASKS_PER_AGENT
 from exporter.simulation.replay import TARGET, Outcome, Signal, Task, replay
 
@@ -85,12 +84,16 @@ def _outcomes(
 
     for name, signal in ways.items():
         tried(name, signal)
+
+    def at_our_agent_hours(name: str, multiplied: Callable[[float], Signal]) -> None:
+        wanted = found["ahead"].agent_hours
+        factor = _factor(lambda factor: replay(tasks, begin, end, start, multiplied(factor)).agent_hours, wanted)
+        tried(f"{name} × {factor:.2f}", multiplied(factor))
+
+    if month in MONTHS:
+        at_our_agent_hours("cron by hand", lambda factor: cron(month, start, factor))
     if reference is not None:
-        factor = _factor(
-            lambda factor: replay(tasks, begin, end, start, planned(reference, start, factor)).agent_hours,
-            found["ahead"].agent_hours,
-        )
-        tried(f"Holt-Winters × {factor:.2f}", planned(reference, start, factor))
+        at_our_agent_hours("Holt-Winters", lambda factor: planned(reference, start, factor))
     return found
 
 
@@ -127,10 +130,11 @@ def _judge(check: Check, month: Month, start: float, found: Mapping[str, Outcome
             f"({one.agent_hours / by_hand.agent_hours:.2f})",
             ratio <= MOST_OF_CRON and one.agent_hours <= by_hand.agent_hours,
         )
-    for name, library in found.items():
-        if name.startswith("Holt-Winters ×"):
-            ratio = ours.waited() / library.waited()
-            check(f"{at}: waiting at most {MOST_OF_LIBRARY} of {name} ({ratio:.2f})", ratio <= MOST_OF_LIBRARY)
+    for name, other in found.items():
+        most = MOST_OF_LIBRARY if name.startswith("Holt-Winters ×") else MOST_OF_CRON if " hand ×" in name else None
+        if most is not None:
+            ratio = ours.waited() / other.waited()
+            check(f"{at}: waiting at most {most} of {name} ({ratio:.2f})", ratio <= most)
 
 
 def _cost(check: Check) -> None:
@@ -145,7 +149,7 @@ def _cost(check: Check) -> None:
         history = History()
         for slot, value in enumerate(past.slots(first, 28 * SLOTS)):
             history.record((first + slot) * SLOT_SECONDS, value + fleet)
-        forecaster = Forecaster(ZONE, quantile=0.75, min_days=3, days=28)
+        forecaster = usual()
         fleets.append((history, forecaster))
     for history, forecaster in fleets:
         forecaster.expected(history, begin - 86400, 60.0)

@@ -9,7 +9,8 @@ from exporter.forecast.history import SLOT_SECONDS, History
 from exporter.forecast.local_days import local_slot
 from exporter.simulation.hpa import SYNC_SECONDS
 from exporter.simulation.months import ZONE, Month
-from exporter.simulation.replay import Signal
+from exporter.simulation.pod import TASKS_PER_AGENT
+from exporter.simulation.replay import TARGET, Signal
 
 
 def following(_now: float, demand: int) -> float:
@@ -22,15 +23,15 @@ def fixed(tasks: float) -> Signal:
     return lambda _now, _demand: tasks
 
 
-def cron(month: Month, start_seconds: float) -> Signal:
-    """Hold what the generator plans between now and when a pod that is asked for now is up."""
+def cron(month: Month, start_seconds: float, factor: float = 1.0) -> Signal:
+    """Hold what the generator plans between now and when a pod that is asked for now is up, multiplied."""
 
     def wish(now: float, demand: int) -> float:
         planned = 0.0
         for ahead in (0.0, start_seconds + SYNC_SECONDS):
             day, slot = local_slot(now + ahead, ZONE)
             planned = max(planned, month.cron(day, slot * SLOT_SECONDS / 3600))
-        return max(float(demand), planned)
+        return max(float(demand), factor * planned)
 
     return wish
 
@@ -38,7 +39,7 @@ def cron(month: Month, start_seconds: float) -> Signal:
 def ahead(past: History, start_seconds: float, quantile: float = 0.75) -> Signal:
     """Follow what is higher, the demand or the forecast, which learns from what this way itself brings about."""
     history = deepcopy(past)
-    forecaster = Forecaster(ZONE, quantile=quantile, min_days=3, days=28)
+    forecaster = usual(quantile)
     lead_time = start_seconds + SYNC_SECONDS
 
     def wish(now: float, demand: int) -> float:
@@ -47,6 +48,11 @@ def ahead(past: History, start_seconds: float, quantile: float = 0.75) -> Signal
         return max(float(demand), float(found.tasks)) if isinstance(found, Forecast) else float(demand)
 
     return wish
+
+
+def usual(quantile: float = 0.75) -> Forecaster:
+    """Return a forecaster with the default settings."""
+    return Forecaster(ZONE, quantile=quantile, min_days=3, days=28, headroom=TASKS_PER_AGENT / TARGET)
 
 
 def planned(forecast: Callable[[int], float], start_seconds: float, factor: float = 1.0) -> Signal:

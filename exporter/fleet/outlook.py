@@ -20,7 +20,8 @@ class Outlook:
     """Which days `tasks` is taken from; empty while it is withheld."""
     start: float = 0.0
     """Unix time at which `slots` begins."""
-    slots: tuple[int, ...] = ()
-    """Demand expected in each five minutes from `start` on; empty while it is withheld."""
+    slots: tuple[int | None, ...] = ()
+    """Demand expected in each five minutes from `start` on, None where it is unknown. Empty while no
+    forecast is made; not if one is withheld only because of what is unknown now."""
     past_read_time: float | None = None
     """Unix time at which the past was last read or written successfully; None if it never was."""

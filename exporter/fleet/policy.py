@@ -33,3 +33,8 @@ class Policy:
     queue: Literal["per_agent", "shared"] = "per_agent"
     never_heard_after: float = 900.0
     scale_in: ScaleInPolicy = ScaleInPolicy()
+
+    @property
+    def headroom(self) -> float:
+        """Slots that agents have for each task that they are asked for."""
+        return self.tasks_per_agent / self.target_tasks_per_agent

@@ -10,8 +10,8 @@ from operator import add
 from zoneinfo import ZoneInfo
 
 from exporter.forecast.history import EPOCH, SLOT_SECONDS, SLOTS, History, known
-from exporter.forecast.like_days import KINDS, MIN_KNOWN, MONTH_END, Days, Kind, LikeDays
-from exporter.forecast.local_days import days_to_month_end, local_slot
+from exporter.forecast.like_days import COUNTED_ON, KINDS, MIN_KNOWN, MONTH_END, Days, Kind, LikeDays
+from exporter.forecast.local_days import days_to_month_end, local_slot, local_slots
 from exporter.forecast.replay import Replay
 
 SCORED_DAYS = 7
@@ -23,6 +23,10 @@ LATE_PRICE = 5.0
 MIN_SKILL = 0.3
 ADDED_WEIGHT = 2.0
 """How much a share of agent-hours added counts against a share of waiting avoided."""
+MOST_ADDED = 0.08
+"""Share of agent-hours that may be added, by replay, by counting on fewer free slots. A fleet holds agents for longer
+than the replay's ten minutes: 8% there are up to 12% of what it spends."""
+_THRIFTIEST = 0
 MONTH_END_DAYS = 3
 
 
@@ -48,12 +52,21 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
+class _Choice:
+    """How a fleet's days are forecast."""
+
+    kind: Kind
+    thrift: int
+    """How much is counted on: which of COUNTED_ON."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Profile:
     """One day ahead, slot by slot."""
 
     like_days: str
     prepared: Sequence[int]
-    expected: Sequence[int]
+    expected: Sequence[int | None]
 
 
 class Forecaster:
@@ -62,17 +75,20 @@ class Forecaster:
     What it keeps between calls is a cache alone: a new one gives the same forecasts from the same history.
     """
 
-    def __init__(self, zone: ZoneInfo, *, quantile: float, min_days: int, days: int) -> None:
-        """Take the settings: `quantile` of like days, and how many days are needed and looked at."""
+    def __init__(self, zone: ZoneInfo, *, quantile: float, min_days: int, days: int, headroom: float) -> None:
+        """Take the settings: `quantile` of like days, and how many days are needed and looked at.
+
+        `headroom` is the slots that agents have for each task they are asked for: tasks per agent ÷ their target.
+        """
         self._zone, self._min_days = zone, min_days
         self._scored = max(2, min(SCORED_DAYS, days // 4))
         # The first forecast that is judged was chosen by as many days before it, each with its like days.
         self._reach = days - 2 * self._scored
-        self._days = Days(zone, quantile, self._reach)
+        self._days = Days(zone, quantile, self._reach, headroom)
         self._today = date.min
-        self._scores: dict[date, Sequence[float]] = {}
+        self._scores: dict[date, Sequence[Sequence[Replay]]] = {}
         self._judged: dict[date, Replay] = {}
-        self._chosen: dict[date, Kind] = {}
+        self._chosen: dict[date, _Choice] = {}
         self._skill = 0.0
         self._withheld: Withheld | None = None
         self._profiles: dict[date, _Profile] = {}
@@ -85,19 +101,28 @@ class Forecaster:
         withheld = self._learned(history, now)
         if withheld:
             return withheld
-        slots = [(self._profile(history, day), slot) for day, slot in self._slots(now, lead_time)]
+        slots = [(self._profile(history, day), slot) for slots in self._slots(now, lead_time) for day, slot in slots]
+        if all(profile.expected[slot] is None for profile, slot in slots):
+            return Withheld("the demand at this time is not known of any day like this one", self._skill)
         return Forecast(max(profile.prepared[slot] for profile, slot in slots), self._skill, slots[0][0].like_days)
 
-    def ahead(self, history: History, now: float, seconds: float) -> Sequence[int]:
-        """Return the demand expected in each slot from that of `now` to that of `now + seconds`; empty if withheld."""
+    def ahead(self, history: History, now: float, seconds: float) -> Sequence[int | None]:
+        """Return the demand expected in each slot from that of `now` to that of `now + seconds`; empty if withheld.
+
+        None where no like day knows it.
+        """
         if self._learned(history, now):
             return ()
-        return [self._profile(history, day).expected[slot] for day, slot in self._slots(now, seconds)]
+        found = []
+        for slots in self._slots(now, seconds):
+            values = [self._profile(history, day).expected[slot] for day, slot in slots]
+            found.append(max((value for value in values if value is not None), default=None))
+        return found
 
-    def _slots(self, now: float, seconds: float) -> Sequence[tuple[date, int]]:
-        """Return the local day and slot of each slot that the time from `now` on touches."""
+    def _slots(self, now: float, seconds: float) -> Sequence[Sequence[tuple[date, int]]]:
+        """Return the local days and slots (`local_slots`) of each slot that the time from `now` on touches."""
         numbers = range(int(now // SLOT_SECONDS), int((now + seconds) // SLOT_SECONDS) + 1)
-        return [local_slot(number * SLOT_SECONDS, self._zone) for number in numbers]
+        return [local_slots(number * SLOT_SECONDS, self._zone) for number in numbers]
 
     def _learned(self, history: History, now: float) -> Withheld | None:
         """Learn once a day, and return why there is no forecast that day."""
@@ -111,8 +136,9 @@ class Forecaster:
         """Return the forecast of today or a later day."""
         if day not in self._profiles:
             like = self._like(history, day, self._today)
+            counted_on = COUNTED_ON[self._choice(history, self._today).thrift]
             self._profiles[day] = _Profile(
-                like.name, self._days.prepared(history, like), self._days.expected(history, like)
+                like.name, self._days.prepared(history, like, counted_on), self._days.expected(history, like)
             )
         return self._profiles[day]
 
@@ -132,10 +158,7 @@ class Forecaster:
     def _learn(self, history: History, today: date) -> Withheld | None:
         """Score what the forecasts of the last days would have brought, and return whether that is too little."""
         days = _before(today, self._scored)
-        self._judged = {
-            day: self._judged.get(day) or self._days.replayed(history, day, self._like(history, day, day))
-            for day in days
-        }
+        self._judged = {day: self._judged.get(day) or self._replayed(history, day) for day in days}
         oldest = days[-1]
         self._days.forget(oldest - timedelta(days=self._scored + self._reach + 1))
         self._scores = {day: scores for day, scores in self._scores.items() if day >= oldest}
@@ -153,34 +176,49 @@ class Forecaster:
         )
         return Withheld(reason, self._skill)
 
+    def _replayed(self, history: History, day: date) -> Replay:
+        """Return what the forecast of a day that is over would have brought, by what was known at its beginning."""
+        found = self._days.replayed(history, day, self._like(history, day, day))
+        return found[self._choice(history, day).thrift]
+
     def _like(self, history: History, day: date, today: date) -> LikeDays:
         """Return the days that a day is forecast from, by what is known at the beginning of `today`."""
-        if today not in self._chosen:
-            self._chosen[today] = self._choose(history, today)
-        usual = self._days.like(history, self._chosen[today], day, today)
+        usual = self._days.like(history, self._choice(history, today).kind, day, today)
         if days_to_month_end(day) < MONTH_END_DAYS:
             ends = self._days.like(history, MONTH_END, day, today)
             if self._served_by_each_other(history, ends, usual):
                 return ends
         return usual
 
-    def _choose(self, history: History, today: date) -> Kind:
-        """Return the kind of like days that would have served the last days best."""
-        costs = [0.0] * len(KINDS)
-        for age, day in enumerate(_before(today, self._scored)):
-            if day not in self._scores:
-                like = [self._days.like(history, kind, day, day) for kind in KINDS]
-                self._scores[day] = [_cost(self._days.replayed(history, day, days)) for days in like]
-            for index, cost in enumerate(self._scores[day]):
-                costs[index] += FADING**age * cost
-        return KINDS[costs.index(min(costs))]
+    def _choice(self, history: History, today: date) -> _Choice:
+        """Return what would have served the last days best: the cheapest like days, and how much to count on.
+
+        That is as little as adds MOST_ADDED at most: what is not counted on is there for a day that brings more.
+        """
+        if today not in self._chosen:
+            days = _before(today, self._scored)
+            for day in days:
+                if day not in self._scores:
+                    like = [self._days.like(history, kind, day, day) for kind in KINDS]
+                    self._scores[day] = [self._days.replayed(history, day, one) for one in like]
+            costs = [_cost(self._faded(days, kind, _THRIFTIEST)) for kind in range(len(KINDS))]
+            kind = costs.index(min(costs))
+            thrifts = range(len(COUNTED_ON))
+            affordable = [thrift for thrift in thrifts if self._faded(days, kind, thrift).added <= MOST_ADDED]
+            self._chosen[today] = _Choice(KINDS[kind], max(affordable, default=_THRIFTIEST))
+        return self._chosen[today]
+
+    def _faded(self, days: Sequence[date], kind: int, thrift: int) -> Replay:
+        """Return what one way would have brought on these days, the latest first: recent ones count more."""
+        return reduce(add, (self._scores[day][kind][thrift].weighted(FADING**age) for age, day in enumerate(days)))
 
     def _served_by_each_other(self, history: History, ends: LikeDays, usual: LikeDays) -> bool:
         """Return whether each of the last month ends would have been served better by the others than as usual."""
         gain = 0.0
         for day in ends.days:
             others = LikeDays(ends.name, [other for other in ends.days if other != day])
-            gain += _cost(self._days.replayed(history, day, usual)) - _cost(self._days.replayed(history, day, others))
+            gain += _cost(self._days.replayed(history, day, usual)[_THRIFTIEST])
+            gain -= _cost(self._days.replayed(history, day, others)[_THRIFTIEST])
         return gain > 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import ceil
@@ -18,9 +18,9 @@ MIN_KNOWN = 0.8
 """Share of the slots of a day that must be known for it to be a like day."""
 MONTH_END_REACH = 100
 """Days in which the ends of three months are found."""
-FREE_SLOTS = 1.2
-"""Tasks that find a slot for each that is asked for. The defaults leave 20 for 16: not quite all of that is counted on,
-since some days bring more than the quantile."""
+COUNTED_ON = (0.8, 0.4, 0.0)
+"""Shares of the slots that the target leaves free (4 of 20) in which expected tasks find room, the thriftiest first.
+Never all of them, since some days bring more than the quantile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,12 @@ MONTH_END = Kind("the same day counted from the month's end", _same_distance_to_
 class Days:
     """The days of a history by the local clock, cached: those that are over do not change."""
 
-    def __init__(self, zone: ZoneInfo, quantile: float, reach: int) -> None:
-        """Take the time zone, which of the values of like days to expect, and how many days back they are found."""
-        self._zone, self._quantile, self._reach = zone, quantile, reach
+    def __init__(self, zone: ZoneInfo, quantile: float, reach: int, headroom: float) -> None:
+        """Take the time zone, which of the values of like days to expect, and how many days back they are found.
+
+        `headroom` is the slots that agents have for each task they are asked for.
+        """
+        self._zone, self._quantile, self._reach, self._headroom = zone, quantile, reach, headroom
         self._demand: dict[date, array[int]] = {}
         self._rises: dict[date, Sequence[tuple[int, int]]] = {}
 
@@ -99,38 +102,45 @@ class Days:
                     break
         return LikeDays(kind.name, found if len(found) >= MIN_LIKE_DAYS else ())
 
-    def expected(self, history: History, like: LikeDays) -> Sequence[int]:
-        """Return the demand that like days expect in each slot; 0 where it is unknown."""
+    def expected(self, history: History, like: LikeDays) -> Sequence[int | None]:
+        """Return the demand that like days expect in each slot; None where none of them knows it."""
         if not like.days:
-            return _NOTHING
-        slots = zip(*(self.demand(history, day) for day in like.days), strict=True)
-        return [self._ranked(known(slot), 0) for slot in slots]
+            return [None] * SLOTS
+        slots = [known(slot) for slot in zip(*(self.demand(history, day) for day in like.days), strict=True)]
+        return [self._ranked(slot, 0) if slot else None for slot in slots]
 
-    def prepared(self, history: History, like: LikeDays) -> Sequence[int]:
+    def prepared(self, history: History, like: LikeDays, counted_on: float) -> Sequence[int]:
         """Return the demand that is to be asked for before each slot begins, so that the rises find free slots.
 
         Each like day counts three times: as it was, and as if its rises came a slot earlier and later.
         """
+        return self._asked_for(self._risen(history, like), counted_on)
+
+    def replayed(self, history: History, day: date, like: LikeDays) -> Sequence[Replay]:
+        """Return what these like days would have brought on a day, for each of COUNTED_ON."""
+        risen, demand = self._risen(history, like), self.demand(history, day)
+        before = self.demand(history, day - timedelta(days=1))[-1]
+        return [replay(demand, self._asked_for(risen, share), before, self._headroom) for share in COUNTED_ON]
+
+    def _risen(self, history: History, like: LikeDays) -> Mapping[int, int]:
+        """Return the demand that is expected in the slots that rise, on these like days or within a slot of it."""
         rises: dict[int, list[int]] = {}
         for day in like.days:
             for slot, value in self._rises_of(history, day):
                 for shift in (-1, 0, 1):
                     rises.setdefault((slot + shift) % SLOTS, []).append(value)
-        found = array("i", _NOTHING)
-        for slot, values in rises.items():
-            risen = known(values)
-            found[slot] = ceil(self._ranked(risen, 3 * len(like.days) - len(values)) / FREE_SLOTS)
-        return found
+        return {slot: self._ranked(known(values), 3 * len(like.days) - len(values)) for slot, values in rises.items()}
 
-    def replayed(self, history: History, day: date, like: LikeDays) -> Replay:
-        """Return what these like days would have brought on a day."""
-        before = self.demand(history, day - timedelta(days=1))[-1]
-        return replay(self.demand(history, day), self.prepared(history, like), before)
+    def _asked_for(self, risen: Mapping[int, int], counted_on: float) -> Sequence[int]:
+        found, tasks_for_each = array("i", _NOTHING), 1 + counted_on * (self._headroom - 1)
+        for slot, value in risen.items():
+            found[slot] = ceil(value / tasks_for_each)
+        return found
 
     def _rises_of(self, history: History, day: date) -> Sequence[tuple[int, int]]:
         """Return the slots of a day that rise, or are unknown, with their values."""
         if day not in self._rises:
-            rises = local_rises(history, day, self._zone)
+            rises = local_rises(history, day, self._zone, self._headroom)
             self._rises[day] = [(slot, value) for slot, value in enumerate(rises) if value]
         return self._rises[day]
 

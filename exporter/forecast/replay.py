@@ -14,9 +14,6 @@ from dataclasses import dataclass
 
 from exporter.forecast.history import GAP
 
-HEADROOM = 20 / 16
-"""Slots for each task that is asked for: tasks per agent ÷ target tasks per agent, by their defaults."""
-
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -61,20 +58,23 @@ class Replay:
         return self.held_ahead / self.held_following - 1 if self.held_following else 0.0
 
 
-def rises(demand: array[int]) -> array[int]:
-    """Return the demand where some of it is late for who follows it, 0 where none is; a gap remains one."""
+def rises(demand: array[int], headroom: float) -> array[int]:
+    """Return the demand where some of it is late when it is followed, 0 where none is; a gap remains one.
+
+    `headroom` is the slots that agents have for each task they are asked for.
+    """
     found = array("i")
     before = demand[0]
     for value in demand:
-        found.append(GAP if value == GAP else 0 if before == GAP or value <= before * HEADROOM else value)
+        found.append(GAP if value == GAP else 0 if before == GAP or value <= before * headroom else value)
         before = before if value == GAP else value
     return found
 
 
-def replay(demand: array[int], forecast: Sequence[int], before: int) -> Replay:
+def replay(demand: array[int], forecast: Sequence[int], before: int, headroom: float) -> Replay:
     """Replay one day of `demand` with a forecast for each of its slots, and the demand of the slot before the day.
 
-    A slot that is a gap counts on neither side.
+    A slot that is a gap counts on neither side. `headroom` as in `rises`.
     """
     late_following = late_ahead = 0.0
     held_following = held_ahead = 0
@@ -87,9 +87,9 @@ def replay(demand: array[int], forecast: Sequence[int], before: int) -> Replay:
         held = max(before, value)
         held_following += held
         held_ahead += max(planned_before, planned, held)
-        room = before * HEADROOM
+        room = before * headroom
         if value > room:
             late_following += value - room
-            late_ahead += max(0.0, value - max(before, planned_before, planned) * HEADROOM)
+            late_ahead += max(0.0, value - max(before, planned_before, planned) * headroom)
         before, planned_before = value, planned
     return Replay(late_following, late_ahead, held_following, held_ahead)

@@ -6,6 +6,7 @@ day, or again when the source corrects one of them.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 
 from exporter.config import ForecastSettings
@@ -43,8 +44,9 @@ def lead_time(setting: float | None, starts: Sequence[float], scrape_interval: f
 class _OfFleet:
     """The forecast of one fleet, learned again when a day before today has changed."""
 
-    def __init__(self, settings: ForecastSettings) -> None:
+    def __init__(self, settings: ForecastSettings, headroom: float) -> None:
         self._settings = settings
+        self._headroom = headroom
         self._learned_from: int | None = None
         self._seen: tuple[History, date] | None = None
         self._forecaster = self._new()
@@ -55,20 +57,18 @@ class _OfFleet:
             return Outlook(tasks=None, lead_time=lead, skill=None, reason="its past is not known yet")
         self._learn_again(past.history, now)
         found = self._forecaster.expected(past.history, now, lead)
-        if isinstance(found, Withheld):
-            return Outlook(
-                tasks=None, lead_time=lead, skill=found.skill, reason=found.reason, past_read_time=past.read_time
-            )
-        return Outlook(
-            tasks=found.tasks,
+        outlook = Outlook(
+            tasks=None,
             lead_time=lead,
             skill=found.skill,
             reason=None,
-            like_days=found.like_days,
             start=now - now % SLOT_SECONDS,
             slots=tuple(self._forecaster.ahead(past.history, now, SHOWN_AHEAD)),
             past_read_time=past.read_time,
         )
+        if isinstance(found, Withheld):
+            return replace(outlook, reason=found.reason)
+        return replace(outlook, tasks=found.tasks, like_days=found.like_days)
 
     def _learn_again(self, history: History, now: float) -> None:
         """Start over if a day before today has changed: a forecaster counts on these."""
@@ -82,7 +82,13 @@ class _OfFleet:
 
     def _new(self) -> Forecaster:
         given = self._settings
-        return Forecaster(given.timezone, quantile=given.quantile, min_days=given.min_days, days=given.days)
+        return Forecaster(
+            given.timezone,
+            quantile=given.quantile,
+            min_days=given.min_days,
+            days=given.days,
+            headroom=self._headroom,
+        )
 
 
 class Forecasts:
@@ -94,13 +100,18 @@ class Forecasts:
         source: PastSource,
         store: SnapshotStore,
         *,
+        headroom: float,
         starts: Callable[[FleetKey], Sequence[float]],
         scrape_interval: float,
     ) -> None:
-        """Take the source of the past; `starts` returns the latest starts of a fleet's agents that this process saw."""
+        """Take the source of the past, and the slots that agents have for each task they are asked for.
+
+        `starts` returns the latest starts of a fleet's agents that this process saw.
+        """
         self._settings = settings
         self._source = source
         self._store = store
+        self._headroom = headroom
         self._starts = starts
         self._scrape_interval = scrape_interval
         self._fleets: dict[FleetKey, _OfFleet] = {}
@@ -113,7 +124,9 @@ class Forecasts:
 
     async def look(self) -> None:
         """Give every fleet its outlook once."""
-        self._fleets = {key: self._fleets.get(key) or _OfFleet(self._settings) for key in self._store.fleet_keys()}
+        self._fleets = {
+            key: self._fleets.get(key) or _OfFleet(self._settings, self._headroom) for key in self._store.fleet_keys()
+        }
         for key, fleet in self._fleets.items():
             past = self._source.past(key)
             starts = past.start_seconds if past is not None and past.start_seconds else self._starts(key)

@@ -65,6 +65,11 @@ class Assumptions:
     today: Today = Today()
 
     @property
+    def headroom(self) -> float:
+        """Return the slots that agents have for each task that they are asked for."""
+        return self.tasks_per_agent / self.target
+
+    @property
     def highest_target(self) -> int:
         """Return the highest target that full agents exceed by more than the HPA's tolerance."""
         return max(1, floor(self.tasks_per_agent / TOLERATED))

@@ -115,7 +115,8 @@ class _Comparison:
         self._first = work(self._learned, given.task_seconds, given.tasks_per_agent)
         self._second = work(scored, given.task_seconds, given.tasks_per_agent)
         self._peak = highest(self._learned)
-        self._ahead = Ahead(series.history(), given)
+        self._history = series.history()
+        self._ahead = Ahead(self._history, given)
         self._done, self._all = 0, 1
 
     def plan(self) -> Plan:
@@ -165,7 +166,8 @@ class _Comparison:
         by_bounds = [one for one in dict.fromkeys(bounds) if one != usual and one.most <= usual.most]
         return [
             *(("following", one, following) for one in by_target),
-            *(("ahead", one, self._ahead) for one in (*by_target, *by_bounds)),
+            *(("ahead", one, Ahead(self._history, replace(given, target=one.target))) for one in by_target),
+            *(("ahead", one, self._ahead) for one in by_bounds),
         ]
 
     def _today(self, usual: Setting) -> Alternative:

@@ -41,7 +41,9 @@ class Ahead:
 
     def __init__(self, history: History, given: Assumptions) -> None:
         self._history, self._lead = history, lead_seconds(given)
-        self._forecaster = Forecaster(given.zone, quantile=given.quantile, min_days=given.min_days, days=given.days)
+        self._forecaster = Forecaster(
+            given.zone, quantile=given.quantile, min_days=given.min_days, days=given.days, headroom=given.headroom
+        )
         self._expected: dict[tuple[int, int], Forecast | Withheld] = {}
 
     def __call__(self, now: float, demand: float) -> float:

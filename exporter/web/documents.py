@@ -159,7 +159,7 @@ def stored_document(past: History | None, before: float, seconds: float) -> Docu
 
 
 def ahead_document(outlook: Outlook | None) -> Document | None:
-    """Return the demand expected in the coming five minutes each, for a chart; None while there is no forecast."""
+    """Return the demand expected in the coming five minutes each, null where unknown; None without a forecast."""
     if outlook is None or not outlook.slots:
         return None
     return {

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from exporter.fleet.policy import Policy
 from exporter.forecast.forecaster import Forecast, Forecaster, Withheld
 from exporter.forecast.history import SLOT_SECONDS, History
 
 UTC_ZONE = ZoneInfo("UTC")
+HEADROOM = Policy().headroom
 MONDAY = date(2026, 6, 29)
 """The day after the histories, unless a test says otherwise."""
 
@@ -44,9 +46,9 @@ def nightly(_day: date, hour: float) -> float:
     return 100.0 if 2 <= hour < 3 else 10.0
 
 
-def forecaster(zone: ZoneInfo = UTC_ZONE, quantile: float = 0.75) -> Forecaster:
+def forecaster(zone: ZoneInfo = UTC_ZONE, quantile: float = 0.75, headroom: float = HEADROOM) -> Forecaster:
     """Return one with the default settings."""
-    return Forecaster(zone, quantile=quantile, min_days=3, days=28)
+    return Forecaster(zone, quantile=quantile, min_days=3, days=28, headroom=headroom)
 
 
 def tasks(found: Forecast | Withheld) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exporter.forecast.forecaster import Forecast
 from exporter.forecast.history import GAP, SLOTS, History
 from exporter.forecast.replay import replay
-from tests.forecast.generated import MONDAY, before, forecaster, instant, recorded
+from tests.forecast.generated import HEADROOM, MONDAY, before, forecaster, instant, recorded
 
 LEVELS = st.integers(0, 500) | st.none()
 BLOCKS = st.lists(LEVELS, min_size=24, max_size=24)
@@ -62,7 +62,7 @@ def test_the_order_of_like_days_is_irrelevant(order: list[int], second: float) -
 @given(DAY, DAY)
 def test_a_replay_only_adds(demand: array[int], forecast: array[int]) -> None:
     """A forecast never makes more tasks late, and never holds fewer agents."""
-    found = replay(demand, forecast, GAP)
+    found = replay(demand, forecast, GAP, HEADROOM)
     assert found.late_ahead <= found.late_following
     assert found.held_ahead >= found.held_following
 
@@ -70,14 +70,14 @@ def test_a_replay_only_adds(demand: array[int], forecast: array[int]) -> None:
 def test_a_replay_of_a_rise() -> None:
     """Of 100 tasks on top of 16, the headroom takes 4; what is held is that of this slot and the one before it."""
     demand = array("i", [16, 116, GAP, 116, 16, 16])
-    found = replay(demand, [0, 116, 0, 0, 0, 0], GAP)
+    found = replay(demand, [0, 116, 0, 0, 0, 0], GAP, HEADROOM)
     assert (found.late_following, found.late_ahead) == (96.0, 0.0)
     assert (found.held_following, found.held_ahead) == (16 + 3 * 116 + 16, 16 + 3 * 116 + 16)
-    late = replay(array("i", [16, 16, 16]), [100, 0, 0], GAP)
+    late = replay(array("i", [16, 16, 16]), [100, 0, 0], GAP, HEADROOM)
     assert late.held_ahead == 100 + 100 + 16
 
 
 def test_shares_of_nothing_are_nothing() -> None:
     """A day without work has avoided nothing and added nothing."""
-    found = replay(array("i", [0, 0]), [0, 5], 0)
+    found = replay(array("i", [0, 0]), [0, 5], 0, HEADROOM)
     assert (found.avoided, found.added) == (0.0, 0.0)

@@ -9,11 +9,11 @@ import pytest
 from exporter.forecast.forecaster import Forecaster, Withheld
 from exporter.forecast.history import SLOTS, History
 from exporter.forecast.like_days import MONTH_END, Days, LikeDays
-from tests.forecast.generated import MONDAY, UTC_ZONE, before, forecaster, instant, nightly, recorded, tasks
+from tests.forecast.generated import HEADROOM, MONDAY, UTC_ZONE, before, forecaster, instant, nightly, recorded, tasks
 
 BERLIN = ZoneInfo("Europe/Berlin")
-BATCH = 84
-"""What 100 tasks ask for: 84 × FREE_SLOTS, rounded up."""
+BATCH = 100
+"""What 100 tasks ask for in a fleet that can afford not to count on its free slots."""
 
 
 def withheld(history: History, now: float) -> str:
@@ -69,7 +69,7 @@ def test_month_ends_are_found() -> None:
     last = MONDAY + timedelta(days=1)
     history, ours = recorded(pattern, before(last, 70)), forecaster()
     found = ours.expected(history, instant(last, 20), 60.0)
-    assert tasks(found) == 250
+    assert tasks(found) == 300
     assert not isinstance(found, Withheld)
     assert found.like_days == MONTH_END.name
     assert tasks(ours.expected(history, instant(last, 2), 60.0)) == BATCH
@@ -93,18 +93,58 @@ def test_a_day_that_broke_the_pattern_does_not_poison_the_next(broken: float | N
     assert tasks(ours.expected(history, instant(MONDAY, 12), 60.0)) == 0
 
 
-def test_a_slot_that_was_never_seen_adds_nothing() -> None:
-    """Where every like day has a gap, the forecast is no more than nothing."""
+def test_a_time_that_was_never_seen_is_withheld() -> None:
+    """Where every like day has a gap there is no forecast, with the reason; as far as a part is known, that counts."""
     history = recorded(lambda day, hour: None if 12 <= hour < 13 else nightly(day, hour), before(MONDAY, 28))
     ours = forecaster()
-    assert tasks(ours.expected(history, instant(MONDAY, 12.5), 60.0)) == 0
+    found = ours.expected(history, instant(MONDAY, 12.5), 60.0)
+    assert isinstance(found, Withheld)
+    assert found.reason == "the demand at this time is not known of any day like this one"
+    assert found.skill is not None
+    assert tasks(ours.expected(history, instant(MONDAY, 12.95), 600.0)) == 0
     assert tasks(ours.expected(history, instant(MONDAY, 2), 60.0)) == BATCH
+    assert list(ours.ahead(history, instant(MONDAY, 11.9), 5000.0))[:15] == [10, 10, *[None] * 12, 10]
 
 
 def test_without_like_days_nothing_is_expected() -> None:
-    """A day like none before, such as the first Saturday of a fleet, gets no agents ahead."""
-    days, none = Days(UTC_ZONE, 0.75, 14), LikeDays("none", ())
-    assert list(days.prepared(History(), none)) == list(days.expected(History(), none)) == [0] * SLOTS
+    """A day like none before, such as the first Saturday of a fleet, is unknown, and gets no agents ahead."""
+    days, none = Days(UTC_ZONE, 0.75, 14, HEADROOM), LikeDays("none", ())
+    assert list(days.prepared(History(), none, 0.0)) == [0] * SLOTS
+    assert list(days.expected(History(), none)) == [None] * SLOTS
+
+
+def test_a_job_that_the_clock_leaves_out_is_expected_an_hour_later() -> None:
+    """On the day of the change a batch of 02:30 comes at 03:30, beside what comes then on all days; the next not."""
+
+    def pattern(_day: date, hour: float) -> float:
+        return 100.0 if 2.5 <= hour < 3 else 60.0 if 3.75 <= hour < 4 else 10.0
+
+    change = date(2026, 3, 29)
+    history, ours = recorded(pattern, before(change, 28), BERLIN), forecaster(BERLIN)
+    at = [tasks(ours.expected(history, instant(change, hour, BERLIN), 0.0)) for hour in (1.5, 3, 3.5, 3.75, 4.5)]
+    assert at == [0, 0, 100, 60, 0]
+    ahead = list(ours.ahead(history, instant(change, 1.75, BERLIN), 2 * 3600.0))
+    assert ahead == [*[10] * 9, *[100] * 6, *[10] * 10]
+    history = recorded(pattern, [*before(change, 28), change], BERLIN)
+    found = forecaster(BERLIN).expected(history, instant(change + timedelta(days=1), 3.5, BERLIN), 0.0)
+    assert tasks(found) == 0
+
+
+@pytest.mark.parametrize(
+    ("headroom", "expected"),
+    [(20 / 16, 84), (20 / 12, 66), (1.0, 100)],
+)
+def test_a_fleet_for_which_that_costs_much_counts_on_free_slots(headroom: float, expected: int) -> None:
+    """Jobs of ten minutes each hour cost over 8%: 100 tasks find room with agents for 84, by the fleet's target."""
+    history = recorded(lambda _day, hour: 100.0 if hour % 1 < 1 / 6 else 0.0, before(MONDAY, 28))
+    assert tasks(forecaster(headroom=headroom).expected(history, instant(MONDAY, 12), 0.0)) == expected
+
+
+def test_a_rise_is_one_by_the_target_of_the_fleet() -> None:
+    """Agents that are filled to half take twice the tasks at once; those without a free slot, not one more."""
+    history = recorded(lambda _day, hour: 19.0 if 12 <= hour < 13 else 10.0, before(MONDAY, 28))
+    assert tasks(forecaster(headroom=1.0).expected(history, instant(MONDAY, 12), 0.0)) == 19
+    assert isinstance(forecaster(headroom=2.0).expected(history, instant(MONDAY, 12), 0.0), Withheld)
 
 
 def test_a_gap_in_one_like_day_leaves_the_others() -> None:
@@ -197,7 +237,7 @@ def test_a_trimmed_history_gives_the_same_forecast(days: int) -> None:
     history = recorded(lambda day, hour: levels[day] if 2 <= hour < 3 else 10.0, before(MONDAY, 120))
     found = []
     for _ in range(2):
-        ours = Forecaster(UTC_ZONE, quantile=0.75, min_days=3, days=days)
+        ours = Forecaster(UTC_ZONE, quantile=0.75, min_days=3, days=days, headroom=HEADROOM)
         found.append(ours.expected(history, instant(MONDAY, 2), 60.0))
         history.trim(instant(MONDAY), days)
     assert found[0] == found[1]

@@ -1,16 +1,16 @@
 """The past of a fleet: maxima by slot, gaps, and what is forgotten."""
 
 from array import array
-from datetime import timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from exporter.forecast import local_days
 from exporter.forecast.history import GAP, SLOTS, History, kept_days
-from exporter.forecast.local_days import days_to_month_end, local_day, local_slot
+from exporter.forecast.local_days import days_to_month_end, local_day, local_slot, local_slots
 from exporter.forecast.replay import rises
-from tests.forecast.generated import MONDAY, UTC_ZONE, before, instant, nightly, recorded
+from tests.forecast.generated import HEADROOM, MONDAY, UTC_ZONE, before, instant, nightly, recorded
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING = MONDAY.replace(month=3, day=29)
@@ -110,14 +110,25 @@ def test_a_day_is_that_of_the_local_clock() -> None:
             assert local_slot(instant(change + timedelta(days=shift), 12, BERLIN), BERLIN)[1] == 144
 
 
+def test_what_the_clock_leaves_out_is_an_hour_later() -> None:
+    """02:30 is left out in Berlin, so what is scheduled then runs at 03:30; in Lord Howe half an hour is left out."""
+    for zone, day, skipped in (("Europe/Berlin", SPRING, 12), ("Australia/Lord_Howe", date(2026, 10, 4), 6)):
+        named = ZoneInfo(zone)
+        two = local_days.first_slot(day, named) + 24
+        for slot in range(-14, 40):
+            found = local_slots((two + slot) * 300.0, named)
+            first = 24 + slot if slot < 0 else 24 + slot + skipped
+            assert found == [(day, first), *([(day, 24 + slot)] if 0 <= slot < skipped else [])]
+
+
 def test_rises_are_those_that_cannot_be_followed() -> None:
     """What a quarter more slots take is no rise, and neither is what comes after a gap; one at midnight is."""
     history = recorded(lambda day, hour: 8.0 if day < MONDAY else 10.0 + 5.0 * (hour >= 1), before(MONDAY, 1))
     for slot, demand in enumerate((10, 12, 12, None, 90, 113, 20, 40)):
         if demand is not None:
             history.record(instant(MONDAY) + 300 * slot, demand)
-    assert list(local_days.local_rises(history, MONDAY, UTC_ZONE))[:9] == [0, 0, 0, GAP, 90, 113, 0, 40, GAP]
-    assert rises(array("i", [GAP, 50, 70])) == array("i", [GAP, 0, 70])
+    assert list(local_days.local_rises(history, MONDAY, UTC_ZONE, HEADROOM))[:9] == [0, 0, 0, GAP, 90, 113, 0, 40, GAP]
+    assert rises(array("i", [GAP, 50, 70]), HEADROOM) == array("i", [GAP, 0, 70])
 
 
 def test_days_to_the_end_of_the_month() -> None:

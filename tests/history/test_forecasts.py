@@ -37,12 +37,14 @@ class Pasts:
 class World:
     """A fleet of one agent with 12 tasks, its past, and a clock."""
 
-    def __init__(self, *, starts: Sequence[float] = (), **settings: object) -> None:
+    def __init__(self, *, starts: Sequence[float] = (), headroom: float = POLICY.headroom, **settings: object) -> None:
         self.wall = instant(MONDAY, 1.95)
         self.store = SnapshotStore(POLICY, monotonic=lambda: NOW + self.wall, wall=lambda: self.wall)
         self.source = Pasts()
         given = ForecastSettings.model_validate({"enabled": True} | settings)
-        self.forecasts = Forecasts(given, self.source, self.store, starts=lambda _key: starts, scrape_interval=5.0)
+        self.forecasts = Forecasts(
+            given, self.source, self.store, headroom=headroom, starts=lambda _key: starts, scrape_interval=5.0
+        )
         self.read()
 
     def read(self, fleet: str = "etl") -> None:
@@ -64,8 +66,8 @@ class World:
         return fleet.outlook
 
 
-BATCH = 84
-"""What the 100 tasks of the nightly batch ask for ahead: 84 × `like_days.FREE_SLOTS`, rounded up."""
+BATCH = 100
+"""What the 100 tasks of the nightly batch ask for ahead."""
 
 
 def noon(day: date, hour: float) -> float:
@@ -87,6 +89,28 @@ async def test_a_fleet_gets_its_outlook() -> None:
     assert len(outlook.slots) == 73
     (fleet,) = world.store.fleets()
     assert (fleet.demand_tasks, fleet.demand_ahead_tasks) == (12, BATCH)
+
+
+async def test_a_fleet_asks_for_its_work_by_its_own_target() -> None:
+    """Where agents are filled to half, agents for fewer of the expected tasks have room for all of them."""
+    history = recorded(lambda _day, hour: 100.0 if hour % 1 < 1 / 6 else 0.0, before(MONDAY, 28))
+    found = []
+    for headroom in (20 / 16, 20 / 10):
+        world = World(headroom=headroom)
+        world.recorded(history)
+        found.append((await world.outlook()).tasks)
+    assert found == [84, 56]
+
+
+async def test_the_time_ahead_is_shown_where_only_now_is_unknown() -> None:
+    """The forecast is withheld in the hour that was never seen; what comes after it is known all the same."""
+    world = World()
+    world.wall = instant(MONDAY, 0.5)
+    world.recorded(recorded(lambda day, hour: None if hour < 1 else nightly(day, hour), before(MONDAY, 28)))
+    outlook = await world.outlook()
+    assert (outlook.tasks, outlook.like_days) == (None, "")
+    assert outlook.reason == "the demand at this time is not known of any day like this one"
+    assert list(outlook.slots[:8]) == [*[None] * 6, 10, 10]
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,6 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.slow
 
 DAYS, BATCH, USUAL, NOW_RUNNING = 10, 96, 4, 12.0
-ASKED = 80
-"""What the batch asks for ahead: divided by `like_days.FREE_SLOTS`."""
 LEASE_NAME = "matillion-fleet-exporter"
 FORECAST = {"enabled": True, "lead_time": "1h"}
 QUICK = {"scrape": {"interval": "300ms", "timeout": "300ms"}, "capacity": {"stale_after": "2s", "forget_after": "60s"}}
@@ -64,10 +62,10 @@ async def test_from_a_file_without_kubernetes(tmp_path: Path) -> None:
     try:
         async with exporter(tmp_path, settings) as process:
             await process.ready()
-            await eventually(lambda: ahead_is(process, "n/f", ASKED))
+            await eventually(lambda: ahead_is(process, "n/f", BATCH))
             assert (await process.get("/api/v1/fleets/n/f/demand"))[1]["value"] == NOW_RUNNING
-            assert await series(process, "forecast_tasks") == [ASKED]
-            assert await series(process, "demand_ahead_tasks") == [ASKED]
+            assert await series(process, "forecast_tasks") == [BATCH]
+            assert await series(process, "demand_ahead_tasks") == [BATCH]
             assert (await series(process, "forecast_skill_ratio"))[0] > 0.3
             _, fleet = await process.get("/api/v1/fleets/n/f")
             assert fleet["forecast"]["withheld_reason"] is None
@@ -116,7 +114,7 @@ async def test_two_replicas_forecast_the_same_from_a_config_map(
         await admin.create_pod(namespace, "prod-1", labels=labels)
         for process in (one, other):
             await process.ready()
-            await eventually(lambda process=process: ahead_is(process, f"{namespace}/prod", ASKED))
+            await eventually(lambda process=process: ahead_is(process, f"{namespace}/prod", BATCH))
         outlooks = [(await process.get(f"/api/v1/fleets/{namespace}/prod"))[1]["forecast"] for process in (one, other)]
         # Beside when it was read, everything.
         assert [outlook.pop("past_read_time_seconds") is not None for outlook in outlooks] == [True, True]

@@ -3,13 +3,11 @@
 from dataclasses import replace
 from datetime import date
 from functools import cache
-from math import ceil
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from exporter.forecast.forecaster import Forecast
-from exporter.forecast.like_days import FREE_SLOTS
 from exporter.plan.assumptions import Assumptions, Today
 from exporter.plan.comparison import COSTS_MORE, Alternative, Plan, Setting, chosen, compare
 from exporter.plan.night import night
@@ -144,6 +142,13 @@ def test_progress_ends_where_it_was_said_to_end() -> None:
     assert len({everything for _, everything in calls}) == 1
 
 
+def test_ahead_asks_by_the_target() -> None:
+    """Agents that are filled to half have room for more tasks than they are asked for."""
+    hourly = series(8, lambda step: 100 if step % 12 < 2 else 0).history()
+    asked = [Ahead(hourly, Assumptions(target=target)).expected(MIDNIGHT + 7 * DAY_STEPS * STEP) for target in (16, 10)]
+    assert [one.tasks for one in asked if isinstance(one, Forecast)] == [84, 56]
+
+
 def test_a_clock_change_in_the_past_is_no_trouble() -> None:
     """The schedule follows the clock on the wall, and the forecast with it."""
     zone = ZoneInfo("Europe/Berlin")
@@ -159,4 +164,4 @@ def test_a_clock_change_in_the_past_is_no_trouble() -> None:
     ahead = Ahead(past.history(), Assumptions(zone=zone))
     found = ahead.expected(begin + 14 * 86400 + 2 * 3600)
     assert isinstance(found, Forecast)
-    assert found.tasks == ceil(160 / FREE_SLOTS)
+    assert found.tasks == 160

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {chart, delayed, expected, joined, lastTime, losses, lostLine, unbroken} from "../../exporter/web/static/chart.js";
+import {chart, delayed, expected, joined, lastTime, losses, lostLine, steps, unbroken} from "../../exporter/web/static/chart.js";
 import {clock} from "../../exporter/web/static/view.js";
 
 /** @typedef {import("../../exporter/web/static/view.js").Track} Track */
@@ -16,7 +16,7 @@ const makeTrack = (times, running, fleet = "etl") => ({
   ahead: null,
 });
 
-/** @param {number[]} tasks in each five minutes, from two minutes before NOW @returns {import("../../exporter/web/static/view.js").Ahead} */
+/** @param {(number | null)[]} tasks in each five minutes, from two minutes before NOW @returns {import("../../exporter/web/static/view.js").Ahead} */
 const makeAhead = (tasks) => ({interval_seconds: 300, start_time_seconds: NOW - 120, demand_tasks: tasks});
 
 test("later points are joined to those before, and too old ones are dropped", () => {
@@ -138,6 +138,17 @@ test("to the right of now stands what is expected, in the same scale as the past
     head: `${clock(NOW - 3600)} – ${clock(NOW + 1200)}, up to 40 tasks`,
     entries: [...["capacity", "running", "queued", "demand"].map((kind) => [kind, kind]), ["forecast", "forecast (made 3 min before)"], ["expected", "expected"]],
   });
+});
+
+test("what is not known of the time to come is left out of the picture", () => {
+  const drawn = chart({...makeTrack([NOW - 3600, NOW], [0, 20]), ahead: makeAhead([null, 40, null, null, 20, null])}, NOW, 3600, 180);
+  assert.ok(drawn?.ahead);
+  assert.equal(drawn.ahead.end, "in 20 min");
+  assert.equal(drawn.ahead.edge.match(/M/g)?.length, 2);
+  assert.equal(drawn.ahead.band.match(/Z/g)?.length, 2);
+  assert.ok(drawn.ahead.edge.startsWith("M472.5 8.0L510.0 8.0M"), drawn.ahead.edge);
+  assert.deepEqual(drawn.legend(2).entries.at(-1), ["expected", "expected ?"]);
+  assert.deepEqual(steps([[1, 2, null], [2, 3, 5], [3, 4, 6], [4, 5, null]]), [[[2, 5], [3, 5], [3, 6], [4, 6]]]);
 });
 
 test("a short history leaves a quarter of an hour for what is expected", () => {

@@ -5,6 +5,7 @@ import {clock, fleetName, lasting, number} from "./view.js";
 /** @typedef {import("./view.js").Charted} Charted */
 /** @typedef {import("./view.js").Points} Points */
 /** @typedef {import("./view.js").Track} Track */
+/** @typedef {[number, number, number | null]} Slot from, to, tasks */
 
 export const HISTORY_SECONDS = 15; // the exporter takes a point that often
 /** @type {[string, number][]} */
@@ -125,19 +126,31 @@ const AHEAD_SHARE = 1 / 3; // of the range: it is the past that is compared
 const SHORTEST_AHEAD = 900; // seconds; a history of minutes does not shrink what is expected to nothing
 
 /**
- * What is expected from now until the chart's end: from, to, tasks. Empty without a forecast.
+ * What is expected from now until the chart's end: from, to, tasks; null where that is unknown. Empty without a forecast.
  *
  * @param {Ahead | null} ahead
  * @param {number} now Unix time
  * @param {number} until Unix time
- * @returns {[number, number, number][]}
+ * @returns {Slot[]}
  */
 export function expected(ahead, now, until) {
   if (ahead === null) return [];
   const {start_time_seconds: start, interval_seconds: step, demand_tasks: tasks} = ahead;
   return tasks
-    .map((value, at) => /** @type {[number, number, number]} */ ([Math.max(now, start + at * step), Math.min(until, start + (at + 1) * step), value]))
+    .map((value, at) => /** @type {Slot} */ ([Math.max(now, start + at * step), Math.min(until, start + (at + 1) * step), value]))
     .filter(([from, to]) => from < to);
+}
+
+/** @param {Slot[]} slots @returns {[number, number][][]} the steps of each stretch without a slot that is unknown */
+export function steps(slots) {
+  /** @type {[number, number][][]} */
+  const stretches = [];
+  slots.forEach(([start, end, tasks], at) => {
+    if (tasks === null) return;
+    if (at === 0 || slots[at - 1][2] === null) stretches.push([]);
+    stretches[stretches.length - 1].push([start, tasks], [end, tasks]);
+  });
+  return stretches;
 }
 
 // -- drawing ------------------------------------------------------------------------------------------------------------
@@ -166,12 +179,12 @@ export function chart(points, now, range, lead = null) {
   const from = times[0], past = Math.max(now - from, 1), bottom = HEIGHT - FOOT;
   const slots = expected(points.ahead, now, now + Math.min(range * AHEAD_SHARE, Math.max(past, SHORTEST_AHEAD)));
   const until = slots.length ? slots[slots.length - 1][1] : now, width = Math.max(until - from, 1);
-  const highest = Math.max(...columns.flatMap(({values}) => values.map((value) => value ?? 0)), ...slots.map(([, , tasks]) => tasks));
+  const highest = Math.max(...columns.flatMap(({values}) => values.map((value) => value ?? 0)), ...slots.map(([, , tasks]) => tasks ?? 0));
   const x = (/** @type {number} */ time) => (WIDTH * (time - from)) / width;
   const y = (/** @type {number} */ value) => HEAD + (bottom - HEAD) * (1 - value / Math.max(highest, 1));
   const line = (/** @type {[number, number][]} */ run) =>
     run.map(([time, value], at) => `${at ? "L" : "M"}${x(time).toFixed(1)} ${y(value).toFixed(1)}`).join("");
-  const edge = line(slots.flatMap(([start, end, tasks]) => [[start, tasks], [end, tasks]]));
+  const stretches = steps(slots);
   // What can be selected: the points, then what is expected, each at its middle.
   const places = [...times, ...slots.map(([start, end]) => (start + end) / 2)];
   /** @param {number} time @returns {number} the index of the place that is nearest */
@@ -191,8 +204,8 @@ export function chart(points, now, range, lead = null) {
       share: (now - from) / width,
       now: `M${x(now).toFixed(1)} 0V${bottom}`,
       ground: `M${x(now).toFixed(1)} 0H${WIDTH}V${bottom}H${x(now).toFixed(1)}Z`,
-      edge,
-      band: `${edge}V${bottom}H${x(now).toFixed(1)}Z`,
+      edge: stretches.map(line).join(""),
+      band: stretches.map((stretch) => `${line(stretch)}V${bottom}H${x(stretch[0][0]).toFixed(1)}Z`).join(""),
       end: `in ${lasting(until - now)}`,
     } : null,
     at,

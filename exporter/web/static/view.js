@@ -23,7 +23,7 @@
  * @typedef {{namespace: string, fleet: string, pod: string, cause: string, requested_time_seconds: number | null,
  *   tasks_at_request: number | null, ended_time_seconds: number | null, tasks_lost: number | null, reason: string | null}} Departure
  * @typedef {"capacity_tasks" | "tasks_active" | "tasks_queued" | "demand_tasks" | "forecast_tasks" | "tasks_lost"} Charted
- * @typedef {{interval_seconds: number, start_time_seconds: number, demand_tasks: number[]}} Ahead the demand that is expected
+ * @typedef {{interval_seconds: number, start_time_seconds: number, demand_tasks: (number | null)[]}} Ahead the demand that is expected
  * @typedef {{time_seconds: number[], ahead: Ahead | null} & Record<Charted, (number | null)[]>} Points
  * @typedef {{namespace: string, fleet: string} & Points} Track
  *
