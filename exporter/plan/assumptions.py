@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import floor
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from exporter.fleet.policy import Policy
@@ -15,6 +16,8 @@ PRICE = round(NODE_DOLLARS / MONTH_HOURS / AGENTS_PER_NODE, 3)
 """Dollars for one hour of one agent."""
 START_SECONDS = 90.0
 """From the HPA's decision to an agent that takes tasks: some 45 s on a node that is there, 180 s with a new one."""
+START_RANGE = (1.0, 6 * 3600.0)
+"""Seconds that a start can take."""
 TASK_SECONDS = 300.0
 """How long a task runs on average. No figure is published."""
 UTC = ZoneInfo("UTC")
@@ -45,8 +48,8 @@ class Assumptions:
     zone: ZoneInfo = UTC
     """Where the schedules are that start the work."""
     start_seconds: float = START_SECONDS
-    start_measured: bool = False
-    """Whether `start_seconds` was given or measured, not assumed."""
+    start_source: Literal["assumed", "given", "measured"] = "assumed"
+    """Where `start_seconds` comes from; measured: what nine of ten starts took, as a running exporter saw them."""
     task_seconds: float = TASK_SECONDS
     tasks_per_agent: int = Policy().tasks_per_agent
     target: int = Policy().target_tasks_per_agent

@@ -21,6 +21,7 @@ from exporter.options import whole
 from exporter.plan.assumptions import (
     AGENTS_PER_NODE,
     PRICE,
+    START_RANGE,
     START_SECONDS,
     TASK_SECONDS,
     Assumptions,
@@ -61,7 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     given = parser.add_argument_group("what is assumed")
     add = given.add_argument
     add("--timezone", type=_zone, default=ZoneInfo("UTC"), metavar="ZONE", help="of the schedules (default UTC)")
-    add("--start-time", type=_seconds, metavar="TIME", help=f"of an agent's start (default {START_SECONDS:.0f}s)")
+    add(
+        "--start-time",
+        type=_seconds,
+        metavar="TIME",
+        help=f"of an agent's start (default: as --url measured it, or {START_SECONDS:.0f}s)",
+    )
     add(
         "--task-time",
         type=_seconds,
@@ -92,10 +98,12 @@ async def plan(options: argparse.Namespace) -> None:
     given = assumptions(options)
     from exporter.plan.sources import past_of  # noqa: PLC0415 - see above
 
-    series, fleet = await past_of(options)
-    if fleet is not None:
-        given = replace(given, fleet=fleet, named=True)
-    await asyncio.to_thread(_plan, options, series, given)
+    found = await past_of(options)
+    if found.fleet is not None:
+        given = replace(given, fleet=found.fleet, named=True)
+    if found.start_seconds is not None and given.start_source == "assumed":
+        given = replace(given, start_seconds=found.start_seconds, start_source="measured")
+    await asyncio.to_thread(_plan, options, found.series, given)
 
 
 def _plan(options: argparse.Namespace, series: "Series", given: Assumptions) -> None:
@@ -139,7 +147,7 @@ def assumptions(options: argparse.Namespace) -> Assumptions:
         named=options.fleet is not None,
         zone=options.timezone,
         start_seconds=START_SECONDS if options.start_time is None else options.start_time,
-        start_measured=options.start_time is not None,
+        start_source="assumed" if options.start_time is None else "given",
         task_seconds=options.task_time,
         tasks_per_agent=options.tasks_per_agent,
         target=target,
@@ -192,7 +200,8 @@ def _seconds(text: str) -> float:
         seconds = parse_duration(text[:80])
     except ValueError:
         seconds = 0.0
-    if not 1 <= seconds <= 6 * 3600:
+    least, most = START_RANGE
+    if not least <= seconds <= most:
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a time from 1s to 6h, such as 90s or 3m")
     return seconds
 

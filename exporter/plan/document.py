@@ -29,6 +29,7 @@ def document(plan: Plan) -> Json:
             "reason": " ".join(reasons(plan)),
             "values": values(plan),
         },
+        "assumed": {"start_seconds": plan.given.start_seconds, "start_source": plan.given.start_source},
     }
 
 

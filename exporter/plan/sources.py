@@ -5,6 +5,7 @@ import asyncio
 import time
 from array import array
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from exporter.config import CloudWatchSettings, ForecastSettings
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
 from exporter.history.periodic import PastReader, SourceError, read_once
 from exporter.history.prometheus import SETTLE, PrometheusReader
+from exporter.plan.assumptions import START_RANGE
 from exporter.plan.csv_past import MAX_DEMAND, read
 from exporter.plan.errors import PastError, PlanError
 from exporter.plan.series import MAX_DAYS, Series
@@ -23,13 +25,24 @@ _OUTAGE = SLOTS
 _LISTED = 10
 
 
-async def past_of(options: argparse.Namespace) -> tuple[Series, FleetKey | None]:
-    """Return the past that the options name, and its fleet where that is known.
+@dataclass(frozen=True, slots=True)
+class FoundPast:
+    """A past, and what its source tells of the fleet."""
+
+    series: Series
+    fleet: FleetKey | None
+    """None where the source names none."""
+    start_seconds: float | None = None
+    """Within which nine of ten of its latest agents started; None where that is unknown."""
+
+
+async def past_of(options: argparse.Namespace) -> FoundPast:
+    """Return the past that the options name.
 
     Raises PlanError for what is no good, PastError and StatusError where a source gives nothing.
     """
     if options.csv is not None:
-        return await asyncio.to_thread(read, options.csv), options.fleet
+        return FoundPast(await asyncio.to_thread(read, options.csv), options.fleet)
     if options.url is not None:
         return await _from_exporter(options)
     reader = _prometheus(options) if options.prometheus is not None else await _cloudwatch(options)
@@ -44,7 +57,7 @@ async def past_of(options: argparse.Namespace) -> tuple[Series, FleetKey | None]
             fix = fix.replace(setting, option)
         raise PastError(f"{reader.name} gives no past: {error.reason}; {fix}") from None
     key = _chosen(found, options.fleet, reader.name)
-    return of_history(found[key]), key
+    return FoundPast(of_history(found[key]), key)
 
 
 def of_history(history: History) -> Series:
@@ -86,14 +99,14 @@ async def _cloudwatch(options: argparse.Namespace) -> PastReader:
     return CloudWatchReader(settings, options.cloudwatch)
 
 
-async def _from_exporter(options: argparse.Namespace) -> tuple[Series, FleetKey]:
+async def _from_exporter(options: argparse.Namespace) -> FoundPast:
     credentials = await asyncio.to_thread(credentials_of, options)
     async with StatusClient(options.url, credentials) as client:
-        key = options.fleet
-        if key is None:
-            fleets = {(str(one["namespace"]), str(one["fleet"])): None for one in await client.fleets()}
-            key = _chosen(fleets, None, options.url)
+        fleets = {(str(one["namespace"]), str(one["fleet"])): one for one in await client.fleets()}
+        # A fleet that has no pod now may have a past.
+        key = options.fleet or _chosen(fleets, None, options.url)
         document = await client.past(*key)
+        start = fleets.get(key, {}).get("usual_start_seconds")
     if document["interval_seconds"] != SLOT_SECONDS:
         raise PastError(f"{options.url} has values every {document['interval_seconds']} s; use a plan of its version")
     values = array("i")
@@ -105,7 +118,9 @@ async def _from_exporter(options: argparse.Namespace) -> tuple[Series, FleetKey]
     for index, value in enumerate(values):
         if value != GAP:
             history.record(document["start_time_seconds"] + index * SLOT_SECONDS, value)
-    return of_history(history), key
+    least, most = START_RANGE
+    known = isinstance(start, int | float) and least <= start <= most
+    return FoundPast(of_history(history), key, start if known else None)
 
 
 def _chosen(found: Mapping[FleetKey, object], wanted: FleetKey | None, where: str) -> FleetKey:

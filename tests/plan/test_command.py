@@ -44,7 +44,8 @@ def test_a_plan_for_programs(past: Path, capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr()
     assert out.err == ""
     found = json.loads(out.out)
-    assert sorted(found) == ["alternatives", "recommended"]
+    assert sorted(found) == ["alternatives", "assumed", "recommended"]
+    assert found["assumed"] == {"start_seconds": 90.0, "start_source": "assumed"}
     assert [one["name"] for one in found["alternatives"]] == ["today", "following", "ahead", "fixed", "cron"]
     for one in (*found["alternatives"], found["recommended"]):
         assert all(isinstance(one[column], int | float) for column in COLUMNS)

@@ -12,6 +12,7 @@ from exporter.plan.assumptions import Assumptions, Today
 from exporter.plan.comparison import COSTS_MORE, Alternative, Plan, Setting, chosen, compare
 from exporter.plan.night import night
 from exporter.plan.ways import Ahead, Cron
+from exporter.plan.words import assumed
 from tests.plan.samples import DAY_STEPS, MIDNIGHT, STEP, nightly, series
 
 pytestmark = pytest.mark.slow
@@ -147,6 +148,14 @@ def test_ahead_asks_by_the_target() -> None:
     hourly = series(8, lambda step: 100 if step % 12 < 2 else 0).history()
     asked = [Ahead(hourly, Assumptions(target=target)).expected(MIDNIGHT + 7 * DAY_STEPS * STEP) for target in (16, 10)]
     assert [one.tasks for one in asked if isinstance(one, Forecast)] == [84, 56]
+
+
+def test_it_says_where_the_time_of_a_start_comes_from() -> None:
+    """Assumed, given, or measured by the exporter."""
+    plan = by_the_clock()
+    for source, said in (("assumed", "assumed;"), ("given", "as given"), ("measured", "as measured: nine of ten")):
+        found = assumed(replace(plan, given=replace(plan.given, start_source=source)))
+        assert any(f"90 s after the HPA asked for it ({said}" in sentence for sentence in found)
 
 
 def test_a_clock_change_in_the_past_is_no_trouble() -> None:

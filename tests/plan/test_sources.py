@@ -1,6 +1,8 @@
 """The past from a running exporter and from databases, and the sentences where there is none."""
 
 import argparse
+import asyncio
+import json
 from array import array
 
 import pytest
@@ -31,10 +33,30 @@ async def test_a_running_exporters_past() -> None:
     recorded = Series(recorded.begin, recorded.step, values)
     async with serve(StaticView([make_fleet()]), past={KEY: recorded.history()}.get) as url:
         for given in ([], ["--fleet", "matillion/etl"]):
-            series, fleet = await past_of(options("--url", url, *given))
-            assert (series.begin, list(series.values), fleet) == (recorded.begin, list(values), KEY)
+            found = await past_of(options("--url", url, *given))
+            assert (found.series.begin, list(found.series.values)) == (recorded.begin, list(values))
+            assert (found.fleet, found.start_seconds) == (KEY, None)
         with pytest.raises(StatusError, match="no past of a fleet 'other' in namespace 'matillion'"):
             await past_of(options("--url", url, "--fleet", "matillion/other"))
+
+
+@pytest.mark.parametrize(("measured", "known"), [(74.5, 74.5), (0.0, None), (1e6, None)])
+async def test_a_running_exporter_has_measured_how_long_a_start_takes(measured: float, known: float | None) -> None:
+    """What cannot be the time of a start is none."""
+    async with serve(StaticView([make_fleet(starts=[measured])]), past={KEY: nightly(4).history()}.get) as url:
+        assert (await past_of(options("--url", url))).start_seconds == known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("given", "used"), [([], [150.0, "measured"]), (["--start-time", "45s"], [45.0, "given"])])
+async def test_a_plan_takes_the_measured_start(
+    given: list[str], used: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless another is given; the document tells which of them it was."""
+    async with serve(StaticView([make_fleet(starts=[150.0])]), past={KEY: nightly(4).history()}.get) as url:
+        assert await asyncio.to_thread(main, ["plan", "--json", "--url", url, *given]) == 0
+    out = capsys.readouterr().out
+    assert list(json.loads(out[out.index("\n{\n") :])["assumed"].values()) == used
 
 
 async def test_of_several_fleets_one_is_to_be_named() -> None:
