@@ -16,6 +16,7 @@ from exporter import __version__, service
 from exporter.client import StatusError
 from exporter.config import ConfigError, Settings, load
 from exporter.doctor import command as doctor
+from exporter.doctor import named_files
 from exporter.kube.api import KubeError
 from exporter.logs import configure
 from exporter.plan import command as plan
@@ -179,6 +180,6 @@ def _run_loop(main_task: Coroutine[Any, Any, T]) -> T:
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    load(options.file, os.environ)
+    load(options.file, os.environ, named_files.problems)
     print(f"{options.file}: good")
     return GOOD

@@ -49,6 +49,39 @@ def test_a_bad_file(command: list[str], tmp_path: Path, capsys: pytest.CaptureFi
         assert part in error
 
 
+def test_nine_mistakes_are_nine_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Values, unknown keys, contradictions, missing files, and what is in files: in one report, line by line."""
+    token, users, certificate = (tmp_path / name for name in ("token", "users", "tls.crt"))
+    token.write_text("two words")
+    users.write_text("me without a colon")
+    certificate.write_text("not PEM")
+    file = tmp_path / "config.yaml"
+    file.write_text(f"""\
+scrape:
+  timeout: 9s
+  concurency: 3
+capacity: {{target_tasks_per_agent: 30}}
+web:
+  tls: {{cert_file: {certificate}, key_file: {certificate}}}
+  basic_auth: {{users_file: {users}}}
+  bearer_token_file: {token}
+external_metrics: {{cert_file: /nowhere/tls.crt}}
+log:
+  level: loud
+  format: poem
+""")
+    assert main(["check-config", str(file)]) == 2
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == f"{file}: 9 problems"
+    assert [line.partition(": ")[0].strip() for line in lines] == [f"line {n}" for n in (2, 3, 4, 6, 7, 8, 9, 11, 12)]
+    assert "must hold a certificate and its key in PEM form" in lines[3]
+    assert "every line must read `name: hash`" in lines[4]
+    assert lines[5] == ("  line 8: web.bearer_token_file: the file contains more than one word; a token has no spaces")
+    file.write_text("web: {tls: {cert_file: /nowhere/tls.crt}}\n")
+    main(["check-config", str(file)])
+    assert len(capsys.readouterr().err.splitlines()) == 3, "a missing file is told once, with what it stands beside"
+
+
 def test_a_simulation_that_makes_no_sense(capsys: pytest.CaptureFixture[str]) -> None:
     """Options that contradict each other are wrong use, in one sentence."""
     assert main(["simulate", "--agents", "2", "--legacy", "3"]) == 2

@@ -239,9 +239,9 @@ def test_problems_of_variables_are_called_by_their_variable(write) -> None:
     syntax = "line 1, column 3: expected ',' or ']', but got '<stream end>', while parsing a flow sequence"
     assert lines == [
         "5 problems",
+        "  line 1: scrape.concurrency: 0 is not a whole number from 1 to 10000",
         f"  FLEET_EXPORTER__LOG__LEVEL: {syntax}",
         "  FLEET_EXPORTER__SCRAPE__INTERVALL: unknown setting; did you mean FLEET_EXPORTER__SCRAPE__INTERVAL?",
-        "  scrape.concurrency: 0 is not a whole number from 1 to 10000",
         "  FLEET_EXPORTER__SCRAPE__ENDPOINTS[0].port: 0 is not a whole number from 1 to 65535",
         '  FLEET_EXPORTER__CAPACITY.tasks_per_agent: "none" is not a whole number of at least 1',
     ]
@@ -258,7 +258,7 @@ def test_two_spellings_of_one_variable_are_refused() -> None:
 def test_a_variable_does_not_hide_what_is_wrong_in_the_file(write) -> None:
     """A section that is no mapping is still reported where it stands."""
     assert report(write("web: 5"), {"FLEET_EXPORTER__WEB__LISTEN": "127.0.0.1:1"}) == (
-        "web: 5 is not a mapping of keys to values"
+        "line 1: web: 5 is not a mapping of keys to values"
     )
 
 

@@ -1,9 +1,10 @@
 """What no single setting shows: combinations that cannot work, unreadable files."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from pathlib import Path as FilePath
+from typing import Any
 
 from exporter.aws.endpoints import managed_prometheus_region
 from exporter.config.durations import format_duration
@@ -44,7 +45,7 @@ def _related(one: Path, other: Path) -> bool:
 def check(settings: Settings, wrong: Collection[Path]) -> list[Problem]:
     """Return what is wrong with settings that are each right; `wrong` are the paths where a default had to stand in."""
     findings = Findings(wrong)
-    for part in (_discovery, _times, _capacity, _leadership, _cloudwatch, _forecast, _pod_logs, _listeners, _files):
+    for part in (_discovery, _times, _capacity, _leadership, _cloudwatch, _forecast, _pod_logs, _listeners):
         part(settings, findings)
     return findings.problems
 
@@ -226,30 +227,41 @@ def _listeners(settings: Settings, findings: Findings) -> None:
             findings.add(f"external_metrics.{key}", "this is required: the API server requires TLS")
 
 
-def _named_files(settings: Settings) -> Iterator[tuple[str, FilePath]]:
-    web, external, forecast = settings.web, settings.external_metrics, settings.forecast
-    reads_prometheus = forecast.enabled and forecast.source == "prometheus"
-    named: dict[str, FilePath | None] = {
-        "web.tls.cert_file": web.tls.cert_file if web.tls else None,
-        "web.tls.key_file": web.tls.key_file if web.tls else None,
-        "web.tls.client_ca_file": web.tls.client_ca_file if web.tls else None,
-        "web.basic_auth.users_file": web.basic_auth.users_file if web.basic_auth else None,
-        "web.bearer_token_file": web.bearer_token_file,
-        "external_metrics.cert_file": external.cert_file,
-        "external_metrics.key_file": external.key_file,
-        "forecast.prometheus_token_file": forecast.prometheus_token_file if reads_prometheus else None,
-    }
-    for path, file in named.items():
-        if file is not None:
-            yield path, file
+_FILES = (
+    "web.tls.cert_file",
+    "web.tls.key_file",
+    "web.tls.client_ca_file",
+    "web.basic_auth.users_file",
+    "web.bearer_token_file",
+    "external_metrics.cert_file",
+    "external_metrics.key_file",
+)
+_FORECAST_FILE = "forecast.prometheus_token_file"
 
 
-def _files(settings: Settings, findings: Findings) -> None:
-    for path, file in _named_files(settings):
-        text, reason = read_text(file)
+def files(settings: Settings, data: Mapping[str, Any], wrong: Collection[Path]) -> list[Problem]:
+    """Return which named files cannot be read; `data` is what was given, of which a wrong section is left out.
+
+    So a certificate that is missing is reported beside the key that was not named.
+    """
+    reads_prometheus = settings.forecast.enabled and settings.forecast.source == "prometheus"
+    problems: list[Problem] = []
+    for path in (*_FILES, *([_FORECAST_FILE] if reads_prometheus else [])):
+        at = split(path)
+        given = _given(data, at)
+        if not isinstance(given, str) or at in wrong:
+            continue
+        text, reason = read_text(FilePath(given))
         if reason is None and not text.strip():
             reason = "it is empty"
         if reason is not None:
             # A token pasted in place of its file's name must not reach a log.
-            name = "the file" if path in _TOKEN_FILES else shown(str(file))
-            findings.add(path, f"{name} cannot be used: {reason}")
+            name = "the file" if path in _TOKEN_FILES else shown(given)
+            problems.append(Problem(at, f"{name} cannot be used: {reason}"))
+    return problems
+
+
+def _given(data: object, path: Path) -> object:
+    for key in path:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data

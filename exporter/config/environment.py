@@ -61,12 +61,12 @@ def _take(overrides: Overrides, path: Path, text: str) -> None:
     if shape is not None and shape.is_text and text.strip() not in {"", "null", "~"}:
         overrides.values[path] = text
         return
-    value, problems = parse_yaml(text)
-    if problems:
+    document = parse_yaml(text)
+    if document.problems:
         variable = overrides.variables[path]
-        overrides.problems += [Problem((), problem.message, variable) for problem in problems]
+        overrides.problems += [Problem((), problem.message, variable) for problem in document.problems]
     else:
-        overrides.values[path] = value
+        overrides.values[path] = document.data
 
 
 def merge(data: dict[str, Any], path: Path, value: Any) -> None:

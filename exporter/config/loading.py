@@ -2,7 +2,7 @@
 
 import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -12,20 +12,26 @@ from pydantic_core import ErrorDetails
 
 from exporter.config import checks
 from exporter.config.environment import Overrides, merge, read_environment
-from exporter.config.problems import ConfigError, Path, Problem, dotted, shown
+from exporter.config.problems import ConfigError, Path, Problem, dotted, placed, shown
 from exporter.config.settings import Settings, StaticSettings, StaticTarget
 from exporter.config.shape import keys, shape_at
-from exporter.config.yaml_source import parse_yaml, read_text
+from exporter.config.yaml_source import Document, parse_yaml, read_text
 
 _TARGETS: Path = ("discovery", "static", "targets")
 
 
-def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
+Contents = Callable[[Settings], Iterable[Problem]]
+"""Looks into the files that settings name, and returns what is wrong with them."""
+
+
+def load(path: FilePath | None, environ: Mapping[str, str], contents: Contents = lambda _: ()) -> Settings:
     """Read the settings from a YAML file (none: defaults only) with the environment's overrides on top.
 
-    Also checks that the files which settings name can be read. Raises ConfigError, which reports all problems at once.
+    Also checks that the files which settings name can be read, and with `contents` what is in them. Raises ConfigError,
+    which reports all problems at once.
     """
-    data, problems = _read_file(path)
+    document = _read_file(path)
+    data, problems = document.data or {}, document.problems
     understood = bool(data) or not problems
     overrides = read_environment(environ)
     for where, value in overrides.values.items():
@@ -34,9 +40,15 @@ def load(path: FilePath | None, environ: Mapping[str, str]) -> Settings:
     problems += overrides.problems + wrong.problems
     if understood:
         problems += checks.check(settings, wrong.paths | overrides.intended)
+        problems += checks.files(settings, data, wrong.paths)
         problems += _check_target_file(settings.discovery.static)
+        found = checks.Findings([problem.path for problem in problems if problem.path])
+        for problem in contents(settings):
+            found.add(problem.path, problem.message)
+        problems += found.problems
     if problems:
-        raise ConfigError("configuration" if path is None else str(path), _name_variables(problems, overrides))
+        problems = placed(_name_variables(problems, overrides), document.lines())
+        raise ConfigError("configuration" if path is None else str(path), problems)
     return settings
 
 
@@ -45,7 +57,8 @@ def load_targets(path: FilePath) -> tuple[StaticTarget, ...]:
     text, reason = read_text(path)
     if reason is not None:
         raise ConfigError(str(path), [Problem((), reason)])
-    data, problems = parse_yaml(text)
+    document = parse_yaml(text)
+    data, problems = document.data, document.problems
     if not problems and not isinstance(data, list):
         problems = [Problem((), f"{shown(data)} is not a list of targets; write [] for none")]
     if problems:
@@ -56,7 +69,7 @@ def load_targets(path: FilePath) -> tuple[StaticTarget, ...]:
     problems = [replace(one, path=one.path[depth:]) for one in wrong.problems]
     problems += checks.targets(targets, (), {one[depth:] for one in wrong.paths})
     if problems:
-        raise ConfigError(str(path), problems)
+        raise ConfigError(str(path), placed(problems, document.lines()))
     return targets
 
 
@@ -77,18 +90,20 @@ def _check_target_file(static: StaticSettings) -> list[Problem]:
     ]
 
 
-def _read_file(path: FilePath | None) -> tuple[dict[str, Any], list[Problem]]:
+def _read_file(path: FilePath | None) -> Document:
+    """Return the file's content; its data is a mapping, or None with at least one problem."""
     if path is None:
-        return {}, []
+        return Document({})
     text, reason = read_text(path)
     if reason is not None:
-        return {}, [Problem((), reason)]
-    data, problems = parse_yaml(text)
+        return Document(problems=[Problem((), reason)])
+    document = parse_yaml(text)
+    data, problems = document.data, list(document.problems)
     if data is None and not problems:
         problems = [Problem((), "the file is empty; write {} to use the defaults")]
     elif data is not None and not isinstance(data, dict):
         problems.append(Problem((), f"{shown(data)} is not a mapping of keys to values"))
-    return data if isinstance(data, dict) else {}, problems
+    return replace(document, data=data if isinstance(data, dict) else None, problems=problems)
 
 
 @dataclass(slots=True)

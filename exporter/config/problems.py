@@ -5,8 +5,8 @@ Nothing given is shown without passing `shown`, which keeps credentials out.
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 Path = tuple[str | int, ...]
 """Where a setting is: keys, and positions in lists."""
@@ -24,11 +24,13 @@ class Problem:
     message: str
     origin: str | None = None
     """The environment variable the setting came from."""
+    line: int | None = None
+    """Where the setting is in its file, counted from 1; None if it is not there."""
 
     def __str__(self) -> str:
         """Return the line for a person."""
-        where = self.origin or dotted(self.path)
-        return f"{where}: {self.message}" if where else self.message
+        at = "" if self.line is None else f"line {self.line}"
+        return ": ".join(part for part in (at, self.origin or dotted(self.path), self.message) if part)
 
 
 class ConfigError(ValueError):
@@ -44,6 +46,19 @@ class ConfigError(ValueError):
         if len(self.problems) == 1:
             return f"{self.subject}: {self.problems[0]}"
         return "\n  ".join([f"{self.subject}: {len(self.problems)} problems", *map(str, self.problems)])
+
+
+def placed(problems: Iterable[Problem], lines: Mapping[Path, int]) -> list[Problem]:
+    """Return the problems with their lines and in the order of the file; those of other places come last.
+
+    `lines` has the line of each path in the file. What is not there belongs to the innermost section that is.
+    """
+    found = [one if one.origin or not one.path else replace(one, line=_line(one.path, lines)) for one in problems]
+    return sorted(found, key=lambda one: (one.line is None and bool(one.path or one.origin), one.line or 0))
+
+
+def _line(path: Path, lines: Mapping[Path, int]) -> int | None:
+    return next((lines[part] for length in range(len(path), 0, -1) if (part := path[:length]) in lines), None)
 
 
 def dotted(path: Path) -> str:

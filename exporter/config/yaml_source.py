@@ -5,14 +5,16 @@ problems, and dates and base-60 numbers (`12:30`, which YAML 1.1 takes for 750) 
 """
 
 import re
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
 from yaml.constructor import ConstructorError
-from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from exporter.config.problems import Problem, shown
+from exporter.config.problems import Path, Problem, shown
 
 LARGEST_BYTES = 64 * 1024 * 1024
 """A list of 100,000 targets takes a tenth of it; a device or a log file given by mistake is not read for ever."""
@@ -89,28 +91,53 @@ def _at(mark: yaml.Mark, message: str) -> Problem:
     return Problem((), f"line {mark.line + 1}, column {mark.column + 1}: {message}")
 
 
-def parse_yaml(text: str) -> tuple[Any, list[Problem]]:
-    """Return the data of one YAML or JSON document and what is wrong with it.
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML or JSON document."""
 
-    The data is None where the text cannot be read at all; then there is at least one problem.
-    """
+    data: Any = None
+    """None where the text cannot be read at all; then there is at least one problem."""
+    problems: list[Problem] = field(default_factory=list)
+    node: Node | None = None
+    """What the data was made of."""
+
+    def lines(self) -> Mapping[Path, int]:
+        """Return the line of each key and of each item of a list, counted from 1."""
+        return dict(_lines(self.node, ()))
+
+
+def parse_yaml(text: str) -> Document:
+    """Return the data of one YAML or JSON document, and what is wrong with it."""
     loader: _StrictLoader | None = None
     try:
         loader = _StrictLoader(text)
-        data = loader.get_single_data()
+        node = loader.get_single_node()
+        data = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         message = ", ".join(part for part in (error.problem, error.context) if part)
         mark = error.problem_mark or error.context_mark
-        return None, [_at(mark, message) if mark else Problem((), f"not YAML: {message}")]
+        return Document(problems=[_at(mark, message) if mark else Problem((), f"not YAML: {message}")])
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        return None, [Problem((), f"line {line}: the character {error.character:#06x} is not allowed in YAML")]
+        message = f"line {line}: the character {error.character:#06x} is not allowed in YAML"
+        return Document(problems=[Problem((), message)])
     except RecursionError:
-        return None, [Problem((), "lists or mappings are nested too deeply")]
+        return Document(problems=[Problem((), "lists or mappings are nested too deeply")])
     finally:
         if loader is not None:
             loader.dispose()
-    return data, loader.complaints
+    return Document(data, loader.complaints, node)
+
+
+def _lines(node: Node | None, path: Path) -> Iterator[tuple[Path, int]]:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            yield (*path, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*path, key.value))
+    elif isinstance(node, SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*path, index), item.start_mark.line + 1
+            yield from _lines(item, (*path, index))
 
 
 _WHY_NOT: dict[type[OSError], str] = {
@@ -120,7 +147,7 @@ _WHY_NOT: dict[type[OSError], str] = {
 }
 
 
-def read_text(path: Path) -> tuple[str, str | None]:
+def read_text(path: FilePath) -> tuple[str, str | None]:
     """Return the text of a file and None, or an empty text and why it cannot be read, in words."""
     try:
         with path.open("rb") as file:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +13,12 @@ from exporter.doctor.certificates import CertificateError, validity
 from exporter.doctor.check import Check, Finding, NotPossibleError, failed, ok, warning
 from exporter.doctor.environment import Environment
 from exporter.doctor.kubernetes import elects
+from exporter.doctor.named_files import READY_SECONDS, Served, loaded
 from exporter.fleet.explain import duration
 from exporter.serve.errors import ServeError
-from exporter.serve.reload import Reloaded
-from exporter.serve.tls import ServerTls
-from exporter.web.auth import Access
 
 SUBJECT = "configuration"
 
-READY_SECONDS = 5.0
 RENEWAL_SECONDS = 7 * 24 * 3600
 """Time left below which a certificate should have been replaced: the chart's and cert-manager's are at a third."""
 _RENEW = "renew it; the exporter reloads the files without a restart"
@@ -34,7 +30,7 @@ def checks(env: Environment, file: Path | None) -> list[Check]:
     """Return the checks of this subject; `file` is what the settings were read from."""
     settings = env.settings
     found = [Check(SUBJECT, "settings", lambda: _settings(settings, file))]
-    found += [Check(SUBJECT, one.files.what, partial(_files, one)) for one in _loaded(settings)]
+    found += [Check(SUBJECT, one.files.what, partial(_files, one)) for one in loaded(settings)]
     return [*found, Check(SUBJECT, "running exporter", lambda: _running(settings.web))]
 
 
@@ -80,28 +76,7 @@ def _risks(settings: Settings) -> Iterator[Finding]:
 # -- the files that settings name --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """What a server loads at its start, made as it makes it; with its certificate where that is what it loads."""
-
-    files: Reloaded
-    pair: tuple[Path, Path] | None = None
-
-
-def _loaded(settings: Settings) -> Iterator[_Served]:
-    web, external = settings.web, settings.external_metrics
-    tls = None
-    if web.tls is not None:
-        tls = ServerTls("web.tls", web.tls.cert_file, web.tls.key_file, client_ca_file=web.tls.client_ca_file)
-        yield _Served(tls.files, (web.tls.cert_file, web.tls.key_file))
-    for files in Access(web, tls, reload_interval=READY_SECONDS).files:
-        yield _Served(files)
-    if external.enabled and external.cert_file is not None and external.key_file is not None:
-        pair = (external.cert_file, external.key_file)
-        yield _Served(ServerTls("external_metrics", *pair, requests_client_cert=True).files, pair)
-
-
-async def _files(served: _Served) -> Sequence[Finding]:
+async def _files(served: Served) -> Sequence[Finding]:
     name = served.files.what
     try:
         await served.files.load_now()
