@@ -39,6 +39,8 @@ class CloudWatchMetric:
 
     def known_of(self, fleet: Fleet) -> bool:
         """Return whether the data behind the metric is known for a fleet; if not, nothing is published."""
+        if fleet.at_rest and not self.outlet.at_rest:
+            return False
         return fleet.trusted if self.figure.rests_on is Basis.READINGS else fleet.membership_known
 
     def of_agent(self, agent: Agent) -> float | None:

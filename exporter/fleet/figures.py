@@ -29,6 +29,7 @@ _NOT_SCALED_BY = Without("nothing to scale by")
 _NOT_CHARTED = Without("the page draws no chart of it")
 _IN_DEMAND = Without("part of `DemandTasks`")
 _SETTING = Without("a setting, which changes only with the configuration")
+_WITHHELD = "the fleet is not trusted, or has no agents and may need some"
 _STATES = Without("a series of `agents`")
 
 
@@ -52,7 +53,7 @@ def _lost(fleet: Fleet) -> float | None:
 def _crash_looping(fleet: Fleet) -> float | None:
     facts = [agent.snapshot.target.facts for agent in fleet.agents]
     known = [fact for fact in facts if fact is not None]
-    return sum(fact.crash_looping for fact in known) if known else None
+    return sum(fact.crash_looping for fact in known) if known or not facts else None
 
 
 def _of_outlook(read: Callable[[Outlook], float | None]) -> Callable[[Fleet], float | None]:
@@ -158,16 +159,16 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         cloudwatch=_SETTING, external=_SETTING, history=_SETTING),
     FleetFigure("demand_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.demand_tasks,
         "Tasks the fleet should have room for, the figure to scale on: active, queued, and all that is held or added.",
-        unknown="the fleet is not trusted",
+        unknown=_WITHHELD,
         cloudwatch=CloudWatch("DemandTasks", MetricSet.MINIMAL), external=True, history=True),
     FleetFigure("desired_agents", Unit.AGENTS, Basis.READINGS, lambda fleet: fleet.desired_agents,
         "Agents needed for demand_tasks at target_tasks_per_agent each.",
-        unknown="the fleet is not trusted",
+        unknown=_WITHHELD,
         cloudwatch=Without("`DemandTasks` over a setting"), external=Without("an HPA divides the demand itself"),
         history=True),
     FleetFigure("hpa_agents", Unit.AGENTS, Basis.READINGS, hpa_agents,
         "Agents at which an HPA on the demand settles, within its tolerance and bounds.",
-        unknown="the fleet is not trusted or no single HPA scales on its demand",
+        unknown=f"{_WITHHELD}, or no single HPA scales on its demand",
         metrics=Without("`scaler_desired_agents` is the HPA's own figure"),
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("forecast_tasks", Unit.TASKS, Basis.EXPORTER, lambda fleet: fleet.forecast_tasks,
@@ -192,7 +193,7 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         cloudwatch=_NOT_ALARMED, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("demand_ahead_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.demand_ahead_tasks,
         "The greater of demand_tasks and forecast_tasks, to scale ahead of the work; without a forecast, the demand.",
-        unknown="the fleet is not trusted",
+        unknown=_WITHHELD,
         cloudwatch=CloudWatch("DemandAheadTasks", MetricSet.ALL), external=True,
         history=Without("the greater of two columns")),
     FleetFigure("tasks_active", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.tasks_active,
@@ -224,10 +225,11 @@ FLEET_FIGURES: tuple[FleetFigure, ...] = (
         cloudwatch=_IN_DEMAND, external=_NOT_SCALED_BY, history=_NOT_CHARTED),
     FleetFigure("capacity_tasks", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.capacity_tasks,
         "Tasks the serving agents can run concurrently: tasks_per_agent times the agents in state serving.",
-        cloudwatch=CloudWatch("CapacityTasks", MetricSet.MINIMAL), external=_NOT_SCALED_BY, history=True),
+        cloudwatch=CloudWatch("CapacityTasks", MetricSet.MINIMAL, at_rest=False),
+        external=_NOT_SCALED_BY, history=True),
     FleetFigure("free_slots", Unit.TASKS, Basis.READINGS, lambda fleet: fleet.free_slots,
         "Tasks the serving agents could start right now.",
-        cloudwatch=CloudWatch("FreeSlots", MetricSet.DEFAULT), external=True, history=True),
+        cloudwatch=CloudWatch("FreeSlots", MetricSet.DEFAULT, at_rest=False), external=True, history=True),
     FleetFigure("free_slots_certain", Unit.FLAG, Basis.READINGS, lambda fleet: fleet.free_slots_certain,
         "Whether every agent with a free slot is known to accept work; else free_slots is an upper bound.",
         metrics=Without("for people, beside `free_slots`"),

@@ -15,7 +15,6 @@ from exporter.fleet.drains import cut_short
 from exporter.fleet.explain import count, duration, named
 from exporter.fleet.losses import LATELY_SECONDS
 from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts
-from exporter.fleet.scaler import Scaler
 from exporter.fleet.scaler_remarks import scaler_remarks
 
 LOST_SHARE = 0.1
@@ -99,20 +98,16 @@ def _without_agents(fleet: Fleet) -> Health:
     if not fleet.scalers:
         known = "no HPA scales it" if fleet.scalers is not None else "its HPA is unknown"
         return Health(Word.DEGRADED, (f"it has no agents: {known}, so nothing says whether that is intended",))
-    if all(_asleep(scaler) for scaler in fleet.scalers):
+    awake = [scaler for scaler in fleet.scalers if not scaler.asleep]
+    if not awake:
         return Health(Word.OK)
-    scaler = next(scaler for scaler in fleet.scalers if not _asleep(scaler))
+    scaler = awake[0]
     why = (
         f"its Deployment {scaler.target} is scaled to 0, which disables its HPA {scaler.name}"
         if scaler.switched_off
         else f"its HPA {scaler.name} asks for at least {count(scaler.min_agents or 1)}"
     )
     return Health(Word.DOWN, (f"it has no agents: {why}", *scaler_remarks(fleet)))
-
-
-def _asleep(scaler: Scaler) -> bool:
-    """Whether an autoscaler may have scaled its fleet to 0: KEDA does it itself, and then disables its HPA."""
-    return scaler.min_agents == 0 or (scaler.keda and scaler.switched_off)
 
 
 def _none_serves(members: Sequence[Agent]) -> str:

@@ -353,14 +353,30 @@ class Fleet:
         return self.tasks_serving / self.capacity_tasks
 
     @property
+    def at_rest(self) -> bool:
+        """Whether it has no agents because its Deployment is scaled to 0, where no autoscaler follows its demand."""
+        scalers = () if self.agents or not self.scalers else self.scalers
+        return bool(scalers) and all(scaler.asleep or scaler.switched_off for scaler in scalers)
+
+    @property
+    def withheld_reason(self) -> str | None:
+        """Why no autoscaler may act on the demand; None when it may.
+
+        Of agents that are gone it is unknown what they would have to do: 0 would make an autoscaler shrink the fleet.
+        """
+        if self.untrusted_reason is not None or self.agents or self.at_rest:
+            return self.untrusted_reason
+        return "it has no agents, and it is unknown whether it needs any"
+
+    @property
     def demand_tasks(self) -> float | None:
-        """Tasks the fleet should have capacity for; None while the fleet is not trusted."""
-        return self.demand if self.trusted else None
+        """Tasks the fleet should have capacity for; None while that is withheld."""
+        return self.demand if self.withheld_reason is None else None
 
     @property
     def desired_agents(self) -> int | None:
-        """Agents needed for `demand_tasks` at the target load; None while the fleet is not trusted."""
-        return -int(-self.demand // self.target_tasks_per_agent) if self.trusted else None
+        """Agents needed for `demand_tasks` at the target load; None while that is withheld."""
+        return -int(-self.demand // self.target_tasks_per_agent) if self.withheld_reason is None else None
 
     @property
     def forecast_tasks(self) -> float | None:
@@ -370,4 +386,4 @@ class Fleet:
     @property
     def demand_ahead_tasks(self) -> float | None:
         """The greater of demand and forecast; None exactly when `demand_tasks` is: a forecast can only add."""
-        return max(self.demand, self.forecast_tasks or 0.0) if self.trusted else None
+        return max(self.demand, self.forecast_tasks or 0.0) if self.withheld_reason is None else None

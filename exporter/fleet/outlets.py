@@ -78,6 +78,8 @@ class CloudWatch:
     smallest_set: MetricSet
     draining: bool = True
     """Whether agents that are draining are in the distribution."""
+    at_rest: bool = True
+    """Whether it is published of a fleet that is scaled to 0; its alarm would mistake that for an outage."""
     begins_again: bool = False
     """Whether a lower count means a restart from 0; otherwise it is a correction, which is no increase."""
 

@@ -52,3 +52,8 @@ class Scaler:
     def switched_off(self) -> bool:
         """Whether it is disabled on purpose: its workload is scaled to 0."""
         return self.active is not None and self.active.reason == "ScalingDisabled"
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it has scaled its workload to 0 by itself: KEDA does so, and then disables its HPA."""
+        return (self.keda and self.switched_off) or (self.min_agents == 0 and self.current_agents == 0)

@@ -67,7 +67,9 @@ def items(question: Question, known: Knowledge) -> list[dict[str, object]]:
     if known.not_ready_reason is not None:
         # Before the first round is over, a known fleet cannot be distinguished from a part of one.
         raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready yet: {known.not_ready_reason}")
-    here = [fleet for fleet in known.fleets if fleet.namespace == question.namespace]
+    # Of a fleet whose agents are gone the figures are 0, which an HPA would act on.
+    fleets = [fleet for fleet in known.fleets if fleet.agents or fleet.at_rest]
+    here = [fleet for fleet in fleets if fleet.namespace == question.namespace]
     chosen = [fleet for fleet in here if selector.matches(_labels(fleet, known.cluster))]
     if not chosen:
         raise RefusalError(HTTPStatus.NOT_FOUND, _nothing_matches(question, here, known.cluster))

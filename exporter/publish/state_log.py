@@ -7,6 +7,7 @@ import structlog
 
 from exporter.fleet.departure import Departure
 from exporter.fleet.explain import explain
+from exporter.fleet.health import Word, health
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.store.snapshots import SnapshotStore
 
@@ -43,7 +44,7 @@ class StateLog:
         for key, fleet in fleets.items():
             self._compare_fleet(self._fleets.get(key), fleet)
         for key in self._fleets.keys() - fleets.keys():
-            _log.info("fleet has no agents left", namespace=key[0], fleet=key[1])
+            _log.info("fleet is forgotten", namespace=key[0], fleet=key[1])
         for uid, agent in agents.items():
             self._compare_agent(self._agents.get(uid), agent)
         for uid in self._agents.keys() - agents.keys():
@@ -68,6 +69,10 @@ class StateLog:
         names = {"namespace": fleet.namespace, "fleet": fleet.name}
         if before is None:
             _log.info("fleet found", **names, agents=len(fleet.agents))
+        elif before.agents and not fleet.agents:
+            _log.log(30 if health(fleet).word is Word.DOWN else 20, "fleet has no agents left", **names)
+        elif fleet.agents and not before.agents:
+            _log.info("fleet has agents again", **names, agents=len(fleet.agents))
         was_trusted = before is None or before.trusted
         if was_trusted and not fleet.trusted:
             _log.warning("fleet is not trusted, its demand is withheld", **names, reason=fleet.untrusted_reason)

@@ -1,9 +1,9 @@
-"""The agents of one fleet in the store, and what is remembered of them from one `Fleet` to the next."""
+"""The agents of one fleet in the store, and what is remembered of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from exporter.fleet.model import AgentSnapshot, Fleet, Lasting
+from exporter.fleet.model import AgentSnapshot, AgentState, Fleet, Lasting
 from exporter.fleet.outlook import Outlook
 from exporter.store.queue_scope import QueueScope
 
@@ -18,7 +18,7 @@ _RECOMPUTE_ANYWAY_AFTER = 1.0
 class Group:
     """The agents of one fleet, and the last `Fleet` computed from them."""
 
-    snapshots: dict[str, AgentSnapshot]
+    snapshots: dict[str, AgentSnapshot] = field(default_factory=dict)
     new_readings: bool = False
     fleet: Fleet | None = None
     """None also after a target or the outlook has changed: that takes effect at once."""
@@ -29,6 +29,16 @@ class Group:
     """What `aggregate` is to remember: `Fleet.scale_in.since` of the last fleet."""
     lasting: Lasting | None = None
     """The same of `Fleet.lasting`."""
+    served: bool = False
+    """Whether an agent has ever served."""
+    scaled: bool = False
+    """Whether an HPA has scaled its agents."""
+    workloads: Collection[str] = ()
+    """The Deployments of its agents, or of the last it had."""
+    source: str = ""
+    """The source of the last agent that came."""
+    empty_since: float | None = None
+    """When its last agent left (monotonic); None while it has any."""
 
     def due(self, now: float) -> bool:
         """Return whether the last `Fleet` is too old."""
@@ -38,6 +48,20 @@ class Group:
         """Keep a `Fleet` that was computed now."""
         self.fleet, self.computed_at, self.new_readings = fleet, fleet.now, False
         self.scale_in_since, self.lasting = fleet.scale_in.since, fleet.lasting
+        self.served |= fleet.states[AgentState.SERVING] > 0
+        self.scaled |= bool(fleet.scalers) and bool(self.snapshots)
+
+    def put(self, snapshot: AgentSnapshot, source: str) -> None:
+        """Add an agent, or take its newer facts."""
+        self.snapshots[snapshot.target.uid] = snapshot
+        self.source, self.empty_since, self.fleet = source, None, None
+
+    def owners(self) -> Collection[str]:
+        """Return the names of the Deployments of its agents; without agents, those of the last."""
+        if self.snapshots:
+            facts = (snapshot.target.facts for snapshot in self.snapshots.values())
+            self.workloads = {one.workload for one in facts if one is not None and one.workload is not None}
+        return self.workloads
 
     def queues(self) -> Sequence[float]:
         """Return the queues that its agents report."""

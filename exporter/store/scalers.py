@@ -1,9 +1,8 @@
 """The known autoscalers, and which of them scale a fleet: those whose target is the Deployment of the fleet's pods."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from exporter.fleet.model import AgentSnapshot
 from exporter.fleet.scaler import Scaler
 
 DEPLOYMENT = "Deployment.apps"
@@ -38,16 +37,14 @@ class KnownScalers:
         self._seen[namespace] = _Seen(scalers, by_target, now)
         return True
 
-    def of(self, namespace: str, agents: Iterable[AgentSnapshot], since: float) -> tuple[Scaler, ...] | None:
-        """Return the autoscalers of these agents' Deployments; None if unknown.
+    def of(self, namespace: str, workloads: Collection[str], since: float) -> tuple[Scaler, ...] | None:
+        """Return the autoscalers of Deployments with these names; None if unknown, as without a name.
 
         What was not confirmed after the instant `since` counts as unknown.
         """
         seen = self._seen.get(namespace) or self._seen.get(None)
         if seen is None or seen.at < since:
             return None
-        facts = (agent.target.facts for agent in agents)
-        workloads = {one.workload for one in facts if one is not None and one.workload is not None}
         if not workloads:
             return None
         return tuple(scaler for name in sorted(workloads) for scaler in seen.by_target.get((namespace, name), ()))

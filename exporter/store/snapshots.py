@@ -25,6 +25,7 @@ from exporter.fleet.scaler import Scaler
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.addresses import AddressBook
 from exporter.store.departures import Departures
+from exporter.store.gone_fleets import forgotten
 from exporter.store.group import Group
 from exporter.store.restarts import FleetKey, RestartCounter
 from exporter.store.scalers import KnownScalers
@@ -123,14 +124,14 @@ class SnapshotStore:
             return
         else:
             snapshot = self._moved_on(before, target, known_at)
-            self._leave(uid)
+            if self._keys[uid] != key:
+                self._leave(uid)
         self._restarts.see(target, made_unseen=lambda created: self._made_unseen(source, created))
         self._start_times.see(target, now, new=before is None)
         self._sources[uid] = source
         self._keys[uid] = key
-        group = self._groups.setdefault(key, Group({}))
-        group.snapshots[uid] = snapshot
-        group.fleet = None
+        group = self._groups.setdefault(key, Group())
+        group.put(snapshot, source)
         self.departures.see(snapshot, now, group.snapshots.values())
         self._settle(self._addresses.claim(target))
         if target.address is None:
@@ -169,23 +170,28 @@ class SnapshotStore:
         before = self._snapshot(uid)
         if before is not None:
             self.departures.pod_gone(before, last, known_at=known_at, wall_now=self._wall())
-        self._forget(uid)
+        self._forget(uid, remembered=before is not None and before.target.facts is not None)
 
-    def _forget(self, uid: str) -> None:
-        self._leave(uid)
+    def _forget(self, uid: str, *, remembered: bool = False) -> None:
+        self._leave(uid, remembered=remembered)
         self._settle(self._addresses.drop(uid))
         del self._sources[uid]
         self._restarts.forget(uid)
         self._start_times.forget(uid)
         self._attempted(uid)
 
-    def _leave(self, uid: str) -> None:
+    def _leave(self, uid: str, *, remembered: bool = False) -> None:
+        """Take an agent out of its fleet. A fleet that served is remembered when its last pod ends."""
         key = self._keys.pop(uid)
         group = self._groups[key]
+        group.owners()
         del group.snapshots[uid]
         group.fleet = None
         if not group.snapshots:
-            del self._groups[key]
+            if remembered and group.served:
+                group.empty_since, group.lasting = self._monotonic(), None
+            else:
+                del self._groups[key]
 
     # -- the poller's side --------------------------------------------------------------------------------------------
 
@@ -312,8 +318,10 @@ class SnapshotStore:
         return self._wall()
 
     def fleets(self) -> Sequence[Fleet]:
-        """Return every fleet as of now, by namespace and name."""
+        """Return every fleet as of now, by namespace and name; for a while also those that have no agents any more."""
         now = self._monotonic()
+        for key in forgotten(self._groups, lambda key: self._scalers_of(key, now), now):
+            del self._groups[key]
         return [self._fleet(key, now) for key in self.fleet_keys()]
 
     def fleet_keys(self) -> Sequence[FleetKey]:
@@ -324,7 +332,8 @@ class SnapshotStore:
         group = self._groups[key]
         if group.fleet is None or group.due(now):
             wall_now = self._wall()
-            sync_age = now - min(self._synced_at[self._sources[uid]] for uid in group.snapshots)
+            sources = [self._sources[uid] for uid in group.snapshots] or [group.source]
+            sync_age = now - min(self._synced_at[source] for source in sources)
             fleet = aggregate(
                 *key,
                 group.snapshots.values(),
@@ -337,7 +346,7 @@ class SnapshotStore:
                 tasks_lost_lately=self.departures.lost_since(key, wall_now - LATELY_SECONDS),
                 start_seconds=self._start_times.usual(key),
                 starts=self._start_times.of(key),
-                scalers=self._scalers.of(key[0], group.snapshots.values(), now - self._policy.max_sync_age),
+                scalers=self._scalers_of(key, now),
                 queue_alike=group.queue_scope.sample(group.queues(), now),
                 scale_in_since=group.scale_in_since,
                 before=group.lasting,
@@ -346,6 +355,9 @@ class SnapshotStore:
             group.computed(fleet)
             return fleet
         return group.fleet
+
+    def _scalers_of(self, key: FleetKey, now: float) -> tuple[Scaler, ...] | None:
+        return self._scalers.of(key[0], self._groups[key].owners(), now - self._policy.max_sync_age)
 
     def starts(self, key: FleetKey) -> Sequence[AgentStart]:
         """Return the latest starts of a fleet's agents that were seen by this process, oldest first."""

@@ -89,7 +89,7 @@ class Api:
         fleet = self._find(request)
         value = read(fleet)
         if value is None or not isfinite(value):
-            reason = fleet.untrusted_reason or "the demand is unknown"
+            reason = fleet.withheld_reason or "the demand is unknown"
             raise web.HTTPServiceUnavailable(text=f"the demand of {_named(fleet)} is not trusted: {reason}")
         return json_answer(request, demand_document(fleet, value))
 

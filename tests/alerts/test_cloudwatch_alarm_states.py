@@ -14,10 +14,11 @@ import pytest
 
 from exporter.fleet.departure import LossReason
 from exporter.fleet.model import AgentSnapshot, Fleet
+from exporter.fleet.scaler import Condition
 from exporter.publish.datum import Datum
 from exporter.publish.fleet_datums import Baseline, count
 from tests.alerts.test_cloudwatch_template import FLEET_ALARMS, alarms
-from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_snapshot
+from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_scaler, make_snapshot
 from tests.fakes.cloudwatch_alarm import ALARM, INSUFFICIENT_DATA, OK, Alarm, evaluate
 from tests.fakes.cloudwatch_publishing import selection
 
@@ -120,13 +121,25 @@ def leaving(before: World) -> World:
 
 
 def nothing(minute: int) -> Sequence[Fleet]:
-    """There is no pod, so there is no fleet; or the exporter is gone as well."""
+    """Nothing is published: the exporter is gone, or has never seen a pod of the fleet."""
     return ()
+
+
+def resting(minute: int) -> Sequence[Fleet]:
+    """There is no pod, and the HPA is switched off with it."""
+    off = make_scaler(keda=True, active=Condition(False, "ScalingDisabled"), current_agents=0)
+    return (make_fleet([], tasks_lost=lost(0), scalers=[off]),)
+
+
+def gone(minute: int) -> Sequence[Fleet]:
+    """There is no pod, and the HPA asks for some."""
+    return (make_fleet([], tasks_lost=lost(0), scalers=[make_scaler()]),)
 
 
 WORLDS: dict[str, Callable[[World], list[tuple[World, int]]]] = {
     "healthy, idle": lambda before: [(before, BEFORE), (healthy, AFTER)],
-    "night without agents": lambda before: [(before, BEFORE), (leaving(before), 2), (nothing, AFTER)],
+    "night without agents": lambda before: [(before, BEFORE), (leaving(before), 2), (resting, AFTER)],
+    "all agents gone": lambda before: [(before, BEFORE), (gone, AFTER)],
     "all agents unreachable": lambda before: [(before, BEFORE), (unreachable(before), AFTER)],
     "cluster deleted": lambda before: [(before, BEFORE), (nothing, AFTER)],
 }
@@ -238,19 +251,23 @@ def test_a_minute_of_trouble_before_agents_are_unreachable_is_no_alarm(extra: in
 
 
 @pytest.mark.parametrize("extra", EXTRA)
-def test_a_night_without_agents_is_notified_as_silence(extra: int) -> None:
-    """A fleet at rest that is scaled to 0 and back raises no alarm but ExporterSilent; what counts has data again."""
-    minutes = published((healthy, BEFORE), (leaving(healthy), 2), (nothing, AFTER), (healthy, BEFORE))
+def test_a_night_without_agents_raises_no_alarm(extra: int) -> None:
+    """A fleet at rest that is scaled to 0 and back is no outage; what is counted by agents has data again."""
+    minutes = published((healthy, BEFORE), (leaving(healthy), 2), (resting, AFTER), (healthy, BEFORE))
     sent = {name: messages(course(name, minutes, extra)[BEFORE - 1 :]) for name in FLEET_ALARMS}
-    assert {name: states for name, states in sent.items() if states} == {
-        "ExporterSilent": [ALARM, OK],
-        "Restarts": [OK],
-        "TasksLost": [OK],
-        "TaskFailures": [OK],
-    }
+    assert {name: states for name, states in sent.items() if states} == {"Restarts": [OK], "TaskFailures": [OK]}
 
 
-def test_a_fleet_that_rests_at_night_may_be_silent_for_long() -> None:
+@pytest.mark.parametrize("extra", EXTRA)
+def test_agents_that_are_gone_are_an_outage(extra: int) -> None:
+    """The capacity is known to be 0: two alarms start, and end with the agents' return."""
+    minutes = published((healthy, BEFORE), (gone, AFTER), (healthy, BEFORE))
+    sent = {name: messages(course(name, minutes, extra)[BEFORE - 1 :]) for name in FLEET_ALARMS}
+    assert {name for name, states in sent.items() if states == [ALARM, OK]} == {"CapacityLow", "NoFreeCapacity"}
+    assert not any(ALARM in states for states in sent.values() if states != [ALARM, OK])
+
+
+def test_an_exporter_may_be_allowed_to_be_silent_for_long() -> None:
     """With a longer time the silence of two hours is none, and one that goes on is an alarm all the same."""
     minutes = published(
         (healthy, BEFORE), (leaving(healthy), 2), (nothing, AFTER), (healthy, BEFORE), (nothing, 2 * AFTER)

@@ -9,7 +9,8 @@ import pytest
 from exporter.config import CapacitySettings
 from exporter.fleet.model import AgentState, AgentStatus
 from exporter.fleet.policy import Policy, ScaleInPolicy
-from tests.factories import POLICY, make_fleet, make_snapshot
+from exporter.fleet.scaler import Condition, Scaler
+from tests.factories import POLICY, make_fleet, make_scaler, make_snapshot
 from tests.fleet.alike import NOT_READY, agents, deleted, fleet
 
 DRAINING, STARTING, UNREACHABLE = AgentState.DRAINING, AgentState.STARTING, AgentState.UNREACHABLE
@@ -18,13 +19,24 @@ STOPPED, DISCONNECTED, SERVING = AgentState.STOPPED, AgentState.DISCONNECTED, Ag
 
 
 def test_an_empty_fleet() -> None:
-    """Nothing needs nothing, and that is known: 0, not None."""
-    result = make_fleet([])
+    """Nothing needs nothing, and that is known if its Deployment is scaled to 0: 0, not None."""
+    off = make_scaler(active=Condition(False, "ScalingDisabled"), current_agents=0)
+    result = make_fleet([], scalers=[off])
+    assert (result.at_rest, result.withheld_reason) == (True, None)
     assert (result.capacity_tasks, result.tasks_active, result.tasks_queued, result.free_slots) == (0, 0.0, None, 0.0)
     assert (result.coverage, result.trusted, result.demand_tasks, result.desired_agents) == (1.0, True, 0.0, 0)
     assert (result.read_age, result.tasks_draining, result.held_tasks, result.replacement_tasks) == (None, 0, 0, 0)
     assert result.states == dict.fromkeys(AgentState, 0)
     assert result.agents == ()
+
+
+@pytest.mark.parametrize("scalers", [None, (), (make_scaler(),), (make_scaler(min_agents=0),)])
+def test_agents_that_are_gone_are_no_reason_to_shrink_a_fleet(scalers: tuple[Scaler, ...] | None) -> None:
+    """Without pods there is no demand, but whether there should be any is unknown: no scaler gets the 0."""
+    result = make_fleet([], scalers=scalers)
+    assert (result.demand_tasks, result.desired_agents, result.demand_ahead_tasks) == (None, None, None)
+    assert result.withheld_reason == "it has no agents, and it is unknown whether it needs any"
+    assert (result.trusted, result.capacity_tasks, result.at_rest) == (True, 0, False)
 
 
 def test_utilization_is_of_the_agents_that_give_slots() -> None:

@@ -197,6 +197,7 @@ def test_agents_about_to_be_killed_degrade_it() -> None:
     [
         (make_scaler(keda=True, active=DISABLED, current_agents=0), Word.OK, ""),
         (make_scaler(min_agents=0, current_agents=0), Word.OK, ""),
+        (make_scaler(min_agents=0), Word.DOWN, "it has no agents: its HPA etl-prod asks for at least 1"),
         (
             make_scaler(active=DISABLED, current_agents=0),
             Word.DOWN,

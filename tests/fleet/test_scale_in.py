@@ -191,7 +191,7 @@ def test_a_floor_is_bounded_by_the_patience(
         assert fleet.scale_in.since == NOW - (held_for or 0.0)
 
 
-@given(st.lists(st.integers(0, T), max_size=20), st.integers(0, T))
+@given(st.lists(st.integers(0, T), min_size=1, max_size=20), st.integers(0, T))
 def test_an_hpa_removes_no_more_agents_than_are_light(loads: list[int], limit: int) -> None:
     """Within the patience, of a fleet without a rollout that is seen as a whole."""
     fleet = make_fleet(agents(*map(float, loads)), policy=only(limit))

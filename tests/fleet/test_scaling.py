@@ -78,7 +78,7 @@ def test_without_a_demand_there_is_no_answer() -> None:
 
 def test_an_empty_fleet_needs_none() -> None:
     """There is nothing to divide by."""
-    assert hpa_agents(make_fleet([])) == 0
+    assert hpa_agents(make_fleet([])) is None
 
 
 def with_queue(there: int, queued: int, target: int) -> int | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Dialect, Fleet
+from exporter.fleet.scaler import Condition
 from exporter.publish.datum import (
     MAX_BYTES,
     MAX_DATUMS,
@@ -22,7 +23,7 @@ from exporter.publish.datum import (
     distribution,
 )
 from exporter.publish.fleet_datums import Baseline, Increases, count, monthly_dollars, with_own_series
-from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_snapshot
+from tests.factories import WALL_NOW, make_facts, make_fleet, make_memory, make_reading, make_scaler, make_snapshot
 from tests.fakes.cloudwatch_publishing import selection
 
 SERIES = DatumSeries("AgentActiveTasks", "Count", (("ClusterName", "prod"), ("Namespace", "n"), ("Fleet", "f")))
@@ -40,6 +41,10 @@ def published(fleet: Fleet, *chosen: str, increases: Increases | None = None) ->
 
 def values(fleet: Fleet) -> dict[str, tuple[float, ...]]:
     return {metric: datum.values for metric, datum in published(fleet).items()}
+
+
+def values_of_all(fleet: Fleet) -> dict[str, tuple[float, ...]]:
+    return {metric: datum.values for metric, datum in published(fleet, "all").items()}
 
 
 # -- fleets ------------------------------------------------------------------------------------------------------------
@@ -113,6 +118,18 @@ def test_the_sum_of_the_responding_agents_is_no_figure_of_the_fleet() -> None:
         "AgentsUnreachable": (2,),
         "AgentsDraining": (0,),
     }
+
+
+def test_a_fleet_without_agents_is_published_with_its_zeros() -> None:
+    """One at rest without those whose alarms would take it for an outage."""
+    off = make_scaler(active=Condition(False, "ScalingDisabled"), current_agents=0)
+    resting, gone = (values_of_all(make_fleet([], scalers=[one])) for one in (off, make_scaler()))
+    assert resting["ScrapeCoveragePercent"] == gone["ScrapeCoveragePercent"] == (100,)
+    zeros = {"ActiveTasks": (0,), "AgentsServing": (0,), "AgentsCrashLooping": (0,)}
+    assert zeros.items() <= resting.items()
+    assert zeros.items() <= gone.items()
+    assert (resting["DemandTasks"], "CapacityTasks" in resting, "FreeSlots" in resting) == ((0,), False, False)
+    assert ("DemandTasks" in gone, gone["CapacityTasks"], gone["FreeSlots"]) == (False, (0,), (0,))
 
 
 def test_of_an_old_list_of_agents_nothing_is_published() -> None:

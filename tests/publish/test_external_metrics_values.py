@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.fleet.model import Dialect, Fleet
+from exporter.fleet.scaler import Condition
 from exporter.publish.external_metrics_values import (
     EXTERNAL_METRICS,
     Knowledge,
@@ -16,7 +17,7 @@ from exporter.publish.external_metrics_values import (
     RefusalError,
     items,
 )
-from tests.factories import WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
+from tests.factories import WALL_NOW, make_facts, make_fleet, make_reading, make_scaler, make_snapshot
 
 
 def ask(metric: str, fleets: Sequence[Fleet], selector: str = "", cluster: str | None = None) -> list[dict[str, Any]]:
@@ -61,6 +62,20 @@ def test_every_metric(metric: str, value: str) -> None:
 def test_a_known_zero_is_served() -> None:
     """Idle agents that answer have no demand: that is knowledge, not its want."""
     (item,) = ask("demand_tasks", [fleet_of(0, 0)])
+    assert item["value"] == "0"
+
+
+def test_agents_that_are_gone_are_no_demand_of_0() -> None:
+    """As if the fleet had never been known: an HPA keeps its size. One that is switched off is told the 0."""
+    gone = make_fleet([], scalers=[make_scaler()])
+    for metric in ("demand_tasks", "tasks_active"):
+        refused = refusal(metric, [gone])
+        assert (refused.status, refused.message) == (
+            HTTPStatus.NOT_FOUND,
+            "no fleet is known in namespace 'matillion'",
+        )
+    off = make_scaler(active=Condition(False, "ScalingDisabled"), current_agents=0)
+    (item,) = ask("demand_tasks", [make_fleet([], scalers=[off])])
     assert item["value"] == "0"
 
 

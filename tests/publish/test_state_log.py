@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.model import Fleet
 from exporter.publish.state_log import StateLog
-from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_reading, make_snapshot
+from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_reading, make_scaler, make_snapshot
 from tests.web.serving import StaticDepartures
 
 
@@ -100,9 +100,22 @@ def test_trust_lost_and_found_again(watched: Watched) -> None:
 
 def test_a_removal_is_logged_once(watched: Watched) -> None:
     """Agents and fleets that go are one line each."""
-    lines = watched.sees()
+    empty = make_fleet([], scalers=())
+    lines = watched.sees(empty)
     assert sorted(line["event"] for line in lines) == ["agent is gone", "agent is gone", "fleet has no agents left"]
+    assert {line["log_level"] for line in lines} == {"info"}
+    assert watched.sees(empty) == []
+    assert [line["event"] for line in watched.sees()] == ["fleet is forgotten"]
     assert watched.sees() == []
+
+
+def test_a_fleet_that_lost_its_agents_is_a_warning_if_it_should_have_any(watched: Watched) -> None:
+    """And it is said when they are back."""
+    missing = make_fleet([], scalers=[make_scaler()])
+    [line] = [line for line in watched.sees(missing) if line["event"].startswith("fleet")]
+    assert (line["event"], line["log_level"]) == ("fleet has no agents left", "warning")
+    lines = watched.sees(make_fleet([make_snapshot("a"), make_snapshot("b")]))
+    assert lines[0]["event"] == "fleet has agents again"
 
 
 def test_the_same_name_is_not_the_same_agent(watched: Watched) -> None:

@@ -45,9 +45,11 @@ def test_a_fleet_that_returns_has_its_starts() -> None:
     world = Clocks()
     world.start("agent-1", 45)
     world.start("agent-2", 180)
+    world.fleet()
     world.store.replace(PODS, [])
+    assert world.fleet().agents == ()
+    world.passed += 30 * 3600
     assert world.store.fleets() == []
-    world.passed += 8 * 3600
     world.start("agent-3", 60)
     assert world.fleet().starts == make_starts([45, 180, 60])
 

@@ -11,7 +11,16 @@ import pytest
 from exporter.fleet.departure import Departure
 from exporter.fleet.model import AgentState, Dialect, IgnoredPod
 from exporter.web.about import About
-from tests.factories import NOW, WALL_NOW, make_facts, make_fleet, make_outlook, make_reading, make_snapshot
+from tests.factories import (
+    NOW,
+    WALL_NOW,
+    make_facts,
+    make_fleet,
+    make_outlook,
+    make_reading,
+    make_scaler,
+    make_snapshot,
+)
 from tests.forecast.generated import recorded
 from tests.web.serving import StaticView, serve
 
@@ -123,6 +132,14 @@ async def test_untrusted_demand_is_refused_with_the_reason(client: aiohttp.Clien
     answer = await get(client, "/api/v1/fleets/matillion/dark/demand", 503)
     assert answer == {
         "error": "the demand of matillion/dark is not trusted: only 0 of 2 agents respond, 50% are required"
+    }
+
+
+async def test_the_demand_of_agents_that_are_gone_is_refused(client: aiohttp.ClientSession, view: StaticView) -> None:
+    """A 0 would shrink a fleet whose pods are missing."""
+    view.shown = [make_fleet([], scalers=[make_scaler()])]
+    assert await get(client, "/api/v1/fleets/matillion/etl/demand", 503) == {
+        "error": "the demand of matillion/etl is not trusted: it has no agents, and it is unknown whether it needs any"
     }
 
 
