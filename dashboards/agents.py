@@ -4,9 +4,9 @@ from grafana_foundation_sdk.builders import dashboard, table
 
 from alerts.prometheus.recording import AGENT_HEAP, AGENT_MEMORY, AGENT_RESTARTS
 from alerts.settings import Settings
+from dashboards import annotations
 from dashboards.frame import AGENTS_UID, CLUSTER, FLEET, NAMESPACE, POD, framed, link_to
 from dashboards.panels import (
-    BLUE,
     GREEN,
     ORANGE,
     RED,
@@ -22,22 +22,14 @@ from dashboards.panels import (
 )
 from dashboards.queries import BY_AGENT, OF_AGENT, STATE_NUMBERS, of_agents, recorded, state_number
 from exporter.config import CapacitySettings
-from exporter.fleet.model import AgentState
 from exporter.fleet.outlets import PREFIX
+from exporter.web.palette import STATES
 
 _SETTINGS = Settings()
 _CAPACITY = CapacitySettings()
 """The exporter's defaults: the lines in the graphs are where most fleets have them."""
 _POD = "{{pod}}"
-_COLORS = {
-    AgentState.SERVING: GREEN,
-    AgentState.STARTING: BLUE,
-    AgentState.DRAINING: YELLOW,
-    AgentState.DISCONNECTED: RED,
-    AgentState.STOPPED: RED,
-    AgentState.UNREACHABLE: ORANGE,
-}
-_STATES = {number: (state.value, _COLORS[state]) for state, number in STATE_NUMBERS.items()}
+_STATES = {number: (state.value, STATES[state]) for state, number in STATE_NUMBERS.items()}
 _CONNECTED = {1: ("connected", GREEN), 0: ("disconnected", RED)}
 _SLOTS = ((None, GREEN), (_CAPACITY.target_tasks_per_agent, YELLOW), (_CAPACITY.tasks_per_agent, RED))
 _MEMORY = ((None, GREEN), (_SETTINGS.memory_pressure, ORANGE), (_SETTINGS.memory_critical, RED))
@@ -56,6 +48,7 @@ def build() -> dashboard.Dashboard:
             Section("Memory", _memory()),
             Section("Connection and lifecycle", _life()),
         ),
+        events=annotations.of_fleets(),
     )
 
 
@@ -100,7 +93,7 @@ def _table() -> table.Panel:
             Column("Value #I", "Age", "s", decimals=0),
             Column("Value #H", "Last scrape", "s", decimals=0),
         ),
-        link=link_to(AGENTS_UID, "Only this agent", ("namespace", "Namespace"), ("fleet", "Fleet"), ("pod", "Pod")),
+        links=(link_to(AGENTS_UID, "Only this agent", ("namespace", "Namespace"), ("fleet", "Fleet"), ("pod", "Pod")),),
     )
 
 

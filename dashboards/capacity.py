@@ -152,7 +152,7 @@ def _suggestions() -> table.Panel:
             Column("Value #F", "Highest with the current target"),
             Column("Value #G", "Agents now"),
         ),
-        link=link_to(FLEET_UID, "The fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),
+        links=(link_to(FLEET_UID, "The fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),),
     )
 
 

@@ -1,23 +1,29 @@
-"""Dashboard 5, "Matillion fleet and cluster": Prometheus' figures beside those of CloudWatch for fleet and nodes."""
+"""Dashboard 5, "Matillion fleet and cluster": Prometheus' figures beside those of CloudWatch for fleet and nodes.
+
+The two halves have variables of their own. All means `.*` in a selector of Prometheus, and `*` in a dimension of
+CloudWatch, which knows no patterns: `.*` would be a fleet of that name, and the half would be empty.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import cloudwatch, dashboard, timeseries
 from grafana_foundation_sdk.models.cloudwatch import CloudWatchQueryMode, MetricEditorMode, MetricQueryType
-from grafana_foundation_sdk.models.dashboard import VariableRefresh, VariableSort
+from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh, VariableSort
 
 from alerts.prometheus.recording import ACTIVE, AGENT_RESTARTS, CAPACITY, COVERAGE, DEMAND, QUEUED
-from dashboards.frame import CLOUDWATCH, CLOUDWATCH_UID, CLUSTER, FLEET, NAMESPACE, data_source, framed
-from dashboards.panels import Placed, Query, Section, graph
-from dashboards.queries import BY_FLEET, FLEET_LEGEND, OF_FLEET, of_agents, of_fleets, recorded, total
+from dashboards import annotations
+from dashboards.frame import ALL, CLOUDWATCH, CLOUDWATCH_UID, CLUSTER, FLEET, NAMESPACE, data_source, framed
+from dashboards.panels import Placed, Query, Section, fixed, graph
+from dashboards.queries import BY_FLEET, FLEET_LEGEND, OF_FLEET, of_agents, of_fleets, recorded, total, whole
+from exporter.web import palette
 
 OURS = "Matillion/AgentFleet"
 CONTAINER_INSIGHTS = "ContainerInsights"
-FLEET_DIMENSIONS = {"ClusterName": "$eks_cluster", "Namespace": "$namespace", "Fleet": "$fleet"}
+FLEET_DIMENSIONS = {"ClusterName": "$eks_cluster", "Namespace": "$cloudwatch_namespace", "Fleet": "$cloudwatch_fleet"}
 """Exactly the dimensions the exporter publishes with: CloudWatch finds a series by all of them."""
 _CLUSTER_DIMENSION = {"ClusterName": "$eks_cluster"}
-_POD_DIMENSIONS = {"ClusterName": "$eks_cluster", "Namespace": "$namespace", "PodName": "*"}
+_POD_DIMENSIONS = {"ClusterName": "$eks_cluster", "Namespace": "$cloudwatch_namespace", "PodName": "*"}
 _PERIOD = "60"
 _INSIGHTS = "From Container Insights; empty where it is not enabled on the cluster."
 
@@ -31,6 +37,7 @@ class Metric:
     dimensions: Mapping[str, str]
     statistic: str
     label: str
+    color: str | None = None
 
 
 def build() -> dashboard.Dashboard:
@@ -46,20 +53,43 @@ def build() -> dashboard.Dashboard:
         ),
         more=(
             data_source("cloudwatch", "CloudWatch", "cloudwatch"),
-            _choice("region", "Region", "regions()"),
-            _choice("eks_cluster", "EKS cluster", f"dimension_values($region, {OURS}, CapacityTasks, ClusterName)"),
+            _region(),
+            _choice("eks_cluster", "EKS cluster", "ClusterName"),
+            _choice("cloudwatch_namespace", "Namespace (CloudWatch)", "Namespace"),
+            _choice("cloudwatch_fleet", "Fleet (CloudWatch)", "Fleet"),
         ),
+        events=annotations.of_fleets(),
     )
 
 
-def _choice(name: str, label: str, query: str) -> dashboard.QueryVariable:
+def _region() -> dashboard.QueryVariable:
+    return (
+        dashboard.QueryVariable("region")
+        .label("Region")
+        .datasource(CLOUDWATCH)
+        .query("regions()")
+        .refresh(VariableRefresh.ON_DASHBOARD_LOAD)
+        # That of the data source. The first of the list would be one where nothing is.
+        .current(VariableOption(selected=True, text="default", value="default"))
+    )
+
+
+def _choice(name: str, label: str, dimension: str) -> dashboard.QueryVariable:
+    """Return a variable with the values of a dimension, all of them chosen at first.
+
+    None narrows another: a filter takes its values as they are, and `*` is none.
+    """
     return (
         dashboard.QueryVariable(name)
         .label(label)
         .datasource(CLOUDWATCH)
-        .query(query)
+        .query(f"dimension_values($region, {OURS}, CapacityTasks, {dimension})")
         .refresh(VariableRefresh.ON_DASHBOARD_LOAD)
         .sort(VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value("*")
+        .current(ALL)
     )
 
 
@@ -86,26 +116,28 @@ def _cloudwatch_graph(
             .label(metric.label + lines)
         )
         panel.with_target(query)
+        if metric.color:
+            panel.override_by_query(chr(ord("A") + index), [fixed(metric.color)])
     return panel
 
 
-def _ours(name: str, statistic: str, label: str) -> Metric:
-    return Metric(OURS, name, FLEET_DIMENSIONS, statistic, label)
+def _ours(name: str, statistic: str, label: str, color: str | None = None) -> Metric:
+    return Metric(OURS, name, FLEET_DIMENSIONS, statistic, label, color)
 
 
 def _tasks() -> tuple[Placed, ...]:
     tasks_of_agents = of_agents("agent_tasks_active", of=OF_FLEET)
     of_fleet = " ${PROP('Dim.Fleet')}"
-    note = "Published once a minute by the leader. Select the fleets above; a gap means that the figure was withheld."
+    note = "A line for each fleet, published once a minute by the leader. A gap means that the figure was withheld."
     return (
         Placed(
             graph(
                 "Tasks (Prometheus)",
                 "Capacity, running and queued tasks of the selected fleets.",
                 [
-                    Query(total(CAPACITY), "capacity"),
-                    Query(total(ACTIVE), "running"),
-                    Query(total(QUEUED), "queued"),
+                    Query(total(CAPACITY), "capacity", palette.CAPACITY, dashed=True),
+                    Query(whole(recorded(ACTIVE)), "running", palette.RUNNING),
+                    Query(total(QUEUED), "queued", palette.QUEUED),
                 ],
             ),
             12,
@@ -115,9 +147,9 @@ def _tasks() -> tuple[Placed, ...]:
                 "Tasks (CloudWatch)",
                 note,
                 [
-                    _ours("CapacityTasks", "Maximum", "capacity"),
-                    _ours("ActiveTasks", "Maximum", "running"),
-                    _ours("QueuedTasks", "Maximum", "queued"),
+                    _ours("CapacityTasks", "Maximum", "capacity", palette.CAPACITY),
+                    _ours("ActiveTasks", "Maximum", "running", palette.RUNNING),
+                    _ours("QueuedTasks", "Maximum", "queued", palette.QUEUED),
                 ],
                 lines=of_fleet,
             ),
@@ -127,10 +159,10 @@ def _tasks() -> tuple[Placed, ...]:
             graph(
                 "Demand and coverage (Prometheus)",
                 "Demand in tasks, and the greater of demand and forecast (demand ahead); missing while they are "
-                "withheld. Coverage in percent.",
+                "withheld of one of the fleets. Coverage in percent.",
                 [
-                    Query(total(DEMAND), "demand"),
-                    Query(f"sum({of_fleets('demand_ahead_tasks')})", "demand ahead"),
+                    Query(whole(recorded(DEMAND)), "demand", palette.DEMAND),
+                    Query(whole(of_fleets("demand_ahead_tasks")), "demand ahead", palette.FORECAST, dashed=True),
                     Query(f"100 * min({recorded(COVERAGE)})", "lowest coverage, %"),
                 ],
             ),
@@ -141,8 +173,8 @@ def _tasks() -> tuple[Placed, ...]:
                 "Demand and coverage (CloudWatch)",
                 f"{note} Demand ahead needs `DemandAheadTasks` or `all` in `cloudwatch.metrics`.",
                 [
-                    _ours("DemandTasks", "Maximum", "demand"),
-                    _ours("DemandAheadTasks", "Maximum", "demand ahead"),
+                    _ours("DemandTasks", "Maximum", "demand", palette.DEMAND),
+                    _ours("DemandAheadTasks", "Maximum", "demand ahead", palette.FORECAST),
                     _ours("ScrapeCoveragePercent", "Minimum", "coverage, %"),
                 ],
                 lines=of_fleet,
@@ -177,9 +209,10 @@ def _tasks() -> tuple[Placed, ...]:
 
 
 def _of_nodes(title: str, metric: str, highest: str) -> Placed:
+    of_cluster = " ${PROP('Dim.ClusterName')}"
     metrics = [
-        Metric(CONTAINER_INSIGHTS, metric, _CLUSTER_DIMENSION, "Average", "average"),
-        Metric(CONTAINER_INSIGHTS, metric, _CLUSTER_DIMENSION, "Maximum", highest),
+        Metric(CONTAINER_INSIGHTS, metric, _CLUSTER_DIMENSION, "Average", f"average{of_cluster}"),
+        Metric(CONTAINER_INSIGHTS, metric, _CLUSTER_DIMENSION, "Maximum", f"{highest}{of_cluster}"),
     ]
     return Placed(_cloudwatch_graph(title, _INSIGHTS, metrics, unit="percent"), 6)
 

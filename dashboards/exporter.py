@@ -5,6 +5,7 @@ from grafana_foundation_sdk.builders import dashboard
 from alerts.durations import in_words
 from alerts.prometheus.recording import LEADERS, SYNC_AGE
 from alerts.settings import Settings
+from dashboards.annotations import leader_change
 from dashboards.frame import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, framed
 from dashboards.panels import GRAY, GREEN, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
 from dashboards.queries import OF_EXPORTER, REPLICA, of_replicas, recorded
@@ -31,6 +32,7 @@ def build() -> dashboard.Dashboard:
             Section("Publishing", _publishing()),
             Section("Process", _process()),
         ),
+        events=(leader_change(OF_EXPORTER),),
     )
 
 

@@ -15,15 +15,27 @@ from alerts.prometheus.recording import (
     UTILIZATION,
 )
 from alerts.settings import Settings
-from dashboards.frame import AGENTS_UID, CLUSTER, FLEET, FLEET_UID, NAMESPACE, framed, link_to
-from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Column, Placed, Query, Section, figure, graph, listing
-from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, OF_FLEET, of_fleets, recorded, total
+from dashboards import annotations, lists
+from dashboards.frame import CLUSTER, FLEET, FLEET_UID, NAMESPACE, framed
+from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
+from dashboards.queries import (
+    BY_FLEET,
+    FLEET_LEGEND,
+    NOT_DRAINING,
+    OF_FLEET,
+    health_number,
+    of_fleets,
+    recorded,
+    total,
+    whole,
+)
 from exporter.fleet.figures import FLEET_HISTOGRAMS
+from exporter.fleet.model import AgentState
 from exporter.fleet.outlets import PREFIX
 from exporter.forecast.forecaster import MIN_SKILL
+from exporter.web import palette
 
 _SERVING = 'state="serving"'
-_TRUST = {0: ("withheld", RED), 1: ("trusted", GREEN)}
 
 
 def build() -> dashboard.Dashboard:
@@ -34,13 +46,25 @@ def build() -> dashboard.Dashboard:
         "Capacity and load of the fleets, and whether the figures can be trusted.",
         (CLUSTER, NAMESPACE, FLEET),
         (
-            Section("Now", _now()),
+            Section("Now", (*_now(), _health())),
             Section("Work", _work()),
             Section("Forecast", _forecast()),
             Section("Agents", _agents()),
-            Section("Fleets and alerts", _lists()),
+            Section("Fleets and alerts", (lists.fleets(), lists.alerts())),
         ),
+        events=annotations.of_fleets(),
     )
+
+
+def _health() -> Placed:
+    panel = timeline(
+        "Health",
+        "Each fleet's health in one word, as on the status page: down (no agent serves), data incomplete (its figures "
+        "are not trusted), degraded, or ok. The page has the reasons.",
+        [Query(health_number(), FLEET_LEGEND)],
+        lists.HEALTH,
+    )
+    return Placed(panel, 24, 5)
 
 
 def _now() -> tuple[Placed, ...]:
@@ -49,7 +73,7 @@ def _now() -> tuple[Placed, ...]:
             figure(
                 "Utilization",
                 "Running tasks as a share of all task slots of the selected fleets. Scaling targets 80% (16 of 20).",
-                [Query(f"{total(ACTIVE)} / ({total(CAPACITY)} > 0)")],
+                [Query(f"({whole(recorded(ACTIVE))}) / ({total(CAPACITY)} > 0)")],
                 unit="percentunit",
                 limits=FULLNESS,
                 decimals=0,
@@ -114,21 +138,12 @@ def _now() -> tuple[Placed, ...]:
                 "Firing alerts",
                 "Alerts on the selected fleets, their agents and the exporter. No data while no rules are loaded.",
                 # Without a firing alert there is no series, which means zero only where the rules are loaded.
-                [Query(f"count({_firing()}) or 0 * {total(CAPACITY)}")],
+                [Query(f"count({annotations.firing()}) or 0 * {total(CAPACITY)}")],
                 limits=((None, GREEN), (1, RED)),
             ),
             3,
             4,
         ),
-    )
-
-
-def _firing() -> str:
-    firing = 'alertname=~"Matillion.*", alertstate="firing", cluster=~"$cluster"'
-    # Alerts on the exporter have no fleet, and their namespace is that of the exporter.
-    return (
-        "max by (alertname, severity, namespace, fleet, pod) "
-        f'(ALERTS{{{firing}, namespace=~"$namespace", fleet=~"$fleet"}} or ALERTS{{{firing}, fleet=""}})'
     )
 
 
@@ -140,9 +155,9 @@ def _work() -> tuple[Placed, ...]:
                 "Running and queued tasks of the selected fleets against the slots of their serving agents. Tasks on "
                 "draining agents no longer take one of these slots.",
                 [
-                    Query(total(CAPACITY), "capacity"),
-                    Query(total(ACTIVE), "running"),
-                    Query(total(QUEUED), "queued"),
+                    Query(total(CAPACITY), "capacity", palette.CAPACITY, dashed=True),
+                    Query(whole(recorded(ACTIVE)), "running", palette.RUNNING),
+                    Query(total(QUEUED), "queued", palette.QUEUED),
                     Query(f"sum({of_fleets('tasks_draining')})", "on draining agents"),
                 ],
             ),
@@ -152,12 +167,17 @@ def _work() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Demand, desired and actual agents",
-                "Desired: the agents needed to run the demand at the target load; missing while demand is withheld. "
-                "Actual: all agents that are not draining, as a Deployment counts its replicas.",
+                "Desired: the agents needed to run the demand at the target load; missing while the demand of a fleet "
+                "is withheld. Actual: all agents that are not draining, as a Deployment counts its replicas. HPA: its "
+                "limits, the replicas that it sees, and what it decided; no data without one.",
                 [
-                    Query(total(DESIRED), "desired"),
-                    Query(total(AGENTS, NOT_DRAINING), "actual"),
-                    Query(total(AGENTS, _SERVING), "serving"),
+                    Query(whole(recorded(DESIRED)), "desired", palette.DEMAND),
+                    Query(total(AGENTS, NOT_DRAINING), "actual", palette.RUNNING),
+                    Query(total(AGENTS, _SERVING), "serving", palette.STATES[AgentState.SERVING]),
+                    Query(_scaler("min"), "HPA minimum", palette.CAPACITY, dashed=True),
+                    Query(_scaler("max"), "HPA maximum", palette.LOST, dashed=True),
+                    Query(_scaler("current"), "HPA current", palette.QUEUED, dashed=True),
+                    Query(_scaler("desired"), "HPA desired", palette.DEMAND, dashed=True),
                 ],
             ),
             12,
@@ -169,10 +189,11 @@ def _work() -> tuple[Placed, ...]:
                 "Held: tasks assumed on unreachable agents. Replacement: capacity requested in place of agents that "
                 "are stopped, disconnected or crash looping. Unseen queue: tasks that must be waiting because every "
                 "agent is full and none reports a queue. Scale-in: tasks added so that only agents with little work "
-                "are removed. The rest is running or queued.",
+                "are removed. The rest is running or queued. The demand is missing while that of one of the fleets is "
+                "withheld.",
                 [
-                    Query(total(DEMAND), "demand"),
-                    Query(f"sum({of_fleets('held_tasks')})", "held"),
+                    Query(whole(recorded(DEMAND)), "demand", palette.DEMAND),
+                    Query(f"sum({of_fleets('held_tasks')})", "held", palette.HELD),
                     Query(f"sum({of_fleets('replacement_tasks')})", "replacement"),
                     Query(f"sum({of_fleets('unseen_queue_tasks')})", "unseen queue"),
                     Query(f"sum({of_fleets('scale_in_held_tasks')})", "scale-in"),
@@ -200,6 +221,10 @@ def _work() -> tuple[Placed, ...]:
             8,
         ),
     )
+
+
+def _scaler(figure: str) -> str:
+    return f"sum({of_fleets(f'scaler_{figure}_agents')})"
 
 
 def _forecast() -> tuple[Placed, ...]:
@@ -264,6 +289,7 @@ def _agents() -> tuple[Placed, ...]:
                 "Every agent is in exactly one state.",
                 [Query(f"sum by (state) ({recorded(AGENTS)}) > 0", "{{state}}")],
                 stacked=True,
+                colors={state.value: color for state, color in palette.STATES.items()},
             ),
             8,
         ),
@@ -321,45 +347,3 @@ def _start_quantile(quantile: float) -> str:
     [row] = FLEET_HISTOGRAMS
     starts = f"increase({row.metric_name}_bucket{{{OF_FLEET}}}[1d])"
     return f"histogram_quantile({quantile}, max by ({BY_FLEET}, le) ({starts}))"
-
-
-def _lists() -> tuple[Placed, ...]:
-    fleets = listing(
-        "Fleets",
-        "The selected fleets as they are now. Click a fleet to open its agents.",
-        [
-            Query(f"sum by ({BY_FLEET}) ({recorded(AGENTS, _SERVING)})"),
-            Query(recorded(ACTIVE)),
-            Query(recorded(CAPACITY)),
-            Query(recorded(QUEUED)),
-            Query(recorded(UTILIZATION)),
-            Query(recorded(DESIRED)),
-            Query(of_fleets("trusted")),
-        ],
-        (
-            Column("namespace", "Namespace"),
-            Column("fleet", "Fleet"),
-            Column("Value #A", "Serving"),
-            Column("Value #B", "Running"),
-            Column("Value #C", "Capacity"),
-            Column("Value #D", "Queued"),
-            Column("Value #E", "Utilization", "percentunit", FULLNESS, decimals=0),
-            Column("Value #F", "Desired agents"),
-            Column("Value #G", "Demand", names=_TRUST),
-        ),
-        link=link_to(AGENTS_UID, "Agents of the fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),
-    )
-    alerts = listing(
-        "Firing alerts",
-        "Empty when no alert is firing, and also while the alerting rules are not loaded.",
-        [Query(_firing())],
-        (
-            Column("alertname", "Alert"),
-            Column("severity", "Severity"),
-            Column("namespace", "Namespace"),
-            Column("fleet", "Fleet"),
-            Column("pod", "Pod"),
-        ),
-        link=link_to(AGENTS_UID, "Agents of the fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),
-    )
-    return Placed(fleets, 14, 9), Placed(alerts, 10, 9)

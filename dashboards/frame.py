@@ -17,8 +17,10 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from alerts.prometheus.labels import CLUSTER_LABEL
+from dashboards.annotations import Event
 from dashboards.panels import PROMETHEUS, Section, lay_out
 from exporter.fleet.outlets import PREFIX
+from exporter.publish.instruments import EXPORTER_PREFIX
 
 TAG = "matillion-fleet"
 FLEET_UID = "matillion-fleet"
@@ -27,7 +29,7 @@ CAPACITY_UID = "matillion-capacity"
 EXPORTER_UID = "matillion-exporter"
 CLOUDWATCH_UID = "matillion-cloudwatch"
 
-_ALL = VariableOption(selected=True, text="All", value="$__all")
+ALL = VariableOption(selected=True, text="All", value="$__all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class LabelVariable:
             .include_all(True)
             # Also true of series without the label: one Prometheus for one cluster has no label for it.
             .all_value(".*")
-            .current(_ALL)
+            .current(ALL)
         )
 
 
@@ -65,6 +67,17 @@ FLEET = LabelVariable("fleet", "Fleet", "capacity_tasks", (CLUSTER_LABEL, "names
 POD = LabelVariable("pod", "Pod", "agent_state", (CLUSTER_LABEL, "namespace", "fleet"))
 EXPORTER_NAMESPACE = LabelVariable("namespace", "Exporter's namespace", "exporter_build_info", (CLUSTER_LABEL,))
 JOB = LabelVariable("job", "Exporter", "exporter_build_info", (CLUSTER_LABEL, "namespace"))
+
+
+PAGE = (
+    dashboard.QueryVariable("page")
+    .label("Status page")
+    .description("Where the exporter's status page and runbooks are: its web.external_url, or else its Service.")
+    .datasource(PROMETHEUS)
+    .query({"query": f"label_values({EXPORTER_PREFIX}page_info, url)", "refId": "StandardVariableQuery"})
+    .refresh(VariableRefresh.ON_DASHBOARD_LOAD)
+    .sort(VariableSort.ALPHABETICAL_ASC)
+)
 
 
 def data_source(name: str, label: str, kind: str) -> dashboard.DatasourceVariable:
@@ -82,8 +95,9 @@ def framed(
     since: str = "now-6h",
     refresh: str = "30s",
     more: Sequence[dashboard.QueryVariable | dashboard.DatasourceVariable | dashboard.CustomVariable] = (),
+    events: Sequence[Event] = (),
 ) -> dashboard.Dashboard:
-    """Return a dashboard with its panels laid out; `more` are variables of its own."""
+    """Return a dashboard with its panels laid out; `more` are variables of its own, `events` what its graphs mark."""
     made = (
         dashboard.Dashboard(title)
         .uid(uid)
@@ -102,12 +116,15 @@ def framed(
             .include_vars(True)
             .keep_time(True)
         )
+        .link(link_to_page("Status page", "/"))
         .with_variable(data_source("datasource", "Prometheus", "prometheus"))
     )
     for variable in variables:
         made.with_variable(variable.build())
-    for own in more:
+    for own in (*more, PAGE):
         made.with_variable(own)
+    for event in events:
+        made.annotation(event)
     lay_out(made, sections)
     return made
 
@@ -117,6 +134,11 @@ def link_to(uid: str, title: str, *fields: tuple[str, str]) -> dashboard.Dashboa
     chosen = "&".join(f"var-{variable}=${{__data.fields.{column}}}" for variable, column in fields)
     url = f"/d/{uid}?${{datasource:queryparam}}&{chosen}&${{__url_time_range}}"
     return dashboard.DashboardLink(title).type(DashboardLinkType.LINK).url(url)
+
+
+def link_to_page(title: str, path: str) -> dashboard.DashboardLink:
+    """Return a link to a page of the exporter."""
+    return dashboard.DashboardLink(title).type(DashboardLinkType.LINK).url(f"${{page}}{path}").target_blank(True)
 
 
 CLOUDWATCH = DataSourceRef(type_val="cloudwatch", uid="${cloudwatch}")

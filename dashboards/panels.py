@@ -5,6 +5,7 @@ Knows Grafana's builders and none of the metrics.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import TypeVar
 
 from grafana_foundation_sdk.builders import (
@@ -52,7 +53,10 @@ NO_DATA = "no data"
 """Unknown is not zero: an empty panel shows this, and its description names what may be missing."""
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GRAY = "green", "yellow", "orange", "red", "blue", "#808080"
+"""For limits and states; figures have those of `exporter.web.palette`."""
 WIDTH = 24
+_REFERENCES = ascii_uppercase
+"""The names of a panel's queries."""
 
 Steps = Sequence[tuple[float | None, str]]
 """The color from each value on; the first has no value."""
@@ -69,10 +73,14 @@ Names = Mapping[int, tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL query and the name of its series."""
+    """A PromQL query, the name of its series, and how a graph draws them."""
 
     expr: str
     legend: str = ""
+    color: str | None = None
+    """That of a figure (`exporter.web.palette`); None for one of Grafana's own for each series."""
+    dashed: bool = False
+    """For limits and for what is expected, which are beside what is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +143,9 @@ def graph(
     unit: str = "short",
     limits: Steps = (),
     stacked: bool = False,
+    colors: Mapping[str, str] | None = None,
 ) -> timeseries.Panel:
-    """Return lines over time."""
+    """Return lines over time; `colors` are those of series by their names, where one query has several of them."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -158,7 +167,20 @@ def graph(
     if limits:
         panel.thresholds(thresholds(limits))
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
+    for name, color in (colors or {}).items():
+        panel.override_by_name(name, [fixed(color)])
+    for reference, query in zip(_REFERENCES, queries, strict=False):
+        style = [fixed(query.color)] if query.color else []
+        if query.dashed:
+            style.append(DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 6]}))
+        if style:
+            panel.override_by_query(reference, style)
     return _asking(panel, queries)
+
+
+def fixed(color: str) -> DynamicConfigValue:
+    """Return the property of a series that has a color of its own."""
+    return DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color})
 
 
 def figure(
@@ -244,7 +266,7 @@ def listing(
     queries: Sequence[Query],
     columns: Sequence[Column],
     *,
-    link: dashboard.DashboardLink | None = None,
+    links: Sequence[dashboard.DashboardLink] = (),
 ) -> table.Panel:
     """Return a table: the latest values of all queries, a row per set of labels. Fields without a column are hidden.
 
@@ -275,8 +297,8 @@ def listing(
     )
     for column in columns:
         panel.override_by_name(column.title, _column_style(column))
-    if link is not None:
-        panel.data_links([link])
+    if links:
+        panel.data_links(list(links))
     return _asking(panel, queries, instant=True, as_table=True)
 
 
@@ -315,8 +337,8 @@ def _by_thresholds() -> dashboard.FieldColor:
 
 def _asking(panel: _Builder, queries: Sequence[Query], *, instant: bool = False, as_table: bool = False) -> _Builder:
     """Give a panel its queries, named A, B, C and so on."""
-    for index, query in enumerate(queries):
-        target = prometheus.Dataquery().datasource(PROMETHEUS).expr(query.expr).ref_id(chr(ord("A") + index))
+    for reference, query in zip(_REFERENCES, queries, strict=False):
+        target = prometheus.Dataquery().datasource(PROMETHEUS).expr(query.expr).ref_id(reference)
         target.legend_format(query.legend or "__auto")
         if instant:
             target.instant()

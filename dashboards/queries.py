@@ -4,7 +4,8 @@ What a recording rule has is read from the rule. Knows nothing of panels.
 """
 
 from alerts.prometheus.labels import AGENT, CLUSTER_LABEL, FLEET
-from alerts.prometheus.recording import AGENT_STATE
+from alerts.prometheus.recording import AGENT_STATE, AGENTS
+from exporter.fleet.health import Word
 from exporter.fleet.model import AgentState
 from exporter.fleet.outlets import PREFIX
 from exporter.publish.instruments import EXPORTER_PREFIX
@@ -20,6 +21,12 @@ NOT_DRAINING = 'state!="draining"'
 """Agents as a Deployment counts its replicas, which a draining one no longer is."""
 REPLICA = "instance"
 """The label that distinguishes the replicas of an exporter."""
+
+_ONE_EACH = 'state="serving"'
+"""Of a series with a sample for each fleet and state: one for each fleet, whatever is withheld."""
+
+HEALTH_NUMBERS = {Word.OK: 0, Word.DEGRADED: 1, Word.DATA_INCOMPLETE: 2, Word.DOWN: 3}
+"""The health of a fleet as a number, from good to bad."""
 
 STATE_NUMBERS = {
     AgentState.SERVING: 0,
@@ -42,6 +49,11 @@ def total(series: str, *matchers: str) -> str:
     return f"sum({recorded(series, *matchers)})"
 
 
+def whole(figure: str) -> str:
+    """Return the sum of a figure of each fleet, absent while it is withheld of one: a sum of the others would dip."""
+    return f"sum({figure}) and count({figure}) == count({recorded(AGENTS, _ONE_EACH)})"
+
+
 def of_fleets(metric: str) -> str:
     """Return a fleet metric that no rule records."""
     return f"max by ({BY_FLEET}) ({PREFIX}{metric}{{{OF_FLEET}}})"
@@ -58,6 +70,15 @@ def of_replicas(metric: str, *, also_by: str = "", rate: bool = False, prefix: s
     by = REPLICA + (f", {also_by}" if also_by else "")
     series = f"{prefix}{metric}{{{OF_EXPORTER}}}"
     return f"max by ({by}) ({f'rate({series}[$__rate_interval])' if rate else series})"
+
+
+def health_number() -> str:
+    """Return each fleet's health as its number."""
+    words = {word: f'{PREFIX}health{{{OF_FLEET}, health="{word}"}}' for word in HEALTH_NUMBERS}
+    terms = " or ".join(
+        f"(max by ({BY_FLEET}) ({series}) == 1) * {HEALTH_NUMBERS[word]}" for word, series in words.items()
+    )
+    return f"max by ({BY_FLEET}) ({terms})"
 
 
 def state_number() -> str:

@@ -38,10 +38,12 @@ def _queries() -> Iterator[Asked]:
             for target in panel.get("targets", ()):
                 if target["datasource"]["type"] == "prometheus":
                     yield Asked(name, panel["title"], target["expr"], bool(target.get("instant")))
+        for event in dashboard["annotations"].get("list", ()):
+            yield Asked(name, event["name"], event["expr"], instant=False)
 
 
 QUERIES = tuple(_queries())
-"""Every PromQL query of every dashboard."""
+"""Every PromQL query of every dashboard: of its panels and of what its graphs mark."""
 
 
 def cloudwatch_queries() -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from pathlib import Path
 
 import promql_parser
 import pytest
@@ -16,6 +17,8 @@ from dashboards.build import FOLDER, files, main
 from exporter.fleet import cloudwatch_catalogue
 from exporter.fleet.figures import FLEET_HISTOGRAMS
 from exporter.publish import instruments
+from exporter.web import palette
+from tests.alerts.prometheus_timeline import PROMTOOL, run_promtool
 from tests.dashboards.dashboards_as_json import DASHBOARDS, QUERIES, Asked, cloudwatch_queries, panels, substituted
 from tests.series import FLEET_NAMES
 
@@ -25,6 +28,9 @@ FOREIGN = {"ALERTS", "process_cpu_seconds_total", "process_resident_memory_bytes
 """Prometheus' own alerts, and what every Python process exports."""
 CONTAINER_INSIGHTS = {"node_cpu_utilization", "node_memory_utilization", "pod_number_of_container_restarts"}
 
+EVENT_WORDS = ("step", "textFormat", "titleFormat")
+CLOUDWATCH_VARIABLES = {"region", "eks_cluster", "cloudwatch_namespace", "cloudwatch_fleet"}
+
 RECORDED = {
     rule["record"]: rule["expr"]
     for path in RULES_FOLDER.glob("*.yaml")
@@ -32,12 +38,12 @@ RECORDED = {
     for rule in group["rules"]
     if "record" in rule
 }
-FUNCTIONS = {"count", "sum", "max", "min", "by", "or", "and", "time", "bool", "on"}
+FUNCTIONS = {"count", "sum", "max", "min", "by", "or", "and", "unless", "time", "bool", "on"}
 
 
 def metrics_of(expr: str) -> set[str]:
     """Return the names of the series a query reads."""
-    without_labels = re.sub(r"\{[^}]*\}", "", re.sub(r"\b(by|on) \([^)]*\)", "", expr))
+    without_labels = re.sub(r"\{[^}]*\}", "", re.sub(r"\b(by|on) \([^)]*\)|\boffset \w+", "", expr))
     words = set(re.findall(r"[a-zA-Z_:][\w:]*(?![\w:]*\s*\()", re.sub(r"\[[^\]]*\]", "", without_labels)))
     return words - FUNCTIONS
 
@@ -58,9 +64,11 @@ def test_the_files_are_as_generated(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_json_goes_through_the_models_of_grafana(name: str) -> None:
     """What is in the file is what the SDK's models, made from Grafana's schemas, read and write again."""
     plugins.register_default_plugins()
-    text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    read = Dashboard.from_json(json.loads(text))
-    assert JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(read) + "\n" == text
+    text = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    for event in text["annotations"].get("list", ()):
+        # The schema leaves these to the data source.
+        assert {key: type(event.pop(key)) for key in EVENT_WORDS} == dict.fromkeys(EVENT_WORDS, str)
+    assert json.loads(JSONEncoder().encode(Dashboard.from_json(text))) == text
 
 
 @pytest.mark.parametrize("name", sorted(UIDS))
@@ -122,7 +130,9 @@ def test_a_dashboard_has_its_variables_and_leads_to_the_others(name: str) -> Non
     text = json.dumps(dashboard["panels"])
     used = set(re.findall(r"\$\{?(\w+)", text)) - {"__rate_interval", "__data", "__url_time_range", "PROP"}
     assert used <= set(variables), "a panel uses a variable that the dashboard does not have"
-    [menu] = dashboard["links"]
+    menu, page = dashboard["links"]
+    assert (page["type"], page["url"], page["title"]) == ("link", "${page}/", "Status page")
+    assert variables["page"]["query"]["query"] == "label_values(matillion_fleet_exporter_page_info, url)"
     assert (menu["type"], menu["tags"], menu["includeVars"], menu["keepTime"]) == (
         "dashboards",
         ["matillion-fleet"],
@@ -181,3 +191,74 @@ def test_cloudwatch_is_asked_for_what_is_published() -> None:
             assert query["metricName"] in CONTAINER_INSIGHTS
             assert dimensions in ({"ClusterName"}, {"ClusterName", "Namespace", "PodName"})
         assert query["matchExact"] is True
+        assert {value.lstrip("$") for value in query["dimensions"].values()} <= {*CLOUDWATCH_VARIABLES, "*"}
+        assert query["region"] == "$region"
+
+
+def test_all_is_no_pattern_to_cloudwatch() -> None:
+    """All clusters, namespaces and fleets are chosen on opening, by `*`; the region is one where something is."""
+    dashboard = DASHBOARDS["matillion-cloudwatch"]
+    variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
+    dimensions = re.findall(
+        r"dimension_values\(\$region, Matillion/AgentFleet, CapacityTasks, (\w+)\)",
+        " ".join(str(variables[name]["query"]) for name in sorted(CLOUDWATCH_VARIABLES)),
+    )
+    assert set(dimensions) == set(cloudwatch_catalogue.FLEET_DIMENSIONS)
+    for name in CLOUDWATCH_VARIABLES - {"region"}:
+        assert (variables[name]["allValue"], variables[name]["current"]["value"]) == ("*", "$__all")
+    assert variables["region"]["current"]["value"] == "default"
+    for panel in panels(dashboard):
+        if panel["datasource"]["uid"] == "${cloudwatch}":
+            assert not re.search(r"\$(cluster|namespace|fleet)\b", json.dumps(panel)), panel["title"]
+
+
+def test_figures_have_the_colors_of_the_page() -> None:
+    """Where a series is a figure of the page's palette it has its color; states have theirs, in graphs and tables."""
+    seen = {}
+    for dashboard in DASHBOARDS.values():
+        for panel in panels(dashboard):
+            fixed = {
+                override["matcher"]["options"]: one["value"]["fixedColor"]
+                for override in panel["fieldConfig"]["overrides"]
+                for one in override["properties"]
+                if one["id"] == "color"
+            }
+            for target in panel["targets"]:
+                name = (target.get("legendFormat") or target.get("label") or "").partition(" $")[0]
+                if panel["type"] == "timeseries" and name in palette.FIGURES:
+                    assert fixed[target["refId"]] == palette.FIGURES[name], (panel["title"], name)
+                    seen[name] = fixed[target["refId"]]
+            if panel["title"] == "Agents by state":
+                assert fixed == {state.value: color for state, color in palette.STATES.items()}
+    assert {"capacity", "running", "queued", "demand", "held"} <= set(seen)
+
+
+def test_an_alert_leads_to_its_runbook_and_a_fleet_to_the_page() -> None:
+    """The names of the row go along, by the columns' titles."""
+    by_title = {panel["title"]: panel for panel in panels(DASHBOARDS["matillion-fleet"])}
+    runbook, _ = by_title["Firing alerts"]["fieldConfig"]["defaults"]["links"]
+    assert runbook["url"] == (
+        "${page}/runbooks/${__data.fields.Alert}"
+        "?namespace=${__data.fields.Namespace}&fleet=${__data.fields.Fleet}&pod=${__data.fields.Pod}"
+    )
+    _, page = by_title["Fleets"]["fieldConfig"]["defaults"]["links"]
+    assert page["url"] == "${page}/?fleet=${__data.fields.Namespace}/${__data.fields.Fleet}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_a_withheld_demand_does_not_dip_a_sum(tmp_path: Path) -> None:
+    """With the demand of one of two fleets withheld, their sum is absent; with both, it is the sum."""
+    agents, demand = "fleet:matillion_fleet_agents:max", "fleet:matillion_fleet_demand_tasks:max"
+    [panel] = [one for one in panels(DASHBOARDS["matillion-fleet"]) if one["title"] == "Components of demand"]
+    expr = substituted(panel["targets"][0]["expr"])
+    series = [
+        {"series": f'{agents}{{namespace="m",fleet="{fleet}",state="serving"}}', "values": "2x4"} for fleet in "ab"
+    ]
+    series.append({"series": f'{demand}{{namespace="m",fleet="a"}}', "values": "30x4"})
+    series.append({"series": f'{demand}{{namespace="m",fleet="b"}}', "values": "12x1 stale"})
+    checks = [
+        {"expr": expr, "eval_time": "1m", "exp_samples": [{"labels": "{}", "value": 42}]},
+        {"expr": expr, "eval_time": "3m", "exp_samples": []},
+    ]
+    run_promtool(tmp_path, [{"name": "sum", "interval": "1m", "input_series": series, "promql_expr_test": checks}])
