@@ -14,6 +14,7 @@ from typing import TextIO
 PLAIN_WIDTH = 110
 """Columns without a terminal: a log, or `kubectl exec` without `-t`."""
 _NARROWEST = 40
+_LONGEST_NUMBER = 5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _GAP = "  "
 _BLOCKS, _SIGNS = ("█", "░"), ("#", "-")
@@ -38,13 +39,17 @@ class Paper:
         self.colours = colours
         self._blocks = _BLOCKS if blocks else _SIGNS
         self._heights = _HEIGHTS if blocks else _SIGN_HEIGHTS
+        self.ellipsis = "…" if blocks else ".."
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str]) -> "Paper":
-        """Inspect a stream: colors only on a terminal, and not if disabled (no-color.org)."""
+        """Inspect a stream: colors only on a terminal, and not if disabled (no-color.org).
+
+        `COLUMNS` sets the width, off a terminal too (POSIX, "Environment Variables").
+        """
         blocks = _takes_blocks(stream)
         if not stream.isatty():
-            return cls(PLAIN_WIDTH, colours=False, blocks=blocks)
+            return cls(_columns_of(environ) or PLAIN_WIDTH, colours=False, blocks=blocks)
         width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
         colours = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         return cls(width, colours=colours, blocks=blocks)
@@ -68,10 +73,15 @@ class Paper:
         )
 
     def paragraph(self, text: str, indent: int) -> list[str]:
-        """Return the text wrapped to fit an indent; the first line has none."""
+        """Return the text wrapped to fit an indent, which the first line lacks; only words longer than a line break."""
         room = max(self.width - indent, _NARROWEST // 2)
-        lines = textwrap.wrap(visible(text), room, break_long_words=False, break_on_hyphens=False) or [""]
+        lines = textwrap.wrap(visible(text), room, break_on_hyphens=False) or [""]
         return [lines[0], *(" " * indent + line for line in lines[1:])]
+
+
+def _columns_of(environ: Mapping[str, str]) -> int:
+    given = environ.get("COLUMNS", "")
+    return int(given) if given.isascii() and given.isdecimal() and len(given) <= _LONGEST_NUMBER else 0
 
 
 def _takes_blocks(stream: TextIO) -> bool:
@@ -90,6 +100,39 @@ def counted(number: int, thing: str) -> str:
 def visible(text: str) -> str:
     """Return the text on one line, without control characters."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " "))
+
+
+def shortened(text: str, width: int, ellipsis: str = "…") -> str:
+    """Return the text in at most `width` characters: names differ at their ends, so the middle is left out."""
+    if len(text) <= width:
+        return text
+    room = max(0, width - len(ellipsis))
+    return text[: room // 2] + ellipsis + text[len(text) - (room - room // 2) :]
+
+
+def fitted(
+    rows: Sequence[Sequence[str]], width: int, names: Sequence[int], least: int, ellipsis: str
+) -> list[list[str]]:
+    """Return the rows with the columns `names` shortened until a line fits the width, none below `least` characters.
+
+    All other columns stay whole: a number that is cut is another number.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    surplus = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    while surplus > 0:
+        widest = max(names, key=lambda name: widths[name])
+        if widths[widest] <= least:
+            break
+        widths[widest] -= 1
+        surplus -= 1
+    return [
+        [shortened(cell, widths[at], ellipsis) if at in names else cell for at, cell in enumerate(row)] for row in rows
+    ]
+
+
+def line_width(rows: Sequence[Sequence[str]]) -> int:
+    """Return how wide the lines are that `columns` makes of these rows."""
+    return sum(max(map(len, column)) for column in zip(*rows, strict=True)) + len(_GAP) * (len(rows[0]) - 1)
 
 
 def columns(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[list[str]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.terminal import PLAIN_WIDTH, Paper, Style, columns, visible
+from exporter.terminal import PLAIN_WIDTH, Paper, Style, columns, fitted, line_width, shortened, visible
 
 
 class Screen(io.StringIO):
@@ -42,11 +42,34 @@ def test_which_streams_get_colors(stream: Any, environ: dict[str, str], *, expec
     assert paper.paint("x", Style.BAD) == ("\x1b[1;31mx\x1b[0m" if expected else "x")
 
 
-def test_widths(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As wide as the terminal, and the same everywhere without one."""
+@pytest.mark.parametrize(
+    ("given", "width"), [("72", 72), ("9", 40), ("", PLAIN_WIDTH), ("wide", PLAIN_WIDTH), ("0", PLAIN_WIDTH)]
+)
+def test_widths(given: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As wide as the terminal, or as COLUMNS says, and the same everywhere without either."""
     monkeypatch.setenv("COLUMNS", "72")
     assert Paper.of(Screen(), {}).width == 72
     assert Paper.of(io.StringIO(), {}).width == PLAIN_WIDTH
+    assert Paper.of(io.StringIO(), {"COLUMNS": given}).width == width
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [("abcdef", 6, "abcdef"), ("abcdefgh", 6, "ab…fgh"), ("abcdefgh", 5, "ab…gh"), ("abcdefgh", 1, "…")],
+)
+def test_names_lose_their_middle(text: str, width: int, shown: str) -> None:
+    """They differ at their ends."""
+    assert shortened(text, width) == shown
+    assert len(shown) <= width
+
+
+def test_only_names_are_shortened() -> None:
+    """The longer one first, down to a length below which it would say nothing; a number stays whole."""
+    rows = [["a-long-name-here", "b-name", "123456789"]]
+    [[first, second, number]] = fitted(rows, 28, [0, 1], 5, "…")
+    assert (first, second, number) == ("a-lo…here", "b-name", "123456789")
+    assert line_width([[first, second, number]]) == 28
+    assert fitted(rows, 10, [0, 1], 5, "..") == [["a..re", "b..me", "123456789"]]
 
 
 def test_bars() -> None:

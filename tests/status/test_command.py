@@ -1,12 +1,16 @@
 """The command as it is used: once, as JSON, watching, and with what it is given wrong."""
 
 import asyncio
+import fcntl
 import json
 import os
 import pty
+import re
 import signal
+import struct
 import sys
-from collections.abc import AsyncIterator
+import termios
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,19 +25,23 @@ from tests.web.serving import StaticView, make_server, running, serve
 
 pytestmark = pytest.mark.slow
 
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 FLEETS = [make_fleet([make_snapshot("a-1"), make_snapshot("a-2", age=42.0, error="connection refused")])]
 
 
 @asynccontextmanager
-async def command(*arguments: str, terminal: int | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+async def command(
+    *arguments: str, terminal: int | None = None, environ: Mapping[str, str] = {}
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `fleet-exporter status` in a process of its own, on a terminal if one is given.
 
     Ctrl-C reaches it, although a shell that runs the tests in the background has them ignore that.
     """
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "exporter", "status", *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=terminal or asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+        env=inherited | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | environ,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
@@ -59,6 +67,26 @@ async def test_once() -> None:
     assert "matillion/etl" in out
     assert "1 of 2 agents needs attention" in out
     assert "\x1b" not in out
+
+
+async def test_panes_of_a_terminal() -> None:
+    """Lines fit a real terminal of 60, 80 and 120 columns, and a pipe with COLUMNS."""
+    async with serve(StaticView(FLEETS)) as url:
+        for width in (60, 80, 120):
+            ours, theirs = pty.openpty()
+            try:
+                fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+                async with command("--url", url, terminal=theirs) as process:
+                    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+                shown = _ESCAPES.sub("", os.read(ours, 65536).decode()).splitlines()
+            finally:
+                os.close(ours)
+                os.close(theirs)
+            assert any(line.startswith("matillion/etl") for line in shown)
+            assert width // 2 < max(map(len, shown)) <= width
+        async with command("--url", url, environ={"COLUMNS": "60"}) as process:
+            out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert max(map(len, out.decode().splitlines())) <= 60
 
 
 async def test_as_json() -> None:
