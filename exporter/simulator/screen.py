@@ -16,35 +16,34 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from exporter.simulator.agent_rows import ACTIVE, FAINT, STATE_STYLES, agent_rows, count, rows_needed
+
 Document = Mapping[str, Any]
 """A fleet or an agent as `/api/v1` shows it."""
 
-STATE_STYLES = {
-    "serving": "green",
-    "draining": "blue",
-    "starting": "yellow",
-    "unreachable": "bold red",
-    "disconnected": "magenta",
-    "stopped": "bright_black",
-}
-ACTIVE, QUEUED, HELD, FREE = "green", "red", "yellow", "grey37"
+QUEUED, HELD = "red", "yellow"
 EIGHTHS = " ▁▂▃▄▅▆▇█"
-UNKNOWN = "–"
+RUNNING_MARK, QUEUED_MARK = "█", "▒"
+"""What tells running from queued tasks where there are no colours."""
 CHART_ROWS = (5, 18)
 """Fewest and most rows of the chart."""
 EVENT_ROWS = 4
 """The latest events and, before them, what became of the latest `NODE_ROWS` nodes."""
 NODE_ROWS = 2
-FRAME_ROWS = 9
-"""Rows that are neither chart, agents, nodes, events nor places: title, borders, figures, headings, one left free."""
-HINT_HEIGHT = 28
-"""From this many rows on, there is room to show how to query CloudWatch."""
+FRAME_ROWS = 7
+"""Rows that are neither chart, agents, nodes, events nor places: title, borders, figures, advice, one left free."""
+LOW = 28
+"""Below this many rows, agents in trouble come before half of the events, of the chart and of the places; how to query
+CloudWatch is not shown."""
+LOW_CHART_ROWS, LOW_EVENT_ROWS, LOW_PLACES = 3, 2, 1
+FRAME_COLUMNS = 6
+"""Columns of the frame's corners and of the blanks around its title."""
+NARROW = 100
+"""Below this many columns, the figures have short names."""
 LABEL = 14
 """Columns of a place's label, with the blanks behind it."""
 GAP = "   "
 """Between two places in one row."""
-WIDE = 110
-"""From this many columns on, the agents' versions and the reasons of their states are shown too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +94,24 @@ class View:
     """Where there is none, why."""
 
 
-def picture(view: View, width: int, height: int) -> RenderableType:
+def picture(view: View, width: int, height: int, *, colours: bool = True) -> RenderableType:
     """Return the whole screen, fitted to so many columns and rows."""
+    low = height < LOW
     nodes = list(view.nodes)[-NODE_ROWS:]
-    events = list(view.events)[len(nodes) - EVENT_ROWS :]
-    places = [*_place_rows(view.places, width), *_cloudwatch_rows(view.cloudwatch, width, hint=height >= HINT_HEIGHT)]
-    spare = height - FRAME_ROWS - len(places) - len(nodes) - len(events)
-    needed = len(view.agents)
-    chart_rows = min(max(spare - needed, CHART_ROWS[0]), CHART_ROWS[1])
-    agent_rows = max(1, spare - chart_rows)
-    parts: list[RenderableType] = [_title(view), *places, _fleet_panel(view, chart_rows)]
+    events = list(view.events)[max(0, len(view.events) + len(nodes) - (LOW_EVENT_ROWS if low else EVENT_ROWS)) :]
+    places = view.places[:LOW_PLACES] if low else view.places
+    shown = [*_place_rows(places, width), *_cloudwatch_rows(view.cloudwatch, width, hint=not low)]
+    spare = height - FRAME_ROWS - len(shown) - len(nodes) - len(events)
+    chart_rows = min(
+        max(spare - rows_needed(view.agents, width), LOW_CHART_ROWS if low else CHART_ROWS[0]), CHART_ROWS[1]
+    )
+    parts: list[RenderableType] = [_title(view, width), *shown, _fleet_panel(view, chart_rows, width, colours=colours)]
     if view.agents:
-        parts.append(_agents_table(view.agents, agent_rows, wide=width >= WIDE))
+        parts += agent_rows(view.agents, max(2, spare - chart_rows), width)
     if nodes:
         parts.append(Text("\n".join(nodes), style="yellow", no_wrap=True, overflow="ellipsis"))
     if events:
-        parts.append(Text("\n".join(events), style="grey62", no_wrap=True, overflow="ellipsis"))
+        parts.append(Text("\n".join(events), style=FAINT, no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
 
 
@@ -121,15 +122,13 @@ def line(view: View) -> str:
         return f"{head}  {view.name}: waiting for the exporter's first readings"
     fleet = view.fleet
     states = ", ".join(f"{fleet['agents'][state]} {state}" for state in STATE_STYLES if fleet["agents"][state])
-    queued = "" if fleet["tasks_queued"] is None else f", {_count(fleet['tasks_queued'])} queued"
+    queued = "" if fleet["tasks_queued"] is None else f", {count(fleet['tasks_queued'])} queued"
     desired = (
-        f"desired {_count(fleet['desired_agents'])}"
-        if fleet["trusted"]
-        else f"not trusted: {fleet['untrusted_reason']}"
+        f"desired {count(fleet['desired_agents'])}" if fleet["trusted"] else f"not trusted: {fleet['untrusted_reason']}"
     )
     return (
-        f"{head}  {view.name}: {states or 'no agents'} | {_count(fleet['tasks_active'])} of {fleet['capacity_tasks']} "
-        f"tasks{queued} | demand {_count(fleet['demand_tasks'])}, {desired}{_published(view.cloudwatch)}"
+        f"{head}  {view.name}: {states or 'no agents'} | {count(fleet['tasks_active'])} of {fleet['capacity_tasks']} "
+        f"tasks{queued} | demand {count(fleet['demand_tasks'])}, {desired}{_published(view.cloudwatch)}"
     )
 
 
@@ -145,12 +144,16 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _title(view: View) -> Table:
+def _title(view: View, width: int) -> Table:
     title = Table.grid(expand=True)
     title.add_column(no_wrap=True)
     title.add_column(justify="right", no_wrap=True)
-    time = Text.assemble((clock(view.simulated_seconds), "bold"), f" of the fleet's time, {view.speed:g} times as fast")
-    title.add_row(Text("fleet-exporter demo", style="bold"), time)
+    said = (
+        f", {view.speed:g} times as fast" if width < NARROW else f" of the fleet's time, {view.speed:g} times as fast"
+    )
+    title.add_row(
+        Text("fleet-exporter demo", style="bold"), Text.assemble((clock(view.simulated_seconds), "bold"), said)
+    )
     return title
 
 
@@ -169,7 +172,8 @@ def _place_rows(places: Sequence[tuple[str, str]], width: int) -> list[Text]:
 def _cloudwatch_rows(cloudwatch: CloudWatchView | str, width: int, *, hint: bool) -> list[Text]:
     if isinstance(cloudwatch, str):
         return [_row("CloudWatch", f"off: {cloudwatch}")] if cloudwatch else []
-    taken = f"  on, moto not AWS: {_count(cloudwatch.taken)} datums taken"
+    about = "  moto:" if width < NARROW else "  on, moto not AWS:"
+    taken = f"{about} {count(cloudwatch.taken)} datums taken"
     if cloudwatch.waiting:
         taken += f", {cloudwatch.waiting} wait"
     rows = [_row("CloudWatch", (cloudwatch.url, "underline"), taken)]
@@ -183,48 +187,64 @@ def _cloudwatch_rows(cloudwatch: CloudWatchView | str, width: int, *, hint: bool
 
 
 def _row(label: str, *parts: str | tuple[str, str]) -> Text:
-    return Text.assemble((label.ljust(LABEL), "grey62"), *parts, no_wrap=True, overflow="ellipsis")
+    return Text.assemble((label.ljust(LABEL), FAINT), *parts, no_wrap=True, overflow="ellipsis")
 
 
-def _fleet_panel(view: View, chart_rows: int) -> Panel:
+def _fleet_panel(view: View, chart_rows: int, width: int, *, colours: bool) -> Panel:
     fleet = view.fleet
     if fleet is None:
         return Panel(Text("waiting for the exporter's first readings"), title=view.name, title_align="left")
-    body = Group(_figures(view, fleet), _legend(), Chart(view.history, chart_rows), _advice(view, fleet))
-    return Panel(body, title=_headline(fleet), title_align="left", border_style="green" if fleet["trusted"] else "red")
+    body = Group(_figures(view, fleet, short=width < NARROW), Chart(view.history, chart_rows, colours=colours))
+    return Panel(
+        Group(body, _advice(view, fleet)),
+        title=_headline(fleet, width - FRAME_COLUMNS),
+        title_align="left",
+        subtitle=_legend(colours=colours),
+        subtitle_align="right",
+        border_style="green" if fleet["trusted"] else "red",
+    )
 
 
-def _headline(fleet: Document) -> Text:
-    text = Text.assemble((f"{fleet['namespace']}/{fleet['fleet']}", "bold"))
-    for state, style in STATE_STYLES.items():
-        if number := fleet["agents"][state]:
-            text.append("  ● ", style=style)
-            text.append(f"{number} {state}")
+def _headline(fleet: Document, room: int) -> Text:
+    """Return the fleet's name and its agents by state; in little room the states but the first are one number."""
+    states = [(style, fleet["agents"][state], state) for state, style in STATE_STYLES.items() if fleet["agents"][state]]
+    others = sum(number for _, number, _ in states[1:])
+    short = [*states[:1], *([("bold red", others, "others")] if others else [])]
+    name = f"{fleet['namespace']}/{fleet['fleet']}"
+    texts = [_named(one, given) for given in (states, short) for one in (name, fleet["fleet"])]
+    return next((text for text in texts if len(text) <= room), texts[-1])
+
+
+def _named(name: str, states: Sequence[tuple[str, int, str]]) -> Text:
+    text = Text.assemble((name, "bold"))
+    for style, number, state in states:
+        text.append("  ● ", style=style).append(f"{number} {state}")
     return text
 
 
-def _figures(view: View, fleet: Document) -> Table:
+def _figures(view: View, fleet: Document, *, short: bool) -> Table:
     figures = Table.grid(expand=True)
-    for _ in range(6):
-        figures.add_column(justify="center")
     free_style = "red" if not fleet["free_slots"] else ""
     cells = (
-        ("tasks running", _count(fleet["tasks_active"]), ACTIVE),
-        ("queued", _count(fleet["tasks_queued"]), QUEUED if fleet["tasks_queued"] else ""),
-        ("free slots", f"{_count(fleet['free_slots'])} of {fleet['capacity_tasks']}", free_style),
-        ("on unreachable agents", _count(fleet["held_tasks"]), HELD if fleet["held_tasks"] else ""),
-        ("demand", _count(fleet["demand_tasks"]), "bold"),
-        ("desired agents", f"{_count(fleet['desired_agents'])} ({_count(view.replicas)} now)", "bold"),
+        ("tasks running", "running", count(fleet["tasks_active"]), ACTIVE),
+        ("queued", "queued", count(fleet["tasks_queued"]), QUEUED if fleet["tasks_queued"] else ""),
+        ("free slots", "free slots", f"{count(fleet['free_slots'])} of {fleet['capacity_tasks']}", free_style),
+        ("on unreachable agents", "held", count(fleet["held_tasks"]), HELD if fleet["held_tasks"] else ""),
+        ("demand", "demand", count(fleet["demand_tasks"]), "bold"),
+        ("desired agents", "desired", f"{count(fleet['desired_agents'])} ({count(view.replicas)} now)", "bold"),
     )
-    figures.add_row(*(Text(value, style=style or "bold") for _, value, style in cells))
-    figures.add_row(*(Text(label, style="grey62") for label, _, _ in cells))
+    for _ in cells:
+        figures.add_column(justify="center", no_wrap=True)
+    figures.add_row(*(Text(value, style=style or "bold") for _, _, value, style in cells))
+    figures.add_row(*(Text(brief if short else label, style=FAINT) for label, brief, _, _ in cells))
     return figures
 
 
-def _legend() -> Text:
+def _legend(*, colours: bool) -> Text:
+    queued = (RUNNING_MARK, QUEUED) if colours else (QUEUED_MARK, "")
     return Text.assemble(
-        ("█", ACTIVE), " running  ", ("█", QUEUED), " queued  ", ("─", "white"), " slots of the agents that serve",
-        style="grey62", justify="right",
+        (RUNNING_MARK, ACTIVE if colours else ""), " running  ", queued, " queued  ", ("─", "white"), " serving slots",
+        style=FAINT,
     )  # fmt: skip
 
 
@@ -232,15 +252,16 @@ def _advice(view: View, fleet: Document) -> Text:
     if not fleet["trusted"]:
         return Text(f"withheld from the autoscaler: {fleet['untrusted_reason']}", style="red")
     coverage = f"{fleet['coverage']:.0%} of the agents respond. " if fleet["coverage"] < 1 else ""
-    return Text(f"{coverage}autoscaler: {view.scaler}", style="grey62", no_wrap=True, overflow="ellipsis")
+    return Text(f"{coverage}autoscaler: {view.scaler}", style=FAINT, no_wrap=True, overflow="ellipsis")
 
 
 class Chart:
     """Tasks over time: running, the queue on top of it, and the slots there are as a line. The newest is right."""
 
-    def __init__(self, history: Sequence[Point], rows: int) -> None:
+    def __init__(self, history: Sequence[Point], rows: int, *, colours: bool = True) -> None:
         self._history = history
         self._rows = rows
+        self._cell = _cell if colours else _plain_cell
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw as many points as there are columns."""
@@ -250,9 +271,9 @@ class Chart:
         step = self._step(points)
         for row in reversed(range(self._rows)):
             label = f"{step * (row + 1):>{axis - 1}g} " if row in {self._rows - 1, self._rows // 2 - 1} else " " * axis
-            yield Segment(label, Style(color="grey62"))
+            yield Segment(label, Style(color=FAINT))
             for point in points:
-                yield _cell(point, row * step, step)
+                yield self._cell(point, row * step, step)
             yield Segment.line()
 
     def _step(self, points: Sequence[Point]) -> int:
@@ -278,60 +299,15 @@ def _cell(point: Point, bottom: float, step: int) -> Segment:
     return Segment(" ")
 
 
+def _plain_cell(point: Point, bottom: float, step: int) -> Segment:
+    """Return the cell without colours: a row with both is what there is more of, since a cell has one mark."""
+    active = point.active or 0.0
+    total = active + (point.queued or 0.0)
+    running, queued = min(active - bottom, step), min(total, bottom + step) - max(active, bottom)
+    if queued > 0 and queued >= running:
+        return Segment(QUEUED_MARK)
+    return _cell(Point(point.active, 0.0, point.capacity), bottom, step)
+
+
 def _block(filled: float, step: int) -> str:
     return EIGHTHS[max(1, min(8, round(filled / step * 8)))]
-
-
-def _agents_table(agents: Sequence[Document], rows: int, *, wide: bool) -> Table:
-    table = Table(box=None, expand=True, padding=(0, 1), header_style="grey62")
-    for heading in ("agent", "state", "tasks"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("queued", justify="right", no_wrap=True)
-    table.add_column("heap", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("version", no_wrap=True)
-        table.add_column("speaks", no_wrap=True)
-        table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
-    shown = agents if len(agents) <= rows else agents[: rows - 1]
-    for agent in shown:
-        table.add_row(*_agent_cells(agent, wide=wide))
-    if len(shown) < len(agents):
-        table.add_row(Text(f"and {len(agents) - len(shown)} more", style="grey62"))
-    return table
-
-
-def _agent_cells(agent: Document, *, wide: bool) -> list[RenderableType]:
-    style = STATE_STYLES.get(agent["state"], "")
-    cells: list[RenderableType] = [
-        Text(agent["pod"]),
-        Text.assemble(("● ", style), agent["state"]),
-        _bar(agent),
-        Text(_count(agent["tasks_queued"])),
-        Text(_heap(agent)),
-    ]
-    if wide:
-        why = Text(agent["reason"], style="grey62", overflow="ellipsis")
-        cells += [Text(agent["version"] or UNKNOWN), Text(agent["dialect"] or UNKNOWN), why]
-    return cells
-
-
-def _bar(agent: Document) -> Text:
-    """Return a mark per task up to the cap of 20, and the number; faint where the reading is too old to count."""
-    tasks = agent["tasks_active"]
-    if tasks is None:
-        return Text(UNKNOWN)
-    filled = min(20, max(0, round(tasks)))
-    style = ACTIVE if agent["state"] == "serving" else STATE_STYLES.get(agent["state"], "")
-    bar = Text.assemble(("▪" * filled, style), ("·" * (20 - filled), FREE), f" {_count(tasks)}")
-    if not agent["fresh"]:
-        bar.stylize("dim")
-    return bar
-
-
-def _heap(agent: Document) -> str:
-    used, limit = agent["heap_used_bytes"], agent["heap_limit_bytes"]
-    return UNKNOWN if used is None or not limit else f"{used / limit:.0%}"
-
-
-def _count(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:g}"

@@ -252,10 +252,12 @@ def _places(url: str) -> tuple[tuple[str, str], ...]:
 
 async def _draw(story: Story, console: Console) -> None:
     """Show the story on a terminal of its own until cancelled."""
+    # Rich drops colours itself where they are not wanted (no-color.org) or not had; the picture must do without them.
+    colours = console.color_system is not None and not console.no_color
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             width, height = console.size
-            live.update(picture(story.view(), width, height), refresh=True)
+            live.update(picture(story.view(), width, height, colours=colours), refresh=True)
             await asyncio.sleep(PICTURE_SECONDS)
 
 

@@ -37,10 +37,10 @@ def view(*snapshots: AgentSnapshot, **given: Any) -> View:
     return View(name="production", fleet=fleet_document(made), agents=agents, **given)
 
 
-def draw(shown: View, width: int = 130, height: int = 40) -> str:
+def draw(shown: View, width: int = 130, height: int = 40, *, colours: bool = True) -> str:
     console = Console(file=io.StringIO(), width=width, height=height)
     with console.capture() as capture:
-        console.print(picture(shown, width, height))
+        console.print(picture(shown, width, height, colours=colours))
     return capture.get()
 
 
@@ -111,6 +111,51 @@ def test_it_fits_the_terminal(width: int, height: int) -> None:
         assert "more" in drawn
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("colours", [True, False])
+def test_agents_in_trouble_come_first(width: int, *, colours: bool) -> None:
+    """With the reason in rows of its own; no figure is cut, on the smallest screen either."""
+    agents = [snapshot(number, tasks_active=float(number)) for number in range(1, 18)]
+    silent = snapshot(90, read_at=NOW - 100.0, tasks_active=19.0)
+    lost = snapshot(91, tasks_active=12.0, connected=False)
+    shown = view(*agents, silent, lost, replicas=19, cloudwatch=CLOUDWATCH)
+    lines = draw(shown, width, 24, colours=colours).splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= 24
+    at = next(at for at, line in enumerate(lines) if line.startswith(" agent"))
+    assert lines[at + 1].split()[:3] == ["production-90", "●", "unreachable"]
+    assert lines[at + 2].strip() == "not scraped for 100 s"
+    assert lines[at + 3].split()[:3] == ["production-91", "●", "disconnected"]
+    assert lines[at + 4].strip() == "not connected to the control plane, 12 tasks active"
+    assert lines[at + 5].split()[0] == "production-1"
+    text = "\n".join(lines)
+    document = fleet_document(fleet(*agents, silent, lost))
+    for figure in ("free_slots", "held_tasks", "demand_tasks"):
+        assert re.search(rf"(?<![\d.…]){document[figure]:g}(?![\d.…])", text), figure
+    assert "104 datums" in text
+    assert "17 serving" in text
+
+
+def test_a_long_reason_has_two_rows() -> None:
+    """What is beyond is left out, visibly."""
+    error = "connection refused on 127.20.0.9:9464 and :8080 " * 4
+    gone = replace(snapshot(90, read_at=NOW - 100.0), error=error)
+    lines = draw(view(snapshot(1), gone), 80, 24).splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith(" production-90"))
+    assert lines[at + 2].endswith(" …")
+    assert lines[at + 3].startswith(" production-1 ")
+
+
+def test_long_names_lose_their_middle() -> None:
+    """So that the figures beside them stay."""
+    pod = "production-of-a-company-6d5f7c9b8d-x2k4q"
+    long = replace(snapshot(1), target=replace(snapshot(1).target, pod=pod))
+    [row] = [line for line in draw(view(long), 80, 24).splitlines() if "x2k4q" in line]
+    assert row.startswith(" product")
+    assert "▪▪▪▪▪▪▪▪▪▪·········· 10" in row
+    assert "of-a-company" not in row
+
+
 CLOUDWATCH = CloudWatchView(
     url="http://127.0.0.1:40000",
     namespace="Matillion/AgentFleet",
@@ -169,10 +214,10 @@ def test_the_newest_events_are_shown() -> None:
     assert "event 4" not in drawn
 
 
-def chart(*points: Point, rows: int = 4) -> list[str]:
+def chart(*points: Point, rows: int = 4, colours: bool = True) -> list[str]:
     console = Console(file=io.StringIO(), width=5 + len(points))
     with console.capture() as capture:
-        console.print(Chart(points, rows), end="")
+        console.print(Chart(points, rows, colours=colours), end="")
     return [row[5:].rstrip("\n") for row in capture.get().splitlines()]
 
 
@@ -180,6 +225,15 @@ def test_the_chart_stacks_the_queue_on_the_running_tasks() -> None:
     """Ten a row: twenty running fill two rows, ten queued the third, the line of the slots is in the fourth."""
     assert chart(Point(20.0, 10.0, 40.0)) == ["─", "█", "█", "█"]
     assert chart(Point(5.0, None, 40.0)) == ["─", " ", " ", "▄"]
+
+
+def test_without_colours_the_queue_has_a_mark_of_its_own() -> None:
+    """In the chart and in its legend; a row with both has the mark of what there is more of."""
+    assert chart(Point(20.0, 10.0, 40.0), colours=False) == ["─", "▒", "█", "█"]
+    assert chart(Point(2.0, 8.0, 40.0), colours=False) == ["─", " ", " ", "▒"]
+    assert chart(Point(8.0, 2.0, 40.0), colours=False) == ["─", " ", " ", "▆"]
+    assert "█ running  ▒ queued" in draw(view(*BUSY), colours=False)
+    assert "█ running  █ queued" in draw(view(*BUSY))
 
 
 def test_the_chart_draws_nothing_for_what_is_not_known() -> None:
