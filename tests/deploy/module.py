@@ -1,5 +1,6 @@
 """Reads the Terraform module: its blocks as plain values, and what its expressions refer to."""
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -27,10 +28,15 @@ def read(text: str) -> dict[str, list[dict[str, Any]]]:
     return blocks
 
 
+@functools.cache
+def _files() -> list[dict[str, list[dict[str, Any]]]]:
+    return [read(file.read_text(encoding="utf-8")) for file in sorted(FOLDER.glob("*.tf"))]
+
+
 def blocks(kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name and content of each block of a kind with one label, such as `variable`."""
-    for file in sorted(FOLDER.glob("*.tf")):
-        for block in read(file.read_text(encoding="utf-8")).get(kind, []):
+    for file in _files():
+        for block in file.get(kind, []):
             yield from block.items()
 
 
@@ -44,8 +50,8 @@ def objects(kind: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
 def named_values() -> dict[str, Any]:
     """Return all locals."""
     found: dict[str, Any] = {}
-    for file in sorted(FOLDER.glob("*.tf")):
-        for block in read(file.read_text(encoding="utf-8")).get("locals", []):
+    for file in _files():
+        for block in file.get("locals", []):
             found |= block
     return found
 
