@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pods`: the memory of an exporter of a thousand pods, with the status page open.
+"""`python -m benchmarks.pods`: the memory and CPU of an exporter of a thousand pods, with the status page open.
 
 A real exporter discovers a thousand pods by list and watch, with their memory from the metrics API, and scrapes them
 every 5 s, while a client asks for what an open status page asks for. `benchmarks.scrape` measures a list of addresses
@@ -57,21 +57,23 @@ async def _measure(directory: Path) -> None:
     async with _api_server() as api_server, aiohttp.ClientSession(url) as pages:
         with _exporter(directory, api_server, page) as program:
             await _until_ready(program, pages)
+            before = program.cpu_seconds()
             await asyncio.sleep(QUIET_SECONDS)
-            _say("the page closed", program)
-            deadline = time.monotonic() + OPEN_SECONDS
+            _say("the page closed", program, (program.cpu_seconds() - before) / QUIET_SECONDS)
+            before, deadline = program.cpu_seconds(), time.monotonic() + OPEN_SECONDS
             while time.monotonic() < deadline:
                 for path in _PAGE:
                     async with pages.get(f"/api/v1/{path}") as answer:
                         answer.raise_for_status()
                         await answer.read()
                 await asyncio.sleep(REFRESH_SECONDS)
-            _say("the page open", program)
+            _say("the page open", program, (program.cpu_seconds() - before) / OPEN_SECONDS)
 
 
-def _say(when: str, program: Program) -> None:
+def _say(when: str, program: Program, cores: float) -> None:
     memory = program.memory()
-    print(f"{PODS} pods, {when}: {memory.resident / _MIB:.0f} MiB, peak {memory.peak / _MIB:.0f} MiB", flush=True)
+    text = f"{memory.resident / _MIB:.0f} MiB, peak {memory.peak / _MIB:.0f} MiB; {cores:.1%} of a core"
+    print(f"{PODS} pods, {when}: {text}", flush=True)
 
 
 @asynccontextmanager
