@@ -12,7 +12,7 @@ WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format alerts dashboards docs site bench pins tools clean
+.PHONY: help demo test test-fast properties lint format alerts dashboards docs site bench pins tools clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ test: $(READY) tools lint  ## everything: checks, then all tests, with coverage
 
 test-fast: $(READY)  ## the tests that need no server and no second
 	$(BIN)/python -m pytest $(WORKERS) -m 'not slow' -q
+
+properties: $(READY)  ## the property tests, with thirty times as many examples, other ones each time
+	$(BIN)/python -m pytest $(WORKERS) -m hypothesis --hypothesis-profile=nightly --timeout=3600
 
 # Its schemas come with it; nothing is downloaded.
 SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema

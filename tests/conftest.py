@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("local", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+# Each property has tests by example beside it. Half of Hypothesis' usual number of examples finds what breaks plainly;
+# what needs luck is looked for every night, among many more than anyone waits for.
+settings.register_profile("local", deadline=None, max_examples=50)
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
+settings.register_profile("nightly", deadline=None, max_examples=1500, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # A shell's background job ignores Ctrl-C, and so would each program that tests start and end by it.

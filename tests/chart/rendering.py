@@ -89,7 +89,8 @@ class Chart:
     def attempt(self, *files: Path, apis: Iterable[str] = (), **values: Any) -> tuple[bool, str]:
         """Render; return whether it went well, and the text or what helm says is wrong. `__` parts a path's keys.
 
-        `apis` are those of the cluster's besides Kubernetes' own.
+        `apis` are those of the cluster's besides Kubernetes' own. Values that are no files of a test's own
+        are rendered once for all tests.
         """
         arguments = ["template", RELEASE, CHART, "--namespace", self._namespace]
         for api in apis:
@@ -98,7 +99,7 @@ class Chart:
             arguments += ["--values", file]
         for path, value in values.items():
             arguments += ["--set-json", f"{path.replace('__', '.')}={json.dumps(value)}"]
-        done = self._helm(*arguments)
+        done = (self._helm.once if {file.parent for file in files} <= {CHART / "ci"} else self._helm)(*arguments)
         return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
 
     def notes(self, *files: Path, **values: Any) -> str:

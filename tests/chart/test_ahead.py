@@ -6,6 +6,8 @@ import pytest
 
 from tests.chart.rendering import Chart
 
+pytestmark = pytest.mark.slow
+
 FLEET = {"name": "etl", "namespace": "matillion", "deployment": "etl-runner", "min": 2, "max": 5}
 FORECAST = {"config__forecast__enabled": True, "autoscaling__ahead": True, "autoscaling__fleets": [FLEET]}
 CLOUDWATCH = {

@@ -6,6 +6,8 @@ import pytest
 
 from tests.chart.rendering import Chart
 
+pytestmark = pytest.mark.slow
+
 FLEET = {"name": "etl", "deployment": "etl-runner", "min": 2, "max": 5}
 
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {

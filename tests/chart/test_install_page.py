@@ -17,6 +17,7 @@ BLOCKS = [block for block in ALL if "apiVersion:" not in block]
 """The examples of values; the others are objects of GitOps tools."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_values_render(chart: Chart, tmp_path: Path, number: int) -> None:
     """Each example goes in as it stands on the page, on top of the cluster's name."""
@@ -26,6 +27,7 @@ def test_values_render(chart: Chart, tmp_path: Path, number: int) -> None:
     assert good, said
 
 
+@pytest.mark.slow
 def test_names_are_those_of_the_chart(chart: Chart, tmp_path: Path) -> None:
     """What the page's commands name is called so when the release is called as on the page."""
     file = tmp_path / "values.yaml"
@@ -47,6 +49,7 @@ def test_fields_that_gitops_leaves_alone() -> None:
     assert tools["Application"]["syncPolicy"]["syncOptions"] == ["RespectIgnoreDifferences=true"]
 
 
+@pytest.mark.slow
 def test_the_deployment_is_the_one_that_is_scaled(chart: Chart, tmp_path: Path) -> None:
     """The fleet of the page has no deployment; the chart names the one that the commands of the page name."""
     scaling = [block for block in BLOCKS if "autoscaling:" in block]

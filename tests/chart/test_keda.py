@@ -4,6 +4,8 @@ import pytest
 
 from tests.chart.rendering import SCENARIOS, Chart
 
+pytestmark = pytest.mark.slow
+
 SCALED_OBJECT = "keda.sh/v1alpha1/ScaledObject"
 NEW_IN_2_16 = "eventing.keda.sh/v1alpha1/ClusterCloudEventSource"
 TOO_OLD = (

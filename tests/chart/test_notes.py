@@ -1,6 +1,10 @@
 """The notes of an installation; test_release.py has those of one with access to the cluster."""
 
+import pytest
+
 from tests.chart.rendering import NAMESPACE, RELEASE, RELEASE_NAME, SCENARIOS, Chart
+
+pytestmark = pytest.mark.slow
 
 
 def test_notes(chart: Chart) -> None:

@@ -33,6 +33,7 @@ def rules(objects: Objects, *, kind: str = "Role") -> set[tuple[str, str, str]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "role", "cluster_role"),
     [
@@ -164,6 +165,7 @@ def test_hpa(chart: Chart) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "scaler"),
     [("etl", "etl-fleet"), ("ETL_Prod.1", "etl-prod-1-fleet"), ("f" * 63, f"{'f' * 57}-fleet")],
@@ -209,6 +211,7 @@ def test_keda_asks_the_exporter(chart: Chart) -> None:
     ]["from"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("secured", "mode"),
     [

@@ -45,6 +45,7 @@ def _written(rules: Rules, pace: str) -> Json:
     return written | ({"selectPolicy": "Max"} if pace == "fast" else {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", WAYS)
 def test_fast_by_default(chart: Chart, mode: str) -> None:
     """Every way to scale has the fast pace by default, and the vendor's if asked for."""
@@ -52,6 +53,7 @@ def test_fast_by_default(chart: Chart, mode: str) -> None:
     assert behavior(chart, mode, autoscaling__pace="vendor") == PACES["vendor"]
 
 
+@pytest.mark.slow
 def test_what_is_nearer_goes_before(chart: Chart) -> None:
     """A behaviour for all before the pace, a fleet's own before that; each as a whole."""
     assert behavior(chart, "externalMetrics", autoscaling__behavior=OWN) == OWN

@@ -91,6 +91,7 @@ def test_kubernetes_schemas(chart: Chart, scenario: str, version: str) -> None:
     assert checked > 3
 
 
+@pytest.mark.slow
 @each_scenario
 def test_kubectl_reads_it(chart: Chart, kubectl: Tool, scenario: str) -> None:
     """Kubectl's own types take every object, as they do for `apply --dry-run=client` where a server is at hand."""

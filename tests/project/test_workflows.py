@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from tools.generated import ROOT
 
@@ -103,6 +104,17 @@ def test_known_vulnerabilities_are_looked_for_every_week() -> None:
     (when,) = WORKFLOWS["audit.yml"][True]["schedule"]
     minute, hour, day, month, weekday = when["cron"].split()
     assert (minute.isdigit(), hour.isdigit(), day, month, weekday.isdigit()) == (True, True, "*", "*", True)
+
+
+def test_properties_are_tried_with_many_more_examples_every_night() -> None:
+    """Random ones, unlike those of pull requests."""
+    (when,) = WORKFLOWS["properties.yml"][True]["schedule"]
+    minute, hour, *days = when["cron"].split()
+    assert (minute.isdigit(), hour.isdigit(), days) == (True, True, ["*", "*", "*"])
+    assert any(step.get("run") == "make properties" for step in steps("properties.yml"))
+    usual, nightly = settings.get_profile("ci"), settings.get_profile("nightly")
+    assert (usual.derandomize, nightly.derandomize) == (True, False)
+    assert nightly.max_examples >= 30 * usual.max_examples
 
 
 HOOKS = {
