@@ -11,6 +11,8 @@ from dashboards.build import FOLDER
 DASHBOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))
 }
+EVENT_WORDS = ("step", "textFormat", "titleFormat")
+"""Fields of an annotation that Grafana's schema leaves to the data source."""
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,8 @@ async def test_the_exporters_own_series(server: TestServer) -> None:
         for family in read_text(body.decode())
         if family.name.startswith(instruments.EXPORTER_PREFIX)
     }
-    absent = {instruments.LEADER, instruments.EXTERNAL_METRICS_REQUESTS, *instruments.CLOUDWATCH_INSTRUMENTS}
+    absent = {instruments.LEADER, instruments.PAGE_INFO, instruments.EXTERNAL_METRICS_REQUESTS}
+    absent |= set(instruments.CLOUDWATCH_INSTRUMENTS)
     assert own.keys() == {family_name(row) for row in instruments.EXPORTER_METRICS if row not in absent}
     scrapes = own["matillion_fleet_exporter_scrapes"].samples
     assert {sample.labels["outcome"]: sample.value for sample in scrapes} == {"ok": 0, "timeout": 0}
@@ -197,6 +198,14 @@ def test_the_leader_is_shown_as_it_is_now(source: Source) -> None:
     assert metrics.registry.get_sample_value("matillion_fleet_exporter_leader") == 1
     leads[0] = False
     assert metrics.registry.get_sample_value("matillion_fleet_exporter_leader") == 0
+
+
+def test_the_page_is_found_by_its_address(source: Source) -> None:
+    """A dashboard makes links of it."""
+    metrics = make_metrics(source)
+    metrics.show_page("https://fleets.test/eks")
+    name = "matillion_fleet_exporter_page_info"
+    assert metrics.registry.get_sample_value(name, {"url": "https://fleets.test/eks"}) == 1
 
 
 def test_scrapes_are_counted(source: Source) -> None:
