@@ -12,13 +12,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from exporter import __version__, service
 from exporter.client import StatusError
 from exporter.config import ConfigError, Settings, load
 from exporter.doctor import command as doctor
 from exporter.doctor import named_files
 from exporter.kube.api import KubeError
-from exporter.logs import configure
+from exporter.logs import configure, writes_json
 from exporter.plan import command as plan
 from exporter.plan.errors import PastError, PlanError
 from exporter.simulator import demo, simulate
@@ -27,6 +29,8 @@ from exporter.status import command as status
 from exporter.status import ledger
 
 GOOD, FAILED, WRONG_USE = 0, 1, 2
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -106,14 +110,25 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     settings = load(options.config, os.environ)
     configure(settings.log)
-    _run_loop(_serve(settings))
+    try:
+        _run_loop(_serve(settings))
+    except service.PartFailedError as error:
+        if error.logged or not writes_json(settings.log, sys.stderr):
+            raise
+        # Those that collect the log read JSON.
+        _log.critical("a part of the exporter failed", part=error.part, error=error.cause)
+        return FAILED
     return GOOD
 
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     service.stop_on_signals(stop)
-    await service.run(settings, stop)
+    await service.run(settings, stop, started=_show_page if sys.stderr.isatty() else lambda _: None)
+
+
+def _show_page(url: str) -> None:
+    _log.info("status page is served", url=url)
 
 
 def _simulate(options: argparse.Namespace) -> int:

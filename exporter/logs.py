@@ -10,6 +10,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
 import structlog
@@ -23,6 +24,21 @@ _MAX_FRAMES = 30
 """Maximum frames of a traceback; an endless recursion has a thousand."""
 _DEEPEST = 8
 """Nesting depth from which a value is written as its `repr`; our events are never that deep."""
+
+_LEVEL_STYLES = {
+    "debug": "2",
+    "warning": "33",
+    "error": "1;31",
+    "critical": "1;31",
+}
+"""Parameters of ANSI's "Select Graphic Rendition" (ECMA-48, 8.3.117)."""
+_LEVEL_WIDTH = 8
+_ITEMS = 3
+"""Items of a list that a person is shown; JSON has all."""
+_OUR_LOGGERS = "exporter."
+_PLACE = ("namespace", "fleet", "pod")
+_DATE_LENGTH = len("2026-01-01T")
+_SECONDS_LENGTH = len("2026-01-01T02:30:00")
 
 _SECRET_KEY = re.compile(
     r"(?i:authorization|cookie|credential|passw(or)?d|passphrase|secret|token$|(^|[_-])(api|access|private)[_-]?key$)"
@@ -51,7 +67,7 @@ def configure(options: LogOptions, stream: TextIO | None = None) -> None:
     """
     stream = sys.stderr if stream is None else stream
     level = _LEVELS[options.level]
-    as_json = options.format == "json" or (options.format == "auto" and not stream.isatty())
+    as_json = writes_json(options, stream)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -82,6 +98,11 @@ def configure(options: LogOptions, stream: TextIO | None = None) -> None:
     )
 
 
+def writes_json(options: LogOptions, stream: TextIO) -> bool:
+    """Return whether the log is written to the stream as JSON."""
+    return options.format == "json" or (options.format == "auto" and not stream.isatty())
+
+
 def _json_renderers() -> list[Processor]:
     # Local variables would carry headers and tokens into the log.
     exceptions = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=_MAX_FRAMES)
@@ -99,8 +120,56 @@ def _console_renderers(stream: TextIO) -> list[Processor]:
         structlog.processors.format_exc_info,
         mask_secrets,
         _escape_control_characters,
-        structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
+        ConsoleLine(colours=colors, dated=not stream.isatty()),
     ]
+
+
+class ConsoleLine:
+    """Renders an event for a person: `02:30:00 warning  agent is unreachable: matillion/etl/agent-1: refused`."""
+
+    def __init__(self, *, colours: bool, dated: bool) -> None:
+        """Write colours, and the date as well as the time (UTC), if so wished."""
+        self._colours = colours
+        self._dated = dated
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        """Return the line; only the traceback of a bug has lines of its own, below it."""
+        rest = dict(event)
+        level, exception, stack = (str(rest.pop(key, "")) for key in ("level", "exception", "stack"))
+        logger = str(rest.pop("logger", ""))
+        what = str(rest.pop("event", ""))
+        if logger and not logger.startswith(_OUR_LOGGERS):
+            what = f"{logger}: {what}"
+        line = f"{self._time(str(rest.pop('timestamp', '')))} {self._painted(level)} {_told(what, rest)}"
+        return "\n".join(part.rstrip() for part in (line, stack, exception) if part)
+
+    def _time(self, timestamp: str) -> str:
+        if self._dated:
+            return f"{timestamp[:_SECONDS_LENGTH].replace('T', ' ')}Z"
+        return timestamp[_DATE_LENGTH:_SECONDS_LENGTH]
+
+    def _painted(self, level: str) -> str:
+        style, padded = _LEVEL_STYLES.get(level), level.ljust(_LEVEL_WIDTH)
+        return padded if style is None or not self._colours else f"\x1b[{style}m{padded}\x1b[0m"
+
+
+def _told(what: str, facts: dict[str, Any]) -> str:
+    place = "/".join(str(facts.pop(key)) for key in _PLACE if facts.get(key) is not None)
+    reason = facts.pop("reason", None)
+    parts = [what, place, "" if reason is None else str(reason)]
+    listed = " ".join(f"{key}={_value(value)}" for key, value in facts.items() if value is not None)
+    told = ": ".join(part for part in parts if part)
+    return f"{told}  {listed}" if listed else told
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        more = [f"and {len(value) - _ITEMS} more"] if len(value) > _ITEMS else []
+        return f"[{', '.join([*(_escaped(str(one)) for one in value[:_ITEMS]), *more])}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_escaped(str(key))}: {_value(inner)}" for key, inner in value.items()) + "}"
+    text = _escaped(str(value))
+    return f"'{text}'" if not text or " " in text else text
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -137,10 +206,12 @@ def _order_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 def _escape_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {
-        key: (_CONTROL_BUT_NEWLINE if key == "exception" else _CONTROL).sub(
-            lambda found: found.group().encode("unicode_escape").decode("ascii"), value
-        )
+        key: _escaped(value, _CONTROL_BUT_NEWLINE if key == "exception" else _CONTROL)
         if isinstance(value, str)
         else value
         for key, value in event.items()
     }
+
+
+def _escaped(text: str, controls: re.Pattern[str] = _CONTROL) -> str:
+    return controls.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)

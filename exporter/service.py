@@ -48,6 +48,7 @@ from exporter.publish.state_log import StateLog
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeOutcome
 from exporter.scrape.poller import Poller
+from exporter.serve.errors import ServeError
 from exporter.store.reachability import Reachability
 from exporter.store.snapshots import SnapshotStore
 from exporter.web.about import About
@@ -64,17 +65,18 @@ Part = Callable[[], Awaitable[None]]
 
 
 class PartFailedError(Exception):
-    """A part of the service ended unexpectedly; the log has the details."""
+    """A part of the service ended unexpectedly; the log has the details if it is `logged`."""
 
-    def __init__(self, part: str, cause: str) -> None:
+    def __init__(self, part: str, cause: str, *, logged: bool = True) -> None:
         super().__init__(f"{part} failed: {cause}")
+        self.part, self.cause, self.logged = part, cause, logged
 
 
 async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], None] = lambda url: None) -> None:
     """Run the exporter until `stop` is set.
 
-    `started` is called with the base URL of the web server once that listens. Raises PartFailedError, or KubeError and
-    ServeError for what cannot even be started.
+    `started` is called with the URL of the web server on this machine once that listens. Raises PartFailedError, or
+    KubeError and ServeError for what cannot even be started.
     """
     _allow_many_sockets()
     async with AsyncExitStack() as resources:
@@ -119,7 +121,8 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_guarded(name, part), name=name) for name, part in parts.items()]
                 await server.started.wait()
-                started(f"{'https' if settings.web.tls else 'http'}://{server.address}")
+                address = server.address or settings.web.listen
+                started(f"{'https' if settings.web.tls else 'http'}://{address.from_here}")
                 await stop.wait()
                 _log.info("exporter stops")
                 for task in tasks:
@@ -378,11 +381,16 @@ def _replaceable(leadership: Leadership, sees: Callable[[], bool]) -> Callable[[
 
 
 async def _guarded(name: str, part: Part) -> None:
-    """Run a part; log how it failed, once, where its name is known. Raises PartFailedError."""
+    """Run a part; log how it failed, once, where its name is known. Raises PartFailedError.
+
+    A port in use, or a file that is no good, is a sentence for a person: its place in the program tells nothing.
+    """
     try:
         await part()
     except PartFailedError:
         raise
+    except ServeError as error:
+        raise PartFailedError(name, str(error), logged=False) from error
     except Exception as error:
         _log.critical("a part of the exporter failed", part=name, exc_info=True)
         raise PartFailedError(name, str(error) or type(error).__name__) from error

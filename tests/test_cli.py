@@ -1,13 +1,22 @@
 """The command line: exit codes, and errors of one sentence."""
 
+import os
+import pty
+import re
+import select
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from exporter import __version__
 from exporter.cli import main
+from tests.waiting import PATIENCE
 
 DATA = Path(__file__).parent / "testdata" / "config"
 
@@ -87,6 +96,68 @@ def test_a_simulation_that_makes_no_sense(capsys: pytest.CaptureFixture[str]) ->
     assert main(["simulate", "--agents", "2", "--legacy", "3"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("fleet-exporter: ")
+
+
+@pytest.fixture
+def taken(tmp_path: Path) -> Iterator[Path]:
+    """Give settings whose port another process listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        file = tmp_path / "config.yaml"
+        listen = f"127.0.0.1:{server.getsockname()[1]}"
+        file.write_text(f"discovery: {{static: {{targets: [{{address: 127.0.0.1}}]}}}}\nweb: {{listen: '{listen}'}}\n")
+        yield file
+
+
+@contextmanager
+def on_a_terminal(*arguments: str) -> Iterator[tuple["subprocess.Popen[bytes]", Callable[[str], str]]]:
+    """Run a command on a terminal of its own; gives it, and a function that reads until a text has come."""
+    ours, theirs = pty.openpty()
+    seen = ""
+
+    def until(text: str) -> str:
+        nonlocal seen
+        while text not in seen:
+            assert select.select([ours], [], [], PATIENCE)[0], f"{text!r} does not come: {seen}"
+            seen += os.read(ours, 65536).decode()
+        return seen
+
+    command = [sys.executable, "-m", "exporter", *arguments]
+    environ = os.environ | {"NO_COLOR": "1"}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ)
+    try:
+        yield process, until
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.slow
+def test_run_on_a_terminal(tmp_path: Path) -> None:
+    """A line an event, and where the page is: by an address that a browser can open."""
+    file = tmp_path / "config.yaml"
+    file.write_text("discovery: {static: {targets: [{address: '127.0.0.1:1'}]}}\nweb: {listen: '0.0.0.0:0'}\n")
+    with on_a_terminal("run", "--config", str(file)) as (process, until):
+        until("status page is served")
+        text = until("agent is unreachable: default/default/127.0.0.1:1: never scraped")
+        port = re.search(r"status page is served  url=http://127\.0\.0\.1:(\d+)\r\n", text)
+        assert port is not None, text
+        socket.create_connection(("127.0.0.1", int(port[1])), PATIENCE).close()
+        *lines, _ = text.split("\r\n")
+        assert all(re.match(r"\d\d:\d\d:\d\d (info|warning) +\w", line) for line in lines), lines
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_one_sentence(taken: Path) -> None:
+    """On a terminal it stands alone, after the line of the start; off it, `test_service` has the event."""
+    with on_a_terminal("run", "--config", str(taken)) as (process, until):
+        text = until("stop it or change web.listen\r\n")
+        assert process.wait(PATIENCE) == 1
+    _, last = text.splitlines()
+    assert last.startswith("fleet-exporter: web server failed: cannot listen on 127.0.0.1:")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -73,7 +74,7 @@ def test_auto_is_json_unless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     terminal, file = Terminal(), io.StringIO()
     for stream in (terminal, file):
         start(stream)
-        structlog.get_logger("exporter").info("hello")
+        structlog.get_logger("exporter").error("hello")
     assert events(file)[0]["event"] == "hello"
     assert "\x1b[" in terminal.getvalue()
     assert not terminal.getvalue().startswith("{")
@@ -84,7 +85,7 @@ def test_colours_can_be_declined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     for stream in (start(Terminal()), start(format="console")):
         configure(LogSettings(format="console"), stream)
-        structlog.get_logger("exporter").info("hello")
+        structlog.get_logger("exporter").error("hello")
         assert "hello" in stream.getvalue()
         assert "\x1b" not in stream.getvalue()
 
@@ -162,6 +163,37 @@ def test_an_exception_on_a_console_is_a_traceback_without_secrets() -> None:
         structlog.get_logger("exporter").exception("a part failed")
     assert "Traceback (most recent call last):\n" in stream.getvalue()
     assert f"https://{MASK}@host/\\x1b[2J" in stream.getvalue()
+
+
+def on_console(*, terminal: bool = False, logger: str = "exporter.state", **facts: Any) -> str:
+    """Write one warning and return what a person reads of it."""
+    stream = start(Terminal() if terminal else None, format="console")
+    structlog.get_logger(logger).warning("agent is unreachable", **facts)
+    return stream.getvalue()
+
+
+AGENT = {"namespace": "matillion", "fleet": "etl", "pod": "agent-1", "reason": "connection refused"}
+
+
+def test_an_event_on_a_console_is_one_line_for_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time, how bad it is, what happened to which agent and why; what else there is, where it is known."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    facts = {"was": None, "parts": ["a", "b c", 1, 2], "by": {"x": 1}, "tasks": 3, "why": "two words"}
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d warning  agent is unreachable: matillion/etl/agent-1: connection refused  "
+        r"parts=\[a, b c, 1, and 1 more\] by=\{x: 1\} tasks=3 why='two words'\n",
+        on_console(terminal=True, **AGENT, **facts),
+    )
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ warning  agent is unreachable: etl\n", on_console(fleet="etl")
+    ), "in a file the date is worth its place"
+    assert "warning  aiohttp.server: agent is unreachable\n" in on_console(logger="aiohttp.server")
+
+
+def test_the_level_is_coloured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a warning is found among a hundred lines."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[33mwarning \x1b[0m agent is unreachable\n" in on_console(terminal=True)
 
 
 @pytest.mark.parametrize(

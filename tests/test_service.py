@@ -68,7 +68,7 @@ async def test_an_agent_that_does_not_answer_is_not_zero(tmp_path: Path) -> None
 
 
 async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
-    """A part that cannot start ends the process with 1, a log line that names the part, and a sentence."""
+    """A part that cannot start ends the process with 1 and one event, which names the part, without a traceback."""
     async with exporter(tmp_path, NOBODY) as first:
         await first.ready()
         second = await asyncio.create_subprocess_exec(
@@ -77,10 +77,11 @@ async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         )  # fmt: skip
         _, log = await asyncio.wait_for(second.communicate(), PATIENCE)
     assert second.returncode == 1
-    critical, last = log.decode().splitlines()[-2:]
-    assert json.loads(critical)["part"] == "web server"
-    assert last.startswith("fleet-exporter: web server failed: cannot listen on 127.0.0.1:")
-    assert "another process listens on this address" in last
+    first_event, last = map(json.loads, log.decode().splitlines())
+    assert first_event["event"] == "exporter starts"
+    assert (last["level"], last["part"]) == ("critical", "web server")
+    assert last["error"].startswith("cannot listen on 127.0.0.1:")
+    assert last["error"].endswith("another process listens on this address; stop it or change web.listen")
 
 
 async def test_no_cluster_to_log_in_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

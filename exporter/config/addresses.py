@@ -12,6 +12,7 @@ _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _MAX_HOST_NAME_LENGTH = 253  # RFC 1035 in text form
 _PORT = re.compile(r"[0-9]{1,5}")
 _HIGHEST_PORT = 65535
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it is where is listened on, and reached at loopback
 
 
 class HostPort(NamedTuple):
@@ -23,6 +24,11 @@ class HostPort(NamedTuple):
     def __str__(self) -> str:
         """Write it as in a URL: an IPv6 address stands in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def from_here(self) -> "HostPort":
+        """Where this machine reaches what listens there: the loopback address for all addresses."""
+        return HostPort(_LOOPBACK.get(self.host, self.host), self.port)
 
 
 def parse_listen(text: str) -> HostPort:

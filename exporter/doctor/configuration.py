@@ -8,7 +8,7 @@ from pathlib import Path
 
 import aiohttp
 
-from exporter.config import HostPort, Settings, WebSettings
+from exporter.config import Settings, WebSettings
 from exporter.doctor.certificates import CertificateError, validity
 from exporter.doctor.check import Check, Finding, NotPossibleError, failed, ok, warning
 from exporter.doctor.environment import Environment
@@ -22,7 +22,6 @@ SUBJECT = "configuration"
 RENEWAL_SECONDS = 7 * 24 * 3600
 """Time left below which a certificate should have been replaced: the chart's and cert-manager's are at a third."""
 _RENEW = "renew it; the exporter reloads the files without a restart"
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - it is where this is listened on, and asked at loopback
 _READY, _NOT_READY = 200, 503
 
 
@@ -98,8 +97,7 @@ async def _files(served: Served) -> Sequence[Finding]:
 
 async def _running(settings: WebSettings) -> Sequence[Finding]:
     """Ask the exporter on this machine whether it is ready; that takes no credentials."""
-    name, listen = "running exporter", settings.listen
-    place = HostPort(_EVERYWHERE.get(listen.host, listen.host), listen.port)
+    name, place = "running exporter", settings.listen.from_here
     url = f"{'https' if settings.tls else 'http'}://{place}/readyz"
     deadline = aiohttp.ClientTimeout(total=READY_SECONDS)
     try:
