@@ -6,7 +6,8 @@ locals {
   # CloudFormation allows letters, digits and dashes, up to 128.
   stack_prefix = "matillion-${replace(var.cluster_name, "_", "-")}"
 
-  # docs/cloudwatch.md, "Permissions". Neither action knows resources; the condition keeps the first to one namespace.
+  # docs/cloudwatch.md, "Permissions". CloudWatch's actions know no resources; the condition keeps the first to one
+  # namespace. The last is in docs/forecast.md.
   publish = {
     Sid       = "PublishFleetMetrics"
     Effect    = "Allow"
@@ -20,9 +21,19 @@ locals {
     Action   = "cloudwatch:GetMetricData"
     Resource = "*"
   }
+  query = {
+    Sid      = "QueryPrometheus"
+    Effect   = "Allow"
+    Action   = "aps:QueryMetrics"
+    Resource = var.prometheus_workspace_arn
+  }
   policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = concat([local.publish], var.forecast_from_cloudwatch ? [local.read] : [])
+    Version = "2012-10-17"
+    Statement = concat(
+      [local.publish],
+      var.forecast_from_cloudwatch ? [local.read] : [],
+      var.prometheus_workspace_arn != null ? [local.query] : [],
+    )
   })
 
   # What the chart has to agree with. The image is added where it is known.

@@ -80,6 +80,17 @@ variable "forecast_from_cloudwatch" {
   description = "Whether the role may also read metrics, which `forecast.source: cloudwatch` needs."
 }
 
+variable "prometheus_workspace_arn" {
+  type        = string
+  default     = null
+  description = "Workspace of Amazon Managed Prometheus that the role may query, which `forecast.source: prometheus` needs there; none if null."
+
+  validation {
+    condition     = var.prometheus_workspace_arn == null || can(regex("^arn:[a-z-]+:aps:.*:workspace/", var.prometheus_workspace_arn))
+    error_message = "prometheus_workspace_arn must be the ARN of a workspace of Amazon Managed Prometheus."
+  }
+}
+
 variable "fleets" {
   type = map(object({
     namespace  = optional(string, "matillion")

@@ -21,6 +21,7 @@ README = (FOLDER / "README.md").read_text(encoding="utf-8")
 VARIABLES = dict(blocks("variable"))
 OBJECTS = [(kind, *one) for kind in ("resource", "data") for one in objects(kind)]
 CLOUDWATCH = (ROOT / "docs" / "cloudwatch.md").read_text(encoding="utf-8")
+FORECAST = (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8")
 TEMPLATES = ROOT / "alerts" / "cloudwatch"
 each_object = pytest.mark.parametrize(
     ("kind", "type_name", "content"), [(kind, one, content) for kind, one, _, content in OBJECTS]
@@ -116,10 +117,15 @@ def test_the_policy_is_the_documented_one() -> None:
     assert set(re.findall(r'"(\w+:[A-Z]\w+)"', TEXT)) == {
         "cloudwatch:PutMetricData",
         "cloudwatch:GetMetricData",
+        "aps:QueryMetrics",
         "sts:AssumeRole",
         "sts:AssumeRoleWithWebIdentity",
         "sts:TagSession",
     }
+    (workspace,) = re.findall(r'^\{"Effect": "Allow", "Action": "aps:.*\}$', FORECAST, re.MULTILINE)
+    documented = json.loads(workspace)
+    query = replaced(values["query"], {"var.prometheus_workspace_arn": documented["Resource"]})
+    assert query == {"Sid": "QueryPrometheus"} | documented
     issuer = "oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE0123456789"
     given = {
         "local.issuer": issuer,

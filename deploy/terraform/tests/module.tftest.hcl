@@ -70,6 +70,7 @@ run "everything" {
   variables {
     namespace                = "monitoring"
     forecast_from_cloudwatch = true
+    prometheus_workspace_arn = "arn:aws:aps:eu-west-1:111122223333:workspace/ws-1a2b3c"
     fleets = {
       etl-prod = { parameters = { MinimumCapacityTasks = "80" } }
       etl_test = { namespace = "test" }
@@ -82,8 +83,10 @@ run "everything" {
     image              = { repository = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/matillion-fleet-exporter" }
   }
   assert {
-    condition     = jsondecode(aws_iam_role_policy.publish.policy).Statement[1].Action == "cloudwatch:GetMetricData"
-    error_message = "A forecast from CloudWatch reads metrics."
+    condition = [for statement in jsondecode(aws_iam_role_policy.publish.policy).Statement : statement.Action] == [
+      "cloudwatch:PutMetricData", "cloudwatch:GetMetricData", "aps:QueryMetrics",
+    ]
+    error_message = "A forecast from CloudWatch or Prometheus reads metrics there."
   }
   assert {
     condition = output.alarm_stacks == {
@@ -148,8 +151,11 @@ run "wrong_inputs" {
     metric_namespace = "AWS/EC2"
     fleets           = { etl = { parameters = { ClusterName = "other" } } }
     alarm_topic_arn  = "on-call"
+
+    prometheus_workspace_arn = "ws-1a2b3c"
   }
   expect_failures = [
+    var.prometheus_workspace_arn,
     var.cluster_name,
     var.credentials,
     var.metric_namespace,
