@@ -84,7 +84,10 @@ def _within_the_exporter(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _code(_renderer: object, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
-    return f"<code>{_marked(tokens[index].content)}</code>"
+    content = tokens[index].content
+    # The path of a dashboard, which becomes a link where the exporter is told of a Grafana.
+    mark = ' class="dashboard"' if content.startswith("/d/") else ""
+    return f"<code{mark}>{_marked(content)}</code>"
 
 
 def _block(_renderer: object, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:

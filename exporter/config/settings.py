@@ -235,6 +235,8 @@ class WebSettings(Section):
     external_url: HttpUrl | None = None
     """Where people reach this server, such as an ingress; links from alerts and dashboards lead there. Without it they
     lead to the Service, which resolves only within the cluster."""
+    grafana_url: HttpUrl | None = None
+    """Where people reach the Grafana with the dashboards; the runbooks link to them there."""
     tls: TlsSettings | None = None
     basic_auth: BasicAuthSettings | None = None
     bearer_token_file: FileName | None = None

@@ -50,6 +50,8 @@ _ALLOWED = dict.fromkeys(PLACEHOLDERS, _DNS_NAME) | {
 }
 
 _VARIABLE = re.compile(r'<var class="(\w+)">([^<]*)</var>')
+_DASHBOARD = re.compile(r'<code class="dashboard">(.*?)</code>')
+_TAG = re.compile(r"<[^>]+>")
 _LINK = re.compile(r'<a href="(\w+)">')
 _PAGE = Template((files("exporter.web") / "static" / "runbook.html").read_text(encoding="utf-8"))
 
@@ -82,6 +84,7 @@ class Runbooks:
         self._pages: Mapping[str, Mapping[str, Any]] = json.loads(text)
         self._own = {"own_namespace": installation.namespace, "own_name": installation.name}
         self._notes = tuple(_notes(settings))
+        self._grafana = None if settings.grafana_url is None else settings.grafana_url.rstrip("/")
         if settings.external_url is not None:
             self._own["exporter"] = settings.external_url.rstrip("/")
             self._own["forward"] = f"curl -sS '{self._own['exporter']}/readyz'"
@@ -121,7 +124,7 @@ class Runbooks:
         body = "".join((title, heading_end, _fires(page), self._form(html, names), *self._notes, rest))
         known = {**self._led_to(names), **names}
         link = f'<a href="\\1{escape(_query(names))}">'
-        return _answer(name, _LINK.sub(link, self._filled(body, known)))
+        return _answer(name, _DASHBOARD.sub(self._dashboard, _LINK.sub(link, self._filled(body, known))))
 
     def _filled(self, html: str, names: Mapping[str, str]) -> str:
         """Return the page with every name that is known in place of its placeholder."""
@@ -134,6 +137,15 @@ class Runbooks:
             return escape(name) if match[1] in self._own else f"<b>{escape(name)}</b>"
 
         return _VARIABLE.sub(value, html)
+
+    def _dashboard(self, match: re.Match[str]) -> str:
+        """Return the path of a dashboard as a link, with the names that are known; as it is without a Grafana."""
+        if self._grafana is None:
+            return match[0]
+        path, _, query = match[1].partition("?")
+        chosen_values = [_TAG.sub("", part) for part in query.split("&amp;") if "<var" not in part]
+        target = "?".join(filter(None, (path, "&amp;".join(chosen_values))))
+        return f'<a href="{escape(self._grafana)}{target}">{match[0]}</a>'
 
     def _led_to(self, names: Mapping[str, str]) -> dict[str, str]:
         """Return the Deployment and the HPA of the fleet, and the node of the pod, as far as they are known."""

@@ -65,6 +65,12 @@ def test_it_begins_with_the_way_to_the_exporter(page: str) -> None:
         assert not re.search(r"localhost|127\.0\.0\.1", line.replace(EXPORTER_URL, "")) or IN_A_POD.search(PAGES[page])
 
 
+def test_the_first_line_is_of_what_the_chart_creates() -> None:
+    """The Service's port has that name, whatever its number."""
+    ports = (CHART / "templates" / "service.yaml").read_text(encoding="utf-8")
+    assert re.search(rf"name: {FORWARD.partition('9850:')[2].split()[0]}, ", ports)
+
+
 @each_page
 def test_each_cause_has_its_fix(page: str) -> None:
     """Causes and fixes are numbered alike; each cause has a name."""

@@ -124,6 +124,18 @@ async def test_the_first_command_leads_to_the_exporter() -> None:
     assert "localhost" not in text
 
 
+async def test_dashboards_are_links_where_there_is_a_grafana() -> None:
+    """With the names that are known, and without those that are not."""
+    page = "MatillionAgentDisconnected"
+    names = {"namespace": "matillion", "fleet": "etl"}
+    text = await shown(page, names, grafana_url="https://grafana.test/")
+    assert '<a href="https://grafana.test/d/matillion-agents?var-namespace=matillion&amp;var-fleet=etl"><code' in text
+    assert '<a href="https://grafana.test/d/matillion-agents"><code' in await shown(
+        page, grafana_url="https://grafana.test"
+    )
+    assert "https://" not in await shown(page, names)
+
+
 async def test_credentials_are_asked_for_and_told(tmp_path: Path) -> None:
     """The runbooks are no more open than the page, and say what their commands need."""
     token = tmp_path / "token"
