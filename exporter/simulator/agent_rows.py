@@ -24,7 +24,7 @@ STATE_STYLES = {
 ACTIVE, FREE, FAINT = "green", "grey37", "grey62"
 UNKNOWN = "–"
 WIDE = 110
-"""From this many columns on, the agents' versions and dialects are shown, and why healthy ones are in their state."""
+"""From this many columns on, the agents' versions and dialects are shown."""
 NARROW = 80
 """Below this many columns a mark stands for two tasks, and there is no room for the heap."""
 _SLOTS = 20
@@ -33,6 +33,8 @@ _STATE_WIDTH = 2 + max(map(len, STATE_STYLES))
 _NUMBER_WIDTH = 5
 _SHORTEST_NAME = 12
 _REASON_INDENT = 4
+_SHORTEST_REASON = 30
+"""Columns for a reason in its agent's row: with fewer it would say less than the state."""
 _REASON_ROWS = 2
 
 
@@ -50,7 +52,7 @@ def agent_rows(agents: Sequence[Document], rows: int, width: int) -> list[Text]:
         if agent["needs_attention"]:
             style = STATE_STYLES.get(agent["state"], "")
             block += [Text(" " * _REASON_INDENT + line, style) for line in _reason(reason, width)]
-        elif width >= WIDE:
+        elif width - len(block[0]) >= _SHORTEST_REASON:
             block[0].append(_GAP + reason, FAINT).truncate(width, overflow="ellipsis")
         # One row stays free for the number of those that are left out, unless this is the last one.
         if len(shown) + len(block) + (left > 1) > rows:

@@ -112,7 +112,8 @@ async def perform(options: argparse.Namespace) -> None:
                 first = failures.exceptions[0]
                 if not isinstance(first, service.PartFailedError | SimulatorError):
                     raise
-                print(*log.failures, sep="\n", file=sys.stderr)
+                for line_of_log in log.failures:
+                    print(line_of_log, file=sys.stderr)
                 # The setting that the exporter names is an option here.
                 raise SimulatorError(str(first).replace("web.listen", "--listen")) from failures
     fleet, shown = simulation.fleets[FLEET], story.cloudwatch

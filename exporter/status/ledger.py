@@ -13,11 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exporter.client import DEFAULT_URL, StatusClient, add_credentials, credentials_of
-from exporter.terminal import Paper, Style, columns, counted, visible
+from exporter.terminal import Paper, Style, columns, counted, fitted, visible
 
 UNKNOWN = "?"
 _HEADINGS = ("LEFT (UTC)", "FLEET", "POD", "CAUSE", "TASKS", "TOOK", "LOST", "END")
 _RIGHT = ("TASKS", "TOOK", "LOST")
+_NAMES = (_HEADINGS.index("FLEET"), _HEADINGS.index("POD"))
+_SHORTEST_NAME = 8
+"""Characters of a fleet's and a pod's name below which a narrow terminal shortens neither."""
 _MINUTE, _HOUR = 60, 3600
 Json = Mapping[str, Any]
 
@@ -56,7 +59,8 @@ def shown(document: Json, departures: Sequence[Json], agents: Sequence[Json], pa
     """Yield the table, oldest first, and what it adds up to; `agents` says how many tasks are left on draining ones."""
     left = {agent.get("uid"): agent.get("tasks_active") for agent in agents}
     if departures:
-        rows = [_HEADINGS, *(_row(one, left) for one in departures)]
+        whole = [_HEADINGS, *(_row(one, left) for one in departures)]
+        rows = fitted(whole, paper.width, _NAMES, _SHORTEST_NAME, paper.ellipsis)
         heading, *lines = columns(rows, [name in _RIGHT for name in _HEADINGS])
         yield paper.paint("".join(heading).rstrip(), Style.FAINT)
         for one, cells in zip(departures, lines, strict=True):

@@ -173,12 +173,13 @@ def test_without_rich_it_prints_what_to_install() -> None:
     )
 
 
-async def test_a_port_in_use_is_reported_with_the_option_to_change() -> None:
-    """One sentence, no traceback."""
+async def test_a_port_in_use_is_reported_with_the_option_to_change(capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence, which names the option, and nothing beside it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(SimulatorError, match=r"web server failed: .*--listen"):
             await demo(options("--listen", address, "--duration", "20s"))
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("arguments", [("--speed", "100"), ("--listen", "somewhere"), ("--duration", "x")])

@@ -63,6 +63,15 @@ def test_each_departure_is_a_line() -> None:
     ]
 
 
+def test_long_names_lose_their_middle() -> None:
+    """On 80 columns the numbers and how it ended are whole."""
+    long = left("etl-of-a-company-6d5f7c9b8d-x2k4q", ended_time=WALL_NOW, tasks_lost=18, reason=LossReason.OOM_KILLED)
+    text = list(shown({"since_time_seconds": WALL_NOW}, [departure_document(long)], [], Paper(80, colours=False)))
+    assert max(map(len, text)) <= 80
+    assert text[1].split()[-2:] == ["18", "OOMKilled"]
+    assert text[1].split()[3].endswith("x2k4q")
+
+
 def test_no_task_lost_is_said() -> None:
     """So that it can be shown to those who ask."""
     assert table(FINISHED)[-1].endswith("1 agent left, 0 agents draining; 3 tasks were running at the deletions; "
