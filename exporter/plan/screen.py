@@ -6,11 +6,16 @@ from datetime import datetime
 from exporter.forecast.history import GAP
 from exporter.plan.comparison import Alternative, Plan
 from exporter.plan.night import Night, night
-from exporter.plan.words import assumed, bounds, headline, money, number, reasons, share, title, values
-from exporter.terminal import Paper, Style, columns
+from exporter.plan.words import assumed, headline, money, number, reasons, share, title, values
+from exporter.terminal import Paper, Style, columns, counted
 
-_HEADER = ("", "agents", "p95 wait", "task-hours waited", "late > 1 min", "agent-hours", "cost", "nodes at peak")
+_HEADERS = (
+    ("", "agents", "p95", "task-h", "late", "", "", "peak"),
+    ("", "× tasks", "wait", "waited", "> 1 min", "agent-h", "cost", "nodes"),
+)
+"""Two lines: the table fits into 80 columns."""
 _RIGHT = (False, False, True, True, True, True, True, True)
+_NIGHT_LABEL = 18
 
 
 def screen(plan: Plan, paper: Paper) -> list[str]:
@@ -19,9 +24,9 @@ def screen(plan: Plan, paper: Paper) -> list[str]:
     lines = [paper.paint(line, Style.HEADING) for line in paper.paragraph(headline(plan), 0)]
     lines += ["", *_past(plan, paper), "", *_night(night(plan), plan, paper), ""]
     rows = [*plan.alternatives, *plan.variants]
-    cells = columns([_HEADER, *(_cells(one, plan, best) for one in rows)], _RIGHT)
-    lines.append(paper.paint("".join(cells[0]), Style.FAINT))
-    for one, row in zip(rows, cells[1:], strict=True):
+    cells = columns([*_HEADERS, *(_cells(one, plan, best) for one in rows)], _RIGHT)
+    lines += [paper.paint("".join(header), Style.FAINT) for header in cells[: len(_HEADERS)]]
+    for one, row in zip(rows, cells[len(_HEADERS) :], strict=True):
         if one is plan.variants[0]:
             lines.append(paper.paint("other settings", Style.FAINT))
         lines.append(paper.paint("".join(row).rstrip(), Style.GOOD if one is best else None))
@@ -36,9 +41,10 @@ def screen(plan: Plan, paper: Paper) -> list[str]:
 
 
 def _cells(one: Alternative, plan: Plan, best: Alternative) -> Sequence[str]:
+    least, most = one.setting.least, one.setting.most
     return (
-        ("* " if one is best else "  ") + title(one, plan),
-        bounds(one),
+        ("* " if one is best else "  ") + _name(one, plan),
+        f"{least}" if least == most else f"{least}–{most} × {one.setting.target}",
         f"{one.p95_wait_seconds:.0f} s",
         number(one.waited_task_hours),
         share(one.late_share),
@@ -46,6 +52,19 @@ def _cells(one: Alternative, plan: Plan, best: Alternative) -> Sequence[str]:
         money(one.cost),
         str(one.peak_nodes),
     )
+
+
+def _name(one: Alternative, plan: Plan) -> str:
+    """Return what a row is called: shorter than its title, what the other columns have is not in it."""
+    match one.name:
+        case "today":
+            return "today" if plan.given.today.agents is not None else "today (assumed)"
+        case "fixed":
+            return "fixed size"
+        case "cron":
+            return f"cron, {counted(plan.cron.blocks, 'trigger')}"
+        case _:
+            return title(one, plan)
 
 
 def _past(plan: Plan, paper: Paper) -> Iterator[str]:
@@ -63,16 +82,18 @@ def _past(plan: Plan, paper: Paper) -> Iterator[str]:
 
 
 def _night(shown: Night, plan: Plan, paper: Paper) -> Iterator[str]:
-    room = max(20, min(paper.width - 40, 96))
+    room = max(20, min(paper.width - _NIGHT_LABEL - 2, 96))
     begin, end = (datetime.fromtimestamp(at, plan.given.zone) for at in (shown.begin, shown.end))
-    yield f"{begin:%A %Y-%m-%d, %H:%M} to {end:%H:%M}: the hours in which tasks wait longest when demand is followed"
+    yield from paper.paragraph(
+        f"{begin:%A %Y-%m-%d, %H:%M} to {end:%H:%M}: the hours in which tasks wait longest when demand is followed", 0
+    )
     for name, values_, style in (
         ("demand", shown.demand, None),
         ("slots, following", shown.following, Style.DOUBTFUL),
         ("slots, ahead", shown.ahead, Style.GOOD),
     ):
         drawn = paper.sparkline(_thinned(values_, room), shown.highest)
-        yield f"  {name:18}{paper.paint(drawn, style)}"
+        yield f"  {name:{_NIGHT_LABEL}}{paper.paint(drawn, style)}"
 
 
 def _thinned(values_: Sequence[float], room: int) -> list[float | None]:

@@ -16,8 +16,6 @@ STYLE = """
     --page: #fff; --ink: #000; --faint: #444; --rule: #ccc; --panel: #f4f6f9;
     --demand: #b9c7da; --missing: #c2372e; --following: #b26a00; --ahead: #0b7a5c; --good: #e5f4ee;
   }
-  section { break-inside: avoid; }
-  body { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 * { box-sizing: border-box; }
 body {
@@ -78,5 +76,29 @@ ul { padding-left: 20px; margin: 12px 0 0; max-width: 80ch; }
 li { margin: 5px 0; }
 .reasons { margin-top: 16px; }
 footer { color: var(--faint); font-size: 13.5px; margin-top: 48px; }
-@media (max-width: 560px) { main { padding: 24px 16px 48px; } h2 { margin-top: 36px; } }
+@media print {
+  @page { margin: 13mm; }
+  body { font-size: 12px; line-height: 1.45; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  main { max-width: none; padding: 0; }
+  h1 { font-size: 19px; margin-bottom: 14px; }
+  h2 { font-size: 15px; margin-top: 22px; }
+  h2, .lead, .legend { break-after: avoid; }
+  .lead { max-width: none; }
+  .tiles { grid-template-columns: repeat(4, 1fr); gap: 8px; }
+  .tiles div { padding: 9px 11px; }
+  .tiles p { font-size: 11px; }
+  .tiles strong { font-size: 17px; }
+  .legend, footer, pre { font-size: 11px; }
+  .figure { overflow: visible; break-inside: avoid; }
+  .figure > svg, table { min-width: 0; }
+  table, thead th, tr.part th, .mark { font-size: 10.5px; }
+  th, td { padding: 4px 6px; }
+  td { white-space: nowrap; }
+  tr.part th { padding-top: 10px; }
+  pre { padding: 10px 12px; break-inside: avoid; white-space: pre-wrap; }
+  ul { max-width: none; margin-top: 8px; }
+  li { margin: 3px 0; break-inside: avoid; }
+  footer { margin-top: 20px; }
+}
+@media screen and (max-width: 560px) { main { padding: 24px 16px 48px; } h2 { margin-top: 36px; } }
 """

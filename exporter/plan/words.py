@@ -141,7 +141,7 @@ def assumed(plan: Plan) -> Sequence[str]:
         f"{given.agents_per_node} fit on a node (--agents-per-node)."
     )
     ways = (
-        "Following and ahead have the chart's pace `fast`. The fixed size is the smallest that would have waited as "
+        "Following and ahead have the chart's fast pace. The fixed size is the smallest that would have waited as "
         "little in the first half as ahead did in the second. The cron holds for each hour, weekdays apart from "
         f"weekends, what {given.quantile:.0%} of such days in the first half needed, and follows the demand beyond."
     )

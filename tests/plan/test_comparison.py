@@ -11,8 +11,10 @@ from exporter.forecast.forecaster import Forecast
 from exporter.plan.assumptions import Assumptions, Today
 from exporter.plan.comparison import COSTS_MORE, Alternative, Plan, Setting, chosen, compare
 from exporter.plan.night import night
+from exporter.plan.screen import screen
 from exporter.plan.ways import Ahead, Cron
 from exporter.plan.words import assumed
+from exporter.terminal import Paper
 from tests.plan.samples import DAY_STEPS, MIDNIGHT, STEP, nightly, series
 
 pytestmark = pytest.mark.slow
@@ -148,6 +150,13 @@ def test_ahead_asks_by_the_target() -> None:
     hourly = series(8, lambda step: 100 if step % 12 < 2 else 0).history()
     asked = [Ahead(hourly, Assumptions(target=target)).expected(MIDNIGHT + 7 * DAY_STEPS * STEP) for target in (16, 10)]
     assert [one.tasks for one in asked if isinstance(one, Forecast)] == [84, 56]
+
+
+def test_it_fits_into_eighty_columns() -> None:
+    """A terminal's usual width, down to the table and the lines of a night."""
+    lines = screen(by_the_clock(), Paper(80, colours=False))
+    assert [line for line in lines if len(line) > 80] == []
+    assert any(line.startswith("* ahead of demand  ") for line in lines)
 
 
 def test_it_says_where_the_time_of_a_start_comes_from() -> None:

@@ -49,3 +49,17 @@ async def test_screens_and_tastes(page: Page, tmp_path: Path, *, width: int, dar
         contrast = await page.evaluate(CONTRAST % repr(selector))
         assert contrast >= 4.5, selector
     assert page.complaints == []
+
+
+async def test_on_paper(page: Page, tmp_path: Path) -> None:
+    """Nothing is cut off: a printer has no scrollbar, and A4 less its margins is 695 pixels wide."""
+    file = tmp_path / "report.html"
+    file.write_text(written())
+    await page.look(width=695)
+    await page.send("Emulation.setEmulatedMedia", media="print")
+    await page.goto(file.as_uri())
+    assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert await page.evaluate(
+        "[...document.querySelectorAll('.figure, pre')].every((one) => one.scrollWidth <= one.clientWidth)"
+    )
+    assert page.complaints == []
