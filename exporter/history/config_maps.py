@@ -92,14 +92,12 @@ class ConfigMapHistory:
 
     async def write(self) -> None:
         """Store what is recorded until cancelled. No answer of the API server ends it. May be run again after that."""
-        began = self._store.now()
+        began, next_round = self._store.now(), -inf
+        todo: Collection[FleetKey] = ()
 
         def ready() -> bool:
             known = self._stored.listed or self._store.now() >= began + self._pace.patience
-            return known and bool(self._recorder.unsaved()) and self._leadership.is_leader()
-
-        todo: Collection[FleetKey] = ()
-        next_round = -inf
+            return known and bool(todo or self._recorder.unsaved()) and self._leadership.is_leader()
 
         async def add() -> bool:
             nonlocal todo, next_round

@@ -22,6 +22,8 @@ from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
+ASLEEP_SECONDS = 4 * 86400.0
+"""For so long a fleet without pods is one that sleeps, and has no work: a long weekend. Then it counts as gone."""
 MAX_FLEETS = 100
 """Fleets whose past is kept; as many as the charts of the status page have. A month of one takes some 40 KB."""
 
@@ -84,6 +86,8 @@ class Recorder:
         self._days = days
         self._max_fleets = max_fleets
         self._unsaved: dict[FleetKey, History] = {}
+        self._seen_at: dict[FleetKey, float] = {}
+        """When each fleet was last there, by the store's monotonic clock."""
         self._slot = 0
         event = "some fleets have no past: there are too many"
         self._not_recorded, self._not_stored = (Trouble(log, event, limit=max_fleets) for _ in range(2))
@@ -95,7 +99,10 @@ class Recorder:
             await asyncio.sleep(every)
 
     def sample(self) -> None:
-        """Record the demand of every fleet now; nothing while the store is not complete."""
+        """Record the demand of every fleet now; nothing while the store is not complete.
+
+        The demand of a fleet that was scaled to zero is 0, as long as discovery shows that it still has no pods.
+        """
         if self._store.not_ready_reason() is not None:
             return
         now = self._store.wall_now()
@@ -108,6 +115,9 @@ class Recorder:
                 self._unsaved.setdefault(key, History()).record(now, demand)
             else:
                 left_out += 1
+        for key in self._asleep(demands):
+            if key in self._unsaved or len(self._unsaved) < self._max_fleets:
+                self._unsaved.setdefault(key, History()).record(now, 0)
         _tell(self._not_recorded, left_out)
         self._trim(now)
 
@@ -148,8 +158,16 @@ class Recorder:
         return obsolete, admitted
 
     def forget(self, key: FleetKey) -> None:
-        """Forget a fleet's demand so far."""
+        """Forget a fleet's demand so far, and that it was there."""
         self._unsaved.pop(key, None)
+        self._seen_at.pop(key, None)
+
+    def _asleep(self, present: Collection[FleetKey]) -> Sequence[FleetKey]:
+        """Return the fleets that were there and now certainly have no pods."""
+        now = self._store.now()
+        self._seen_at |= dict.fromkeys(present, now)
+        self._seen_at = {key: at for key, at in self._seen_at.items() if now - at <= ASLEEP_SECONDS}
+        return [key for key in self._seen_at if key not in present] if self._store.in_sync() else ()
 
     def _admits_one_more(self, present: dict[FleetKey, float | None]) -> bool:
         """Return whether one more fleet can be recorded; one that is gone gives way."""

@@ -379,6 +379,11 @@ class SnapshotStore:
             return None
         return self._monotonic() - min(self._synced_at.values())
 
+    def in_sync(self) -> bool:
+        """Return whether every source is current: then a fleet that is not here has no agents."""
+        age = self.sync_age()
+        return age is not None and age <= self._policy.max_sync_age
+
     def not_ready_reason(self) -> str | None:
         """Return what is missing until figures are complete; None after the first full round."""
         if missing := self._missing():

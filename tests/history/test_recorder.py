@@ -1,12 +1,17 @@
 """What is recorded of the demand, and what is kept of it until it is stored."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 from structlog.testing import capture_logs
 
 from exporter.fleet.policy import Policy
-from exporter.forecast.history import SLOT_SECONDS, SLOTS, History
+from exporter.forecast.forecaster import Forecast, Forecaster
+from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
+from exporter.forecast.local_days import SATURDAY
 from exporter.history.encoding import Decoded, decode, updated
-from exporter.history.recorder import Pace, Recorder, make_room
+from exporter.history.recorder import ASLEEP_SECONDS, Pace, Recorder, make_room
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import WALL_NOW, make_reading, make_target
 
@@ -73,6 +78,48 @@ def test_untrusted_demand_is_a_gap(world: World) -> None:
     assert world.recorded() == {0: 3}
     world.demand(7200, etl=0)
     assert world.recorded() == {0: 3, 24: 0}
+
+
+def test_a_fleet_that_sleeps_has_no_demand(world: World) -> None:
+    """Without pods it is 0, as long as discovery is current; after a long weekend, or once forgotten, it is gone."""
+    world.demand(0, etl=3, other=1)
+    world.demand(300, other=1)
+    assert world.recorded() == {0: 3, 1: 0}
+    world.time = START + 3600
+    world.recorder.sample()
+    assert world.recorded() == {0: 3, 1: 0}, "the list of pods is an hour old"
+    world.demand(7200, other=1)
+    assert world.recorded() == {0: 3, 1: 0, 24: 0}
+    world.recorder.forget(ETL)
+    world.demand(7500, other=1)
+    assert world.recorded() == {}
+    world.demand(7800, etl=2)
+    world.demand(7800 + ASLEEP_SECONDS, other=1)
+    world.demand(8400 + ASLEEP_SECONDS, other=1)
+    last = int(START + 7800 + ASLEEP_SECONDS) // 300
+    assert list(world.recorder.addition(ETL).slots(last, 3)) == [0, GAP, GAP]
+
+
+def test_a_fleet_that_sleeps_gives_way(world: World) -> None:
+    """Where there are too many, those that are there come first."""
+    small = World(max_fleets=1)
+    small.demand(0, etl=3)
+    small.demand(300, other=1)
+    assert small.recorder.unsaved() == (("matillion", "other"),)
+
+
+@pytest.mark.slow
+def test_a_fleet_that_sleeps_is_forecast(world: World) -> None:
+    """Asleep at night and over the weekend, it is expected in the morning; nothing is withheld for gaps."""
+    zone = ZoneInfo("UTC")
+    for slot in range(12 * SLOTS):
+        at = datetime.fromtimestamp(START + slot * SLOT_SECONDS, zone)
+        awake = {"etl": 40.0} if at.weekday() < SATURDAY and 6 <= at.hour < 20 else {}
+        world.demand(slot * float(SLOT_SECONDS), **awake, other=1)
+    past = world.recorder.addition(ETL)
+    ours = Forecaster(zone, quantile=0.75, min_days=3, days=28, headroom=1.25)
+    found = [ours.expected(past, datetime(2026, 1, 13, hour, 58, tzinfo=zone).timestamp(), 180.0) for hour in (4, 5)]
+    assert [one.tasks for one in found if isinstance(one, Forecast)] == [0, 40], found
 
 
 def test_nothing_is_recorded_before_all_is_known(world: World) -> None:
