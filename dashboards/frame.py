@@ -74,7 +74,12 @@ PAGE = (
     .label("Status page")
     .description("Where the exporter's status page and runbooks are: its web.external_url, or else its Service.")
     .datasource(PROMETHEUS)
-    .query({"query": f"label_values({EXPORTER_PREFIX}page_info, url)", "refId": "StandardVariableQuery"})
+    .query(
+        {
+            "query": f'label_values({EXPORTER_PREFIX}page_info{{{CLUSTER_LABEL}=~"$cluster"}}, url)',
+            "refId": "StandardVariableQuery",
+        }
+    )
     .refresh(VariableRefresh.ON_DASHBOARD_LOAD)
     .sort(VariableSort.ALPHABETICAL_ASC)
 )

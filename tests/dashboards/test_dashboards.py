@@ -139,7 +139,9 @@ def test_a_dashboard_has_its_variables_and_leads_to_the_others(name: str) -> Non
     assert used <= set(variables), "a panel uses a variable that the dashboard does not have"
     menu, page = dashboard["links"]
     assert (page["type"], page["url"], page["title"]) == ("link", "${page}/", "Status page")
-    assert variables["page"]["query"]["query"] == "label_values(matillion_fleet_exporter_page_info, url)"
+    assert variables["page"]["query"]["query"] == (
+        'label_values(matillion_fleet_exporter_page_info{cluster=~"$cluster"}, url)'
+    )
     assert (menu["type"], menu["tags"], menu["includeVars"], menu["keepTime"]) == (
         "dashboards",
         ["matillion-fleet"],
