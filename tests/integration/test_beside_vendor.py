@@ -153,8 +153,8 @@ async def test_the_doctor(control_plane: ControlPlane, admin: Admin, chart: Char
     assert seen["agents", f"pods in {NAMESPACE}"].found.endswith(wanted)
     assert ("agents", "passed over") not in seen
     assert seen["agents", "not matched"].outcome is Outcome.OK
-    for fleet in agents_of(name):
-        assert seen["agents", f"{NAMESPACE}/{fleet}"].outcome is Outcome.OK
+    together = ", ".join(f"{NAMESPACE}/{fleet}" for fleet in sorted(agents_of(name)))
+    assert seen["agents", together].outcome is Outcome.OK
 
 
 @each_set
@@ -215,6 +215,7 @@ async def test_what_would_not_work(control_plane: ControlPlane, admin: Admin, ch
     assert f"scaled by {prod}-hpa; " in found.found
     assert "Argo CD" in found.found
     assert "RespectIgnoreDifferences=true" in found.fix
-    found = with_our_rights["autoscaling", f"replicas of {NAMESPACE}/{prod}-app"]
+    both = f"{NAMESPACE}/etl-old-matillion-agent-app, {NAMESPACE}/{prod}-app"
+    found = with_our_rights["autoscaling", f"replicas of {both}"]
     assert found.outcome is Outcome.NOT_CHECKED
     assert 'resources: ["deployments"], verbs: ["get"]' in found.fix

@@ -190,7 +190,7 @@ class StoreMachine(RuleBasedStateMachine):
             groups.setdefault((snapshot.target.namespace, snapshot.target.fleet), []).append(uid)
         # What lasts depends on when the fleets were computed; it has tests of its own (test_lasting, test_store).
         # Fleets that are remembered without agents have their own as well (test_gone_fleets).
-        assert [replace(fleet, lasting=Lasting()) for fleet in self.store.fleets() if fleet.agents] == [
+        expected = [
             aggregate(
                 *key,
                 [self._as_seen(uid) for uid in members],
@@ -206,6 +206,10 @@ class StoreMachine(RuleBasedStateMachine):
                 starts=make_starts(self.starts.get(key, ())) if key in self.pods_seen_in else None,
             )
             for key, members in sorted(groups.items())
+        ]
+        found = [fleet for fleet in self.store.fleets() if fleet.agents]
+        assert [replace(fleet, lasting=Lasting()) for fleet in found] == [
+            replace(fleet, lasting=Lasting()) for fleet in expected
         ]
 
     @invariant()
