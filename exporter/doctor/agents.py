@@ -28,11 +28,11 @@ from exporter.doctor.check import (
 from exporter.doctor.environment import Environment, described
 from exporter.doctor.network_policies import hint
 from exporter.doctor.pages import runbook
-from exporter.doctor.pod_failures import may_start
 from exporter.doctor.pods import pod_reader
 from exporter.doctor.readings import doubts
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.explain import explain
+from exporter.fleet.health import Health, Word, health
 from exporter.fleet.model import Agent, AgentSnapshot, AgentState, Fleet, IgnoredPod, Reading, Target
 from exporter.kube.api import Json, KubeError
 from exporter.scrape.client import PageClient
@@ -212,23 +212,26 @@ async def _judged(
         uids = {agent.snapshot.target.uid for agent in unseen}
         outcomes = {attempt.outcome for attempt in attempts if attempt.snapshot.target.uid in uids}
         return await _unseen(env, fleet, summary, [*unseen, *silent], outcomes)
-    nobody = not fleet.states[AgentState.SERVING]
+    state = health(fleet)
     if silent:
-        found = f"{summary}; {_reasons(silent)}"
         fix = f"check the agents' logs; {runbook('MatillionAgentDisconnected')}"
-        return failed(name, f"{found}; no agent serves", fix) if nobody else warning(name, found, fix)
-    if nobody and fleet.states[AgentState.STARTING]:
-        return _not_started(fleet, summary)
+        say = failed if state.word is Word.DOWN else warning
+        return say(name, f"{summary}; {state.word}: {_reasons(silent)}", fix)
+    return _started(fleet, state, summary)
+
+
+def _started(fleet: Fleet, state: Health, summary: str) -> Finding:
+    """Return what to say of a fleet whose agents answer or have yet to start; why pods do not run is told elsewhere."""
+    name = f"{fleet.namespace}/{fleet.name}"
+    see = f"see above why the pods do not run; {runbook('MatillionAgentNotStarting')}"
+    starting, serving = fleet.states[AgentState.STARTING], fleet.states[AgentState.SERVING]
+    if starting and state.word is Word.DOWN:
+        return failed(name, f"{summary}; {state.word}: {state.problems[0]}", see)
+    if starting and state.word is Word.DEGRADED:
+        return warning(name, f"{summary}; {state.word}: {'; '.join(state.problems)}", see)
+    if starting and not serving:
+        return warning(name, f"{summary}; none serves yet", "wait until they have started, and run the doctor again")
     return ok(name, summary)
-
-
-def _not_started(fleet: Fleet, summary: str) -> Finding:
-    """Return what to say of a fleet whose agents all have yet to start; why single pods do not is told elsewhere."""
-    name, found = f"{fleet.namespace}/{fleet.name}", f"{summary}; no agent serves"
-    facts = [agent.snapshot.target.facts for agent in _in_state(fleet, AgentState.STARTING)]
-    if any(one is not None and may_start(one, time.time()) for one in facts):
-        return warning(name, found, "wait until they have started, and run the doctor again")
-    return failed(name, found, f"see above why the pods do not run; {runbook('MatillionAgentNotStarting')}")
 
 
 async def _unseen(

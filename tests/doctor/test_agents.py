@@ -32,6 +32,13 @@ def pod(name: str, address: str | None, **parts: Any) -> Json:
     return made
 
 
+def young(name: str) -> Json:
+    """Make a pod that was created just now and has no address yet."""
+    made = pod(name, None, metadata={"creationTimestamp": datetime.now(UTC).isoformat()})
+    made["status"]["containerStatuses"][0] |= {"lastState": {}}
+    return made
+
+
 async def test_agents_that_are_well(kube: Cluster, agent: Agents) -> None:
     """One line for each namespace and each fleet: how many, in which dialects, connected, and what they run."""
     hosts = [await agent(), await agent(tasks=3), await agent(image=LEGACY)]
@@ -136,12 +143,10 @@ async def test_fleets_with_the_same_finding(kube: Cluster) -> None:
 
 async def test_nobody_serves_yet(kube: Cluster) -> None:
     """Young pods may take their time; older ones are a failure."""
-    young = pod("prod-0", None, metadata={"creationTimestamp": datetime.now(UTC).isoformat()})
-    young["status"]["containerStatuses"][0] |= {"lastState": {}}
-    kube.said[PODS] = (200, {"items": [young]})
+    kube.said[PODS] = (200, {"items": [young("prod-0")]})
     seen = await examined(settings(**QUICK), kube)
     assert seen[SUBJECT, "matillion/prod"].outcome is Outcome.WARNING
-    assert seen[SUBJECT, "matillion/prod"].found == "0 of 1 agent answers, 1 not started; no agent serves"
+    assert seen[SUBJECT, "matillion/prod"].found == "0 of 1 agent answers, 1 not started; none serves yet"
     kube.said[PODS] = (200, {"items": [pod("prod-0", None)]})
     found = (await examined(settings(**QUICK), kube))[SUBJECT, "matillion/prod"]
     assert found.outcome is Outcome.FAILED
@@ -199,7 +204,7 @@ async def test_pods_that_look_odd(kube: Cluster, agent: Agents) -> None:
 
 async def test_pods_that_start_and_end(kube: Cluster, agent: Agents) -> None:
     """Whoever has no address yet, or drains, owes no answer; a pod that has finished is no agent any more."""
-    starting = pod("prod-1", None)
+    starting = young("prod-1")
     draining = pod("prod-2", "127.97.0.249", metadata={"deletionTimestamp": "2026-01-01T12:00:00Z"})
     finished = pod("prod-3", None, status={"phase": "Succeeded"})
     kube.said[PODS] = (200, {"items": [pod("prod-0", await agent()), starting, draining, finished]})

@@ -105,7 +105,8 @@ async def test_four_of_seven_agents_are_sick(
         assert f"kubectl -n {namespace} " in found.fix
         assert "runbook: /runbooks/Matillion" in found.fix
     fleet = seen["agents", f"{namespace}/prod"]
-    assert "3 of 7 agents answer (3 otel), 3 connected, 15 tasks running, 4 not started" in fleet.found
+    assert "3 of 7 agents answer (3 otel), 3 connected, 15 tasks running, 4 not started; degraded: " in fleet.found
+    assert "1 of 7 agents is crash looping (last exit Error): crash" in fleet.found
     assert seen.report.good
     assert "logs crash --previous" in seen["agents", "CrashLoopBackOff"].fix
 
@@ -123,7 +124,7 @@ async def test_nobody_serves(control_plane: ControlPlane, admin: Admin, namespac
     )
     fleets = seen["agents", f"{namespace}/etl, {namespace}/prod"]
     assert fleets.outcome is Outcome.FAILED
-    assert fleets.found == "0 of 2 agents answer, 2 not started; no agent serves"
+    assert fleets.found == "0 of 2 agents answer, 2 not started; down: none of its 2 agents serves"
     assert not seen.report.good
 
 
