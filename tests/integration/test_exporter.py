@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -125,6 +126,10 @@ async def test_from_pods_to_demand(running: Exporter, namespace: str, two_agents
     assert series["matillion_fleet_agent_memory_limit_bytes", "prod-2"] == 4 * 1024**3
     assert ("matillion_fleet_agent_tasks_queued", "prod-1") in series
     assert ("matillion_fleet_agent_tasks_queued", "prod-2") not in series, "a legacy agent reports no queue"
+    [(service, own_namespace)] = re.findall(r'_page_info\{url="http://([\w-]+)\.([\w-]+)\.svc:', page)
+    _, runbook = await running.get(f"/runbooks/MatillionFleetSaturated?namespace={namespace}&fleet=prod")
+    assert f"kubectl -n {own_namespace} port-forward service/{service} 9850:web" in runbook
+    assert f"<b>{namespace}</b>" in runbook
     two_agents.limited = 18
     await sees(running, namespace, lambda fleet: fleet["tasks_active"] == 38)
 
