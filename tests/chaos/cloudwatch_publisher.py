@@ -13,7 +13,8 @@ from pathlib import Path
 from exporter.config import CloudWatchSettings, SpoolSettings
 from exporter.publish.cloudwatch import CloudWatchPublisher, Pace
 from tests.chaos.shared_clock import LivedClock
-from tests.fakes.cloudwatch_publishing import Counts, Leader, MinutesOfWork, selection
+from tests.fakes.cloudwatch_publishing import Counts, MinutesOfWork, selection
+from tests.fakes.leadership import Leader
 
 
 async def main(endpoint: str, spool: str, clock_file: str) -> None:

@@ -18,6 +18,7 @@ from exporter.publish.fleet_datums import Selection
 from exporter.publish.spool import Spool
 from tests.factories import make_fleet, make_snapshot
 from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.fakes.leadership import Leader
 from tests.waiting import PATIENCE
 
 QUICK = Pace(backlog_pause=0.02, first_retry=0.05, max_retry=0.2, max_sleep=0.01)
@@ -80,16 +81,6 @@ class MinutesOfWork(Fleets):
     def fleets(self) -> Sequence[Fleet]:
         self.asked += 1
         return [make_fleet([make_snapshot(tasks_active=self.of(self._wall()))])]
-
-
-class Leader:
-    """Leadership that comes and goes by hand."""
-
-    def __init__(self, leads: bool = True) -> None:
-        self.leads = leads
-
-    def is_leader(self) -> bool:
-        return self.leads
 
 
 class Counts:

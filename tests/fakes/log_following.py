@@ -13,13 +13,3 @@ FAST = FollowingPace(backoff_first=0.02, backoff_max=0.1, poll=0.02, settled=0.0
 def at(seconds: float, text: str = FAILED) -> tuple[int, str]:
     """Make a line, so many seconds after following began."""
     return (BEGIN + round(seconds * NANOSECONDS), text)
-
-
-class Replica:
-    """One of several replicas: it leads or not."""
-
-    def __init__(self) -> None:
-        self.leads = True
-
-    def is_leader(self) -> bool:
-        return self.leads

@@ -20,6 +20,7 @@ from exporter.publish.prometheus import render
 from exporter.scrape.client import PageClient
 from exporter.scrape.poller import Poller
 from exporter.store.snapshots import SnapshotStore
+from tests.fakes.leadership import Leader
 from tests.waiting import eventually
 
 POLICY = Policy(stale_after=4.0)
@@ -54,7 +55,7 @@ class Observed:
             parts = (
                 discovery.run(),
                 PodMemory(kubernetes, kube, self.store, pace=sampling).run(),
-                PodLogs(logs, streams, self.store, NoLeader(), pace=pace).run(),
+                PodLogs(logs, streams, self.store, Leader(leads=False), pace=pace).run(),
                 Poller(scrape, self.store, pages, self, monotonic=time.monotonic, phases=Random(1)).run(),  # noqa: S311
             )
             for part in parts:
@@ -106,10 +107,3 @@ class Observed:
             await eventually(lambda: all(part in self.why(pod) for part in parts))
         except AssertionError:
             pytest.fail(f"it says {self.why(pod)!r}, not {parts}")
-
-
-class NoLeader:
-    """Never this one: what follows logs here was told to do so on every replica."""
-
-    def is_leader(self) -> bool:
-        return False

@@ -13,7 +13,8 @@ from tests.factories import WALL_NOW
 from tests.fakes.background import background
 from tests.fakes.container_logs import LogApi
 from tests.fakes.followed_agents import FollowedAgents
-from tests.fakes.log_following import FAST, Replica
+from tests.fakes.leadership import Leader
+from tests.fakes.log_following import FAST
 
 
 @pytest.fixture
@@ -32,13 +33,13 @@ async def follow(api: LogApi, agents: FollowedAgents) -> AsyncIterator[Callable[
     """Start to follow, with settings given; returns what is told of skipped lines."""
     async with await api.client() as client, background() as run:
 
-        def start(replica: Replica | None = None, pace: FollowingPace = FAST, **settings: Any) -> list[int]:
+        def start(replica: Leader | None = None, pace: FollowingPace = FAST, **settings: Any) -> list[int]:
             skipped: list[int] = []
             logs = PodLogs(
                 PodLogsSettings(enabled=True, **({"failure_pattern": "task failed"} | settings)),
                 client,
                 agents,
-                replica or Replica(),
+                replica or Leader(),
                 on_skipped=skipped.append,
                 pace=pace,
                 wall=lambda: WALL_NOW,

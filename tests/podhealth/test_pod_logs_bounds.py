@@ -10,7 +10,8 @@ from exporter.config import PodLogsSettings
 from exporter.podhealth.pod_logs import PodLogs
 from tests.fakes.container_logs import LogApi
 from tests.fakes.followed_agents import FollowedAgents
-from tests.fakes.log_following import FAILED, Replica, at
+from tests.fakes.leadership import Leader
+from tests.fakes.log_following import FAILED, at
 from tests.waiting import eventually
 
 
@@ -73,7 +74,7 @@ async def test_pod_that_goes_ends_its_stream(
 @pytest.mark.slow
 async def test_only_the_leader_follows(api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]) -> None:
     """Who leads no more knows no count; who leads again begins anew."""
-    replica = Replica()
+    replica = Leader()
     replica.leads = False
     log = api.pod()
     agents.add()
@@ -93,7 +94,7 @@ async def test_every_replica_follows_if_configured(
     api: LogApi, agents: FollowedAgents, follow: Callable[..., list[int]]
 ) -> None:
     """The setting sets leadership aside."""
-    replica = Replica()
+    replica = Leader()
     replica.leads = False
     agents.add()
     follow(replica, every_replica=True)
@@ -142,4 +143,4 @@ async def test_all_agents_that_may_be_followed_find_a_connection(
 def test_a_pattern_is_needed() -> None:
     """There is none that fits every image."""
     with pytest.raises(ValueError, match="failure_pattern"):
-        PodLogs(PodLogsSettings(enabled=True), None, FollowedAgents(), Replica())  # type: ignore[arg-type]
+        PodLogs(PodLogsSettings(enabled=True), None, FollowedAgents(), Leader())  # type: ignore[arg-type]

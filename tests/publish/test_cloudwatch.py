@@ -15,13 +15,13 @@ from tests.fakes.cloudwatch_publishing import (
     QUICK,
     Counts,
     Fleets,
-    Leader,
     Running,
     leave_in_spool,
     old_datums,
     publishing,
     selection,
 )
+from tests.fakes.leadership import Leader
 from tests.waiting import PATIENCE
 
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,6 +21,7 @@ from exporter.publish.last_readings import MAX_BYTES, LastReadings, Note, note_t
 from exporter.store.snapshots import SnapshotStore
 from tests.factories import NOW, WALL_NOW, make_facts, make_reading, make_target
 from tests.fakes.background import background
+from tests.fakes.leadership import Leader
 from tests.fakes.lease_api import LeaseServer, Line, LineFault
 
 PLACE = CONFIG_MAPS.within("monitoring").named("fleet-exporter-readings")
@@ -30,25 +30,16 @@ SHOWN = 35.0
 """Seconds after which a leader has counted what was missed."""
 
 
-class Replica:
+class Replica(Leader):
     """An exporter: its store, which reads all agents each second, and its notes."""
 
     def __init__(self, world: "World", *, leads: bool = True, scope: str = SCOPE) -> None:
+        super().__init__(leads)
         self.world = world
-        self.leads = leads
         self.line = Line(world.server)
         self.store = SnapshotStore(Policy(), monotonic=world.now, wall=world.wall)
         self.store.expect(["kubernetes"])
         self.notes = LastReadings(Policy(), self.store, self.line, self, place=PLACE, scope=scope)
-
-    def is_leader(self) -> bool:
-        return self.leads
-
-    def fit_leader(self) -> str | None:
-        return None
-
-    async def run(self, work: Any) -> None:
-        raise NotImplementedError
 
     async def watch(self) -> None:
         while True:
