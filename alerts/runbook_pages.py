@@ -85,7 +85,7 @@ def _within_the_exporter(tokens: Sequence[Token]) -> list[Token]:
 
 def _code(_renderer: object, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
     content = tokens[index].content
-    # The path of a dashboard, which becomes a link where the exporter is told of a Grafana.
+    # The path of a dashboard, which becomes a link with the setting web.grafana_url.
     mark = ' class="dashboard"' if content.startswith("/d/") else ""
     return f"<code{mark}>{_marked(content)}</code>"
 

@@ -225,7 +225,7 @@ def _nodes() -> tuple[Placed, ...]:
         Placed(
             _cloudwatch_graph(
                 "Pod restarts (CloudWatch)",
-                _INSIGHTS,
+                f"{_INSIGHTS} Of every namespace of the cluster, unless one is chosen above.",
                 [
                     Metric(
                         CONTAINER_INSIGHTS,
