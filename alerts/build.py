@@ -52,7 +52,7 @@ def sections(settings: Settings) -> Iterator[tuple[Path, str, str, Iterator[str]
     """Yield the generated part of every file that is otherwise written by hand: its marks and its lines."""
     of_fleet = stack(settings)
     yield template.FILE, template.THRESHOLDS, template.END, template.thresholds(of_fleet)
-    yield template.FILE, template.ALARMS, template.END, template.alarms(of_fleet)
+    yield template.FILE, template.ALARMS, template.END, template.alarms(of_fleet, pairs(settings))
     yield DOCS / "alerts.md", tables.ALERTS, tables.END, tables.of_alerts(alerts(settings))
     yield DOCS / "alerts.md", tables.PAIRS, tables.END, tables.of_pairs(pairs(settings))
     yield DOCS / "cloudwatch.md", tables.ALARMS, tables.END, tables.of_alarms(of_fleet)

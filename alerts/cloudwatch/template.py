@@ -1,12 +1,14 @@
 """Writes the thresholds and the alarms of the CloudFormation template; what surrounds them is written by hand."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from alerts.cloudwatch.alarms import Alarm, Parameter, Stack
+from alerts.pairs import Pair
 
 FILE = Path(__file__).parent / "matillion-fleet.yaml"
 END = "  # End of the generated lines."
@@ -33,28 +35,33 @@ def thresholds(stack: Stack) -> Iterator[str]:
         yield f"    Description: {_scalar(parameter.description)}"
 
 
-def alarms(stack: Stack) -> Iterator[str]:
-    """Yield the lines of the alarms' resources."""
+def alarms(stack: Stack, pairs: Iterable[Pair]) -> Iterator[str]:
+    """Yield the lines of the alarms' resources; the description of one with an alert links to its runbook."""
+    runbooks: dict[str | None, str] = {}
+    for pair in pairs:
+        if pair.alert is not None:
+            # Of several, the first: they are in the order of the rules, and those of a whole fleet come first.
+            runbooks.setdefault(pair.alarm, pair.alert)
     for alarm in stack.alarms:
-        yield from _alarm(alarm)
+        yield from _alarm(alarm, runbooks.get(alarm.name))
         yield ""
 
 
-def _alarm(alarm: Alarm) -> Iterator[str]:
+def _alarm(alarm: Alarm, runbook: str | None) -> Iterator[str]:
     yield f"  {alarm.name}:"
     yield "    Type: AWS::CloudWatch::Alarm"
     if alarm.of_nodes:
         yield "    Condition: WithNodeAlarms"
     yield "    Properties:"
-    yield from (f"      {line}" for line in _properties(alarm))
+    yield from (f"      {line}" for line in _properties(alarm, runbook))
 
 
-def _properties(alarm: Alarm) -> Iterator[str]:
+def _properties(alarm: Alarm, runbook: str | None) -> Iterator[str]:
     namespace = "ContainerInsights" if alarm.of_nodes else "!Ref MetricNamespace"
     dimensions = ("ClusterName",) if alarm.of_nodes else ("ClusterName", "Namespace", "Fleet")
     actions = '!If [HasTopic, [!Ref AlarmTopicArn], !Ref "AWS::NoValue"]'
     yield f'AlarmName: !Sub "${{ClusterName}}-${{Namespace}}-${{Fleet}}-{alarm.name}"'
-    yield f"AlarmDescription: {_scalar(alarm.description)}"
+    yield f"AlarmDescription: {_described(alarm, runbook)}"
     yield f"Namespace: {namespace}"
     yield f"MetricName: {alarm.metric}"
     yield "Dimensions:"
@@ -69,6 +76,13 @@ def _properties(alarm: Alarm) -> Iterator[str]:
     yield f"TreatMissingData: {alarm.missing}"
     yield f"AlarmActions: {actions}"
     yield f"OKActions: {actions}"
+
+
+def _described(alarm: Alarm, runbook: str | None) -> str:
+    if runbook is None:
+        return _scalar(alarm.description)
+    link = f"${{PageUrl}}/runbooks/{runbook}?namespace=${{Namespace}}&fleet=${{Fleet}}"
+    return f"!Sub {json.dumps(f'{alarm.description} Runbook: {link}', ensure_ascii=False)}"
 
 
 def _number(value: float | Parameter) -> str:

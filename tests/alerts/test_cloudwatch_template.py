@@ -1,6 +1,7 @@
 """The alarms of the CloudFormation template: each matches what the publisher sends, and fires when it should."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 from cfnlint import api
 
+from alerts.pairs import pairs
+from alerts.runbook_pages import RUNBOOKS
+from alerts.settings import Settings
 from exporter.config import CloudWatchSettings
 from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Fleet
@@ -139,6 +143,18 @@ def test_alarms_notify_the_topic() -> None:
         assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
     for alarm in alarms().values():
         assert not alarm.keys() & {"AlarmActions", "OKActions"}
+
+
+def test_an_alarm_leads_to_the_runbook_of_its_alert() -> None:
+    """At the address that people have, with the names of the fleet; within what CloudWatch takes as a description."""
+    for name, alarm in alarms(PageUrl="https://fleets.test").items():
+        text = alarm["AlarmDescription"]
+        if name in FLEET_ALARMS:
+            link = re.search(r"Runbook: https://fleets\.test/runbooks/(\w+)\?namespace=matillion&fleet=etl$", text)
+            assert link is not None, text
+            assert (RUNBOOKS / f"{link[1]}.md").is_file()
+            assert any((pair.alert, pair.alarm) == (link[1], name) for pair in pairs(Settings()))
+        assert len(text) <= 1024
 
 
 def test_two_fleets_have_two_sets_of_names() -> None:
