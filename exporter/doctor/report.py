@@ -8,7 +8,7 @@ from typing import Any
 
 from exporter import __version__
 from exporter.doctor.check import Examined, Finding, Outcome
-from exporter.terminal import Paper, Style, visible
+from exporter.terminal import Paper, Style, shortened, visible
 
 _STYLES = {
     Outcome.OK: Style.GOOD,
@@ -17,6 +17,7 @@ _STYLES = {
     Outcome.NOT_CHECKED: Style.FAINT,
 }
 _MARKS = max(len(outcome) for outcome in Outcome)
+_BEFORE_NAME = 2 + _MARKS + 2
 _MAX_NAME_LENGTH = 34
 _LEAST_ROOM = 40
 """Columns for what was found, beside its name; where there are fewer it stands below."""
@@ -80,7 +81,7 @@ def text(report: Report, paper: Paper) -> str:
 
 def _lines(finding: Finding, longest: int, paper: Paper) -> Iterator[str]:
     mark = paper.paint(finding.outcome.value.ljust(_MARKS), _STYLES[finding.outcome])
-    name = visible(finding.name)
+    name = shortened(visible(finding.name), paper.width - _BEFORE_NAME, paper.ellipsis)
     indent = 2 + _MARKS + 2 + longest + 2
     own_line = len(name) > longest
     if paper.width - indent < _LEAST_ROOM:
@@ -94,21 +95,19 @@ def _lines(finding: Finding, longest: int, paper: Paper) -> Iterator[str]:
     yield from rest
     if finding.fix:
         # Below the name: commands are long, and one that is broken over lines cannot be copied.
-        indent = min(indent, 2 + _MARKS + 2)
+        indent = min(indent, _BEFORE_NAME)
         first, *rest = paper.paragraph(finding.fix, indent + len(_FIX))
         yield " " * indent + paper.paint(_FIX, Style.HEADING) + first
         yield from rest
 
 
 def _summary(report: Report, paper: Paper) -> str:
-    counts = report.counts
-    parts = [
-        paper.paint(f"{counts[outcome]} {_plural(outcome, counts[outcome])}", _STYLES[outcome])
-        for outcome in Outcome
-        if counts[outcome]
-    ]
+    counts = [(outcome, report.counts[outcome]) for outcome in Outcome if report.counts[outcome]]
+    said = [f"{count} {_plural(outcome, count)}" for outcome, count in counts]
+    parts = [paper.paint(text, _STYLES[outcome]) for text, (outcome, _) in zip(said, counts, strict=True)]
     verdict = "Nothing failed" if report.good else "Something failed"
-    return f"{paper.paint(verdict, Style.GOOD if report.good else Style.BAD)}: {', '.join(parts)}."
+    between = "\n  " if len(f"{verdict}: {', '.join(said)}.") > paper.width else " "
+    return f"{paper.paint(verdict, Style.GOOD if report.good else Style.BAD)}:{between}{', '.join(parts)}."
 
 
 def _plural(outcome: Outcome, count: int) -> str:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from exporter import __version__
 from exporter.doctor.check import Check, Examined, Finding, failed, not_checked, ok, warning
 from exporter.doctor.report import Report, document, text
@@ -73,6 +75,17 @@ def test_a_narrow_terminal() -> None:
     text_lines = text(SOME, Paper(50, colours=False)).splitlines()
     assert text_lines[1:3] == ["  ok           API server", "      it responds in 3 ms"]
     assert max(map(len, text_lines[:-1])) <= 50
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_longer_than_the_terminal_is_wide(width: int) -> None:
+    """Neither a long name, nor a command in a fix, nor the last line."""
+    name = "OpenTelemetry of matillion/production-of-a-company-with-a-long-name-in-eu-west-1"
+    command = "kubectl -n matillion logs production-of-a-company-with-a-long-name-6d5f7c9b8d-x2k4q --previous"
+    many = [failed(name, LONG, command), warning("b", LONG), warning("c", "x"), not_checked("d", "x"), ok("e", "x")]
+    shown = text(report(agents=many), Paper(width, colours=False))
+    assert max(map(len, shown.splitlines())) <= width
+    assert "1 ok, 2 warnings, 1 failed, 1 not checked." in " ".join(shown.split())
 
 
 def test_what_came_from_a_cluster_moves_no_cursor() -> None:
