@@ -121,7 +121,8 @@ def _told(reason: str, group: Sequence[_Failed], dead: set[str], now: float) -> 
     """Return one reason with its count, its pods, what it means and what to do."""
     first, words = group[0], pod_reason(reason)
     fleets = Counter(fleet_name(one.target) for one in group)
-    in_fleets = some([f"{fleet} ({count})" for fleet, count in sorted(fleets.items())])
+    several = len(fleets) > 1
+    in_fleets = some([f"{fleet} ({count})" if several else fleet for fleet, count in sorted(fleets.items())])
     found = f"{counted(len(group), 'agent')} in {in_fleets}: {some([one.target.pod for one in group])}"
     if details := _details(reason, group, now):
         found += f" ({details})"
@@ -129,8 +130,8 @@ def _told(reason: str, group: Sequence[_Failed], dead: set[str], now: float) -> 
     message = next((text for one in group if (text := _message(one.facts)) is not None), None)
     if message is not None:
         found += f". Kubernetes: {message}"
-    target = first.target
-    fix = words.fix.format(namespace=target.namespace, pod=target.pod)
+    target, workload = first.target, first.facts.workload or "NAME"
+    fix = words.fix.format(namespace=target.namespace, pod=target.pod, workload=workload)
     say = failed if dead & fleets.keys() else warning
     return say(reason, found, f"{fix}; {runbook(words.runbook)}")
 

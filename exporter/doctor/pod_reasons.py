@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PodReason:
-    """A reason in words. `{namespace}` and `{pod}` in a fix stand for the first pod concerned."""
+    """A reason in words. `{namespace}`, `{pod}` and `{workload}` in a fix are of the first pod concerned."""
 
     meaning: str
     fix: str
@@ -40,7 +40,7 @@ _REASONS = {
     CRASH_LOOP: PodReason(
         "the container ends soon after each start, so Kubernetes delays the next one; it gives no slots",
         f"read why it ended: {_PREVIOUS}; if only pods of the newest version crash, undo the rollout "
-        "(kubectl -n {namespace} rollout undo deployment NAME)",
+        "(kubectl -n {namespace} rollout undo deployment {workload})",
         "MatillionAgentCrashLooping",
     ),
     OOM_KILLED: PodReason(

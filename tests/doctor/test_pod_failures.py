@@ -69,7 +69,7 @@ async def test_a_crash_loop_by_memory_is_told_as_that(kube: Cluster) -> None:
         kube, pod("prod-0", ended=killed, restartCount=7, **loops), pod("prod-1", ended={"reason": "Error"}, **loops)
     )
     assert report[SUBJECT, "OOMKilled"].found == (
-        "1 agent in matillion/prod (1): prod-0 (1 in CrashLoopBackOff, exit code 137 (killed), 7 restarts, the last "
+        "1 agent in matillion/prod: prod-0 (1 in CrashLoopBackOff, exit code 137 (killed), 7 restarts, the last "
         "10 min ago, memory limit 4 GiB); the container exceeded its memory limit and was killed; every task on it was "
         "lost"
     )
@@ -122,7 +122,7 @@ async def test_pods_without_a_node(kube: Cluster) -> None:
     report = await seen(kube, *pods)
     assert "told; no node has room for it" in report[SUBJECT, "Unschedulable"].found
     assert message.rstrip(".") in report[SUBJECT, "Unschedulable"].found
-    assert report[SUBJECT, "Pending"].found == ("1 agent in matillion/prod (1): silent; no scheduler has considered it")
+    assert report[SUBJECT, "Pending"].found == ("1 agent in matillion/prod: silent; no scheduler has considered it")
     assert ("Kubernetes", "nodes for agents in matillion") not in report, "it is told once"
     assert silent["metadata"]["name"] == "silent"
 

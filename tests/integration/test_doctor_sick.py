@@ -99,7 +99,7 @@ async def test_four_of_seven_agents_are_sick(
     ):
         found = seen["agents", reason]
         assert found.outcome is Outcome.WARNING
-        assert found.found.startswith(f"1 agent in {namespace}/prod (1): {pod}"), found.found
+        assert found.found.startswith(f"1 agent in {namespace}/prod: {pod}"), found.found
         for part in parts:
             assert part in found.found
         assert f"kubectl -n {namespace} " in found.fix
