@@ -93,10 +93,10 @@ async def test_connections_that_are_dropped(kube: Cluster) -> None:
     assert "a NetworkPolicy of namespace matillion (runner) restricts ingress to these pods" in found.fix
 
 
-async def test_one_agent_of_several_hangs(kube: Cluster, agent: Agents) -> None:
+async def test_one_agent_of_fourteen_hangs(kube: Cluster, agent: Agents) -> None:
     """No policy is to blame for it: those that select it select the others, too, which answer."""
     everybody = {"metadata": {"name": "all"}, "spec": {"podSelector": {}}}
-    hosts = [await agent() for _ in range(3)]
+    hosts = [await agent() for _ in range(14)]
     agent.at[hosts[2]].behaviour = Behaviour.HUNG
     items = [pod(f"prod-{number}", host) for number, host in enumerate(hosts)]
     kube.said[PODS] = (200, {"items": items})
@@ -104,7 +104,7 @@ async def test_one_agent_of_several_hangs(kube: Cluster, agent: Agents) -> None:
     found = (await examined(settings(**QUICK), kube, in_pod=True))[SUBJECT, "matillion/prod"]
     assert found.outcome is Outcome.WARNING
     assert found.fix == (
-        "2 other agents of the fleet answer, so no NetworkPolicy is to blame: this agent hangs: read its log (kubectl "
+        "13 other agents of the fleet answer, so no NetworkPolicy is to blame: this agent hangs: read its log (kubectl "
         "-n matillion logs prod-2 --tail=50) and replace it once its tasks have ended (kubectl -n matillion delete pod "
         "prod-2)"
     )
