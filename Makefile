@@ -94,6 +94,7 @@ tools: $(READY)  ## what some tests use: Debian's programs, helm, kubectl, the i
 	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager chromium,chromium-browser,google-chrome:chromium \
 	  buildah:buildah debootstrap:debootstrap setpriv:util-linux
 	@$(BIN)/python -m tools.programs
+	@$(BIN)/python -m tools.axe
 	@$(BIN)/python -m tools.base_image
 
 clean:  ## remove what was made here

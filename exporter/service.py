@@ -95,9 +95,8 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             settings.web,
             store,
             page,
-            out_of_service=_replaceable(leadership, sees),
             past=_recorded(past),
-            about=_about(settings, kube, leadership, metrics),
+            about=_about(settings, kube, leadership, metrics, _replaceable(leadership, sees)),
             installation=installation,
         )
         parts: dict[str, Part] = {
@@ -131,11 +130,18 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             raise failures.exceptions[0] from failures
 
 
-def _about(settings: Settings, kube: KubeClient | None, leadership: Leadership, metrics: ExporterMetrics) -> About:
+def _about(
+    settings: Settings,
+    kube: KubeClient | None,
+    leadership: Leadership,
+    metrics: ExporterMetrics,
+    out_of_service: Callable[[], str | None],
+) -> About:
     """Return what the exporter says of itself."""
     return About(
         cluster=settings.cluster,
         instance=None if kube is None else pod_name(),
+        out_of_service=out_of_service,
         other_leader=leadership.fit_leader,
         figures=metrics.figures,
     )

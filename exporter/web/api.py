@@ -140,7 +140,8 @@ class Api:
     async def exporter(self, request: web.Request) -> web.StreamResponse:
         """Answer with what this exporter is, and how its other work goes."""
         _query(request, ())
-        return json_answer(request, self._head() | exporter_document(self._about))
+        head = self._head() | {"not_ready_reason": self._view.not_ready_reason()}
+        return json_answer(request, head | exporter_document(self._about))
 
     def _head(self) -> Document:
         return {"time_seconds": round(self._wall_clock(), 3)}

@@ -28,7 +28,6 @@ def build_app(
     history: History,
     *,
     access: Middleware,
-    out_of_service: Callable[[], str | None],
     past: api.PastOf,
     about: About,
     runbooks: Runbooks,
@@ -37,13 +36,12 @@ def build_app(
 ) -> web.Application:
     """Return the application.
 
-    `metrics` answers `/metrics`; `access` refuses requests that are not allowed; `out_of_service` returns why other
-    replicas should answer instead of this one, None where it may; `past` returns what the forecast is made from;
-    `about` is this exporter.
+    `metrics` answers `/metrics`; `access` refuses requests that are not allowed; `past` returns what the forecast is
+    made from; `about` is this exporter.
     """
     app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, access])
     app.on_response_prepare.append(_common_headers)
-    health = _Health(view, out_of_service)
+    health = _Health(view, about.out_of_service)
     app.router.add_routes(
         [
             web.get("/", health.front_page),

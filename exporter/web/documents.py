@@ -18,6 +18,7 @@ from exporter.fleet.model import Agent, Fleet, IgnoredPod, PodFacts
 from exporter.fleet.outlets import in_section
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.remarks import ignored_remarks, remarks
+from exporter.fleet.runbook import agent_runbook, fleet_runbook
 from exporter.fleet.scaler import Condition, Scaler
 from exporter.forecast.history import GAP, SLOT_SECONDS, History
 from exporter.web.about import About
@@ -48,6 +49,7 @@ def fleet_document(fleet: Fleet) -> Document:
         "fleet": fleet.name,
         "health": state.word,
         "problems": list(state.problems),
+        "runbook": fleet_runbook(fleet, state),
         "untrusted_reason": fleet.untrusted_reason,
         **_figures(_FLEET, fleet),
         "agents": _figures(_FLEET_AGENTS, fleet),
@@ -180,6 +182,7 @@ def exporter_document(about: About) -> Document:
         return known(figures.get(name, {}).get(""))
 
     return {
+        "out_of_service_reason": about.out_of_service(),
         "version": about.version,
         "cluster": about.cluster,
         "instance": about.instance,
@@ -217,6 +220,7 @@ def agent_document(agent: Agent, now: float, wall_now: float) -> Document:
         "reason": explain(agent, now, wall_now),
         "needs_attention": needs_attention(agent, wall_now),
         "looked_at": looked_at(agent),
+        "runbook": agent_runbook(agent, wall_now),
         "drain_cut_short": cut_short(agent, wall_now),
         "refusing": agent.refusing,
         "fresh": agent.fresh,

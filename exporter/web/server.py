@@ -24,10 +24,10 @@ from exporter.web.runbooks import UNNAMED, Installation, Runbooks
 class WebServer:
     """Serves the pages of `build_app` as the `web` settings define.
 
-    `metrics` answers `/metrics`; `out_of_service` returns why other replicas should answer instead of this one, None
-    where it may; `past` returns what the forecast of a fleet is made from; `about` is this exporter, and `installation`
-    what it is called in its cluster. The other arguments are for tests: how often changed files are looked for and how
-    long a response may take, in seconds, the limits on connections, and the clock that people's times are read from.
+    `metrics` answers `/metrics`; `past` returns what the forecast of a fleet is made from; `about` is this exporter,
+    and `installation` what it is called in its cluster. The others are for tests: how often changed files are looked
+    for and how long a response may take, in seconds, the limits on connections, and the clock that people's times are
+    read from.
     """
 
     def __init__(
@@ -36,7 +36,6 @@ class WebServer:
         view: SnapshotStore,
         metrics: Handler,
         *,
-        out_of_service: Callable[[], str | None] = lambda: None,
         past: PastOf = lambda _fleet: None,
         about: About = About(),  # noqa: B008 - it never changes
         installation: Installation = UNNAMED,
@@ -62,7 +61,6 @@ class WebServer:
             metrics,
             self.history,
             access=access.middleware,
-            out_of_service=out_of_service,
             past=past,
             about=about,
             runbooks=Runbooks(view, settings, installation),

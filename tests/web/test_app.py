@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from exporter.web.about import About
 from tests.factories import make_fleet, make_snapshot
 from tests.web.serving import StaticView, make_server, running, serve
 
@@ -41,7 +42,7 @@ async def test_readyz_reports_what_is_missing() -> None:
 async def test_readyz_sends_clients_to_a_replica_that_sees_more() -> None:
     """A replica that had better answer nobody is not ready, and says why; everything else is answered as before."""
     said: list[str | None] = ["no agent is seen from here"]
-    server = make_server(StaticView([make_fleet()]), out_of_service=lambda: said[-1])
+    server = make_server(StaticView([make_fleet()]), about=About(out_of_service=lambda: said[-1]))
     async with running(server) as address, aiohttp.ClientSession(f"http://{address}") as client:
         async with client.get("/readyz") as response:
             assert (response.status, await response.text()) == (503, "no agent is seen from here\n")
@@ -72,7 +73,8 @@ async def test_the_page_loads_its_own_files_only() -> None:
         async with client.get("/") as response:
             page = await response.text()
         named = re.findall(r'(?:src|href)="(static/[^"]+)"', page)
-        scripts = ["static/chart.js", "static/page.js", "static/view.js"]
+        modules = "address agents cards chart fleets page patch state tables view"
+        scripts = [f"static/{module}.js" for module in modules.split()]
         assert sorted(named) == sorted(["static/icon.svg", "static/page.css", *scripts])
         types = {}
         for file in named:

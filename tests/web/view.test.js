@@ -1,40 +1,29 @@
-// What the status page shows of the exporter's documents: the part of its script that needs no browser.
+// What stands above and below the fleets: the part of the page's script that needs no browser.
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
 import {
-  agentTone, banner, chosen, clock, departure, figures, fleetName, forecastLine, lasting, load, memory, noAgents, noDepartures, number,
-  percent, scalerLine, states, title,
+  asSeen, banner, clock, counted, exporterFacts, exporterTroubles, fleetName, lasting, number, percent, summary, title, troubles, worstFirst,
 } from "../../exporter/web/static/view.js";
+import {NOW, makeFleet} from "./documents.js";
 
-/** @typedef {import("../../exporter/web/static/view.js").Fleet} Fleet */
-/** @typedef {import("../../exporter/web/static/view.js").Agent} Agent */
+/** @typedef {import("../../exporter/web/static/view.js").ExporterDocument} ExporterDocument */
 
-const NOW = 1_767_234_600;
-
-/** @param {Partial<Fleet>} given @param {Partial<Fleet["agents"]>} agents @returns {Fleet} one agent with 12 tasks */
-const makeFleet = (given = {}, agents = {}) => ({
-  namespace: "matillion", fleet: "etl", trusted: true, untrusted_reason: null, health: "ok", attention: 0, problems: [], remarks: [], scalers: null,
-  agents: {total: 1, serving: 1, unreachable: 0, disconnected: 0, stopped: 0, starting: 0, draining: 0, ...agents},
-  desired_agents: 1, hpa_agents: 1, capacity_tasks: 20, tasks_active: 12, tasks_serving: 12, tasks_queued: 0, held_tasks: 0,
-  demand_tasks: 12, demand_ahead_tasks: 12, free_slots: 8, free_slots_certain: true, forecast: null, ...given,
+/** @param {Partial<ExporterDocument>} given @returns {ExporterDocument} */
+const makeExporter = (given = {}) => ({
+  version: "1.0.0", cluster: "prod", instance: "exporter-1", leads: true, other_leader: null, not_ready_reason: null, out_of_service_reason: null,
+  targets: 24, sync_age_seconds: 1.2, cloudwatch: null, external_metrics: null, ...given,
 });
+const SPOOL = {spool_datums: 0, spool_oldest_age_seconds: 0, spool_durable: true, estimated_monthly_cost_dollars: 12.3, requests: {accepted: 1440, denied: 0}};
 
-/** @param {Partial<Agent>} given @returns {Agent} */
-const makeAgent = (given = {}) => ({
-  namespace: "matillion", fleet: "etl", pod: "agent-1", state: "serving", reason: "serving 12 tasks", needs_attention: false,
-  drain_cut_short: false, fresh: true, version: "11.50.0", tasks_active: 12, tasks_queued: 0, heap_used_bytes: 1, heap_limit_bytes: 3,
-  memory_working_set_bytes: null, kubernetes: null, ...given,
-});
+const DOWN = makeFleet({fleet: "night", health: "down", attention: 8, problems: ["none of its 8 agents serves"]}, {total: 8});
+const DARK = makeFleet({fleet: "dark", health: "data incomplete", attention: 3}, {total: 3});
+const WORSE = makeFleet({fleet: "worse", health: "degraded", attention: 5}, {total: 9});
+const BAD = makeFleet({fleet: "bad", health: "degraded", attention: 1}, {total: 9});
 
-/** @param {Fleet} fleet @param {string} term */
-const shown = (fleet, term) => {
-  const {value, rest, withheld} = figures(fleet).find((figure) => figure.term === term) ?? assert.fail(term);
-  return {text: rest ? `${value} ${rest}` : value, withheld};
-};
-
-test("a number is rounded to a tenth, and what is not known is no number", () => {
-  assert.deepEqual([0, 12, 12.34, 0.05, null, undefined].map(number), ["0", "12", "12.3", "0.1", "?", "?"]);
+test("a number is rounded to a tenth, thousands stand apart, and what is not known is no number", () => {
+  assert.deepEqual([0, 12, 12.34, 0.05, 1004, null, undefined].map(number), ["0", "12", "12.3", "0.1", "1,004", "?", "?"]);
+  assert.deepEqual([counted(1, "task"), counted(2, "task"), counted(2, "datum", "data")], ["1 task", "2 tasks", "2 data"]);
 });
 
 test("a share needs a part and a whole", () => {
@@ -43,158 +32,96 @@ test("a share needs a part and a whole", () => {
   for (const [part, whole] of [[null, 3], [1, null], [1, 0]]) assert.equal(percent(part, whole), null);
 });
 
-test("the title counts the agents in trouble", () => {
-  assert.deepEqual([0, 1, 2].map(title), [
-    "Matillion fleets", "1 agent in trouble · Matillion fleets", "2 agents in trouble · Matillion fleets",
+test("a stretch of time has the unit that suits it", () => {
+  assert.deepEqual([0, 45.4, 119, 120, 205.3, 7199, 7200, 21_600, 172_800].map(lasting),
+    ["0 s", "45 s", "119 s", "2 min", "3.4 min", "120 min", "2 h", "6 h", "2 d"]);
+});
+
+test("an instant is shown in 24 hours, with seconds where it is asked for", () => {
+  assert.match(clock(NOW), /^\d\d:\d\d$/);
+  assert.match(clock(NOW, true), /^\d\d:\d\d:00$/);
+});
+
+test("the worst fleet is first, and of equal ones that with more agents in trouble, then by name", () => {
+  const fleets = [makeFleet({fleet: "z"}), makeFleet({fleet: "a"}), BAD, WORSE, DARK, DOWN];
+  assert.deepEqual(worstFirst(fleets).map(({fleet}) => fleet), ["night", "dark", "worse", "bad", "a", "z"]);
+});
+
+test("one line says how all fleets are", () => {
+  const ok = makeFleet();
+  assert.deepEqual(summary([]), {text: "No fleet was found.", tone: "faint"});
+  assert.deepEqual(summary([ok]), {text: "matillion/etl is ok: 1 agent, none needs attention", tone: "good"});
+  assert.deepEqual(summary([DOWN]), {text: "matillion/night is down: 8 of 8 agents need attention", tone: "bad"});
+  assert.deepEqual(summary([BAD]), {text: "matillion/bad is degraded: 1 of 9 agents needs attention", tone: "doubtful"});
+  assert.equal(summary([DARK]).text, "matillion/dark has incomplete data: 3 of 3 agents need attention");
+  assert.deepEqual(summary([ok, ok]), {text: "All 2 fleets ok: 2 agents, none needs attention", tone: "good"});
+  assert.deepEqual(summary([ok, BAD, WORSE, DARK, DOWN]),
+    {text: "1 of 5 fleets down, 1 with incomplete data, 2 degraded, 17 of 30 agents need attention", tone: "bad"});
+});
+
+test("what is wrong now is named for each fleet, where one card does not say it", () => {
+  assert.deepEqual(troubles([DOWN]), {fleets: [], more: 0});
+  assert.deepEqual(troubles([makeFleet(), BAD, DOWN]), {fleets: [DOWN, BAD], more: 0});
+  const {fleets, more} = troubles(Array.from({length: 11}, (_, at) => ({...BAD, fleet: `f-${at}`})));
+  assert.deepEqual([fleets.length, more], [8, 3]);
+});
+
+test("the title counts what is wrong", () => {
+  assert.deepEqual([[], [BAD], [DOWN, DOWN]].map(title), [
+    "Matillion fleets", "1 agent in trouble · Matillion fleets", "2 fleets down · 16 agents in trouble · Matillion fleets",
   ]);
 });
 
+test("nothing is wrong with a fleet only because the exporter has just started", () => {
+  const unread = makeFleet({health: "data incomplete", problems: ["its figures are not trusted"]});
+  assert.equal(asSeen(unread, true), unread);
+  assert.deepEqual(asSeen(unread, false), {...unread, health: "not looked at yet", problems: []});
+  assert.equal(asSeen(DOWN, false), DOWN, "Kubernetes says so");
+  assert.deepEqual(summary([asSeen(unread, false)]), {text: "matillion/etl was not looked at yet: 1 agent, none needs attention", tone: "faint"});
+});
+
 test("the banner says what is wrong, and how old what is shown is", () => {
-  assert.equal(banner(null, null, NOW), "");
-  assert.equal(banner(null, "no list of pods yet", null), "Not ready yet: no list of pods yet");
-  assert.equal(banner("HTTP 500", "no list of pods yet", null), "No answer from the exporter: HTTP 500.");
-  assert.equal(banner("HTTP 500", null, NOW), `No answer from the exporter: HTTP 500. What is shown is from ${clock(NOW, true)}.`);
+  const unready = makeExporter({not_ready_reason: "no list of pods yet"});
+  assert.equal(banner(null, null, NOW, false), "");
+  assert.equal(banner(null, makeExporter(), NOW, false), "");
+  assert.equal(banner(null, unready, null, false), "Not ready yet: no list of pods yet");
+  assert.equal(banner(null, unready, NOW, true),
+    `The exporter was restarted and is not ready yet: no list of pods yet. What is shown is from ${clock(NOW, true)}.`);
+  assert.equal(banner(null, makeExporter({out_of_service_reason: "no agent is reachable from here"}), NOW, false), "Ask another replica: no agent is reachable from here");
+  assert.equal(banner("HTTP 500", unready, null, false), "No answer from the exporter: HTTP 500.");
+  assert.equal(banner("HTTP 500", null, NOW, false), `No answer from the exporter: HTTP 500. What is shown is from ${clock(NOW, true)}.`);
 });
 
-test("an instant is shown with seconds where it is asked for", () => {
-  assert.match(clock(NOW), /^\d\d:\d\d( [AP]M)?$/);
-  assert.match(clock(NOW, true), /^\d\d:\d\d:00( [AP]M)?$/);
+test("what goes wrong with CloudWatch is said on top", () => {
+  assert.deepEqual(exporterTroubles(makeExporter()), []);
+  assert.deepEqual(exporterTroubles(makeExporter({cloudwatch: SPOOL})), []);
+  assert.deepEqual(exporterTroubles(makeExporter({cloudwatch: {...SPOOL, spool_oldest_age_seconds: null}})), []);
+  assert.deepEqual(exporterTroubles(makeExporter({cloudwatch: {...SPOOL, spool_datums: 120, spool_oldest_age_seconds: 600}})),
+    ["CloudWatch has accepted nothing for 10 min: 120 data wait in the spool"]);
+  assert.deepEqual(exporterTroubles(makeExporter({cloudwatch: {...SPOOL, spool_datums: null, spool_oldest_age_seconds: 600, spool_durable: false}})), [
+    "CloudWatch has accepted nothing for 10 min: 0 data wait in the spool",
+    "The spool is not durable: what waits for CloudWatch is lost with a restart of the exporter",
+  ]);
 });
 
-test("a fleet's figures, and what each is of", () => {
-  const fleet = makeFleet({tasks_active: 54, tasks_serving: 54, capacity_tasks: 40, tasks_queued: 8, held_tasks: 12, demand_tasks: 74}, {total: 3, draining: 1});
-  assert.deepEqual(figures(fleet).map(({term}) => term), ["running", "free", "queued", "held", "demand", "desired"]);
-  assert.equal(shown(fleet, "running").text, "54 of 40");
-  assert.equal(shown(fleet, "queued").text, "8");
-  assert.equal(shown(fleet, "held").text, "12");
-  assert.equal(shown(fleet, "desired").text, "1 (2 there)");
-  for (const {meaning} of figures(fleet)) assert.ok(meaning.length > 20);
-});
-
-test("what runs beside the slots is not said to be of them", () => {
-  assert.equal(shown(makeFleet({tasks_active: 61, tasks_serving: 13}), "running").text, "61 (13 of 20)");
-});
-
-test("an HPA's own sum is shown where it differs", () => {
-  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: 5}), "desired").text, "4 (1 there, an HPA: 5)");
-  assert.equal(shown(makeFleet({desired_agents: 4, hpa_agents: null}), "desired").text, "4 (1 there)");
-});
-
-test("what an untrusted fleet must not tell a scaler is withheld, the rest is shown", () => {
-  const fleet = makeFleet({trusted: false, untrusted_reason: "only 0 of 3 agents respond", demand_tasks: 48, tasks_active: null, tasks_serving: null});
-  for (const term of ["demand", "desired"]) assert.deepEqual(shown(fleet, term), {text: "withheld", withheld: true});
-  assert.deepEqual(shown(fleet, "running"), {text: "? of 20", withheld: false});
-});
-
-test("free slots are an upper bound where it is not certain that they can be used", () => {
-  assert.equal(shown(makeFleet({free_slots: 24, free_slots_certain: false}), "free").text, "≤ 24");
-  assert.equal(shown(makeFleet({free_slots: 0, free_slots_certain: false}), "free").text, "0");
-  assert.equal(shown(makeFleet({free_slots: null, free_slots_certain: false}), "free").text, "?");
-});
-
-test("the bar ends where the slots end, or the work", () => {
-  assert.deepEqual(load(makeFleet()), {running: 60, queued: 0, limit: null, label: "12 of 20 slots in use, 0 queued"});
-  const over = load(makeFleet({tasks_serving: 30, tasks_queued: 10}));
-  assert.deepEqual(over, {running: 75, queued: 25, limit: 50, label: "30 of 20 slots in use, 10 queued"});
-  const unqueued = load(makeFleet({capacity_tasks: 0, tasks_serving: 0, tasks_queued: null}));
-  assert.deepEqual(unqueued, {running: 0, queued: 0, limit: null, label: "0 of 0 slots in use, ? queued"});
-  assert.equal(load(makeFleet({capacity_tasks: 0, tasks_serving: 3}))?.limit, null);
-  assert.equal(load(makeFleet({tasks_serving: null})), null);
-  const lost = load(makeFleet({tasks_active: 65, tasks_serving: 10}));
-  assert.equal(lost?.running, 50, "a task on an agent that lost the control plane fills no slot");
-});
-
-test("states are counted in one order, and none of which there is no agent", () => {
-  assert.deepEqual(states(makeFleet({}, {draining: 2, unreachable: 1, serving: 3})), [["serving", 3], ["unreachable", 1], ["draining", 2]]);
-});
-
-test("a scaler's bounds and decision stand in a line", () => {
-  const scaler = {name: "a", keda: false, min_agents: 2, max_agents: 12, desired_agents: 3, active: null};
-  assert.equal(scalerLine(scaler), "HPA a: 2 – 12 agents, desired 3");
-  assert.equal(scalerLine({...scaler, keda: true, desired_agents: null}), "HPA a (KEDA): 2 – 12 agents, desired ?");
-});
-
-test("agents that need attention come first, then by how urgent their state is", () => {
-  const agents = [
-    makeAgent({pod: "idle"}), makeAgent({pod: "leaving", state: "draining"}),
-    makeAgent({pod: "ending", state: "draining", needs_attention: true, drain_cut_short: true}),
-    makeAgent({pod: "hot", needs_attention: true}), makeAgent({pod: "away", state: "unreachable", needs_attention: true}),
-  ];
-  /** @param {boolean} all @param {string} search */
-  const pods = (all, search) => chosen(agents, all, search).map(({pod}) => pod);
-  assert.deepEqual(pods(false, ""), ["ending", "away", "hot"]);
-  assert.deepEqual(pods(true, ""), ["ending", "away", "hot", "idle", "leaving"]);
-  assert.deepEqual(pods(true, "  ETL   unreach "), ["away"]);
-  assert.deepEqual(pods(false, "idle"), []);
-});
-
-test("a stretch of time has the unit that suits it", () => {
-  assert.deepEqual([0, 45.4, 119, 120, 205.3, 7199, 7200, 21_600].map(lasting), ["0 s", "45 s", "119 s", "2 min", "3.4 min", "120 min", "2 h", "6 h"]);
-});
-
-test("a forecast is said with what it is worth, or why there is none", () => {
-  const forecast = {tasks: 48, skill: 0.9, lead_time_seconds: 180, past_read_time_seconds: NOW - 60, withheld_reason: null, like_days: "the last 14 days"};
-  const line = (/** @type {Partial<typeof forecast> | object} */ given, fleet = {}, /** @type {number | null} */ time = NOW) =>
-    forecastLine(makeFleet({forecast: {...forecast, ...given}, demand_ahead_tasks: 48, ...fleet}), time);
-  assert.equal(forecastLine(makeFleet(), NOW), null);
-  assert.deepEqual(line({}), {text: "forecast 48 tasks within 3 min (as on the last 14 days), skill 0.9; demand ahead 48", doubtful: false});
-  assert.equal(line({tasks: 1, like_days: null})?.text, "forecast 1 task within 3 min, skill 0.9; demand ahead 48");
-  assert.match(line({}, {demand_ahead_tasks: null})?.text ?? "", /; demand ahead withheld$/);
-  const old = line({past_read_time_seconds: NOW - 10_800});
-  assert.match(old?.text ?? "", /; its past was last read 3 h ago$/);
-  assert.equal(old?.doubtful, true);
-  for (const known of [line({past_read_time_seconds: null}), line({past_read_time_seconds: NOW - 10_800}, {}, null)]) assert.equal(known?.doubtful, false);
-  const withheld = {tasks: null, withheld_reason: "2 days of history, at least 3 are needed", like_days: null};
-  assert.deepEqual(line(withheld), {text: "no forecast: 2 days of history, at least 3 are needed", doubtful: true});
-  assert.equal(line({...withheld, withheld_reason: null})?.text, "no forecast: ?");
-});
-
-test("a drain that was cut short is as bad as a lost agent; any other is usual", () => {
-  assert.equal(agentTone(makeAgent({state: "draining", drain_cut_short: true})), "bad");
-  assert.equal(agentTone(makeAgent({state: "draining"})), "faint");
-});
-
-test("a search finds names, state, reason and version, each word anywhere", () => {
-  const agent = makeAgent({reason: "restarted 4 times", version: "11.50.0"});
-  for (const search of ["matillion/etl", "agent-1", "serving", "RESTARTED", "11.50", "times agent"]) {
-    assert.equal(chosen([agent], true, search).length, 1, search);
-  }
-  assert.equal(chosen([makeAgent({version: null})], true, "null").length, 0);
-});
-
-test("where no agent is shown, it is said why, and only good where there are some", () => {
-  assert.deepEqual(noAgents(3, ""), {text: "No agent needs attention.", good: true});
-  assert.deepEqual(noAgents(3, "x"), {text: "No agent matches.", good: false});
-  for (const search of ["", "x"]) assert.deepEqual(noAgents(0, search), {text: "No agent was found.", good: false});
-});
-
-test("memory is the container's where it is known, else the heap", () => {
-  const container = {memory_working_set_bytes: 3, kubernetes: {memory_limit_bytes: 4}};
-  assert.equal(memory(makeAgent(container)), "75 %");
-  assert.equal(memory(makeAgent({...container, kubernetes: {memory_limit_bytes: null}})), "33 %");
-  assert.equal(memory(makeAgent({memory_working_set_bytes: 3})), "33 %");
-  assert.equal(memory(makeAgent({heap_limit_bytes: null})), null);
+test("the exporter says what it is and what it does", () => {
+  /** @param {Partial<ExporterDocument>} given @param {string} term */
+  const said = (given, term) => Object.fromEntries(exporterFacts(makeExporter(given)))[term];
+  assert.deepEqual(exporterFacts(makeExporter()), [
+    ["cluster", "prod"], ["this replica", "exporter-1"], ["version", "1.0.0"], ["leader", "this replica"],
+    ["agents known", "24, confirmed 1 s ago"], ["CloudWatch", "off"], ["external metrics", "off"],
+  ]);
+  assert.deepEqual([said({cluster: null}, "cluster"), said({instance: null}, "this replica"), said({sync_age_seconds: null}, "agents known")],
+    ["not named (setting cluster)", "not in Kubernetes", "24"]);
+  assert.deepEqual([said({leads: null}, "leader"), said({leads: false}, "leader"), said({leads: false, other_leader: "exporter-2"}, "leader")],
+    ["not needed", "another replica, or none", "exporter-2"]);
+  assert.equal(said({cloudwatch: SPOOL}, "CloudWatch"), "nothing waits; requests since the start: accepted: 1,440; some $12.3 a month");
+  assert.equal(said({cloudwatch: SPOOL, leads: false}, "CloudWatch"), "sent by the leader");
+  const waiting = {...SPOOL, spool_datums: 3, spool_oldest_age_seconds: null, estimated_monthly_cost_dollars: null, requests: {accepted: 0}};
+  assert.equal(said({cloudwatch: waiting}, "CloudWatch"), "3 waiting, the oldest 0 s; no request yet");
+  assert.equal(said({external_metrics: {requests: {200: 5760, 403: 2}}}, "external metrics"), "requests since the start: 200: 5,760, 403: 2");
 });
 
 test("a fleet's name has its namespace", () => {
   assert.equal(fleetName(makeFleet()), "matillion/etl");
-});
-
-test("a departure says what made the agent leave, and how its tasks ended", () => {
-  /** @type {import("../../exporter/web/static/view.js").Departure} */
-  const drains = {
-    namespace: "matillion", fleet: "etl", pod: "a", cause: "scale-in", requested_time_seconds: NOW, tasks_at_request: 7, ended_time_seconds: null,
-    tasks_lost: null, reason: null,
-  };
-  const when = clock(NOW, true);
-  assert.deepEqual(departure(drains), {when, cause: "scale-in", tasks: "7", lost: "–", end: "draining", tone: "faint"});
-  const ended = {...drains, ended_time_seconds: NOW, cause: "rollout", tasks_lost: 0};
-  assert.deepEqual(departure(ended), {when, cause: "rollout", tasks: "7", lost: "0", end: "finished", tone: "good"});
-  const unknown = {...ended, cause: "deletion", tasks_at_request: null, tasks_lost: null, reason: "GraceExceeded"};
-  assert.deepEqual(departure(unknown), {when, cause: "deletion", tasks: "?", lost: "?", end: "GraceExceeded", tone: "bad"});
-  assert.equal(departure({...unknown, reason: null}).end, "?");
-  const killed = {...unknown, cause: "ended", requested_time_seconds: null, tasks_lost: 18, reason: "OOMKilled"};
-  assert.deepEqual(departure(killed), {when, cause: "ended", tasks: "–", lost: "18", end: "OOMKilled", tone: "bad"});
-  assert.equal(departure({...killed, ended_time_seconds: null}).when, "?");
-  assert.deepEqual([noDepartures(null), noDepartures(NOW)], ["", `No agent has left since ${clock(NOW)}.`]);
 });

@@ -1,229 +1,202 @@
-// What the status page shows, decided from the exporter's documents. Pure: no DOM, no network, no clock; page.js draws it.
-// Nothing is classified here: which agents need attention, why, and what is withheld comes from the exporter.
+// What the exporter's documents have, in words: what stands above and below the fleets. Pure: no DOM, no network, no clock.
+// Nothing is classified here: a fleet's health, which agents need attention, why, and what is withheld comes from the exporter.
 
 /**
  * The documents, as far as the page reads them (docs/http.md has every field). null = not known, or withheld.
  *
+ * @typedef {"down" | "data incomplete" | "degraded" | "not looked at yet" | "ok"} Health "not looked at yet" is the page's own word
  * @typedef {"serving" | "unreachable" | "disconnected" | "stopped" | "starting" | "draining"} State
  * @typedef {{name: string, keda: boolean, min_agents: number | null, max_agents: number | null, desired_agents: number | null,
- *   active: {holds: boolean | null} | null}} Scaler
+ *   active: {holds: boolean | null} | null, metrics: string[]}} Scaler
  * @typedef {Record<State | "total", number>} Counts
  * @typedef {{tasks: number | null, skill: number | null, lead_time_seconds: number, past_read_time_seconds: number | null,
  *   withheld_reason: string | null, like_days: string | null}} Forecast of a fleet; there is none without the setting
- * @typedef {{namespace: string, fleet: string, trusted: boolean, untrusted_reason: string | null, health: "ok" | "degraded" | "down" | "data incomplete",
- *   attention: number, problems: string[], remarks: string[],
- *   agents: Counts, desired_agents: number | null, hpa_agents: number | null, capacity_tasks: number, tasks_active: number | null,
- *   tasks_serving: number | null, tasks_queued: number | null, held_tasks: number | null, demand_tasks: number | null,
- *   free_slots: number | null, free_slots_certain: boolean, scalers: Scaler[] | null, demand_ahead_tasks: number | null,
- *   forecast: Forecast | null}} Fleet
- * @typedef {{namespace: string, fleet: string, pod: string, state: State, reason: string, needs_attention: boolean,
- *   drain_cut_short: boolean, fresh: boolean, version: string | null, tasks_active: number | null, tasks_queued: number | null,
- *   heap_used_bytes: number | null, heap_limit_bytes: number | null, memory_working_set_bytes: number | null,
- *   kubernetes: {memory_limit_bytes: number | null} | null}} Agent
- * @typedef {{namespace: string, fleet: string, pod: string, cause: string, requested_time_seconds: number | null,
+ * @typedef {{namespace: string, fleet: string, health: Health, problems: string[], attention: number, trusted: boolean,
+ *   untrusted_reason: string | null, remarks: string[], runbook: string | null, agents: Counts, desired_agents: number | null, hpa_agents: number | null,
+ *   capacity_tasks: number, tasks_per_agent: number, target_tasks_per_agent: number, tasks_active: number | null,
+ *   tasks_serving: number | null, tasks_queued: number | null, tasks_draining: number | null, held_tasks: number | null,
+ *   replacement_tasks: number | null, unseen_queue_tasks: number | null, scale_in_held_tasks: number | null,
+ *   demand_tasks: number | null, demand_ahead_tasks: number | null, free_slots: number | null, free_slots_certain: boolean,
+ *   reading_age_seconds: number | null, restarts: number | null, usual_start_seconds: number | null,
+ *   scalers: Scaler[] | null, forecast: Forecast | null}} Fleet
+ * @typedef {{namespace: string, fleet: string, pod: string, uid: string, state: State, reason: string, needs_attention: boolean,
+ *   looked_at: boolean, runbook: string | null, drain_cut_short: boolean, refusing: string | null, fresh: boolean, version: string | null,
+ *   tasks_active: number | null, tasks_queued: number | null, heap_used_bytes: number | null, heap_limit_bytes: number | null,
+ *   memory_working_set_bytes: number | null, kubernetes: Pod | null}} Agent
+ * @typedef {{memory_limit_bytes: number | null, restarts: number | null, protected: boolean | number | null, node: string | null,
+ *   created_time_seconds: number | null, started_time_seconds: number | null, waiting_reason: string | null}} Pod
+ * @typedef {{namespace: string, fleet: string, pod: string, uid: string, cause: string, requested_time_seconds: number | null,
  *   tasks_at_request: number | null, ended_time_seconds: number | null, tasks_lost: number | null, reason: string | null}} Departure
+ * @typedef {{namespace: string, fleet: string, tasks_lost: number}} Loss
  * @typedef {"capacity_tasks" | "tasks_active" | "tasks_queued" | "demand_tasks" | "forecast_tasks" | "tasks_lost"} Charted
  * @typedef {{interval_seconds: number, start_time_seconds: number, demand_tasks: (number | null)[]}} Ahead the demand that is expected
- * @typedef {{time_seconds: number[], ahead: Ahead | null} & Record<Charted, (number | null)[]>} Points
+ * @typedef {{interval_seconds: number, start_time_seconds: number, demand_tasks: (number | null)[]}} Stored the demand there was
+ * @typedef {{time_seconds: number[], ahead: Ahead | null, stored: Stored | null} & Record<Charted, (number | null)[]>} Points
  * @typedef {{namespace: string, fleet: string} & Points} Track
+ * @typedef {{spool_datums: number | null, spool_oldest_age_seconds: number | null, spool_durable: boolean,
+ *   estimated_monthly_cost_dollars: number | null, requests: Record<string, number>}} CloudWatch
  *
  * @typedef {{fleets: Fleet[], remarks: string[]}} FleetsDocument
  * @typedef {{agents: Agent[], time_seconds: number}} AgentsDocument
- * @typedef {{departures: Departure[], since_time_seconds: number}} DeparturesDocument
+ * @typedef {{departures: Departure[], since_time_seconds: number, lost_in_a_day: Loss[]}} DeparturesDocument
  * @typedef {{history: Track[]}} HistoryDocument
+ * @typedef {{version: string, cluster: string | null, instance: string | null, leads: boolean | null, other_leader: string | null,
+ *   not_ready_reason: string | null, out_of_service_reason: string | null, targets: number | null, sync_age_seconds: number | null,
+ *   cloudwatch: CloudWatch | null, external_metrics: {requests: Record<string, number>} | null}} ExporterDocument
  */
 
-/** @type {State[]} */
-const STATES = ["serving", "unreachable", "disconnected", "stopped", "starting", "draining"];
-/** @type {State[]} */
-const URGENCY = ["unreachable", "disconnected", "stopped", "starting", "serving", "draining"];
-/** @type {Record<State, string>} */
-export const TONE = {serving: "good", starting: "doubtful", draining: "faint", unreachable: "bad", disconnected: "bad", stopped: "bad"};
+/** @type {Health[]} worst first */
+const HEALTHS = ["down", "data incomplete", "degraded", "not looked at yet", "ok"];
+/** @type {Record<Health, string>} */
+export const HEALTH_TONE = {down: "bad", "data incomplete": "doubtful", degraded: "doubtful", "not looked at yet": "faint", ok: "good"};
+const MOST_TROUBLES = 8; // named at the top; the cards below have all
 
-const OLD_PAST_SECONDS = 3600; // sources are read at least every 15 min
-
-export const MEANING = {
-  running: "tasks running, of what the serving agents can run at once; in brackets those on serving agents, where others run too",
-  free: "slots of serving agents that no task has; ≤ where neither CPU nor memory is known, which may keep them from being used",
-  queued: "tasks that wait for a slot; ? where no agent reports a queue",
-  held: "tasks assumed on unreachable agents, so that the fleet is not scaled in",
-  demand: "tasks the fleet should have capacity for: what the autoscaler receives",
-  desired: "agents needed for the demand at the target load; an HPA tolerates 10 % around it, and keeps to its minimum and maximum",
-  outlook: "demand ahead: the greater of demand and forecast, what an autoscaler receives that scales ahead of the work; skill: how much "
-    + "the forecast would have helped lately, 1 at best: the share of waiting avoided less twice the share of agent-hours added",
-  forecast: "what had been forecast for the time until then, early enough for agents to start: at or above the demand, they were ready when it came",
-  expected: "the demand expected from the fleet's own past; an autoscaler receives it only as part of ahead",
-  scaler: "the autoscaler: its minimum, maximum and last desired number of agents",
-};
+/** Seconds that data waits for CloudWatch before it is said on top: some intervals of publishing. */
+const LONG_WAIT_SECONDS = 300;
 
 // -- words --------------------------------------------------------------------------------------------------------------
 
 /** @param {number | null | undefined} value undefined where a page that was opened before an upgrade asks what is gone since */
-export const number = (value) => (value === null || value === undefined ? "?" : String(Math.round(value * 10) / 10));
+export const number = (value) =>
+  (value === null || value === undefined ? "?" : (Math.round(value * 10) / 10).toLocaleString("en-US", {maximumFractionDigits: 1}));
 /** @param {number | null} part @param {number | null} whole */
 export const percent = (part, whole) => (part === null || !whole ? null : `${Math.round((100 * part) / whole)} %`);
+/** @param {number} count @param {string} thing @param {string} things */
+export const counted = (count, thing, things = `${thing}s`) => `${number(count)} ${count === 1 ? thing : things}`;
 /** @param {number} seconds Unix time */
 export const clock = (seconds, withSeconds = false) =>
-  new Date(seconds * 1000).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: withSeconds ? "2-digit" : undefined});
+  new Date(seconds * 1000).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: withSeconds ? "2-digit" : undefined, hourCycle: "h23"});
 /** @param {number} seconds a stretch of time, in the unit that suits it */
 export function lasting(seconds) {
   if (seconds < 120) return `${Math.round(seconds)} s`;
-  return seconds < 7200 ? `${number(seconds / 60)} min` : `${number(seconds / 3600)} h`;
+  if (seconds < 7200) return `${number(seconds / 60)} min`;
+  return seconds < 172_800 ? `${number(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
 }
 /** @param {{namespace: string, fleet: string}} one */
 export const fleetName = (one) => `${one.namespace}/${one.fleet}`;
+/** @param {Fleet[]} fleets @param {(fleet: Fleet) => number} value */
+const total = (fleets, value) => fleets.reduce((sum, fleet) => sum + value(fleet), 0);
 
-/** @param {number} needing agents that need attention */
-export const title = (needing) =>
-  needing ? `${needing} agent${needing === 1 ? "" : "s"} in trouble · Matillion fleets` : "Matillion fleets";
+// -- on top -------------------------------------------------------------------------------------------------------------
+
+/**
+ * A fleet as it may be shown: that an exporter which has just started has not read its agents says nothing about it.
+ *
+ * @param {Fleet} fleet
+ * @param {boolean} ready
+ * @returns {Fleet}
+ */
+export const asSeen = (fleet, ready) => (ready || fleet.health !== "data incomplete" ? fleet : {...fleet, health: "not looked at yet", problems: []});
+
+/** @param {Fleet[]} fleets @returns {Fleet[]} the worst first, then by how many agents need attention */
+export const worstFirst = (fleets) => fleets.toSorted((one, other) => HEALTHS.indexOf(one.health) - HEALTHS.indexOf(other.health)
+  || other.attention - one.attention || (fleetName(one) < fleetName(other) ? -1 : 1));
+
+/**
+ * How all fleets are, in a line.
+ *
+ * @param {Fleet[]} fleets
+ * @returns {{text: string, tone: string}} the tone of the worst
+ */
+export function summary(fleets) {
+  if (!fleets.length) return {text: "No fleet was found.", tone: "faint"};
+  const needing = total(fleets, (fleet) => fleet.attention), agents = total(fleets, (fleet) => fleet.agents.total);
+  const there = needing ? `${number(needing)} of ${counted(agents, "agent")} need${needing === 1 ? "s" : ""} attention`
+    : `${counted(agents, "agent")}, none needs attention`;
+  const worst = worstFirst(fleets)[0].health, tone = HEALTH_TONE[worst];
+  if (fleets.length === 1) return {text: `${fleetName(fleets[0])} ${VERBS[worst] ?? `is ${worst}`}: ${there}`, tone};
+  const words = HEALTHS.slice(0, -1).map((health) => ({health, count: fleets.filter((fleet) => fleet.health === health).length}))
+    .filter(({count}) => count);
+  if (!words.length) return {text: `All ${number(fleets.length)} fleets ok: ${there}`, tone};
+  const fleetWords = words.map(({health, count}, at) => (at ? `${count} ${phrase(health)}` : `${count} of ${fleets.length} fleets ${phrase(health)}`));
+  return {text: [...fleetWords, there].join(", "), tone};
+}
+
+/** @param {Health} health as part of a sentence */
+const phrase = (health) => (health === "data incomplete" ? "with incomplete data" : health);
+/** @type {Partial<Record<Health, string>>} of one fleet, where "is" does not fit */
+const VERBS = {"data incomplete": "has incomplete data", "not looked at yet": "was not looked at yet"};
+
+/**
+ * What is wrong now, a line for each fleet that is not ok; none where one card says it all.
+ *
+ * @param {Fleet[]} fleets
+ * @returns {{fleets: Fleet[], more: number}}
+ */
+export function troubles(fleets) {
+  const wrong = fleets.length > 1 ? worstFirst(fleets).filter((fleet) => fleet.health !== "ok") : [];
+  return {fleets: wrong.slice(0, MOST_TROUBLES), more: Math.max(0, wrong.length - MOST_TROUBLES)};
+}
+
+/** @param {Fleet[]} fleets */
+export function title(fleets) {
+  const down = fleets.filter((fleet) => fleet.health === "down").length, needing = total(fleets, (fleet) => fleet.attention);
+  const said = [down ? `${counted(down, "fleet")} down` : "", needing ? `${counted(needing, "agent")} in trouble` : ""].filter(Boolean);
+  return [...said, "Matillion fleets"].join(" · ");
+}
 
 /**
  * What stands above everything, "" if nothing does.
  *
  * @param {string | null} trouble why the exporter gave no answer
- * @param {string | null} notReady the exporter's own reason
+ * @param {ExporterDocument | null} exporter
  * @param {number | null} time Unix time of what is shown
+ * @param {boolean} kept whether what is shown is from before the exporter's restart
  */
-export function banner(trouble, notReady, time) {
-  if (trouble === null) return notReady === null ? "" : `Not ready yet: ${notReady}`;
-  return `No answer from the exporter: ${trouble}.${time === null ? "" : ` What is shown is from ${clock(time, true)}.`}`;
+export function banner(trouble, exporter, time, kept) {
+  const from = time === null ? "" : ` What is shown is from ${clock(time, true)}.`;
+  if (trouble !== null) return `No answer from the exporter: ${trouble}.${from}`;
+  if (exporter?.not_ready_reason) {
+    return kept ? `The exporter was restarted and is not ready yet: ${exporter.not_ready_reason}.${from}` : `Not ready yet: ${exporter.not_ready_reason}`;
+  }
+  return exporter?.out_of_service_reason ? `Ask another replica: ${exporter.out_of_service_reason}` : "";
 }
 
-// -- fleets -------------------------------------------------------------------------------------------------------------
-
-/** @param {Fleet} fleet @returns {[State, number][]} the states its agents are in, and how many are in each */
-export const states = (fleet) =>
-  STATES.filter((state) => fleet.agents[state]).map((state) => [state, fleet.agents[state]]);
-
-/** @param {Scaler} scaler */
-export const scalerLine = (scaler) =>
-  `HPA ${scaler.name}${scaler.keda ? " (KEDA)" : ""}: ${number(scaler.min_agents)} – ${number(scaler.max_agents)} agents, `
-  + `desired ${number(scaler.desired_agents)}`;
+// -- the exporter -------------------------------------------------------------------------------------------------------
 
 /**
- * The bar: how far tasks fill the slots of the serving agents, and the queue behind them, as widths in percent; where the
- * slots end if the work goes beyond them; null where it is not known what runs.
+ * What goes wrong beside the fleets.
  *
- * @param {Fleet} fleet
+ * @param {ExporterDocument} exporter
+ * @returns {string[]}
  */
-export function load(fleet) {
-  const running = fleet.tasks_serving, capacity = fleet.capacity_tasks, queued = fleet.tasks_queued ?? 0;
-  if (running === null) return null;
-  const whole = Math.max(capacity, running + queued, 1);
-  const share = (/** @type {number} */ value) => (100 * value) / whole;
-  return {
-    running: share(running),
-    queued: share(queued),
-    limit: capacity && capacity < whole ? share(capacity) : null,
-    label: `${number(running)} of ${number(capacity)} slots in use, ${number(fleet.tasks_queued)} queued`,
-  };
+export function exporterTroubles({cloudwatch}) {
+  const said = [], waited = cloudwatch?.spool_oldest_age_seconds ?? 0;
+  if (cloudwatch && waited > LONG_WAIT_SECONDS) {
+    said.push(`CloudWatch has accepted nothing for ${lasting(waited)}: ${counted(cloudwatch.spool_datums ?? 0, "datum", "data")} wait in the spool`);
+  }
+  if (cloudwatch?.spool_durable === false) said.push("The spool is not durable: what waits for CloudWatch is lost with a restart of the exporter");
+  return said;
 }
 
 /**
- * A fleet's figures in the order they are shown; those for scalers are withheld while it cannot be trusted.
+ * What the exporter is, and how its other work goes.
  *
- * @param {Fleet} fleet
+ * @param {ExporterDocument} exporter
+ * @returns {[string, string][]}
  */
-export function figures(fleet) {
-  /** @param {keyof typeof MEANING} term @param {string} value */
-  const figure = (term, value, rest = "", withheld = false) => ({term, meaning: MEANING[term], value, rest, withheld});
-  /** @param {keyof typeof MEANING} term @param {number | null} value */
-  const forScalers = (term, value, rest = "") =>
-    fleet.trusted ? figure(term, number(value), rest) : figure(term, "withheld", "", true);
-  const there = fleet.agents.total - fleet.agents.draining;
-  const differs = fleet.hpa_agents !== null && fleet.hpa_agents !== fleet.desired_agents;
-  // Tasks on agents that are not serving run on, and fill none of the slots.
-  const slots = number(fleet.capacity_tasks);
-  const filled = fleet.tasks_serving === fleet.tasks_active ? `of ${slots}` : `(${number(fleet.tasks_serving)} of ${slots})`;
+export function exporterFacts({version, cluster, instance, leads, other_leader: other, targets, sync_age_seconds: age, cloudwatch, external_metrics: external}) {
+  const leader = leads === null ? "not needed" : leads ? "this replica" : other ?? "another replica, or none";
   return [
-    figure("running", number(fleet.tasks_active), filled),
-    figure("free", (fleet.free_slots_certain || !fleet.free_slots ? "" : "≤ ") + number(fleet.free_slots)),
-    figure("queued", number(fleet.tasks_queued)),
-    figure("held", number(fleet.held_tasks)),
-    forScalers("demand", fleet.demand_tasks),
-    forScalers("desired", fleet.desired_agents, `(${there} there${differs ? `, an HPA: ${fleet.hpa_agents}` : ""})`),
+    ["cluster", cluster ?? "not named (setting cluster)"],
+    ["this replica", instance ?? "not in Kubernetes"],
+    ["version", version],
+    ["leader", leader],
+    ["agents known", `${number(targets)}${age === null ? "" : `, confirmed ${lasting(age)} ago`}`],
+    ["CloudWatch", cloudwatch === null ? "off" : published(cloudwatch, leads)],
+    ["external metrics", external === null ? "off" : requests(external.requests)],
   ];
 }
 
-/**
- * What is forecast of a fleet, or why nothing is; null where no forecast is configured.
- *
- * @param {Fleet} fleet
- * @param {number | null} time Unix time
- */
-export function forecastLine({forecast, demand_ahead_tasks: ahead}, time) {
-  if (!forecast) return null;
-  const {tasks, skill, lead_time_seconds: lead, past_read_time_seconds: read, like_days: like, withheld_reason: reason} = forecast;
-  if (tasks === null) return {text: `no forecast: ${reason ?? "?"}`, doubtful: true};
-  const within = `forecast ${number(tasks)} task${tasks === 1 ? "" : "s"} within ${lasting(lead)}${like ? ` (as on ${like})` : ""}`;
-  const age = time === null || read === null ? 0 : time - read;
-  const old = age > OLD_PAST_SECONDS ? `; its past was last read ${lasting(age)} ago` : "";
-  return {text: `${within}, skill ${number(skill)}; demand ahead ${ahead === null ? "withheld" : number(ahead)}${old}`, doubtful: old !== ""};
+/** @param {CloudWatch} cloudwatch @param {boolean | null} leads */
+function published({spool_datums: waiting, spool_oldest_age_seconds: age, estimated_monthly_cost_dollars: cost, requests: asked}, leads) {
+  if (leads === false) return "sent by the leader";
+  const spool = waiting ? `${number(waiting)} waiting, the oldest ${lasting(age ?? 0)}` : "nothing waits";
+  return `${spool}; ${requests(asked)}${cost === null ? "" : `; some $${number(cost)} a month`}`;
 }
 
-// -- departures ---------------------------------------------------------------------------------------------------------
-
-/**
- * How an agent left, in the words of `fleet-exporter ledger`.
- *
- * @param {Departure} one
- */
-export function departure(one) {
-  const requested = one.requested_time_seconds !== null;
-  const when = one.requested_time_seconds ?? one.ended_time_seconds;
-  const drains = one.ended_time_seconds === null, clean = one.tasks_lost === 0;
-  return {
-    when: when === null ? "?" : clock(when, true),
-    cause: one.cause,
-    tasks: requested ? number(one.tasks_at_request) : "–",
-    lost: drains ? "–" : number(one.tasks_lost),
-    end: drains ? "draining" : clean ? "finished" : one.reason ?? "?",
-    tone: drains ? "faint" : clean ? "good" : "bad",
-  };
+/** @param {Record<string, number>} counts by outcome */
+function requests(counts) {
+  const some = Object.entries(counts).filter(([, count]) => count);
+  return some.length ? `requests since the start: ${some.map(([outcome, count]) => `${outcome}: ${number(count)}`).join(", ")}` : "no request yet";
 }
-
-/** @param {number | null} since Unix time from which on departures are known */
-export const noDepartures = (since) => (since === null ? "" : `No agent has left since ${clock(since)}.`);
-
-// -- agents -------------------------------------------------------------------------------------------------------------
-
-/**
- * The agents to show, those that need attention first.
- *
- * @param {Agent[]} agents
- * @param {boolean} all or only those that need attention
- * @param {string} search words that are all to be found in what is said of an agent
- */
-export function chosen(agents, all, search) {
-  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  /** @param {Agent} agent */
-  const text = (agent) => `${fleetName(agent)} ${agent.pod} ${agent.state} ${agent.reason} ${agent.version ?? ""}`.toLowerCase();
-  return agents
-    .filter((agent) => all || agent.needs_attention)
-    .filter((agent) => words.every((word) => text(agent).includes(word)))
-    .sort((one, other) => Number(other.needs_attention) - Number(one.needs_attention)
-      || urgency(one) - urgency(other));
-}
-
-/** @param {Agent} agent where a drain that was cut short stands: before all others, for only its minutes count */
-const urgency = (agent) => (agent.drain_cut_short ? -1 : URGENCY.indexOf(agent.state));
-
-/** @param {Agent} agent */
-export const agentTone = (agent) => (agent.drain_cut_short ? "bad" : TONE[agent.state]);
-
-/**
- * What stands in place of agents where there are none to show. Only where there are some is it good that none needs attention.
- *
- * @param {number} known agents
- * @param {string} search
- * @returns {{text: string, good: boolean}}
- */
-export function noAgents(known, search) {
-  if (!known) return {text: "No agent was found.", good: false};
-  return search ? {text: "No agent matches.", good: false} : {text: "No agent needs attention.", good: true};
-}
-
-/** @param {Agent} agent @returns its container's memory, else its heap, of the limit; null where neither is known */
-export const memory = (agent) =>
-  percent(agent.memory_working_set_bytes, agent.kubernetes?.memory_limit_bytes ?? null)
-  ?? percent(agent.heap_used_bytes, agent.heap_limit_bytes);
