@@ -7,7 +7,7 @@ from exporter import __version__
 from exporter.plan.charts import night_chart, past_chart, share_bar, tradeoff_chart, worst
 from exporter.plan.comparison import Alternative, Plan
 from exporter.plan.night import night
-from exporter.plan.style import STYLE
+from exporter.plan.style import PRINT, STYLE
 from exporter.plan.words import (
     MONTH_DAYS,
     assumed,
@@ -39,7 +39,7 @@ def report(plan: Plan) -> str:
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <title>Plan for {name}</title>
 <link rel="icon" href="data:,">
-<style>{STYLE}</style>
+<style>{STYLE}{PRINT}</style>
 </head>
 <body>
 <main>

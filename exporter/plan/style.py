@@ -76,6 +76,10 @@ ul { padding-left: 20px; margin: 12px 0 0; max-width: 80ch; }
 li { margin: 5px 0; }
 .reasons { margin-top: 16px; }
 footer { color: var(--faint); font-size: 13.5px; margin-top: 48px; }
+@media screen and (max-width: 560px) { main { padding: 24px 16px 48px; } h2 { margin-top: 36px; } }
+"""
+
+PRINT = """
 @media print {
   @page { margin: 13mm; }
   body { font-size: 12px; line-height: 1.45; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -100,5 +104,5 @@ footer { color: var(--faint); font-size: 13.5px; margin-top: 48px; }
   li { margin: 3px 0; break-inside: avoid; }
   footer { margin-top: 20px; }
 }
-@media screen and (max-width: 560px) { main { padding: 24px 16px 48px; } h2 { margin-top: 36px; } }
 """
+"""On paper: all of it fits, without scrollbars, and nothing is torn apart. After STYLE."""
