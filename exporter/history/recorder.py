@@ -23,7 +23,7 @@ from exporter.trouble import Trouble
 _log = structlog.get_logger(__name__)
 
 ASLEEP_SECONDS = 4 * 86400.0
-"""For so long a fleet without pods is one that sleeps, and has no work: a long weekend. Then it counts as gone."""
+"""For so long a fleet without pods sleeps and has no work: a long weekend. After that it is gone."""
 MAX_FLEETS = 100
 """Fleets whose past is kept; as many as the charts of the status page have. A month of one takes some 40 KB."""
 
@@ -87,7 +87,7 @@ class Recorder:
         self._max_fleets = max_fleets
         self._unsaved: dict[FleetKey, History] = {}
         self._seen_at: dict[FleetKey, float] = {}
-        """When each fleet was last there, by the store's monotonic clock."""
+        """When each fleet last had pods, by the store's monotonic clock."""
         self._slot = 0
         event = "some fleets have no past: there are too many"
         self._not_recorded, self._not_stored = (Trouble(log, event, limit=max_fleets) for _ in range(2))
@@ -101,12 +101,14 @@ class Recorder:
     def sample(self) -> None:
         """Record the demand of every fleet now; nothing while the store is not complete.
 
-        The demand of a fleet that was scaled to zero is 0, as long as discovery shows that it still has no pods.
+        That of a fleet without pods is 0 while discovery is current. An autoscaler gets none then, since 0 could shrink
+        the fleet (`Fleet.withheld_reason`); in the past it shrinks nothing, and a gap would withhold the forecast.
         """
         if self._store.not_ready_reason() is not None:
             return
         now = self._store.wall_now()
-        demands = {(fleet.namespace, fleet.name): fleet.demand_tasks for fleet in self._store.fleets()}
+        fleets = self._store.fleets()
+        demands = {(fleet.namespace, fleet.name): fleet.demand_tasks for fleet in fleets if fleet.agents}
         left_out = 0
         for key, demand in demands.items():
             if demand is None or not 0 <= demand <= MAX_TASKS:
@@ -163,7 +165,7 @@ class Recorder:
         self._seen_at.pop(key, None)
 
     def _asleep(self, present: Collection[FleetKey]) -> Sequence[FleetKey]:
-        """Return the fleets that were there and now certainly have no pods."""
+        """Return the fleets that had pods, and now certainly have none."""
         now = self._store.now()
         self._seen_at |= dict.fromkeys(present, now)
         self._seen_at = {key: at for key, at in self._seen_at.items() if now - at <= ASLEEP_SECONDS}

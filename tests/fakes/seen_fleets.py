@@ -47,5 +47,7 @@ class SeenFleets:
 
     async def seen(self) -> None:
         """Wait until the store shows the demand as it is, and whoever samples it every 20 ms has it."""
-        await eventually(lambda: {fleet.name: fleet.demand_tasks for fleet in self.store.fleets()} == self.demand)
+        await eventually(
+            lambda: {fleet.name: fleet.demand_tasks for fleet in self.store.fleets() if fleet.agents} == self.demand
+        )
         await asyncio.sleep(0.1)

@@ -13,7 +13,7 @@ from exporter.forecast.local_days import SATURDAY
 from exporter.history.encoding import Decoded, decode, updated
 from exporter.history.recorder import ASLEEP_SECONDS, Pace, Recorder, make_room
 from exporter.store.snapshots import SnapshotStore
-from tests.factories import WALL_NOW, make_reading, make_target
+from tests.factories import WALL_NOW, make_facts, make_reading, make_target
 
 ETL = ("matillion", "etl")
 START = WALL_NOW
@@ -32,7 +32,9 @@ class World:
     def demand(self, at: float, *fleets: str, tasks: float = 0, **demands: float) -> None:
         """Let the fleets have this demand at `at` seconds after START, and record it."""
         self.time = START + at
-        targets = {fleet: make_target(fleet, fleet=fleet, address=fleet) for fleet in (*fleets, *demands)}
+        targets = {
+            fleet: make_target(fleet, fleet=fleet, address=fleet, facts=make_facts()) for fleet in (*fleets, *demands)
+        }
         self.store.replace("kubernetes", targets.values())
         for fleet, target in targets.items():
             self.store.scraped(target, make_reading(demands.get(fleet, tasks)), url="http://agent", seconds=0.01)
