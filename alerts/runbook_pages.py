@@ -30,14 +30,17 @@ _NAMES = {word: name for name, word in PLACEHOLDERS.items()}
 _MARKED = re.compile(
     rf"(?P<forward>{re.escape(escape(FORWARD))})"
     rf"|(?P<exporter>{re.escape(EXPORTER_URL)})"
-    r"|(?P<own_namespace>(?<=-n )matillion\b)"
-    r"|(?P<own_name>(?<=/|\s)matillion-fleet-exporter(?=[\s'\"]|$))"
+    r"|(?P<own_namespace>(?<=-n |nt:)matillion\b)"
+    r"|(?P<own_name>(?<=[/\s:])matillion-fleet-exporter(?=[\s'\"]|$))"
     rf"|\b(?P<name>{'|'.join(_NAMES)})\b"
 )
 
 
 def written(alerts: Iterable[Alert]) -> str:
-    """Return the file: for each alert what it fires on, by severity, and its page as lines of HTML."""
+    """Return the file: for each alert what it fires on, by severity, and its page as lines of HTML.
+
+    Raises FileNotFoundError for an alert without a page.
+    """
     fires: dict[str, list[tuple[str, str]]] = {}
     for alert in alerts:
         fires.setdefault(alert.name, []).append((alert.severity, html(alert.when).strip()))

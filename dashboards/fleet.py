@@ -239,8 +239,8 @@ def _forecast() -> tuple[Placed, ...]:
                 "the demand.",
                 [
                     Query(recorded(DEMAND), f"{FLEET_LEGEND} demand"),
-                    Query(of_fleets("forecast_tasks"), f"{FLEET_LEGEND} forecast"),
-                    Query(of_fleets("demand_ahead_tasks"), f"{FLEET_LEGEND} demand ahead"),
+                    Query(of_fleets("forecast_tasks"), f"{FLEET_LEGEND} forecast", dashed=True),
+                    Query(of_fleets("demand_ahead_tasks"), f"{FLEET_LEGEND} demand ahead", dashed=True),
                 ],
             ),
             15,

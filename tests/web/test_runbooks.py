@@ -117,6 +117,9 @@ async def test_the_first_command_leads_to_the_exporter() -> None:
     assert "kubectl -n monitoring port-forward service/fleets 9850:web &" in text
     assert "-n monitoring exec deploy/fleets -- fleet-exporter doctor" in text
     assert f"'{EXPORTER_URL}/api/v1/fleets" in text
+    stale = plain(await shown("MatillionExporterStale", installation=other))
+    assert "--as=system:serviceaccount:monitoring:fleets" in stale
+    assert "app.kubernetes.io/name=matillion-fleet-exporter" in stale, "the chart's name, not the release's"
     text = plain(await shown(page, installation=other, external_url="https://fleets.test/eks/"))
     assert "curl -sS 'https://fleets.test/eks/readyz'" in text
     assert "'https://fleets.test/eks/api/v1/fleets" in text
