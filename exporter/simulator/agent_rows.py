@@ -36,6 +36,8 @@ _REASON_INDENT = 4
 _SHORTEST_REASON = 30
 """Columns for a reason in its agent's row: with fewer it would say less than the state."""
 _REASON_ROWS = 2
+_LEAST_ROWS = 2
+"""Of an agent in trouble, where there is room for no more: its row, and one of its reason."""
 
 
 def agent_rows(agents: Sequence[Document], rows: int, width: int) -> list[Text]:
@@ -55,7 +57,10 @@ def agent_rows(agents: Sequence[Document], rows: int, width: int) -> list[Text]:
         elif width - len(block[0]) >= _SHORTEST_REASON:
             block[0].append(_GAP + reason, FAINT).truncate(width, overflow="ellipsis")
         # One row stays free for the number of those that are left out, unless this is the last one.
-        if len(shown) + len(block) + (left > 1) > rows:
+        room = rows - len(shown) - (left > 1)
+        if len(block) > max(room, _LEAST_ROWS):
+            block = [*block[: _LEAST_ROWS - 1], _cut(block[_LEAST_ROWS - 1], width)]
+        if len(block) > room:
             return [*shown, Text(f" and {left} more", FAINT)]
         shown += block
         left -= 1
@@ -67,6 +72,12 @@ def rows_needed(agents: Sequence[Document], width: int) -> int:
     return 1 + sum(
         1 + (len(_reason(visible(agent["reason"]), width)) if agent["needs_attention"] else 0) for agent in agents
     )
+
+
+def _cut(line: Text, width: int) -> Text:
+    line.append(" …")
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def _reason(reason: str, width: int) -> list[str]:

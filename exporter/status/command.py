@@ -85,4 +85,5 @@ def drawn(lines: Sequence[str], height: int) -> str:
     room = max(1, height - 1)
     if len(lines) > room:
         lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines"]
-    return _HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines) + _CLEAR_BELOW
+    # Cleared before and not after: behind a line that is as wide as the screen, the cursor is on its last character.
+    return _HOME + "".join(f"{_CLEAR_LINE}{line}\n" for line in lines) + _CLEAR_BELOW

@@ -11,6 +11,7 @@ from rich.console import Console
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.model import AgentSnapshot, Dialect, Fleet, Reading, Target
 from exporter.fleet.policy import Policy
+from exporter.simulator.agent_rows import agent_rows
 from exporter.simulator.screen import Chart, CloudWatchView, Point, View, clock, line, picture
 from exporter.web.documents import agent_document, fleet_document
 
@@ -144,6 +145,17 @@ def test_a_long_reason_has_two_rows() -> None:
     at = next(at for at, line in enumerate(lines) if line.startswith(" production-90"))
     assert lines[at + 2].endswith(" …")
     assert lines[at + 3].startswith(" production-1 ")
+
+
+@pytest.mark.parametrize("rows", range(2, 30))
+def test_no_rows_are_left_empty_for_want_of_room(rows: int) -> None:
+    """Where a reason's second row has no room, its first one has; all agents are shown or counted."""
+    error = "connection refused on 127.20.0.9:9464 and :8080 " * 4
+    gone = [replace(snapshot(number, read_at=NOW - 100.0), error=error) for number in range(1, 9)]
+    drawn = [row.plain for row in agent_rows(view(*gone).agents, rows, 80)]
+    assert len(drawn) in {min(rows, 25), rows - 1}
+    shown = sum(row.startswith(" production-") for row in drawn)
+    assert (f" and {8 - shown} more" in drawn) is (shown < 8)
 
 
 def test_long_names_lose_their_middle() -> None:

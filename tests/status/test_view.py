@@ -252,12 +252,12 @@ def test_hostile_names() -> None:
 
 
 def test_a_screen_that_is_too_low() -> None:
-    """What has no room is counted; every line clears what stood behind it."""
+    """What has no room is counted; what stood in a row is cleared before its line, of which nothing is cleared then."""
     text = drawn([f"line {number}" for number in range(9)], 5)
     assert text == (
-        "\x1b[Hline 0\x1b[K\nline 1\x1b[K\nline 2\x1b[K\n\N{HORIZONTAL ELLIPSIS} 6 more lines\x1b[K\n\x1b[J"
+        "\x1b[H\x1b[Kline 0\n\x1b[Kline 1\n\x1b[Kline 2\n\x1b[K\N{HORIZONTAL ELLIPSIS} 6 more lines\n\x1b[J"
     )
-    assert drawn(["one"], 5) == "\x1b[Hone\x1b[K\n\x1b[J"
+    assert drawn(["one"], 5) == "\x1b[H\x1b[Kone\n\x1b[J"
 
 
 def test_pods_that_are_no_agents_are_shown_even_without_a_fleet() -> None:
