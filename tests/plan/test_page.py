@@ -11,7 +11,7 @@ from exporter.plan.comparison import compare
 from exporter.plan.report import report
 from tests.fakes.chromium import Page, browser, program
 from tests.plan.samples import nightly
-from tests.web.test_page import CONTRAST
+from tests.web.reading import CONTRAST
 
 pytestmark = [
     pytest.mark.slow,
