@@ -32,12 +32,28 @@ def _fleet(settings: Settings) -> tuple[Pair, ...]:
     )
     return (
         Pair(
+            "MatillionFleetNoCapacity",
+            "CapacityLow",
+            "The health of a fleet is not published to CloudWatch. The alarm watches the capacity that is left.",
+        ),
+        Pair(
+            "MatillionFleetGone",
+            "CapacityLow",
+            "The health of a fleet is not published to CloudWatch. Its capacity of 0 is, unless its HPA says that its "
+            "Deployment is scaled to 0: a single metric does not tell whether KEDA did it, or a person.",
+        ),
+        Pair(
             "MatillionFleetDisconnected",
             "CapacityLow",
             "An alarm on one metric cannot require that agents are disconnected and that none serves. It watches the "
             f"capacity that is left: below {settings.min_agents} agents, the vendor's minimum, for "
             f"{in_words(settings.capacity_low_for)}, because an idle fleet that is scaled to zero drains for up to "
             "two.",
+        ),
+        Pair(
+            "MatillionFleetPartlyDisconnected",
+            "ConnectivityLost",
+            "The alarm fires for a single agent: one metric is no share of another.",
         ),
         Pair(
             "MatillionFleetCoverageLow",
@@ -52,10 +68,16 @@ def _fleet(settings: Settings) -> tuple[Pair, ...]:
             "An alarm does not detect a trend: it fires on any queue that lasts, growing or not.",
         ),
         Pair(
+            "MatillionFleetQueueStuck",
+            "QueueBuildingUp",
+            f"One alarm stands for the alerts on a queue: it fires after {in_words(settings.queue_growing_for)}.",
+        ),
+        Pair(
             "MatillionFleetSaturated",
             "NoFreeCapacity",
-            "An alarm on one metric cannot exclude a fleet without capacity, or one with agents that refuse tasks: it "
-            "fires for those as well.",
+            "The alarm counts free slots, since agents that refuse tasks have none: it also fires for them, and for a "
+            f"fleet without capacity. The alert takes {settings.saturated:.0%} of the slots, so that a slot that is "
+            "free for a moment does not end it.",
         ),
         Pair(
             "MatillionFleetRefusing",
@@ -66,6 +88,13 @@ def _fleet(settings: Settings) -> tuple[Pair, ...]:
         Pair("MatillionFleetCapacityExhaustionPredicted", None, _NO_FORECAST),
         Pair("MatillionFleetAtMaximum", None, no_scaler),
         Pair("MatillionScalerInactive", None, no_scaler),
+        Pair(
+            "MatillionFleetNotScaling",
+            None,
+            "How many agents a fleet needs is not published to CloudWatch. `QueueBuildingUp` and `NoFreeCapacity` show "
+            "the effect.",
+        ),
+        Pair("MatillionFleetOversized", None, "It is about money and reports no fault."),
         Pair(
             "MatillionTasksLost",
             "TasksLost",
@@ -166,6 +195,17 @@ def _exporter(settings: Settings) -> tuple[Pair, ...]:
             "Only the leader publishes, so CloudWatch never has the figures of two replicas.",
         ),
         Pair("MatillionExporterCloudWatchFailing", "ExporterSilent", silence),
+        Pair(
+            "MatillionExporterSpoolNotDurable",
+            None,
+            "What the exporter says of itself is not published to CloudWatch; the data still arrives.",
+        ),
+        Pair(
+            "MatillionExternalMetricsFailing",
+            None,
+            "What the exporter says of itself is not published to CloudWatch. `QueueBuildingUp` and `NoFreeCapacity` "
+            "show the effect.",
+        ),
         Pair("MatillionExporterNoLeader", "ExporterSilent", silence),
     )
 

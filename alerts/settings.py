@@ -23,6 +23,15 @@ class Settings:
     agent_disconnected_for: float = 2 * MINUTE
     """A new agent connects within seconds."""
     fleet_disconnected_for: float = MINUTE
+    partly_disconnected: float = 0.25
+    """Share of a fleet's agents; fewer are replaced by others (`capacity.max_replaced`)."""
+    partly_disconnected_agents: int = 2
+    """One agent alone is its own alert, however small its fleet."""
+    no_capacity_for: float = 5 * MINUTE
+    """A fleet whose agents are all replaced at once starts within this."""
+    gone_for: float = 5 * MINUTE
+    gone_within: float = DAY
+    """The exporter remembers a fleet without pods as long."""
     agent_unreachable_for: float = 2 * MINUTE
     """After the exporter's own `stale_after`, 30 s."""
     agent_not_starting_for: float = 10 * MINUTE
@@ -37,6 +46,12 @@ class Settings:
     queue_growing_window: float = 4 * MINUTE
     """Shorter than `queue_growing_for`, so that a queue that jumped once and then stays does not count as growing."""
     queue_growing_for: float = 5 * MINUTE
+    queue_stuck_for: float = 15 * MINUTE
+    """An HPA, a node and an agent take less than this together."""
+    queue_stuck_window: float = 15 * MINUTE
+    """With `queue_stuck_for`, how long tasks have waited when it is a page."""
+    saturated: float = 0.97
+    """Share of the slots. Where tasks end and begin all the time, one slot or another is free for a moment."""
     saturated_for: float = 5 * MINUTE
     min_agents: int = 2
     """The vendor's recommendation for an HPA: never fewer than two agents."""
@@ -59,6 +74,15 @@ class Settings:
 
     at_maximum_for: float = 15 * MINUTE
     """A maximum is there to cap bursts that are worked off sooner than this."""
+    not_scaling_window: float = 5 * MINUTE
+    not_scaling_for: float = 10 * MINUTE
+    """With the window, 15 minutes since the last agent was added: a node and an agent take less together."""
+    oversized: float = 2.0
+    """Agents for each that the demand needs. An HPA's stabilization and a scale-in that waits keep fewer."""
+    oversized_agents: int = 2
+    """The vendor's recommendation: never fewer than two agents."""
+    oversized_for: float = 2 * HOUR
+    """Longer than the drains and the pauses between two batches."""
     scaler_inactive_for: float = 10 * MINUTE
     """A scaler may miss its metrics while the exporter or the API server is replaced."""
 
@@ -109,8 +133,16 @@ class Settings:
     task_failures_window: float = 15 * MINUTE
 
     exporter_down_for: float = 5 * MINUTE
-    exporter_remembered: float = 6 * HOUR
-    """How long an exporter that vanished is reported by name while others are there."""
+    exporter_remembered: float = 7 * DAY
+    """How long an exporter that vanished is reported by name while others are there: over a long weekend."""
+    exporter_sampled: float = 10 * MINUTE
+    """Between two looks at that past; of the last hour each minute counts."""
+    spool_not_durable_for: float = 15 * MINUTE
+    """A volume that is full or slow for a moment is tried again."""
+    external_metrics_window: float = 10 * MINUTE
+    """An HPA asks every 15 seconds, KEDA every 30."""
+    external_metrics_for: float = 10 * MINUTE
+    """A fleet is not trusted for a while after its nodes were lost, and no HPA asks while the API server restarts."""
     sync_age: float = 2 * MINUTE
     """The exporter's `capacity.max_sync_age`."""
     stale_for: float = 2 * MINUTE

@@ -50,6 +50,8 @@ def _with_company(state: str) -> str:
 
 
 def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
+    answers = f'{AGENT_STATE}{{state!~"unreachable|starting"}}'
+    answers = f'{AGENT_STATE}{{state!~"unreachable|starting"}}'
     return (
         Alert(
             name="MatillionAgentDisconnected",
@@ -66,7 +68,8 @@ def _states(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             severity="warning",
             for_seconds=settings.agent_unreachable_for,
             when="an agent's metrics cannot be scraped",
-            expr=_with_company(f'{AGENT_STATE}{{state="unreachable"}}'),
+            # What another replica sees well is no fault of the agent: MatillionReplicasDisagree names the replica.
+            expr=_with_company(f'({AGENT_STATE}{{state="unreachable"}} unless {on(AGENT)} {answers})'),
             summary=f"Agent {_AGENT} does not answer",
             description=f"""The metrics of agent {_AGENT} cannot be scraped, so its tasks are unknown. Such agents in
             its fleet: {{{{ $value | humanize }}}}.""",
@@ -164,7 +167,8 @@ def _memory(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
         ),
         Alert(
             name="MatillionAgentMemoryCritical",
-            severity="critical",
+            # Some rest there for days; the kill itself is a page.
+            severity="warning",
             for_seconds=settings.memory_critical_for,
             when=f"an agent uses more than {settings.memory_critical:.0%} of its container or heap limit",
             expr=f"{AGENT_MEMORY} > {settings.memory_critical:g}",
@@ -194,7 +198,7 @@ def _restarts(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
     return (
         Alert(
             name="MatillionAgentOOMKilled",
-            severity="warning",
+            severity="critical",
             for_seconds=0,
             when=f"an agent's container was killed for lack of memory in the last {in_words(settings.oom_window)}",
             # The reason stays for the rest of the pod's life; only a recent restart makes it news.

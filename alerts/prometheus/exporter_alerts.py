@@ -20,6 +20,8 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
                 _stale(settings),
                 _replicas_disagree(settings),
                 _cloudwatch(settings, clock),
+                _spool(settings),
+                _external_metrics(settings, clock),
                 _no_leader(settings),
             ),
         ),
@@ -27,8 +29,9 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
 
 
 def _down(settings: Settings, clock: Clock) -> Alert:
-    # Sampled, so that an exporter that comes and goes is noticed without reading every sample of six hours.
-    remembered = f"{clock(settings.exporter_remembered)}:{clock(60)}"
+    # Sampled, so that an exporter that comes and goes is noticed without reading every sample of a week.
+    recent = f"{clock(3600)}:{clock(60)}"
+    remembered = f"{clock(settings.exporter_remembered)}:{clock(settings.exporter_sampled)}"
     by = ", ".join(INSTALLATION)
     return Alert(
         name="MatillionExporterDown",
@@ -38,7 +41,11 @@ def _down(settings: Settings, clock: Clock) -> Alert:
         # By name as long as it is remembered; after that, and where there never was one, by the absence of all.
         expr=f"""
         (
-          time() - max by ({by}) (max_over_time(timestamp({_BUILD_INFO})[{remembered}]))
+          time() - (
+            max by ({by}) (max_over_time(timestamp({_BUILD_INFO})[{recent}]))
+            or
+            max by ({by}) (max_over_time(timestamp({_BUILD_INFO})[{remembered}]))
+          )
           unless {on(INSTALLATION)} {latest("exporter_build_info", INSTALLATION)}
         )
         or
@@ -133,6 +140,47 @@ def _cloudwatch(settings: Settings, clock: Clock) -> Alert:
         {_EXPORTER} were rejected by CloudWatch or dropped within {Clock()(settings.cloudwatch_lost_window)}.
         {{{{ else }}}}CloudWatch accepts nothing from {_EXPORTER}; data has been waiting for
         {{{{ $value | humanizeDuration }}}}. {{{{ end }}}}Alarms and scalers that read CloudWatch lack data.""",
+    )
+
+
+def _spool(settings: Settings) -> Alert:
+    return Alert(
+        name="MatillionExporterSpoolNotDurable",
+        severity="warning",
+        for_seconds=settings.spool_not_durable_for,
+        when="what CloudWatch has not accepted yet is in memory only",
+        expr=f"""
+        count by ({", ".join(INSTALLATION)}) (
+          max by ({", ".join(_REPLICA)}) (matillion_fleet_exporter_cloudwatch_spool_durable) == 0
+        )
+        """,
+        summary=f"The spool of {_EXPORTER} is not on disk",
+        description=f"""{{{{ $value | humanize }}}} replicas of {_EXPORTER} keep what CloudWatch has not accepted yet in
+        memory: a restart during an outage of CloudWatch loses it. First: the log of the pod names the file and the
+        error; look at its volume.""",
+    )
+
+
+def _external_metrics(settings: Settings, clock: Clock) -> Alert:
+    by, window = ", ".join(INSTALLATION), clock(settings.external_metrics_window)
+    requests = "matillion_fleet_exporter_external_metrics_requests_total"
+    codes = f"""{{{{ range printf
+    "max by (code) (increase({requests}{{job=%q,namespace=%q,code!='200'}}[{window}])) > 0"
+    $labels.job $labels.namespace | query }}}} {{{{ .Labels.code }}}}{{{{ end }}}}"""
+    return Alert(
+        name="MatillionExternalMetricsFailing",
+        severity="warning",
+        for_seconds=settings.external_metrics_for,
+        when="the external metrics API answers with errors only: no HPA gets the demand",
+        expr=f"""
+        sum by ({by}) (max by ({by}, code) (round(increase({requests}{{code!="200"}}[{window}])))) > 0
+        unless {on(INSTALLATION)} max by ({by}) (increase({requests}{{code="200"}}[{window}])) > 0
+        """,
+        summary=f"The external metrics API of {_EXPORTER} answers with errors only",
+        description=f"""About {{{{ $value | humanize }}}} requests to the external metrics API of {_EXPORTER} failed
+        within {Clock()(settings.external_metrics_window)}, with the codes{codes}, and none succeeded: HPAs keep the
+        size of their fleets, whatever the load. First: 401 and 403 are certificates and permissions (fleet-exporter
+        doctor), 404 the selector of the HPA, 503 a fleet that is not trusted.""",
     )
 
 

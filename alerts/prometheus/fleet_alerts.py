@@ -1,15 +1,14 @@
-"""Alerts about a whole fleet: its connection, slots and queue, and whether its agents answer at all."""
+"""Alerts about a whole fleet: those of other modules, and those about its slots, its queue and its tasks."""
 
 from typing import Literal
 
 from alerts.durations import in_words
-from alerts.prometheus.labels import FLEET, OUT_OF_WORK
+from alerts.prometheus import outage_alerts, scaling_alerts
+from alerts.prometheus.labels import A_FLEET, BEGINNING, FLEET
 from alerts.prometheus.recording import (
     ACTIVE,
     AGENTS,
     CAPACITY,
-    COVERAGE,
-    DESIRED,
     FREE_SLOTS,
     QUEUED,
     REFUSING,
@@ -17,10 +16,8 @@ from alerts.prometheus.recording import (
     UTILIZATION,
     VERSIONS,
 )
-from alerts.prometheus.rules import Alert, Clock, Group, latest, on
+from alerts.prometheus.rules import Alert, Clock, Group, asked, on
 from alerts.settings import Settings
-
-_FLEET = "fleet {{ $labels.fleet }} in namespace {{ $labels.namespace }}"
 
 
 def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
@@ -29,42 +26,11 @@ def groups(settings: Settings, clock: Clock) -> tuple[Group, ...]:
         Group(
             "matillion-fleet.alerts",
             (
-                *_health(settings),
+                *outage_alerts.rules(settings, clock),
                 *_capacity(settings, clock),
-                *_scaling(settings),
+                *scaling_alerts.rules(settings, clock),
                 *_work(settings, clock),
             ),
-        ),
-    )
-
-
-def _health(settings: Settings) -> tuple[Alert, ...]:
-    return (
-        Alert(
-            name="MatillionFleetDisconnected",
-            severity="critical",
-            for_seconds=settings.fleet_disconnected_for,
-            when="no agent of the fleet is connected",
-            expr=f"""
-            (
-              sum by ({", ".join(FLEET)}) ({AGENTS}{{state=~"{OUT_OF_WORK}"}}) > 0
-              and {on(FLEET)} {AGENTS}{{state="serving"}} == 0
-            )
-            unless {on(FLEET)} {COVERAGE} < {settings.coverage_low:g}
-            """,
-            summary=f"No agent of {_FLEET} is connected",
-            description=f"""All {{{{ $value | humanize }}}} agents of {_FLEET} that answer are disconnected from the
-            Matillion control plane or stopped: the fleet takes no new tasks. Running tasks continue.""",
-        ),
-        Alert(
-            name="MatillionFleetCoverageLow",
-            severity="critical",
-            for_seconds=settings.coverage_low_for,
-            when=f"less than {settings.coverage_low:.0%} of the agents that should answer do; demand is withheld",
-            expr=f"{COVERAGE} < {settings.coverage_low:g}",
-            summary=f"Too few agents of {_FLEET} answer",
-            description=f"""Only {{{{ $value | humanizePercentage }}}} of the agents of {_FLEET} that should answer do.
-            The fleet's demand is withheld and autoscaling stops until they answer again.""",
         ),
     )
 
@@ -84,25 +50,25 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             {QUEUED} > {settings.queued_tasks}
             and {on(FLEET)} deriv({QUEUED}[{growing}]) > 0
             """,
-            summary=f"The queue of {_FLEET} keeps growing",
-            description=f"""{{{{ $value | humanize }}}} tasks are queued in {_FLEET}, and more arrive than its agents
+            summary=f"The queue of {A_FLEET} keeps growing",
+            description=f"""{{{{ $value | humanize }}}} tasks are queued in {A_FLEET}, and more arrive than its agents
             take.""",
         ),
+        *_stuck(settings, clock),
         Alert(
             name="MatillionFleetSaturated",
             severity="warning",
             for_seconds=settings.saturated_for,
-            when="no slot is free; also where agents report no queue",
-            # A fleet without capacity has no free slot either; that is an outage, which other alerts cover.
+            when=f"at least {settings.saturated:.0%} of the slots are taken; also where agents report no queue",
+            # A fleet without capacity has no utilization; that is an outage, which other alerts cover.
             expr=f"""
-            {ACTIVE}
-            and {on(FLEET)} {FREE_SLOTS} == 0
-            and {on(FLEET)} {CAPACITY} > 0
+            {UTILIZATION} >= {settings.saturated:g}
             unless {on(FLEET)} {REFUSING} > 0
             """,
-            summary=f"No free slot in {_FLEET}",
-            description=f"""Every slot of {_FLEET} is taken: {{{{ $value | humanize }}}} tasks are running and new ones
-            wait. Agents with an old image do not report a queue, so the reported queue can be too short or missing.""",
+            summary=f"No free slot in {A_FLEET}",
+            description=f"""{{{{ $value | humanizePercentage }}}} of the slots of {A_FLEET} are taken: new tasks
+            wait. First compare its desired agents with its scaler's maximum. Agents with an old image do not report a
+            queue, so the reported queue can be too short or missing.""",
         ),
         Alert(
             name="MatillionFleetRefusing",
@@ -114,8 +80,8 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             {REFUSING} / {on(FLEET)} sum by ({", ".join(FLEET)}) ({AGENTS}{{state="serving"}} > 0)
             >= {settings.refusing_share:g}
             """,
-            summary=f"Agents of {_FLEET} refuse tasks",
-            description=f"""{{{{ $value | humanizePercentage }}}} of the serving agents of {_FLEET} have free slots and
+            summary=f"Agents of {A_FLEET} refuse tasks",
+            description=f"""{{{{ $value | humanizePercentage }}}} of the serving agents of {A_FLEET} have free slots and
             refuse tasks: their CPU, heap or memory is at its limit. Tasks wait although their number suggests that
             slots are free.""",
         ),
@@ -133,42 +99,41 @@ def _capacity(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             and {on(FLEET)} {UTILIZATION} > {settings.exhaustion_floor:g}
             and {on(FLEET)} {ACTIVE} offset {clock(settings.exhaustion_history)}
             """,
-            summary=f"{_FLEET[0].upper()}{_FLEET[1:]} will be full within {horizon}",
-            description=f"""If its load keeps growing at this rate, {_FLEET} will have {{{{ $value | humanize }}}} tasks
-            in {horizon}, more than its agents have slots for. Its free slots are decreasing.""",
+            summary=f"{BEGINNING} will be full within {horizon}",
+            description=f"""If its load keeps growing at this rate, {A_FLEET} will have {{{{ $value | humanize }}}}
+            tasks in {horizon}, more than its agents have slots for. Its free slots are decreasing.""",
         ),
     )
 
 
-def _scaling(settings: Settings) -> tuple[Alert, ...]:
-    of_scaler = (*FLEET, "scaler")
+def _stuck(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
+    def stuck(severity: Literal["critical", "warning"], expr: str, lasted: float) -> Alert:
+        slots = asked(FREE_SLOTS, "{} free slots beside them", "an unknown number of free slots")
+        return Alert(
+            name="MatillionFleetQueueStuck",
+            severity=severity,
+            for_seconds=settings.queue_stuck_for,
+            when=f"tasks have been queued for {in_words(lasted)}, whether their number grows or not",
+            expr=expr,
+            summary=f"Tasks wait in {A_FLEET}",
+            description=f"""{{{{ $value | humanize }}}} tasks are queued in {A_FLEET}, and some have been for
+            {Clock()(lasted)}; {slots}. With free slots, its agents refuse work: look at their CPU and heap first.
+            Without, more agents are needed: look at its HPA first.""",
+        )
+
+    lasted = settings.queue_stuck_window + settings.queue_stuck_for
+    window = clock(settings.queue_stuck_window)
     return (
-        Alert(
-            name="MatillionFleetAtMaximum",
-            severity="warning",
-            for_seconds=settings.at_maximum_for,
-            when="demand needs more agents than the HPA's maximum (needs [`scalers`](configuration.md))",
-            # Desired agents are demand divided by the target, rounded up: above the maximum exactly when demand is
-            # above the maximum times the target.
-            expr=f"{DESIRED} > {on(FLEET)} {latest('scaler_max_agents', FLEET)}",
-            summary=f"The scaler of {_FLEET} is at its maximum",
-            description=f"""The demand of {_FLEET} needs {{{{ $value | humanize }}}} agents, and the maximum of its
-            scaler (HPA) is lower: tasks wait although agents could be added.""",
-        ),
-        Alert(
-            name="MatillionScalerInactive",
-            severity="warning",
-            for_seconds=settings.scaler_inactive_for,
-            when="an HPA gets no metrics, so the fleet keeps its size (needs `scalers`)",
-            # Scaling a Deployment to 0 disables its HPA, on purpose.
-            expr=f"""
-            {latest("scaler_active", of_scaler)} == 0
-            unless {on(of_scaler)} {latest("scaler_current_agents", of_scaler)} == 0
+        stuck(
+            "critical",
+            f"""
+            {QUEUED} > {settings.queued_tasks}
+            and {on(FLEET)} min_over_time({QUEUED}[{window}]) > {settings.queued_tasks}
+            and {on(FLEET)} {QUEUED} offset {window} > {settings.queued_tasks}
             """,
-            summary=f"The scaler of {_FLEET} is inactive",
-            description=f"""The HPA {{{{ $labels.scaler }}}} of {_FLEET} does not get its metrics (ScalingActive is
-            {{{{ $value | humanize }}}}): the fleet keeps its size, whatever its load.""",
+            lasted,
         ),
+        stuck("warning", f"{QUEUED} > {settings.queued_tasks}", settings.queue_stuck_for),
     )
 
 
@@ -184,8 +149,8 @@ def _lost(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             for_seconds=0,
             when=f"{when} within {window}",
             expr=f"max by ({', '.join((*FLEET, 'reason'))}) (round(increase({counter}))) > {settings.tasks_lost}",
-            summary=f"Running tasks were lost in {_FLEET} ({{{{ $labels.reason }}}})",
-            description=f"""About {{{{ $value | humanize }}}} tasks of {_FLEET} were running on agents that ended
+            summary=f"Running tasks were lost in {A_FLEET} ({{{{ $labels.reason }}}})",
+            description=f"""About {{{{ $value | humanize }}}} tasks of {A_FLEET} were running on agents that ended
             within {Clock()(settings.tasks_lost_window)}: {cause}. An estimate from each agent's last reading.""",
         )
 
@@ -215,8 +180,8 @@ def _work(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             when=f"more than {settings.task_failures} tasks failed within {in_words(settings.task_failures_window)} "
             "(needs `pod_logs`)",
             expr=f"{TASK_FAILURES} > {settings.task_failures}",
-            summary=f"Tasks are failing in {_FLEET}",
-            description=f"""About {{{{ $value | humanize }}}} tasks failed in {_FLEET} within
+            summary=f"Tasks are failing in {A_FLEET}",
+            description=f"""About {{{{ $value | humanize }}}} tasks failed in {A_FLEET} within
             {Clock()(settings.task_failures_window)}, according to the agents' logs.""",
         ),
         Alert(
@@ -225,8 +190,8 @@ def _work(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
             for_seconds=settings.version_skew_for,
             when=f"more than {settings.versions} versions run in one fleet",
             expr=f"last_over_time({VERSIONS}[{clock(settings.bridge)}]) > {settings.versions}",
-            summary=f"{{{{ $value | humanize }}}} agent versions are running in {_FLEET}",
-            description=f"""Agents of {{{{ $value | humanize }}}} different versions have been running in {_FLEET} for
+            summary=f"{{{{ $value | humanize }}}} agent versions are running in {A_FLEET}",
+            description=f"""Agents of {{{{ $value | humanize }}}} different versions have been running in {A_FLEET} for
             {Clock()(settings.version_skew_for)}; a rollout has two at a time.""",
         ),
     )

@@ -13,6 +13,10 @@ DESIRED = "fleet:matillion_fleet_desired_agents:max"
 FREE_SLOTS = "fleet:matillion_fleet_free_slots:max"
 REFUSING = "fleet:matillion_fleet_agents_refusing:max"
 COVERAGE = "fleet:matillion_fleet_coverage_ratio:max"
+HEALTH = "fleet:matillion_fleet_health:max"
+"""1 for the fleet's health, 0 for the other words."""
+REPLICAS = "fleet:matillion_fleet_replicas:max"
+"""Pods that do not drain. Of each exporter on its own: two that disagree about an agent's state see one pod."""
 UTILIZATION = "fleet:matillion_fleet_utilization:ratio"
 """Tasks on the serving agents as a share of their slots: a task on any other agent takes none of these."""
 VERSIONS = "fleet:matillion_fleet_agent_versions:count"
@@ -53,6 +57,15 @@ def _fleet(settings: Settings, clock: Clock) -> list[Recording]:
     )
     return [
         Recording(AGENTS, latest("agents", (*FLEET, "state"))),
+        Recording(HEALTH, latest("health", (*FLEET, "health"))),
+        Recording(
+            REPLICAS,
+            f"""
+            max by ({by_fleet}) (
+              sum by ({by_fleet}, job, instance) (matillion_fleet_agents{{state!="draining"}})
+            )
+            """,
+        ),
         Recording(CAPACITY, latest("capacity_tasks", FLEET)),
         Recording(ACTIVE, latest("tasks_active", FLEET)),
         Recording(QUEUED, latest("tasks_queued", FLEET)),

@@ -67,6 +67,17 @@ def latest(metric: str, by: Iterable[str], matchers: str = "") -> str:
     return f"max by ({', '.join(by)}) ({PREFIX}{metric}{'{' + matchers + '}' if matchers else ''})"
 
 
+def asked(series: str, found: str, otherwise: str) -> str:
+    """Return a template that looks up a recorded series of the alert's fleet when the alert fires.
+
+    As a label, a second figure would start a new alert whenever it changes. `found` is its text, `{}` for the value.
+    """
+    query = f"""{{{{ with printf "{series}{{cluster=%q,namespace=%q,fleet=%q}}"
+    $labels.cluster $labels.namespace $labels.fleet | query }}}}"""
+    value = "{{ . | first | value | humanize }}"
+    return f"{query}{found.format(value)}{{{{ else }}}}{otherwise}{{{{ end }}}}"
+
+
 def on(labels: Iterable[str]) -> str:
     """Return the vector matching on these labels."""
     return f"on ({', '.join(labels)})"

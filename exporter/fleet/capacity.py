@@ -7,7 +7,6 @@ autoscaler; `docs/architecture.md` explains them.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import ceil
 
 from exporter.fleet.classification import OUT_OF_WORK, classify, never_heard
 from exporter.fleet.departure import LossReason
@@ -86,6 +85,7 @@ def aggregate(
         for agent, reading in zip(serving, of_serving, strict=True)
     ]
     counted_at = [agent.snapshot.read_at for agent in agents if agent.fresh and agent.snapshot.read_at is not None]
+    replicas = len(agents) - states[AgentState.DRAINING]
     draining = readings([agent for agent in agents if agent.state is AgentState.DRAINING])
     return Fleet(
         namespace=namespace,
@@ -115,8 +115,8 @@ def aggregate(
         lasting=lasting(
             before or Lasting(),
             queued=tasks_queued,
-            desired=None if untrusted_reason is not None else _desired(max(demand, kept.floor), scalers, policy),
-            agents=len(agents) - states[AgentState.DRAINING],
+            short=None if untrusted_reason is not None else _short(max(demand, kept.floor), replicas, scalers, policy),
+            agents=replicas,
             now=now,
         ),
         coverage=coverage,
@@ -135,14 +135,10 @@ def aggregate(
     )
 
 
-def _desired(demand: float, scalers: tuple[Scaler, ...] | None, policy: Policy) -> int:
-    """Return the agents that the demand needs, as far as the fleet's autoscalers allow as many."""
-    return min(
-        [
-            ceil(demand / policy.target_tasks_per_agent),
-            *(scaler.max_agents for scaler in scalers or () if scaler.max_agents is not None),
-        ]
-    )
+def _short(demand: float, replicas: int, scalers: tuple[Scaler, ...] | None, policy: Policy) -> bool:
+    """Return whether the demand is more than the replicas have slots for, and an autoscaler may add some."""
+    maxima = [scaler.max_agents for scaler in scalers or () if scaler.max_agents is not None]
+    return demand > policy.tasks_per_agent * replicas and (not maxima or replicas < max(maxima))
 
 
 def _counted(agents: Sequence[Agent], answering: int, policy: Policy, now: float) -> Sequence[Agent]:

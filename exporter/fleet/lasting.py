@@ -5,26 +5,21 @@ again.
 """
 
 from exporter.fleet.model import Lasting
-from exporter.fleet.scaling import TOLERANCE
 
 
-def lasting(before: Lasting, *, queued: float | None, desired: int | None, agents: int, now: float) -> Lasting:
+def lasting(before: Lasting, *, queued: float | None, short: bool | None, agents: int, now: float) -> Lasting:
     """Return what lasts at `now`; `before` is the result of the fleet's last computation.
 
-    `queued` is the number of waiting tasks; `desired` the number of agents that the demand needs and the autoscaler's
-    maximum allows; `agents` those that are there. What is unknown (None) neither begins nor ends anything.
+    `queued` is the number of waiting tasks; `short` whether the demand is more than all `agents` that are there have
+    slots for, and the autoscaler's maximum allows more. What is unknown (None) neither begins nor ends anything.
     """
     since = before.queued
     if queued is not None:
-        since = _since(since, now) if queued > 0 else None
-    if desired is None:
+        since = (now if since is None else since) if queued > 0 else None
+    if short is None:
         return Lasting(since, before.short, before.short_agents)
-    if desired <= agents * (1 + TOLERANCE):  # an HPA does not react to less
+    if not short:
         return Lasting(since)
     if before.short is None or agents > before.short_agents:
         return Lasting(since, now, agents)
     return Lasting(since, before.short, before.short_agents)
-
-
-def _since(before: float | None, now: float) -> float:
-    return now if before is None else before

@@ -261,7 +261,7 @@ class Lasting:
     queued: float | None = None
     """Tasks have been waiting."""
     short: float | None = None
-    """Fewer agents have been there than are desired, and none has been added."""
+    """The demand has been more than all agents have slots for, and none has been added."""
     short_agents: int = 0
     """How many agents were there when `short` began."""
 

@@ -6,5 +6,6 @@ replicas of the exporter make one alert, not two.
 
 from tests.alerts.prometheus_agent_cases import AGENT_CASES
 from tests.alerts.prometheus_other_cases import OTHER_CASES
+from tests.alerts.prometheus_outage_cases import OUTAGE_CASES
 
-CASES = (*OTHER_CASES, *AGENT_CASES)
+CASES = (*OUTAGE_CASES, *OTHER_CASES, *AGENT_CASES)

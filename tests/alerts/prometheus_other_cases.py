@@ -34,6 +34,10 @@ from tests.factories import NOW, make_scaler
 
 _NO_METRICS = Condition(False, "FailedGetExternalMetric", "the metric cannot be had")
 _TOO_SMALL = scaled(make_scaler(max_agents=3), tasks=17)
+_FIRST_COMPARE = (
+    "First compare its desired agents with its scaler's maximum. Agents with an old image do not report a queue, so "
+    "the reported queue can be too short or missing."
+)
 _OUT_OF_REACH = (
     "No alert about fleets and agents can fire. The runbook may be out of reach; first: kubectl get pods -A -l "
     "app.kubernetes.io/name=matillion-fleet-exporter"
@@ -144,14 +148,13 @@ OTHER_CASES = (
         course=since_onset(seeing(agent("etl-0", 20), agent("etl-1", 23), legacy("etl-2", 20))),
         after=5,
         not_enough=(
-            seeing(agent("etl-0", 20), agent("etl-1", 20), legacy("etl-2", 19)),
+            seeing(agent("etl-0", 20), agent("etl-1", 20), legacy("etl-2", 18)),
             # Agents without a connection have no slots, and are no reason to ask for more of them.
             seeing(agent("etl-0", 20, connected=False)),
         ),
         labels=FLEET_LABELS,
         summary=f"No free slot in {F}",
-        description=f"Every slot of {F} is taken: 63 tasks are running and new ones wait. Agents with an old image do "
-        "not report a queue, so the reported queue can be too short or missing.",
+        description=f"105% of the slots of {F} are taken: new tasks wait. {_FIRST_COMPARE}",
     ),
     Case(
         alert="MatillionFleetRefusing",
@@ -170,13 +173,12 @@ OTHER_CASES = (
     Case(
         alert="MatillionFleetSaturated",
         variant="old images only",
-        course=since_onset(seeing(legacy("etl-0", 20), legacy("etl-1", 20))),
+        course=since_onset(seeing(legacy("etl-0", 20), legacy("etl-1", 19))),
         after=5,
-        not_enough=(seeing(legacy("etl-0", 20), legacy("etl-1", 19), draining("etl-2", 20)),),
+        not_enough=(seeing(legacy("etl-0", 19), legacy("etl-1", 19), draining("etl-2", 20)),),
         labels=FLEET_LABELS,
         summary=f"No free slot in {F}",
-        description=f"Every slot of {F} is taken: 40 tasks are running and new ones wait. Agents with an old image do "
-        "not report a queue, so the reported queue can be too short or missing.",
+        description=f"97.5% of the slots of {F} are taken: new tasks wait. {_FIRST_COMPARE}",
     ),
     Case(
         alert="MatillionFleetCapacityExhaustionPredicted",

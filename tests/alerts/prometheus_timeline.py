@@ -21,7 +21,7 @@ from alerts.build import files
 from alerts.settings import Settings
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.departure import LossReason
-from exporter.fleet.model import AgentSnapshot
+from exporter.fleet.model import AgentSnapshot, Lasting
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.scaler import Scaler
 from exporter.publish.prometheus import render
@@ -48,24 +48,37 @@ class World:
     """Tasks lost in each fleet so far; reasons that are not given have none."""
     outlook: Outlook | None = None
     """What is expected of each fleet; None without a forecast."""
+    lasting: Lasting | None = None
+    """What has lasted in each fleet; None at its beginning."""
+    empty: tuple[tuple[str, str], ...] = ()
+    """Fleets that are known and have no agents."""
 
     @property
     def page(self) -> Page:
         """The series of `/metrics`, by their text without the labels of the target."""
-        return _fleets_page(tuple(self.snapshots), self.sync_age, self.scalers, self.lost, self.outlook) | dict(
-            self.own
-        )
+        return _fleets_page(
+            tuple(self.snapshots),
+            self.sync_age,
+            scalers=self.scalers,
+            lost=self.lost,
+            outlook=self.outlook,
+            lasting=self.lasting,
+            empty=self.empty,
+        ) | dict(self.own)
 
 
 @lru_cache(maxsize=1024)
 def _fleets_page(
     snapshots: tuple[AgentSnapshot, ...],
     sync_age: float,
+    *,
     scalers: tuple[Scaler, ...] | None,
     lost: tuple[tuple[LossReason, float], ...],
     outlook: Outlook | None,
+    lasting: Lasting | None,
+    empty: tuple[tuple[str, str], ...],
 ) -> Page:
-    by_fleet: dict[tuple[str, str], list[AgentSnapshot]] = {}
+    by_fleet: dict[tuple[str, str], list[AgentSnapshot]] = {key: [] for key in empty}
     for snapshot in snapshots:
         by_fleet.setdefault((snapshot.target.namespace, snapshot.target.fleet), []).append(snapshot)
     tasks_lost = dict.fromkeys(LossReason, 0.0) | dict(lost)
@@ -80,6 +93,7 @@ def _fleets_page(
             scalers=scalers,
             tasks_lost=tasks_lost,
             outlook=outlook,
+            before=lasting,
         )
         for key, members in sorted(by_fleet.items())
     ]
@@ -92,14 +106,20 @@ Course = Callable[[int], World | None]
 
 
 def as_target(page: Page, instance: str) -> Page:
-    """Return the page as Prometheus stores it (`honor_labels`): a label that the page gives wins over the target's."""
+    """Return the page as Prometheus stores it (`honor_labels`): a label that the page gives wins over the target's.
+
+    `instance` is that of a replica of the usual job, or `job/instance`.
+    """
     return {_as_target(text, instance): value for text, value in page.items()}
 
 
 @cache
 def _as_target(text: str, instance: str) -> str:
     name, _, labels = text.rstrip("}").partition("{")
-    target = f'job="{JOB}",instance="{instance}"' + ("" if "namespace=" in labels else f',namespace="{NAMESPACE}"')
+    job, _, address = instance.rpartition("/")
+    target = f'job="{job or JOB}",instance="{address}"' + (
+        "" if "namespace=" in labels else f',namespace="{NAMESPACE}"'
+    )
     return f"{name}{{{labels}{',' if labels else ''}{target}}}"
 
 

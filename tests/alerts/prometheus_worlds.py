@@ -6,7 +6,7 @@ from typing import Any
 from exporter.fleet.model import AgentSnapshot, Dialect
 from exporter.fleet.scaler import Scaler
 from tests.alerts.prometheus_timeline import Course, World
-from tests.factories import make_facts, make_reading, make_snapshot
+from tests.factories import WALL_NOW, make_facts, make_reading, make_snapshot
 
 GIB = 1024.0**3
 LIMIT = 4 * GIB
@@ -31,7 +31,8 @@ def legacy(pod: str, tasks: float = 12, **fields: Any) -> AgentSnapshot:
 
 def starting(pod: str, **facts: Any) -> AgentSnapshot:
     """Return an agent whose pod was just created; the arguments are what Kubernetes reports of it."""
-    return make_snapshot(pod, never_read=True, address=None, facts=make_facts(ready=False, **facts))
+    created = {"created_time": WALL_NOW - 60.0} | facts
+    return make_snapshot(pod, never_read=True, address=None, facts=make_facts(ready=False, **created))
 
 
 def draining(

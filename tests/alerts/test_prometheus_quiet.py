@@ -1,11 +1,13 @@
 """What belongs to an ordinary day trips no alert at all."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exporter.fleet.scaler import Condition
 from tests.alerts.prometheus_timeline import PROMTOOL, Course, World, group, run_promtool
 from tests.alerts.prometheus_worlds import (
     FLEET,
@@ -20,6 +22,7 @@ from tests.alerts.prometheus_worlds import (
     task_failures,
     working_set,
 )
+from tests.factories import make_scaler
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,14 +60,16 @@ def _scale_down(minute: int) -> World:
 
 def _scale_up_and_to_zero(minute: int) -> World:
     """No agent at night; three start in the morning, are full at noon for four minutes, and go in the evening."""
+    keda = make_scaler(keda=True)
+    off = replace(keda, active=Condition(False, "ScalingDisabled"), current_agents=0)
     if minute < 60 or minute >= 300:
-        return World((), own(minute))
+        return World((), own(minute), scalers=(off,), empty=(("matillion", "etl"),))
     if minute < 64:
-        return World([starting(f"etl-{number}") for number in range(3)], own(minute))
+        return World([starting(f"etl-{number}") for number in range(3)], own(minute), scalers=(keda,))
     if minute >= 240:
-        return World([draining(f"etl-{number}", since=240) for number in range(3)], own(minute))
+        return World([draining(f"etl-{number}", since=240) for number in range(3)], own(minute), scalers=(off,))
     tasks = 20 if 150 <= minute < 154 else 6
-    return World([agent(f"etl-{number}", tasks) for number in range(3)], own(minute))
+    return World([agent(f"etl-{number}", tasks) for number in range(3)], own(minute), scalers=(keda,))
 
 
 def _busy_day(minute: int) -> World:

@@ -17,6 +17,10 @@ from alerts.settings import RUNBOOK_BASE_URL, Settings
 from exporter.config import CapacitySettings
 from exporter.fleet.attention import MEMORY_SHARE
 from exporter.fleet.drains import LATE_SECONDS, LATE_SHARE, SHORT_SECONDS
+from exporter.fleet.health import REFUSING_SHARE, STUCK_SECONDS
+from exporter.fleet.losses import LATELY_SECONDS
+from exporter.store.gone_fleets import REMEMBERED_SECONDS
+from tests.alerts.inhibitions import inhibitions
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL, group, run_promtool
 from tests.alerts.prometheus_worlds import agent, seeing
@@ -27,6 +31,12 @@ AMTOOL = shutil.which("amtool")
 ALERTS_WITH_FOR = {
     "MatillionAgentDisconnected": "2m",
     "MatillionFleetDisconnected": "1m",
+    "MatillionFleetPartlyDisconnected": "2m",
+    "MatillionFleetNoCapacity": "5m",
+    "MatillionFleetGone": "5m",
+    "MatillionFleetQueueStuck": "15m",
+    "MatillionFleetNotScaling": "10m",
+    "MatillionFleetOversized": "2h",
     "MatillionAgentUnreachable": "2m",
     "MatillionFleetCoverageLow": "5m",
     "MatillionFleetQueueGrowing": "5m",
@@ -52,10 +62,17 @@ ALERTS_WITH_FOR = {
     "MatillionExporterStale": "2m",
     "MatillionReplicasDisagree": "5m",
     "MatillionExporterCloudWatchFailing": "5m",
+    "MatillionExporterSpoolNotDurable": "15m",
+    "MatillionExternalMetricsFailing": "10m",
     "MatillionExporterNoLeader": "2m",
 }
 """All alerts: names and times are a contract with routes and silences."""
 
+AGGREGATED = (
+    r"max by \([^)]*\) \(\s*"
+    r"((sum by \([^)]*, job, instance\) |round|increase|max_over_time|timestamp)\(\s*)*$"
+)
+"""What stands before a raw series."""
 FOREIGN = {"process_start_time_seconds"}
 
 
@@ -84,7 +101,7 @@ def test_an_alert_has_all_that_belongs_to_one(rule: dict[str, Any]) -> None:
     assert page == f"{RUNBOOK_BASE_URL}{rule['alert']}"
     text = notes["summary"] + notes["description"]
     assert re.search(r"\{\{ \$value \| humanize\w* \}\}", notes["description"])
-    named = ["job", "namespace"] if "Exporter" in rule["alert"] else ["fleet", "namespace"]
+    named = ["job", "namespace"] if re.search("Exporter|External", rule["alert"]) else ["fleet", "namespace"]
     named += ["pod"] if rule["alert"].startswith("MatillionAgent") and "Skew" not in rule["alert"] else []
     for label in named:
         assert f"$labels.{label}" in text
@@ -100,6 +117,9 @@ def test_the_exporter_uses_the_thresholds_of_the_alerts() -> None:
         LATE_SHARE,
         SHORT_SECONDS,
     )
+    assert (settings.queue_stuck_for, settings.refusing_share) == (STUCK_SECONDS, REFUSING_SHARE)
+    assert settings.not_scaling_window + settings.not_scaling_for == STUCK_SECONDS
+    assert (settings.tasks_lost_window, settings.gone_within) == (LATELY_SECONDS, REMEMBERED_SECONDS)
     assert (capacity.min_coverage, capacity.max_sync_age) == (settings.coverage_low, settings.sync_age)
 
 
@@ -118,9 +138,7 @@ def test_every_series_is_aggregated_over_replicas() -> None:
                 continue  # a recorded series, which is aggregated already
             before = expr[: match.start()]
             presence = re.search(r"(absent|unless on \(\) max_over_time|(and|unless) on \([^)]*\)) ?\(?\s*$", before)
-            assert presence or re.search(
-                r"max by \([^)]*\) \(\s*((round|increase|max_over_time|timestamp)\(\s*)*$", before
-            ), f"{match.group()} in {expr}"
+            assert presence or re.search(AGGREGATED, before), f"{match.group()} in {expr}"
 
 
 def test_every_metric_is_known() -> None:
@@ -191,13 +209,16 @@ def test_the_documentation_lists_the_alerts_as_they_are() -> None:
 
 def test_the_documented_inhibitions_name_alerts_and_labels_that_there_are() -> None:
     """Alertmanager would accept a rule for an alert that does not exist, and it would inhibit nothing."""
-    [block] = [b for b in re.findall(r"```yaml\n(.*?)```", DOCUMENTED, re.DOTALL) if "inhibit_rules" in b]
-    for rule in yaml.safe_load(block)["inhibit_rules"]:
-        for matchers in (rule["source_matchers"], rule["target_matchers"]):
-            [matcher] = matchers
-            for alert in re.fullmatch(r'alertname=~?"([\w|]+)"', matcher).group(1).split("|"):  # type: ignore[union-attr]
-                assert alert in ALERTS_WITH_FOR
-        assert set(rule["equal"]) <= {"cluster", "namespace", "fleet", "pod", "memory"}
+    for source, target, equal in inhibitions(DOCUMENTED):
+        for matchers in (source, target):
+            alternatives = re.sub(r"(\w+)\(([\w|]+)\)", _spelled_out, matchers.pop("alertname").pattern)
+            assert set(alternatives.split("|")) <= ALERTS_WITH_FOR.keys()
+            assert matchers.keys() <= {"severity", "reason"}
+        assert equal <= {"cluster", "namespace", "fleet", "pod", "memory"}
+
+
+def _spelled_out(match: re.Match[str]) -> str:
+    return "|".join(match.group(1) + ending for ending in match.group(2).split("|"))
 
 
 @pytest.mark.slow
@@ -212,7 +233,7 @@ def test_alertmanager_takes_the_documented_inhibitions(tmp_path: Path) -> None:
         [AMTOOL, "check-config", str(config)], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "7 inhibit rules" in result.stdout
+    assert "11 inhibit rules" in result.stdout
 
 
 @pytest.mark.slow

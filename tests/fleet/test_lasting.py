@@ -9,7 +9,7 @@ from tests.factories import NOW, make_fleet, make_reading, make_scaler, make_sna
 
 def after(before: Lasting, now: float, **seen: Any) -> Lasting:
     """Return what lasts; without other news a fleet of four that has what it needs."""
-    return lasting(before, **({"queued": 0.0, "desired": 4, "agents": 4} | seen), now=now)
+    return lasting(before, **({"queued": 0.0, "short": False, "agents": 4} | seen), now=now)
 
 
 def test_a_queue_lasts_from_its_first_task_to_its_last() -> None:
@@ -21,21 +21,22 @@ def test_a_queue_lasts_from_its_first_task_to_its_last() -> None:
 
 
 def test_too_few_agents_last_until_one_is_added_or_none_is_missing() -> None:
-    """A tenth is what an HPA tolerates; fewer agents than at the beginning change nothing."""
-    begun = after(Lasting(), 10.0, desired=12)
+    """Fewer agents than at the beginning change nothing, nor does what is unknown."""
+    begun = after(Lasting(), 10.0, short=True)
     assert begun == Lasting(short=10.0, short_agents=4)
-    assert after(begun, 20.0, desired=9, agents=3) == after(begun, 30.0, desired=None) == begun
-    assert after(begun, 40.0, desired=12, agents=5) == Lasting(short=40.0, short_agents=5)
+    assert after(begun, 20.0, short=True, agents=3) == after(begun, 30.0, short=None) == begun
+    assert after(begun, 40.0, short=True, agents=5) == Lasting(short=40.0, short_agents=5)
     assert after(begun, 50.0) == Lasting()
-    assert after(Lasting(), 60.0, desired=11, agents=10) == Lasting()
 
 
 def test_a_fleet_knows_what_lasts() -> None:
-    """From the figures that a scaler gets: none while it is not trusted, and no more than the HPA's maximum."""
+    """From the demand that a scaler gets: none while it is withheld, and not at the HPA's maximum."""
     full = [make_snapshot(f"a-{n}", reading=make_reading(20, tasks_queued=5)) for n in range(2)]
     assert make_fleet(full).lasting == Lasting(NOW, NOW, 2)
-    assert make_fleet(full, scalers=[make_scaler(max_agents=2)]).lasting == Lasting(NOW)
+    assert make_fleet(full, scalers=[make_scaler(max_agents=2), make_scaler("b", max_agents=1)]).lasting == Lasting(NOW)
     assert make_fleet(full, scalers=[make_scaler(max_agents=None)]).lasting == Lasting(NOW, NOW, 2)
+    # Above its target, and with slots for all.
+    assert make_fleet([make_snapshot(tasks_active=20)]).lasting == Lasting()
     before = Lasting(1.0, 2.0, 2)
     assert make_fleet(full, before=before).lasting == before
     assert make_fleet(full, sync_age=500.0, before=Lasting(1.0)).lasting == Lasting(1.0)
