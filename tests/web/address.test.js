@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {USUAL, chosenIn, queryOf} from "../../exporter/web/static/address.js";
+import {USUAL, chosenIn, queryOf, runbookOf} from "../../exporter/web/static/address.js";
 
 test("what a reader chose survives a reload", () => {
   const choice = {fleet: "matillion/etl", search: "connection refused & more", range: 21_600, show: "unreachable", sort: "-tasks"};
@@ -14,4 +14,9 @@ test("what is as usual needs no address", () => {
   assert.equal(queryOf({}), "?");
   assert.equal(queryOf({range: 900}), "?range=900");
   for (const query of ["", "?", "?range=1&sort=no+column", "?range=x&other=y"]) assert.deepEqual(chosenIn(query), USUAL, query);
+});
+
+test("a runbook gets the names for its commands", () => {
+  assert.equal(runbookOf("MatillionAgentOOMKilled", {namespace: "m", fleet: "a b", pod: "p-1"}),
+    "runbooks/MatillionAgentOOMKilled?namespace=m&fleet=a+b&pod=p-1");
 });

@@ -45,7 +45,8 @@ async def test_a_drain_that_was_cut_short_is_seen_first(page: Page) -> None:
         assert row.startswith("b-9 matillion/busy draining 7/20")
         assert "killed in 9 min with 7 tasks: draining since 02:29 UTC" in row
         assert await page.evaluate("document.querySelector('#agents tbody .state').className") == "state bad"
-        link = "document.querySelector('#agents tbody .runbook').href.endsWith('/runbooks/MatillionAgentDrainCutShort')"
+        link = "document.querySelector('#agents tbody .runbook').href.endsWith("
+        link += "'/runbooks/MatillionAgentDrainCutShort?namespace=matillion&fleet=busy&pod=b-9')"
         assert await page.evaluate(link)
         assert "b-8" not in await text_of(page, "#agents")
     assert page.complaints == []

@@ -13,6 +13,7 @@ from exporter.web.runbooks import PLACEHOLDERS, Installation, chosen
 from tests.alerts.test_prometheus_rules import ALERTS
 from tests.factories import make_facts, make_fleet, make_scaler, make_snapshot
 from tests.fakes.chromium import Page
+from tests.web.axe import VIOLATIONS, axe
 from tests.web.reading import CONTRAST, NEEDS_BROWSER
 from tests.web.serving import StaticView, serve, write
 
@@ -189,6 +190,11 @@ def test_colors_are_those_of_the_page() -> None:
     assert not re.search(r"#[0-9a-f]{3,8}\b|rgb", own)
 
 
+async def test_an_agent_of_the_page_leads_to_its_runbook() -> None:
+    """With names in the form of the links of the status page."""
+    assert "b-9" in plain(await shown("MatillionAgentDrainCutShort?namespace=matillion&fleet=busy&pod=b-9"))
+
+
 class TestInABrowser:
     pytestmark = NEEDS_BROWSER
 
@@ -202,3 +208,15 @@ class TestInABrowser:
             for selector in ("pre var", "pre b", "pre code", ".fires", "h2"):
                 assert await page.evaluate(CONTRAST % f"'{selector}'") >= 4.5, selector
             assert page.complaints == []
+
+    @pytest.mark.parametrize("path", ["", "MatillionTasksLost?namespace=matillion"])
+    async def test_axe_finds_nothing(self, page: Page, path: str) -> None:
+        """In light and dark, on a phone: the index, and a page with a table."""
+        script = axe()
+        await page.send("Page.setBypassCSP", enabled=True)
+        async with serve() as url:
+            for dark in (False, True):
+                await page.look(width=390, height=844, dark=dark)
+                await page.goto(f"{url}/runbooks/{path}")
+                await page.evaluate(f"{script}; 1")
+                assert await page.evaluate(VIOLATIONS) == []

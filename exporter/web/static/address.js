@@ -33,3 +33,6 @@ export function queryOf(choice) {
   }
   return `?${said.toString().replaceAll("%2F", "/")}`;
 }
+
+/** @param {string} alert @param {Record<string, string>} names that the runbook's commands then have @returns {string} where its runbook is */
+export const runbookOf = (alert, names) => `runbooks/${alert}?${new URLSearchParams(names)}`;

@@ -2,7 +2,7 @@
 import {agentsOf, chartOf, choice, choose, follow, lostOf, seen} from "./state.js";
 import {losses, lostLine} from "./chart.js";
 import {MEANING, facts, forecastLine, load, scalerLines, states, sum, sumInWords} from "./fleets.js";
-import {queryOf} from "./address.js";
+import {queryOf, runbookOf} from "./address.js";
 import {el, svg} from "./patch.js";
 import {HEALTH_TONE, counted, fleetName, number} from "./view.js";
 
@@ -55,7 +55,7 @@ export function fleetCard(fleet, redraw) {
     el("p", {class: "links"},
       choiceLink({fleet: name, show: "all"}, "agents", `its ${counted(fleet.agents.total, "agent")}`),
       fleet.attention > 0 && choiceLink({fleet: name, show: "attention"}, "agents", `${number(fleet.attention)} need attention`),
-      fleet.runbook ? el("a", {href: `runbooks/${fleet.runbook}`}, "runbook") : null));
+      fleet.runbook ? el("a", {href: runbookOf(fleet.runbook, {namespace: fleet.namespace, fleet: fleet.fleet})}, "runbook") : null));
 }
 
 /** @param {string} text */

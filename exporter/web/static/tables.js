@@ -1,5 +1,6 @@
 // Draws the tables of agents and departures, of what agents.js makes of the documents.
 import {COLUMNS, age, agentTone, chosen, clicked, departure, memory, noAgents, noDepartures, ofFleet, rows, slotsOf, sorted, stateWord} from "./agents.js";
+import {runbookOf} from "./address.js";
 import {el} from "./patch.js";
 import {MOST_ROWS, choice, choose, opened, seen} from "./state.js";
 import {fleetName, number} from "./view.js";
@@ -47,8 +48,9 @@ function groupRow({key, agents, reason, open}) {
     el("td", {role: "cell", class: "reason", colspan: "8"}, reason, runbook(first)));
 }
 
-/** @param {Agent} agent */
-const runbook = (agent) => (agent.runbook ? el("a", {class: "runbook", href: `runbooks/${agent.runbook}`}, "runbook") : null);
+/** @param {Agent} agent @param {Record<string, string>} [pod] none for a group of them */
+const runbook = ({runbook: alert, namespace, fleet}, pod) =>
+  (alert ? el("a", {class: "runbook", href: runbookOf(alert, {namespace, fleet, ...pod})}, "runbook") : null);
 
 /** @param {Agent} agent @param {boolean} inside a group that tells the reason @param {number} slots @param {number} now */
 function agentRow(agent, inside, slots, now) {
@@ -66,7 +68,7 @@ function agentRow(agent, inside, slots, now) {
     // What follows the first dot is the same for all nodes of a cluster.
     el("td", {role: "cell", class: pod?.node ? "spare node" : "spare node nothing", "data-label": "node", title: pod?.node ?? null}, pod?.node?.split(".")[0] ?? "–"),
     cell("version", "spare", agent.version || null),
-    el("td", {role: "cell", class: "reason"}, agent.reason, runbook(agent)));
+    el("td", {role: "cell", class: "reason"}, agent.reason, runbook(agent, {pod: agent.pod})));
 }
 
 /** @param {Agent} agent @param {number} slots */
