@@ -38,7 +38,7 @@ class PodReader:
         """Return the agent that runs in a pod, or why it is none."""
         metadata, status = mapping(pod.get("metadata")), mapping(pod.get("status"))
         if text(status.get("phase")) in _FINISHED:
-            return FinishedPod(self._facts(pod, agent_container(pod, self.endpoints)))
+            return FinishedPod(self.facts(pod, agent_container(pod, self.endpoints)))
         namespace, name = text(metadata.get("namespace")) or "", text(metadata.get("name")) or ""
         reason = ignored_reason(pod, self.endpoints)
         if reason is not None:
@@ -51,14 +51,15 @@ class PodReader:
             pod=name,
             address=text(status.get("podIP")),
             endpoints=declared_endpoints(pod, container, self.endpoints),
-            facts=self._facts(pod, container),
+            facts=self.facts(pod, container),
         )
 
     def fleet_label_of(self, pod: Json) -> str | None:
         """Return the fleet that the pod's label names; None where it has no such label."""
         return text(mapping(mapping(pod.get("metadata")).get("labels")).get(self.fleet_label))
 
-    def _facts(self, pod: Json, container: Json) -> PodFacts:
+    def facts(self, pod: Json, container: Json) -> PodFacts:
+        """Return what Kubernetes reports of a pod, and of this container of its spec."""
         metadata, spec, status = (mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
         of_agent = named(status.get("containerStatuses"), container.get("name"))
         state = mapping(of_agent.get("state"))

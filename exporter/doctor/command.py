@@ -17,6 +17,7 @@ from exporter.doctor import (
     configuration,
     disruption,
     draining,
+    exporter_pods,
     fargate,
     forecast,
     karpenter,
@@ -79,6 +80,7 @@ def _checks(env: Environment, file: Path | None) -> list[Check]:
     return [
         *configuration.checks(env, file),
         *kubernetes.checks(env),
+        *exporter_pods.checks(env, scanned),
         *fargate.checks(env, scanned),
         *pod_failures.checks(env),
         *agents.checks(env),

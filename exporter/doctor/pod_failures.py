@@ -124,22 +124,23 @@ def _told(reason: str, group: Sequence[_Failed], dead: set[str], now: float) -> 
     several = len(fleets) > 1
     in_fleets = some([f"{fleet} ({count})" if several else fleet for fleet, count in sorted(fleets.items())])
     found = f"{counted(len(group), 'agent')} in {in_fleets}: {some([one.target.pod for one in group])}"
-    if details := _details(reason, group, now):
+    if details := details_of(reason, [one.facts for one in group], down=_any_down(group), now=now):
         found += f" ({details})"
-    found += f"; {words.meaning}"
-    message = next((text for one in group if (text := _message(one.facts)) is not None), None)
-    if message is not None:
-        found += f". Kubernetes: {message}"
+    found += f"; {words.meaning}" + (f"; {words.cost}" if words.cost else "")
+    found += message_of([one.facts for one in group])
     target, workload = first.target, first.facts.workload or "NAME"
     fix = words.fix.format(namespace=target.namespace, pod=target.pod, workload=workload)
     say = failed if dead & fleets.keys() else warning
     return say(reason, found, f"{fix}; {runbook(words.runbook)}")
 
 
-def _details(reason: str, group: Sequence[_Failed], now: float) -> str:
+def _any_down(group: Sequence[_Failed]) -> bool:
+    return any(one.failure.down for one in group)
+
+
+def details_of(reason: str, facts: Sequence[PodFacts], *, down: bool, now: float) -> str:
     """Return what tells one such pod from another: how it ended, how often and when, its limit, its image."""
-    facts = [one.facts for one in group]
-    parts = [] if any(one.failure.down for one in group) else ["running again"]
+    parts = [] if down else ["running again"]
     if any(one.waiting_reason == CRASH_LOOP for one in facts):
         looping = sum(one.waiting_reason == CRASH_LOOP for one in facts)
         ends = Counter(one.last_terminated_reason for one in facts if one.last_terminated_reason is not None)
@@ -163,6 +164,9 @@ def _details(reason: str, group: Sequence[_Failed], now: float) -> str:
     return ", ".join(parts)
 
 
-def _message(facts: PodFacts) -> str | None:
+def message_of(facts: Sequence[PodFacts]) -> str:
+    """Return Kubernetes' own words as a sentence to append; empty without any."""
     # Of a crash loop Kubernetes states the delay and the pod's name, which tell nothing.
-    return None if facts.crash_looping or facts.waiting_message is None else facts.waiting_message.rstrip(".")
+    texts = (one.waiting_message for one in facts if not one.crash_looping)
+    text = next((text for text in texts if text is not None), None)
+    return "" if text is None else f". Kubernetes: {text.rstrip('.')}"

@@ -14,6 +14,8 @@ class PodReason:
     meaning: str
     fix: str
     runbook: str = "MatillionAgentNotStarting"
+    cost: str = ""
+    """What it costs a fleet, if the container is an agent's."""
 
 
 OOM_KILLED, CRASH_LOOP, NO_NODE = "OOMKilled", "CrashLoopBackOff", "Pending"
@@ -38,16 +40,18 @@ _CREATE = PodReason(
 )
 _REASONS = {
     CRASH_LOOP: PodReason(
-        "the container ends soon after each start, so Kubernetes delays the next one; it gives no slots",
+        "the container ends soon after each start, so Kubernetes delays the next one",
         f"read why it ended: {_PREVIOUS}; if only pods of the newest version crash, undo the rollout "
         "(kubectl -n {namespace} rollout undo deployment {workload})",
         "MatillionAgentCrashLooping",
+        "it gives no slots",
     ),
     OOM_KILLED: PodReason(
-        "the container exceeded its memory limit and was killed; every task on it was lost",
+        "the container exceeded its memory limit and was killed",
         "raise the memory limit or move the largest jobs to another fleet; if memory grows slowly, restart the agents "
         f"in time and report a leak to the vendor: {_PREVIOUS}",
         "MatillionAgentOOMKilled",
+        "every task on it was lost",
     ),
     "ImagePullBackOff": _IMAGE,
     "ErrImageNeverPull": _IMAGE,
@@ -78,9 +82,10 @@ _REASONS = {
     ),
     INITIALIZING: PodReason("its init containers have not ended", f"read their logs and the pod's events: {_DESCRIBE}"),
     "Error": PodReason(
-        "the container ended with an error; every task on it was lost",
+        "the container ended with an error",
         f"read why: {_PREVIOUS}",
         "MatillionAgentRestarting",
+        "every task on it was lost",
     ),
     "Completed": PodReason(
         "the container ended by itself, without an error", f"read why: {_PREVIOUS}", "MatillionAgentRestarting"
@@ -113,7 +118,7 @@ def pod_reason(reason: str) -> PodReason:
     if not prefix:
         return found
     fix = f"{found.fix}; the log is that of the init container: add -c NAME"
-    return PodReason(f"an init container: {found.meaning}", fix, "MatillionAgentNotStarting")
+    return PodReason(f"an init container: {found.meaning}", fix)
 
 
 def exit_code(code: int) -> str:

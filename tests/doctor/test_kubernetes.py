@@ -52,7 +52,7 @@ async def test_credentials_that_are_not_taken(kube: Cluster) -> None:
     seen = await examined(settings(), kube)
     assert seen[SUBJECT, "API server"].outcome is Outcome.FAILED
     assert "has not expired" in seen[SUBJECT, "API server"].found
-    assert [one.outcome for name, one in findings(seen) if name != "API server"] == [Outcome.NOT_CHECKED] * 3
+    assert [one.outcome for name, one in findings(seen) if name != "API server"] == [Outcome.NOT_CHECKED] * 4
     assert not seen.report.good
 
 

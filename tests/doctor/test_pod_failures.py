@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from exporter.doctor import exporter_pods
 from exporter.doctor.check import Outcome
 from exporter.doctor.pod_failures import LATELY_SECONDS, NAME, START_SECONDS
 from exporter.doctor.pod_reasons import canonical, exit_code, pod_reason
-from tests.doctor.cluster import PODS, Cluster, Json, Seen, examined, settings
+from tests.doctor.cluster import ALL_PODS, PODS, Cluster, Json, Seen, examined, settings
 from tests.fakes.kube_pods import LABEL, raw_pod
 
 SUBJECT = "agents"
@@ -143,3 +144,49 @@ def test_reasons_in_words() -> None:
     assert "-c NAME" in pod_reason("Init:CrashLoopBackOff").fix
     assert pod_reason("Whatever").meaning == "Kubernetes cannot run the container"
     assert [exit_code(code) for code in (1, 137)] == ["exit code 1", "exit code 137 (killed)"]
+
+
+EXPORTER = {"app.kubernetes.io/name": "matillion-fleet-exporter"}
+
+
+def own(name: str, **container: Any) -> Json:
+    """Make a pod of the exporter's."""
+    made = pod(name, **container)
+    made["metadata"] |= {"labels": EXPORTER, "namespace": "monitoring"}
+    made["spec"]["containers"] = [{"name": "agent", "image": "registry.example/exporter:0.1.0"}]
+    return made
+
+
+async def test_an_exporter_that_does_not_start(kube: Cluster) -> None:
+    """Seen from a person's machine, since it cannot say so itself: a failure until one of its pods runs."""
+    name = exporter_pods.NAME
+    pull = own("exporter-0", **waiting("ImagePullBackOff", "denied."))
+    kube.said[ALL_PODS] = (200, {"items": [pull]})
+    found = (await examined(settings(), kube))["Kubernetes", f"{name}: ImagePullBackOff"]
+    assert found.outcome is Outcome.FAILED
+    assert found.found == (
+        "monitoring/exporter-0 (image registry.example/exporter:0.1.0); the node cannot get the image. "
+        "Kubernetes: denied"
+    )
+    assert "kubectl -n monitoring describe pod exporter-0" in found.fix
+    assert "/runbooks/MatillionExporterDown" in found.fix
+    killed = own("exporter-1", state={"running": {"startedAt": at(9)}}, ended={"reason": "OOMKilled", "exitCode": 137})
+    ending = own("exporter-2", **waiting("CrashLoopBackOff"))
+    ending["metadata"]["deletionTimestamp"] = at(-60)
+    kube.said[ALL_PODS] = (200, {"items": [pull, killed, ending]})
+    report = await examined(settings(), kube)
+    assert report["Kubernetes", f"{name}: ImagePullBackOff"].outcome is Outcome.WARNING, "the other one runs again"
+    assert "resources.limits.memory" in report["Kubernetes", f"{name}: OOMKilled"].fix
+    assert "task" not in report["Kubernetes", f"{name}: OOMKilled"].found
+    assert ("Kubernetes", f"{name}: CrashLoopBackOff") not in report
+
+
+async def test_an_exporter_that_runs(kube: Cluster) -> None:
+    """One line; none where there is no exporter yet, or none that may be seen."""
+    running = own("exporter-0", state={"running": {"startedAt": at(9)}})
+    kube.said[ALL_PODS] = (200, {"items": [running]})
+    assert (await examined(settings(), kube))["Kubernetes", exporter_pods.NAME].found == "1 of 1 pod running"
+    kube.said[ALL_PODS] = (200, {"items": []})
+    assert ("Kubernetes", exporter_pods.NAME) not in await examined(settings(), kube)
+    kube.refuse(ALL_PODS, 500, "InternalError")
+    assert (await examined(settings(), kube))["Kubernetes", exporter_pods.NAME].outcome is Outcome.FAILED
