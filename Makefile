@@ -79,11 +79,12 @@ site: $(READY)  ## build the documentation's site, to build/site
 	$(BIN)/python -m tools.site
 
 bench: $(READY)  ## measure against Prometheus on the same targets
-	@./.ci/tools nginx:nginx-light prometheus:prometheus
+	@./.ci/tools nginx:nginx-light prometheus:prometheus chromium,chromium-browser,google-chrome:chromium
 	$(BIN)/python -m benchmarks.scrape $(ARGS)
 	$(BIN)/python -m benchmarks.spool
 	$(BIN)/python -m benchmarks.visibility
 	$(BIN)/python -m benchmarks.turns
+	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m benchmarks.forecast
 
 pins: $(READY)  ## pin the newest versions that fit, with hashes, for the image

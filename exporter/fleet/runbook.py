@@ -21,10 +21,13 @@ def fleet_runbook(fleet: Fleet, state: Health) -> str | None:
     """Return the runbook for a fleet of this health; None where its problems are told by those of its agents."""
     if state.word is Word.DATA_INCOMPLETE:
         return "MatillionFleetCoverageLow" if fleet.membership_known else "MatillionExporterStale"
+    if state.word is not Word.DOWN:
+        return None
     members = len(fleet.agents) - fleet.states[AgentState.DRAINING]
-    if state.word is Word.DOWN and members and fleet.states[AgentState.DISCONNECTED] == members:
-        return "MatillionFleetDisconnected"
-    return None
+    if not members:
+        return "MatillionFleetGone"
+    disconnected = fleet.states[AgentState.DISCONNECTED] == members
+    return "MatillionFleetDisconnected" if disconnected else "MatillionFleetNoCapacity"
 
 
 def agent_runbook(agent: Agent, wall_now: float) -> str | None:

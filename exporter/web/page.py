@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from exporter import __version__
+from exporter.fleet.health import health
 from exporter.fleet.model import AgentState, Fleet
 
 POLICY = (
@@ -29,6 +30,7 @@ _LINKS = (
     ("api/v1/fleets", "fleets as JSON"),
     ("api/v1/agents", "agents as JSON, with the reason of every state"),
     ("api/v1/history", "the last hours as JSON"),
+    ("api/v1/exporter", "this exporter as JSON"),
     ("runbooks/", "runbooks, one for each alert"),
     ("readyz", "readiness"),
     ("healthz", "health"),
@@ -74,8 +76,9 @@ def _line(fleet: Fleet) -> str:
     states = ", ".join(f"{fleet.states[state]} {state}" for state in AgentState if fleet.states[state]) or "no agents"
     active = "an unknown number" if fleet.tasks_active is None else f"{fleet.tasks_active:.0f}"
     queued = "" if fleet.tasks_queued is None else f", {fleet.tasks_queued:.0f} queued"
-    trust = "" if fleet.untrusted_reason is None else f" — not trusted: {fleet.untrusted_reason}"
+    state = health(fleet)
+    problems = "".join(f"; {problem}" for problem in state.problems)
     return (
-        f"<strong>{escape(f'{fleet.namespace}/{fleet.name}')}</strong>: {states}; "
-        f"{active} of {fleet.capacity_tasks} tasks running{queued}{escape(trust)}"
+        f"<strong>{escape(f'{fleet.namespace}/{fleet.name}')}</strong>, {state.word}: {states}; "
+        f"{active} of {fleet.capacity_tasks} tasks running{queued}{escape(problems)}"
     )

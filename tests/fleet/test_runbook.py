@@ -17,6 +17,7 @@ from tests.factories import (
     make_fleet,
     make_memory,
     make_reading,
+    make_scaler,
     make_snapshot,
 )
 
@@ -64,6 +65,7 @@ def test_the_runbook_of_an_agent(agent: Any, expected: str | None) -> None:
     assert expected is None or (PAGES / f"{expected}.md").is_file()
 
 
+STOPPED = make_snapshot("b", reading=make_reading(status=AgentStatus.STOPPED))
 DISCONNECTED = make_snapshot(reading=make_reading(connected=False))
 
 
@@ -72,7 +74,8 @@ DISCONNECTED = make_snapshot(reading=make_reading(connected=False))
     [
         (make_fleet(), None),
         (make_fleet([DISCONNECTED]), "MatillionFleetDisconnected"),
-        (make_fleet([DISCONNECTED, make_snapshot("b", reading=make_reading(status=AgentStatus.STOPPED))]), None),
+        (make_fleet([DISCONNECTED, STOPPED]), "MatillionFleetNoCapacity"),
+        (make_fleet([], scalers=[make_scaler()]), "MatillionFleetGone"),
         (make_fleet([make_snapshot(age=99.0)]), "MatillionFleetCoverageLow"),
         (make_fleet(sync_age=999.0), "MatillionExporterStale"),
     ],

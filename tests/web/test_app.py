@@ -60,8 +60,8 @@ async def test_the_page_without_a_script() -> None:
     async with serve(view) as url, aiohttp.ClientSession(url) as client, client.get("/") as response:
         page = await response.text()
         assert response.content_type == "text/html"
-    assert "<strong>matillion/&lt;b&gt;x&lt;/b&gt;</strong>: 1 serving; 12 of 20 tasks running, 0 queued" in page
-    assert "an unknown number of 0 tasks running — not trusted: only 0 of 1 agents respond" in page
+    assert "<strong>matillion/&lt;b&gt;x&lt;/b&gt;</strong>, ok: 1 serving; 12 of 20 tasks running, 0 queued" in page
+    assert "an unknown number of 0 tasks running; its figures are not trusted: only 0 of 1 agents respond" in page
     assert "Not ready yet: a &amp; b" in page
     for path in PATHS[1:]:
         assert f'href="{path.removeprefix("/")}"' in page

@@ -54,7 +54,8 @@ test("one line says how all fleets are", () => {
   assert.deepEqual(summary([DOWN]), {text: "matillion/night is down: 8 of 8 agents need attention", tone: "bad"});
   assert.deepEqual(summary([BAD]), {text: "matillion/bad is degraded: 1 of 9 agents needs attention", tone: "doubtful"});
   assert.equal(summary([DARK]).text, "matillion/dark has incomplete data: 3 of 3 agents need attention");
-  assert.deepEqual(summary([ok, ok]), {text: "All 2 fleets ok: 2 agents, none needs attention", tone: "good"});
+  assert.deepEqual(summary([ok, ok]), {text: "Both fleets ok: 2 agents, none needs attention", tone: "good"});
+  assert.equal(summary([ok, ok, ok]).text, "All 3 fleets ok: 3 agents, none needs attention");
   assert.deepEqual(summary([ok, BAD, WORSE, DARK, DOWN]),
     {text: "1 of 5 fleets down, 1 with incomplete data, 2 degraded, 17 of 30 agents need attention", tone: "bad"});
 });

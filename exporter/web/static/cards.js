@@ -39,7 +39,7 @@ export function fleetCard(fleet, redraw) {
         healthBadge(fleet))),
     fleet.problems.length > 0 && el("ul", {class: "problems"}, fleet.problems.map((problem) => el("li", {}, sentence(problem)))),
     !fleet.trusted && el("p", {class: "remarks"}, "Its demand is withheld from every scaler."),
-    lost !== "" && el("p", {class: "problems"}, lost),
+    lost !== "" && el("p", {class: "lost"}, lost),
     fleet.remarks.length > 0 && el("ul", {class: "remarks"}, fleet.remarks.map((remark) => el("li", {}, sentence(remark)))),
     el("ul", {class: "states"}, states(fleet, agents).map(([state, count]) => el("li", {key: state},
       choiceLink({fleet: name, show: state}, "agents", el("i", {class: `dot ${state}`}), `${number(count)} ${state}`)))),

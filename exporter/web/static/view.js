@@ -56,16 +56,20 @@ const LONG_WAIT_SECONDS = 300;
 
 // -- words --------------------------------------------------------------------------------------------------------------
 
+// Made once: each takes longer to make than to use a hundred times.
+const NUMBERS = new Intl.NumberFormat("en-US", {maximumFractionDigits: 1});
+const [MINUTES, SECONDS] = [undefined, /** @type {const} */ ("2-digit")].map((second) =>
+  new Intl.DateTimeFormat([], {hour: "2-digit", minute: "2-digit", second, hourCycle: "h23"}));
+
 /** @param {number | null | undefined} value undefined where a page that was opened before an upgrade asks what is gone since */
 export const number = (value) =>
-  (value === null || value === undefined ? "?" : (Math.round(value * 10) / 10).toLocaleString("en-US", {maximumFractionDigits: 1}));
+  (value === null || value === undefined ? "?" : NUMBERS.format(Math.round(value * 10) / 10));
 /** @param {number | null} part @param {number | null} whole */
 export const percent = (part, whole) => (part === null || !whole ? null : `${Math.round((100 * part) / whole)} %`);
 /** @param {number} count @param {string} thing @param {string} things */
 export const counted = (count, thing, things = `${thing}s`) => `${number(count)} ${count === 1 ? thing : things}`;
 /** @param {number} seconds Unix time */
-export const clock = (seconds, withSeconds = false) =>
-  new Date(seconds * 1000).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: withSeconds ? "2-digit" : undefined, hourCycle: "h23"});
+export const clock = (seconds, withSeconds = false) => (withSeconds ? SECONDS : MINUTES).format(seconds * 1000);
 /** @param {number} seconds a stretch of time, in the unit that suits it */
 export function lasting(seconds) {
   if (seconds < 120) return `${Math.round(seconds)} s`;
@@ -107,7 +111,7 @@ export function summary(fleets) {
   if (fleets.length === 1) return {text: `${fleetName(fleets[0])} ${VERBS[worst] ?? `is ${worst}`}: ${there}`, tone};
   const words = HEALTHS.slice(0, -1).map((health) => ({health, count: fleets.filter((fleet) => fleet.health === health).length}))
     .filter(({count}) => count);
-  if (!words.length) return {text: `All ${number(fleets.length)} fleets ok: ${there}`, tone};
+  if (!words.length) return {text: `${fleets.length === 2 ? "Both" : `All ${number(fleets.length)}`} fleets ok: ${there}`, tone};
   const fleetWords = words.map(({health, count}, at) => (at ? `${count} ${phrase(health)}` : `${count} of ${fleets.length} fleets ${phrase(health)}`));
   return {text: [...fleetWords, there].join(", "), tone};
 }
