@@ -4,7 +4,7 @@ What a recording rule has is read from the rule. Knows nothing of panels.
 """
 
 from alerts.prometheus.labels import AGENT, CLUSTER_LABEL, FLEET
-from alerts.prometheus.recording import AGENT_STATE, AGENTS
+from alerts.prometheus.recording import AGENT_STATE, AGENTS, HEALTH
 from exporter.fleet.health import Word
 from exporter.fleet.model import AgentState
 from exporter.fleet.outlets import PREFIX
@@ -73,11 +73,9 @@ def of_replicas(metric: str, *, also_by: str = "", rate: bool = False, prefix: s
 
 
 def health_number() -> str:
-    """Return each fleet's health as its number."""
-    words = {word: f'{PREFIX}health{{{OF_FLEET}, health="{word}"}}' for word in HEALTH_NUMBERS}
-    terms = " or ".join(
-        f"(max by ({BY_FLEET}) ({series}) == 1) * {HEALTH_NUMBERS[word]}" for word, series in words.items()
-    )
+    """Return each fleet's health as its number; where two replicas disagree, the worse."""
+    one_of = {word: recorded(HEALTH, f'health="{word}"') for word in HEALTH_NUMBERS}
+    terms = " or ".join(f"({series} == 1) * {HEALTH_NUMBERS[word]}" for word, series in one_of.items())
     return f"max by ({BY_FLEET}) ({terms})"
 
 
