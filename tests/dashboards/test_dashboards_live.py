@@ -108,7 +108,10 @@ class FullPage:
         of_starts = 'matillion_fleet_agent_start_seconds_bucket{namespace="matillion",fleet="etl"'
         extra |= {f'{of_starts},le="{bound}"}}': float(number) for bound in ("45.0", "+Inf")}
         extra |= working_set("etl-0", 0.8) | task_failures("etl-0", number)
-        scaler = make_scaler(desired_agents=3 + number % 2)
+        # There and back, each for longer than what is compared: two seconds.
+        changed = number // 3 % 2
+        extra[f"{OWN}leader"] = float(changed)
+        scaler = make_scaler(desired_agents=3 + changed)
         world = World([agent("etl-0", facts=facts)], own(number) | extra, scalers=(scaler,), outlook=make_outlook())
         return web.Response(text="".join(f"{series} {value}\n" for series, value in world.page.items()))
 
