@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import {test} from "node:test";
 
-import {chart, delayed, joined, lastTime, losses, lostLine, slotsWithin, steps, taskMarks, timeMarks, unbroken} from "../../exporter/web/static/chart.js";
+import {chart, delayed, joined, lastTime, losses, slotsWithin, steps, taskMarks, timeMarks, unbroken} from "../../exporter/web/static/chart.js";
 import {clock} from "../../exporter/web/static/view.js";
 
 /** @typedef {import("../../exporter/web/static/view.js").Track} Track */
@@ -97,10 +97,8 @@ test("lost tasks are what the count grew by, also after a restart of the exporte
   const track = {...makeTrack(times, times.map(() => 1)), tasks_lost: [7, 7, 9, null, 2, 3]};
   const lost = losses(track, NOW, 3600);
   assert.deepEqual(lost, [[times[2], 2], [times[4], 2], [times[5], 1]]);
-  assert.equal(lostLine(lost, 3600), "5 running tasks lost within the last 1 h");
-  assert.equal(lostLine(lost.slice(2), 900), "1 running task lost within the last 15 min");
   assert.deepEqual(losses(track, NOW, 20), [[times[4], 2], [times[5], 1]]);
-  assert.deepEqual([losses(undefined, NOW, 3600), lostLine([], 3600)], [[], ""]);
+  assert.deepEqual(losses(undefined, NOW, 3600), []);
   assert.equal(chart(track, NOW, 3600)?.lost.match(/M/g)?.length, 3);
   assert.equal(chart(makeTrack(times, times.map(() => 1)), NOW, 3600)?.lost, "");
 });

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from deno import find_deno_bin
 
+from exporter.fleet.departure import Departure
 from exporter.fleet.model import AgentState, AgentStatus, Dialect, Fleet, IgnoredPod
 from exporter.fleet.scaler import Condition
 from exporter.web.about import About
@@ -32,8 +33,11 @@ SECONDS = 60
 """For a program that takes two, on a busy machine."""
 
 CHECK = f"""
-import type {{ AgentsDocument, ExporterDocument, FleetsDocument, HistoryDocument, State }} from "{VIEW.as_uri()}";
+import type {{
+  AgentsDocument, DeparturesDocument, ExporterDocument, FleetsDocument, HistoryDocument, State
+}} from "{VIEW.as_uri()}";
 import agents from "./agents.json" with {{ type: "json" }};
+import departures from "./departures.json" with {{ type: "json" }};
 import exporter from "./exporter.json" with {{ type: "json" }};
 import fleets from "./fleets.json" with {{ type: "json" }};
 import history from "./history.json" with {{ type: "json" }};
@@ -42,7 +46,7 @@ import history from "./history.json" with {{ type: "json" }};
 type Loose<T> = T extends string ? string : T extends (infer U)[] ? Loose<U>[]
   : T extends object ? {{ [K in keyof T]: Loose<T[K]> }} : T;
 export const read: [Loose<FleetsDocument>, Loose<AgentsDocument>, Loose<HistoryDocument>] = [fleets, agents, history];
-export const own: Loose<ExporterDocument> = exporter;
+export const own: [Loose<ExporterDocument>, Loose<DeparturesDocument>] = [exporter, departures];
 export const states: Record<State, 0> = {{ STATES }};
 """
 
@@ -103,6 +107,10 @@ FIGURES = {
 async def test_the_fields_it_reads(tmp_path: Path) -> None:
     """Each field it declares is in the exporter's answers, and of the declared type; the states are those there are."""
     view = StaticView(fleets(), others=[IgnoredPod("matillion", "job-1", "it belongs to a Job")])
+    view.departures.gone = [
+        Departure(uid="a", namespace="matillion", fleet="etl", pod="a", ended_time=WALL_NOW, tasks_lost=1.0),
+        Departure(uid="b", namespace="matillion", fleet="etl", pod="b", requested_time=WALL_NOW, tasks_at_request=1.0),
+    ]
     about = About(cluster="prod", instance="exporter-1", figures=lambda: FIGURES)
     server = make_server(view, about=about)
     async with running(server) as address, aiohttp.ClientSession(f"http://{address}") as client:
@@ -110,7 +118,7 @@ async def test_the_fields_it_reads(tmp_path: Path) -> None:
             view.shown, view.instant = view.shown[step:], view.instant + 15
             server.history.sample()
         view.shown = fleets()
-        for name in ("fleets", "agents", "history", "exporter"):
+        for name in ("fleets", "agents", "history", "exporter", "departures"):
             async with client.get(f"/api/v1/{name}") as response:
                 assert response.status == 200
                 (tmp_path / f"{name}.json").write_bytes(await response.read())

@@ -93,7 +93,10 @@ test("the banner says what is wrong, and how old what is shown is", () => {
   assert.equal(banner("HTTP 500", null, NOW, false), `No answer from the exporter: HTTP 500. What is shown is from ${clock(NOW, true)}.`);
 });
 
-test("what goes wrong with CloudWatch is said on top", () => {
+test("what goes wrong with CloudWatch or the external metrics API is said on top", () => {
+  const asked = (/** @type {Record<string, number>} */ requests) => exporterTroubles(makeExporter({external_metrics: {requests}}));
+  assert.deepEqual([asked({200: 1, 403: 9}), asked({200: 0, 403: 0})], [[], []]);
+  assert.deepEqual(asked({200: 0, 403: 9, 503: 1}), ["The external metrics API has refused each of 10 requests: no autoscaler gets a figure from this replica"]);
   assert.deepEqual(exporterTroubles(makeExporter()), []);
   assert.deepEqual(exporterTroubles(makeExporter({cloudwatch: SPOOL})), []);
   assert.deepEqual(exporterTroubles(makeExporter({cloudwatch: {...SPOOL, spool_oldest_age_seconds: null}})), []);

@@ -1,6 +1,5 @@
 // Draws a fleet's card and its chart, of what fleets.js and chart.js make of the documents.
 import {agentsOf, chartOf, choice, choose, follow, lostOf, seen} from "./state.js";
-import {losses, lostLine} from "./chart.js";
 import {MEANING, facts, forecastLine, load, scalerLines, states, sum, sumInWords} from "./fleets.js";
 import {queryOf, runbookOf} from "./address.js";
 import {el, svg} from "./patch.js";
@@ -29,7 +28,6 @@ export const choiceLink = (wanted, place, ...children) => el("a", {
 /** @param {Fleet} fleet @param {() => void} redraw */
 export function fleetCard(fleet, redraw) {
   const name = fleetName(fleet), agents = agentsOf(name);
-  const lost = lostLine(losses(seen.history.get(name), seen.time ?? 0, choice.range), choice.range);
   const scalers = scalerLines(fleet), forecast = forecastLine(fleet, seen.time), parts = sum(fleet);
   return el("article", {key: name, class: `fleet ${HEALTH_TONE[fleet.health]}`, "data-fleet": name, "aria-label": `Fleet ${name}`},
     el("header", {},
@@ -39,7 +37,6 @@ export function fleetCard(fleet, redraw) {
         healthBadge(fleet))),
     fleet.problems.length > 0 && el("ul", {class: "problems"}, fleet.problems.map((problem) => el("li", {}, sentence(problem)))),
     !fleet.trusted && el("p", {class: "remarks"}, "Its demand is withheld from every scaler."),
-    lost !== "" && el("p", {class: "lost"}, lost),
     fleet.remarks.length > 0 && el("ul", {class: "remarks"}, fleet.remarks.map((remark) => el("li", {}, sentence(remark)))),
     el("ul", {class: "states"}, states(fleet, agents).map(([state, count]) => el("li", {key: state},
       choiceLink({fleet: name, show: state}, "agents", el("i", {class: `dot ${state}`}), `${number(count)} ${state}`)))),

@@ -1,5 +1,5 @@
 // A fleet's chart: its last hours, and what is expected of the next ones. Pure: no DOM, no network, no clock.
-import {clock, counted, fleetName, lasting, number} from "./view.js";
+import {clock, fleetName, lasting, number} from "./view.js";
 
 /** @typedef {import("./view.js").Ahead} Ahead */
 /** @typedef {import("./view.js").Charted} Charted */
@@ -70,12 +70,6 @@ export function losses(points, now, range) {
     before = count;
   });
   return found;
-}
-
-/** @param {[number, number][]} lost @param {number} range seconds @returns "" where nothing was lost */
-export function lostLine(lost, range) {
-  const tasks = lost.reduce((sum, [, grown]) => sum + grown, 0);
-  return tasks ? `${counted(tasks, "running task")} lost within the last ${rangeName(range)}` : "";
 }
 
 /** @param {number} range seconds */

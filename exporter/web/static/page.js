@@ -101,7 +101,7 @@ async function update() {
   const rest = Promise.all([ask("api/v1/agents"), ask(`api/v1/departures?latest=${DEPARTURES}${of}`), ask(`api/v1/history${since}`)]);
   rest.catch(() => {}); // it is awaited below, unless the first fails
   /** @type {[import("./view.js").ExporterDocument, import("./view.js").FleetsDocument]} */
-  const [exporter, {fleets, remarks}] = await first;
+  const [exporter, {fleets, remarks, time_seconds: now}] = await first;
   const ready = exporter.not_ready_reason === null, opening = seen.time === null;
   Object.assign(seen, {exporter, trouble: null});
   // An exporter that was just restarted knows less than an open page does.
@@ -110,7 +110,11 @@ async function update() {
   readyOnce ||= ready;
   Object.assign(seen, {fleets: fleets.map((fleet) => asSeen(fleet, ready)), remarks});
   // The first card is drawn before the long answers have come.
-  if (opening) drawFleets();
+  if (opening) {
+    seen.time = now;
+    drawTop();
+    drawFleets();
+  }
   /** @type {[import("./view.js").AgentsDocument, import("./view.js").DeparturesDocument, import("./view.js").HistoryDocument]} */
   const [{agents, time_seconds: time}, {departures, since_time_seconds: departuresSince, lost_in_a_day: lost}, {history}] = await rest;
   Object.assign(seen, {

@@ -36,7 +36,7 @@
  * @typedef {{spool_datums: number | null, spool_oldest_age_seconds: number | null, spool_durable: boolean,
  *   estimated_monthly_cost_dollars: number | null, requests: Record<string, number>}} CloudWatch
  *
- * @typedef {{fleets: Fleet[], remarks: string[]}} FleetsDocument
+ * @typedef {{fleets: Fleet[], remarks: string[], time_seconds: number}} FleetsDocument
  * @typedef {{agents: Agent[], time_seconds: number}} AgentsDocument
  * @typedef {{departures: Departure[], since_time_seconds: number, lost_in_a_day: Loss[]}} DeparturesDocument
  * @typedef {{history: Track[]}} HistoryDocument
@@ -164,10 +164,14 @@ export function banner(trouble, exporter, time, kept) {
  * @param {ExporterDocument} exporter
  * @returns {string[]}
  */
-export function exporterTroubles({cloudwatch}) {
+export function exporterTroubles({cloudwatch, external_metrics: external}) {
   const said = [], waited = cloudwatch?.spool_oldest_age_seconds ?? 0;
   if (cloudwatch && waited > LONG_WAIT_SECONDS) {
     said.push(`CloudWatch has accepted nothing for ${lasting(waited)}: ${counted(cloudwatch.spool_datums ?? 0, "datum", "data")} wait in the spool`);
+  }
+  const refused = external ? Object.values(external.requests).reduce((sum, count) => sum + count, 0) : 0;
+  if (refused && !external?.requests[200]) {
+    said.push(`The external metrics API has refused each of ${counted(refused, "request")}: no autoscaler gets a figure from this replica`);
   }
   if (cloudwatch?.spool_durable === false) said.push("The spool is not durable: what waits for CloudWatch is lost with a restart of the exporter");
   return said;
