@@ -27,6 +27,8 @@ INTERVAL = 15.0
 """Seconds between two points: three scrapes at the default interval, and finer than a chart of hours can show."""
 RETENTION = 6 * 3600.0
 """Seconds a point is kept: long enough to look back over half a night's run."""
+STORED_SECONDS = 600.0
+"""For so long after the first point the time before it is given to readers with points, too: a past is read late."""
 MAX_FLEETS = 100
 """Fleets with a history. At six hours every 15 s a figure takes 12 KB, so twenty of them are bounded at 32 MB."""
 
@@ -96,25 +98,28 @@ class History:
         """Yield one document per fleet, in columns: `time_seconds` and a list of equal length for every figure.
 
         `since` is in Unix seconds: only later points are given. `ahead` is what the fleet's past says is coming, and
-        `stored` what it says of the time before the first point, for a reader without `since`. The points are those of
-        the moment of the call for each document, so the sampler may go on while the answer is written.
+        `stored` what it says of the time before the first point, as long as a reader may not have it. The points are
+        those of the moment of the call for each document, so the sampler may go on while the answer is written.
         """
         ahead = {(fleet.namespace, fleet.name): ahead_document(fleet.outlook) for fleet in self._view.fleets()}
-        for key in sorted(self._tracks):
+        for key in sorted({*self._tracks, *ahead}):
             if (namespace is not None and key[0] != namespace) or (fleet is not None and key[1] != fleet):
                 continue
             track = self._tracks.get(key)
-            if track is not None:
-                stored = self._stored(key, track) if since is None else None
-                yield {**_document(key, track, since), "stored": stored, "ahead": ahead.get(key)}
+            stored = self._stored(key, track or _Track(), since)
+            # Before its first point a fleet has nothing to show but what was stored.
+            if track is not None or stored is not None:
+                yield {**_document(key, track or _Track(), since), "stored": stored, "ahead": ahead.get(key)}
 
     @property
     def interval(self) -> float:
         """Seconds between two points."""
         return self._interval
 
-    def _stored(self, key: _Key, track: _Track) -> Document | None:
+    def _stored(self, key: _Key, track: _Track, since: float | None) -> Document | None:
         first = _POINT.unpack(track.points[0])[1] if track.points else self._wall_clock()
+        if since is not None and since - first >= STORED_SECONDS:
+            return None
         return stored_document(self._past(key), first, first + self._retention - self._wall_clock())
 
     def _forget(self, now: float) -> None:

@@ -33,10 +33,12 @@ test("later points are joined to those before, and too old ones are dropped", ()
   assert.deepEqual([...joined(then, [], NOW + 21_610).keys()], ["matillion/etl"], "as long as a chart reaches back");
 });
 
-test("what was stored is told once, and kept with the points", () => {
+test("what was stored is kept with the points, whenever it comes", () => {
   const stored = {interval_seconds: 300, start_time_seconds: NOW - 900, demand_tasks: [1, 2, 3]};
   const first = joined(new Map(), [{...makeTrack([NOW], [1]), stored}], NOW);
   assert.deepEqual(joined(first, [makeTrack([NOW + 15], [1])], NOW + 15).get("matillion/etl")?.stored, stored);
+  const late = joined(new Map(), [makeTrack([NOW], [1])], NOW);
+  assert.deepEqual(joined(late, [{...makeTrack([NOW + 15], [1]), stored}], NOW + 15).get("matillion/etl")?.stored, stored);
 });
 
 test("later points are asked for from the last one of all", () => {

@@ -147,6 +147,10 @@ def test_what_was_stored_goes_on_before_the_first_point() -> None:
     """After a restart the demand of the hours before is there, where the past of the forecast is; else nothing is."""
     past = recorded(lambda _day, hour: 12.0 if 1.5 < hour < 2.45 else None, [date(2026, 1, 1)])
     clocked = Clocked(past={("matillion", "a"): past}.get)
+    clocked.view.shown = [make_fleet(name=name) for name in ("a", "b")]
+    [early] = clocked.history.documents()
+    assert early["stored"] is not None
+    assert early["time_seconds"] == early["demand_tasks"] == []
     clocked.at(0, "a", "b")
     stored, nothing = (document["stored"] for document in clocked.history.documents())
     assert nothing is None
@@ -157,7 +161,9 @@ def test_what_was_stored_goes_on_before_the_first_point() -> None:
     assert len(values) == 72
     assert [value for value in values if value is not None] == [12] * 11
     assert values[-1] is None
-    assert [document["stored"] for document in clocked.history.documents(since=0.0)] == [None, None]
+    later = next(clocked.history.documents(since=WALL_NOW + 599))
+    assert later["stored"] == stored, "a past may have been read after the first answer"
+    assert next(clocked.history.documents(since=WALL_NOW + 600))["stored"] is None
     clocked.at(5.9 * 3600, "a", "b")
     stored = next(clocked.history.documents())["stored"]
     assert stored is None, "the first point is so old that nothing of before it is in the range"

@@ -40,7 +40,7 @@ function continued(before, track, oldest) {
   return [fleetName(track), {
     time_seconds: times.slice(skipped), capacity_tasks: column("capacity_tasks"), tasks_active: column("tasks_active"),
     tasks_queued: column("tasks_queued"), demand_tasks: column("demand_tasks"), forecast_tasks: column("forecast_tasks"),
-    tasks_lost: column("tasks_lost"), ahead: track.ahead ?? null, stored: before ? before.stored : track.stored ?? null,
+    tasks_lost: column("tasks_lost"), ahead: track.ahead ?? null, stored: track.stored ?? before?.stored ?? null,
   }];
 }
 
