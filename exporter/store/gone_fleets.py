@@ -12,7 +12,7 @@ from exporter.store.group import Group
 from exporter.store.restarts import FleetKey
 
 REMEMBERED_SECONDS = 24 * 3600.0
-"""A fleet that sleeps at night or over a day is known until it wakes up; one that was removed bothers for a day."""
+"""For a fleet without an HPA: it is known when it wakes up in the morning, and bothers for a day if it was removed."""
 REMEMBERED_FLEETS = 100
 """Fleets that come and go, as those of test environments do, must not add up."""
 
@@ -22,8 +22,8 @@ def forgotten(
 ) -> Sequence[FleetKey]:
     """Return the fleets without agents that are no longer of interest at `now` (monotonic).
 
-    Those whose time is over, the longest gone of too many, those whose HPA was deleted with them, and those whose
-    Deployment has agents under another name.
+    Those whose HPA was deleted with them, or whose time is over if they had none; the longest gone of too many; and
+    those whose Deployment has agents under another name. While an HPA targets its Deployment, a fleet is expected back.
     """
     empty = {key: group.empty_since for key, group in groups.items() if group.empty_since is not None}
     if not empty:
@@ -33,8 +33,7 @@ def forgotten(
     kept = {
         key
         for key in latest
-        if now - empty[key] < REMEMBERED_SECONDS
-        and not (groups[key].scaled and scalers(key) == ())
+        if (scalers(key) != () if groups[key].scaled else now - empty[key] < REMEMBERED_SECONDS)
         and not any((key[0], name) in owners for name in groups[key].owners())
     }
     return [key for key in empty if key not in kept]

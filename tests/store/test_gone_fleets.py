@@ -61,6 +61,16 @@ def test_a_fleet_that_keda_scaled_to_0_rests(store: SnapshotStore, clock: Clock)
     assert (health(fleet).word, fleet.demand_tasks, fleet.at_rest) == (Word.OK, 0.0, True)
 
 
+def test_a_fleet_that_an_hpa_targets_sleeps_as_long_as_it_likes(store: SnapshotStore, clock: Clock) -> None:
+    """Also while its HPA cannot be read; once that is known to be gone, it is forgotten."""
+    serve(store, pod(), scalers=(make_scaler(keda=True),))
+    store.replace(KUBE, [])
+    store.scalers_seen(None, (make_scaler(keda=True, **OFF),))
+    assert len(known(store, clock, after=7 * REMEMBERED_SECONDS)) == 1
+    store.scalers_seen(None, ())
+    assert known(store, clock) == []
+
+
 def test_a_fleet_that_was_removed_with_its_hpa_is_forgotten(store: SnapshotStore, clock: Clock) -> None:
     """An uninstalled release is no outage; one that never had an HPA may be."""
     serve(store, pod(), scalers=(make_scaler(),))
