@@ -3,12 +3,15 @@
 Pure. The thresholds are those of the alerts.
 """
 
+from exporter.fleet.classification import MAX_START_SECONDS
 from exporter.fleet.drains import cut_short, too_long
 from exporter.fleet.model import Agent, AgentState, Fleet, PodFacts
 
 MEMORY_SHARE = 0.85
 """Share of the memory limit from which an agent needs attention: the threshold of MatillionAgentMemoryPressure."""
 
+_TAKES_ITS_TIME = frozenset({None, "Unschedulable", "SchedulingGated", "ContainerCreating", "PodInitializing"})
+"""What a pod waits for in a usual start (None: no reason is given). Any other reason stops it at once."""
 _NOTHING_KNOWN = PodFacts()
 
 
@@ -23,7 +26,7 @@ def needs_attention(agent: Agent, wall_now: float) -> bool:
         case AgentState.DRAINING:
             return cut_short(agent, wall_now) or too_long(agent, wall_now)
         case AgentState.STARTING:
-            return facts.waiting_reason is not None or facts.last_terminated_reason is not None
+            return will_not_start(agent, wall_now)
         case AgentState.SERVING:
             used = memory_share(agent)
             pressed = agent.refusing is not None or (used is not None and used >= MEMORY_SHARE)
@@ -32,6 +35,14 @@ def needs_attention(agent: Agent, wall_now: float) -> bool:
             return looked_at(agent) or facts.waiting_reason is not None
         case _:  # stopped, disconnected
             return True
+
+
+def will_not_start(agent: Agent, wall_now: float) -> bool:
+    """Return whether Kubernetes says of a starting agent that it will not run soon, or it has taken too long."""
+    facts = agent.snapshot.target.facts or _NOTHING_KNOWN
+    usual = facts.waiting_reason in _TAKES_ITS_TIME and facts.last_terminated_reason is None
+    late = facts.created_time is not None and wall_now - facts.created_time > MAX_START_SECONDS
+    return late or not usual
 
 
 def looked_at(agent: Agent) -> bool:

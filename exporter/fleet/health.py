@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.fleet.attention import looked_at
-from exporter.fleet.classification import MAX_START_SECONDS, OUT_OF_WORK, crash_looping
+from exporter.fleet.attention import looked_at, will_not_start
+from exporter.fleet.classification import OUT_OF_WORK, crash_looping
 from exporter.fleet.drains import cut_short
 from exporter.fleet.explain import count, duration, named
 from exporter.fleet.losses import LATELY_SECONDS
@@ -24,8 +24,6 @@ REFUSING_SHARE = 0.5
 STUCK_SECONDS = 15 * 60
 """How long a queue or a lack of agents lasts before it is a problem: as in MatillionFleetQueueStuck."""
 
-_TAKES_ITS_TIME = frozenset({None, "Unschedulable", "SchedulingGated", "ContainerCreating", "PodInitializing"})
-"""What a pod waits for in a usual start (None: no reason is given). Any other reason stops it at once."""
 _NOTHING_KNOWN = PodFacts()
 
 
@@ -83,14 +81,9 @@ def _lost(agent: Agent, fleet: Fleet) -> bool:
 
 def _stuck(agent: Agent, fleet: Fleet) -> bool:
     """Whether Kubernetes says that the agent's container does not run and will not soon."""
-    facts = agent.snapshot.target.facts or _NOTHING_KNOWN
     if crash_looping(agent):
         return agent.state is not AgentState.SERVING
-    if agent.state is not AgentState.STARTING:
-        return False
-    usual = facts.waiting_reason in _TAKES_ITS_TIME and facts.last_terminated_reason is None
-    late = facts.created_time is not None and fleet.time - facts.created_time > MAX_START_SECONDS
-    return late or not usual
+    return agent.state is AgentState.STARTING and will_not_start(agent, fleet.time)
 
 
 def _without_agents(fleet: Fleet) -> Health:
