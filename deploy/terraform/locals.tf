@@ -47,6 +47,7 @@ locals {
       cluster    = var.cluster_name
       discovery  = { kubernetes = { namespaces = local.agent_namespaces } }
       cloudwatch = { enabled = true, namespace = var.metric_namespace }
+      web        = { external_url = var.page_url }
     }
   }
   image            = { for name, image in { image = var.image } : name => image if image != null }

@@ -10,6 +10,7 @@ resource "aws_cloudformation_stack" "fleet" {
     Fleet           = each.key
     MetricNamespace = var.metric_namespace
     AlarmTopicArn   = var.alarm_topic_arn
+    PageUrl         = coalesce(var.page_url, "http://matillion-fleet-exporter.${var.namespace}.svc:9850")
   }, each.value.parameters)
   tags = var.tags
 }

@@ -130,6 +130,17 @@ variable "alarm_topic_arn" {
   }
 }
 
+variable "page_url" {
+  type        = string
+  default     = null
+  description = "Where people reach the exporter, such as an ingress: alarms and alerts link to its runbooks. The Service if null, which only a browser within the cluster resolves."
+
+  validation {
+    condition     = var.page_url == null || can(regex("^https?://[^\\s?]*[^\\s?/]$", var.page_url))
+    error_message = "page_url must begin with http:// or https://, and have no / at its end."
+  }
+}
+
 variable "task_failures" {
   type = object({
     log_group_name  = string

@@ -167,6 +167,7 @@ def test_the_chart_takes_the_values(chart: Chart, tmp_path: Path) -> None:
         "var.cluster_name": "prod-eks",
         "local.agent_namespaces": ["matillion"],
         "var.metric_namespace": "Matillion/AgentFleet",
+        "var.page_url": None,
     }
     values = replaced(named_values()["chart_values"], given)
     assert "${" not in json.dumps(values)

@@ -76,6 +76,7 @@ run "everything" {
       etl_test = { namespace = "test" }
     }
     alarm_topic_arn    = "arn:aws:sns:eu-west-1:111122223333:on-call"
+    page_url           = "https://fleets.example.com"
     task_failures      = { log_group_name = "/aws/containerinsights/prod-eks/application", failure_pattern = "ERROR" }
     fargate_namespaces = ["monitoring"]
     private_subnet_ids = ["subnet-1", "subnet-2"]
@@ -102,6 +103,7 @@ run "everything" {
       Fleet                = "etl-prod"
       MetricNamespace      = "Matillion/AgentFleet"
       AlarmTopicArn        = "arn:aws:sns:eu-west-1:111122223333:on-call"
+      PageUrl              = "https://fleets.example.com"
       MinimumCapacityTasks = "80"
     })
     error_message = "A stack has the three dimensions, and the fleet's own parameters."
@@ -152,6 +154,7 @@ run "wrong_inputs" {
     fleets           = { etl = { parameters = { ClusterName = "other" } } }
     alarm_topic_arn  = "on-call"
 
+    page_url                 = "fleets.example.com/"
     prometheus_workspace_arn = "ws-1a2b3c"
   }
   expect_failures = [
@@ -161,5 +164,6 @@ run "wrong_inputs" {
     var.metric_namespace,
     var.fleets,
     var.alarm_topic_arn,
+    var.page_url,
   ]
 }
