@@ -102,6 +102,7 @@ variable "fleets" {
   validation {
     condition = alltrue([
       for name in flatten([for fleet in var.fleets : keys(fleet.parameters)]) : contains([
+        "PageUrl",
         "QueuedTasksThreshold",
         "MinimumCapacityTasks",
         "MinimumCoveragePercent",

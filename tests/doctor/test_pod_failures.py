@@ -1,6 +1,7 @@
 """Pods that do not run, or ended lately: by Kubernetes' reason, once for all fleets, from the list of pods alone."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -84,15 +85,18 @@ async def test_a_crash_loop_by_memory_is_told_as_that(kube: Cluster) -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (pod("a", age=1, **waiting("ContainerCreating")), None),
-        (pod("a", age=START_SECONDS + 60, **waiting("ContainerCreating")), "ContainerCreating"),
-        (pod("a", age=START_SECONDS + 60, **waiting("PodInitializing")), "PodInitializing"),
-        (pod("a", age=1, **waiting("InvalidImageName")), "InvalidImageName"),
-        (pod("a", **waiting("NewInKubernetes")), "NewInKubernetes"),
-        (pod("a", state={"terminated": {"reason": "Completed", "finishedAt": at(9 * LATELY_SECONDS)}}), "Completed"),
-        (pod("a", state={"running": {"startedAt": at(9)}}, ended={"reason": "Error"}), "Error"),
+        (lambda: pod("a", age=1, **waiting("ContainerCreating")), None),
+        (lambda: pod("a", age=START_SECONDS + 60, **waiting("ContainerCreating")), "ContainerCreating"),
+        (lambda: pod("a", age=START_SECONDS + 60, **waiting("PodInitializing")), "PodInitializing"),
+        (lambda: pod("a", age=1, **waiting("InvalidImageName")), "InvalidImageName"),
+        (lambda: pod("a", **waiting("NewInKubernetes")), "NewInKubernetes"),
         (
-            pod(
+            lambda: pod("a", state={"terminated": {"reason": "Completed", "finishedAt": at(9 * LATELY_SECONDS)}}),
+            "Completed",
+        ),
+        (lambda: pod("a", state={"running": {"startedAt": at(9)}}, ended={"reason": "Error"}), "Error"),
+        (
+            lambda: pod(
                 "a",
                 state={"running": {"startedAt": at(9)}},
                 ended={"reason": "Error", "finishedAt": at(LATELY_SECONDS + 60)},
@@ -101,9 +105,12 @@ async def test_a_crash_loop_by_memory_is_told_as_that(kube: Cluster) -> None:
         ),
     ],
 )
-async def test_which_pods_have_a_reason(kube: Cluster, given: Json, reason: str | None) -> None:
-    """One that is new may wait for its image; one that runs again is told of for a day."""
-    report = await seen(kube, given)
+async def test_which_pods_have_a_reason(kube: Cluster, given: Callable[[], Json], reason: str | None) -> None:
+    """One that is new may wait for its image; one that runs again is told of for a day.
+
+    Each is made when its test begins: a whole suite may run between its collection and that.
+    """
+    report = await seen(kube, given())
     assert ((SUBJECT, NAME) in report) is (reason is None)
     assert reason is None or report[SUBJECT, reason].fix
 
