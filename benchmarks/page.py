@@ -8,6 +8,7 @@ import asyncio
 import random
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -69,13 +70,14 @@ async def _changing(view: StaticView, chance: random.Random) -> None:
 async def _served() -> AsyncIterator[str]:
     chance = random.Random(1)  # noqa: S311 - figures of a simulated fleet
     view = StaticView()
-    server = make_server(view)
+    ahead = -15.0 * HISTORY_POINTS
+    server = make_server(view, wall_clock=lambda: time.time() + ahead)
     for number in range(HISTORY_POINTS):
         if number % 20 == 0:
             view.shown = _fleets(chance)
-        view.instant = NOW + 15 * number
+        ahead += 15
+        view.instant = NOW + ahead
         server.history.sample()
-    view.instant = NOW
     async with running(server) as address, background(_changing(view, chance)):
         yield f"http://{address}/"
 

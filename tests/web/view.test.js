@@ -74,9 +74,9 @@ test("the title counts what is wrong", () => {
 });
 
 test("nothing is wrong with a fleet only because the exporter has just started", () => {
-  const unread = makeFleet({health: "data incomplete", problems: ["its figures are not trusted"]});
+  const unread = makeFleet({health: "data incomplete", problems: ["its figures are not trusted"], runbook: "MatillionFleetCoverageLow"});
   assert.equal(asSeen(unread, true), unread);
-  assert.deepEqual(asSeen(unread, false), {...unread, health: "not looked at yet", problems: []});
+  assert.deepEqual(asSeen(unread, false), {...unread, health: "not looked at yet", problems: [], runbook: null});
   assert.equal(asSeen(DOWN, false), DOWN, "Kubernetes says so");
   assert.deepEqual(summary([asSeen(unread, false)]), {text: "matillion/etl was not looked at yet: 1 agent, none needs attention", tone: "faint"});
 });

@@ -68,11 +68,13 @@ export const lostOf = (name) => seen.lost.find((loss) => fleetName(loss) === nam
 
 /** @type {Map<string, {of: unknown[], drawn: ReturnType<typeof chart>}>} */
 const charts = new Map();
-/** @param {Fleet} fleet @returns its chart; it is made anew only where something in it has changed */
+const MOVES_SECONDS = 60; // without a point, a chart moves on that often
+/** @param {Fleet} fleet @returns its chart; it is made anew only where something in it has changed: a point comes in every third answer */
 export function chartOf(fleet) {
   const name = fleetName(fleet), points = seen.history.get(name), lead = fleet.forecast?.lead_time_seconds ?? null;
   if (seen.time === null) return null;
-  const of = [points, seen.time, choice.range, lead], before = charts.get(name);
+  const times = points?.time_seconds ?? [], moved = Math.floor(seen.time / MOVES_SECONDS);
+  const of = [times.length, times.at(-1), choice.range, lead, moved, JSON.stringify([points?.ahead, points?.stored])], before = charts.get(name);
   if (before && of.every((value, at) => value === before.of[at])) return before.drawn;
   const drawn = chart(points, seen.time, choice.range, lead, -60 * new Date(seen.time * 1000).getTimezoneOffset());
   charts.set(name, {of, drawn});

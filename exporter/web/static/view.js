@@ -90,7 +90,7 @@ const total = (fleets, value) => fleets.reduce((sum, fleet) => sum + value(fleet
  * @param {boolean} ready
  * @returns {Fleet}
  */
-export const asSeen = (fleet, ready) => (ready || fleet.health !== "data incomplete" ? fleet : {...fleet, health: "not looked at yet", problems: []});
+export const asSeen = (fleet, ready) => (ready || fleet.health !== "data incomplete" ? fleet : {...fleet, health: "not looked at yet", problems: [], runbook: null});
 
 /** @param {Fleet[]} fleets @returns {Fleet[]} the worst first, then by how many agents need attention */
 export const worstFirst = (fleets) => fleets.toSorted((one, other) => HEALTHS.indexOf(one.health) - HEALTHS.indexOf(other.health)
