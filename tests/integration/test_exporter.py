@@ -180,7 +180,9 @@ async def test_the_api_server_goes_and_comes_back(
     finally:
         control_plane.start_api_server()
     await admin.delete_pod(namespace, "prod-3", grace_seconds=0)
-    await sees(running, namespace, lambda fleet: sum(fleet["agents"].values()) == 0)
+    await sees(running, namespace, lambda fleet: fleet["agents"]["total"] == 0)
+    status, answer = await running.get(f"/api/v1/fleets/{namespace}/prod/demand")
+    assert (status, "it has no agents" in answer["error"]) == (503, True), "a fleet that is gone has no demand of 0"
     _, page = await running.get("/metrics")
     restarts = [line for line in page.splitlines() if line.startswith("matillion_fleet_exporter_watch_restarts_total")]
     assert sum(float(line.split()[-1]) for line in restarts) >= 1

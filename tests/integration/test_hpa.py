@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from exporter.fleet.model import Dialect, Endpoint
+from exporter.fleet.health import Word, health
+from exporter.fleet.model import Dialect, Endpoint, Fleet
 from exporter.fleet.scaler import Scaler
 from exporter.fleet.scaler_remarks import scaler_remarks
 from exporter.simulator.vitals import Behaviour
@@ -262,6 +263,33 @@ async def test_the_exporter_knows_its_scaler(scaled: Scaled, running: Running, a
     assert [(one.name, one.desired_agents) for one in known()] == [("agents", 3), ("agents-hpa", None)]
     await admin.call("DELETE", f"{hpas}/agents-hpa")
     await eventually(lambda: [one.name for one in known()] == ["agents"])
+
+
+async def test_a_deployment_that_was_scaled_to_0_by_hand_is_down(
+    scaled: Scaled, running: Running, admin: Admin, namespace: str
+) -> None:
+    """The HPA is switched off with it; the fleet stays known, with its zeros, until it is scaled up again."""
+    path, merge = f"/apis/apps/v1/namespaces/{namespace}/deployments/agents", "application/merge-patch+json"
+
+    def fleet() -> Fleet:
+        [known] = running.store.fleets()
+        return known
+
+    scaled.kubelet.set_tasks(0)  # so that none is lost
+    await eventually(lambda: fleet().tasks_active == 0 and health(fleet()).word is Word.OK)
+    await admin.call("PATCH", path, {"spec": {"replicas": 0}}, merge)
+    await eventually(lambda: len(scaled.kubelet.draining) == 2)
+    for pod in scaled.kubelet.draining:
+        await scaled.kubelet.evict(pod)
+    await eventually(lambda: fleet().at_rest)
+    assert (fleet().agents, fleet().capacity_tasks, fleet().demand_tasks) == ((), 0, 0.0)
+    assert health(fleet()).word is Word.DOWN
+    assert health(fleet()).problems == (
+        "it has no agents: its Deployment agents is scaled to 0, which disables its HPA agents",
+    )
+    await admin.call("PATCH", path, {"spec": {"replicas": 2}}, merge)
+    await scaled.reaches(2)
+    await eventually(lambda: health(fleet()).word is Word.OK)
 
 
 async def test_one_replica_that_sees_nothing_does_not_freeze_the_fleet(
