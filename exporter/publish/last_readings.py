@@ -6,6 +6,8 @@ view of the pods. The first leader after that counts what ended in between. That
 not been written since: if it has, another leader was there, which has counted it. So each loss is counted by one
 replica, once.
 
+The fleets that have no agents any more are noted beside the readings, so that they stay known for their day.
+
 How a loss is judged is in `store.departures` and `fleet.losses`. Nothing that fails here concerns any other part.
 """
 
@@ -25,6 +27,7 @@ from exporter.kube.config_maps import CHANGED_MEANWHILE, read_or_new, version, w
 from exporter.kube.election import Leadership
 from exporter.kube.fields import mapping, text
 from exporter.store.departures import Missed
+from exporter.store.gone_fleets import GoneFleet
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
 
@@ -50,23 +53,30 @@ class Note:
     scope: str
     """Which pods that exporter watched."""
     readings: Sequence[LastReading]
+    gone: Sequence[GoneFleet] = ()
 
     @classmethod
     def from_text(cls, given: str) -> "Note":
         """Read what `note_text` returns. Raises ValueError for anything else."""
         match json.loads(given):
-            case {"time": int() | float() as time, "scope": str(scope), "agents": list(agents)}:
-                return cls(time, scope, [LastReading.from_json(agent) for agent in agents])
+            case {"time": int() | float() as time, "scope": str(scope), "agents": list(agents), **more}:
+                gone = more.get("gone", [])
+                if isinstance(gone, list):
+                    readings = [LastReading.from_json(agent) for agent in agents]
+                    return cls(time, scope, readings, [GoneFleet.from_json(fleet) for fleet in gone])
         raise ValueError("not an object with time, scope and agents")
 
 
-def note_text(time: float, scope: str, readings: Iterable[LastReading]) -> tuple[str, int]:
+def note_text(
+    time: float, scope: str, readings: Iterable[LastReading], gone: Iterable[GoneFleet] = ()
+) -> tuple[str, int]:
     """Return the text of a note, and how many agents are left out because it would exceed `MAX_BYTES`.
 
     The agents with the most tasks come first.
     """
     rows = [_json(astuple(one)) for one in sorted(readings, key=lambda one: (-one.tasks, one.uid))]
-    start, end = f'{{"time":{time:.0f},"scope":{_json(scope)},"agents":[', "]}"
+    fleets = ",".join(_json(astuple(one)) for one in gone)
+    start, end = f'{{"time":{time:.0f},"scope":{_json(scope)},"gone":[{fleets}],"agents":[', "]}"
     size, kept = len(start) + len(end), 0
     for row in rows:
         size += len(row) + 1
@@ -121,6 +131,8 @@ class LastReadings:
         """The ConfigMap as this process saw it last; None if it must be read."""
         self._empty = False
         """Whether the note in it has no agents, and is this leader's: a new leader always writes one."""
+        self._gone: Sequence[GoneFleet] = ()
+        """The fleets without agents in it."""
         self._sent: str | None = None
         """The text of the last note, whether it was stored or not."""
         self._losses = 0.0
@@ -142,37 +154,40 @@ class LastReadings:
         note = await self._first_note()
         while not self._complete():  # noqa: ASYNC110 - readiness has no event
             await asyncio.sleep(self._pace.poll_every)
-        self._missed = self._source.departures.missed(note.readings if note is not None else ())
+        readings, gone = note
+        self._source.remember(gone)
+        self._missed = self._source.departures.missed(readings)
         self._missed_at = self._source.now()
         self._compared.set()
         await asyncio.Event().wait()
 
-    async def _first_note(self) -> Note | None:
-        """Return what an earlier leader noted; None if that is nothing, not recent, or cannot be read."""
+    async def _first_note(self) -> tuple[Sequence[LastReading], Sequence[GoneFleet]]:
+        """Return what an earlier leader noted; nothing if it cannot be read, and no readings that are not recent."""
         stored = await self._first_read()
         if stored is None:
-            return None
+            return (), ()
         self._first_version = version(stored)
         given = _note(stored)
         if given is None:
-            return None
+            return (), ()
         try:
             note = Note.from_text(given)
         except (ValueError, RecursionError) as error:
             self._log.warning("notes of last readings are not valid; ignored", error=str(error))
-            return None
+            return (), ()
         since, now = note.time, self._source.wall_now()
         if note.scope != self._scope:
             self._log.warning("notes of last readings are of other discovery settings; ignored", noted=note.scope)
-        elif abs(now - since) <= self._policy.forget_after:
-            return note
-        elif note.readings:
+            return (), ()
+        if abs(now - since) <= self._policy.forget_after:
+            return note.readings, note.gone
+        if note.readings:
             self._log.warning(
                 "whether tasks were lost while no exporter ran is unknown; the notes are too old",
                 since=_iso(since),
                 until=_iso(now),
             )
-        return None
+        return (), note.gone
 
     async def _first_read(self) -> Json | None:
         """Return the ConfigMap; None if it cannot be read until this process has read all agents."""
@@ -204,7 +219,7 @@ class LastReadings:
 
     def _begin(self) -> float:
         """Forget what an earlier leadership knew; return when the first note is due (monotonic)."""
-        self._stored, self._empty = None, False
+        self._stored, self._empty, self._gone = None, False, ()
         self._losses = self._source.departures.total_lost
         return self._missed_at + self._pace.shown_for if self._missed else self._source.now()
 
@@ -230,15 +245,15 @@ class LastReadings:
         ours = version(stored) == self._first_version or _note(stored) == self._sent
         missed, self._missed = (self._missed if ours else ()), ()
         self._losses = self._source.departures.total_lost
-        readings = self._readings()
-        if self._empty and not readings:
+        readings, gone = self._readings(), self._source.gone_fleets()
+        if self._empty and not readings and gone == self._gone:
             return
-        self._sent, left_out = note_text(self._source.wall_now(), self._scope, readings)
+        self._sent, left_out = note_text(self._source.wall_now(), self._scope, readings, gone)
         body = {**stored, "data": {**mapping(stored.get("data")), _KEY: self._sent}}
         # Until it is answered, it is not known what is stored, nor by which replica.
         self._stored, self._missed = None, missed
         self._stored = await write(self._api, self._place, body, timeout=self._pace.timeout)
-        self._missed, self._empty = (), not readings
+        self._missed, self._empty, self._gone = (), not readings, gone
         for one in missed:
             self._source.departures.count_missed(one, now=self._source.now(), wall_now=self._source.wall_now())
         if left_out:

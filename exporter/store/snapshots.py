@@ -25,7 +25,7 @@ from exporter.fleet.scaler import Scaler
 from exporter.fleet.since import after_reading, after_sample
 from exporter.store.addresses import AddressBook
 from exporter.store.departures import Departures
-from exporter.store.gone_fleets import forgotten
+from exporter.store.gone_fleets import GoneFleet, forgotten, gone_fleets, remembered
 from exporter.store.group import Group
 from exporter.store.restarts import FleetKey, RestartCounter
 from exporter.store.scalers import KnownScalers
@@ -358,6 +358,16 @@ class SnapshotStore:
 
     def _scalers_of(self, key: FleetKey, now: float) -> tuple[Scaler, ...] | None:
         return self._scalers.of(key[0], self._groups[key].owners(), now - self._policy.max_sync_age)
+
+    def gone_fleets(self) -> Sequence[GoneFleet]:
+        """Return what is known of the fleets without agents."""
+        return gone_fleets(self._groups, self._wall() - self._monotonic())
+
+    def remember(self, fleets: Iterable[GoneFleet]) -> None:
+        """Take what another process knew of fleets without agents, once all sources have synced."""
+        for key, group in remembered(fleets, self._wall() - self._monotonic()):
+            if key not in self._groups and group.source in self._synced_at:
+                self._groups[key] = group
 
     def starts(self, key: FleetKey) -> Sequence[AgentStart]:
         """Return the latest starts of a fleet's agents that were seen by this process, oldest first."""
