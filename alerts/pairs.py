@@ -185,8 +185,8 @@ def _exporter(settings: Settings) -> tuple[Pair, ...]:
         Pair(
             "MatillionExporterDown",
             "ExporterSilent",
-            "The alarm is about one fleet, and also fires when the fleet has had no pods for a day: then nothing is "
-            "published either.",
+            "The alarm is about one fleet, and also fires once the exporter has forgotten one without pods: then "
+            "nothing is published either.",
         ),
         Pair("MatillionExporterStale", "ExporterSilent", silence),
         Pair(

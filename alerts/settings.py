@@ -30,8 +30,6 @@ class Settings:
     no_capacity_for: float = 5 * MINUTE
     """A fleet whose agents are all replaced at once starts within this."""
     gone_for: float = 5 * MINUTE
-    gone_within: float = DAY
-    """The exporter remembers a fleet without pods as long."""
     agent_unreachable_for: float = 2 * MINUTE
     """After the exporter's own `stale_after`, 30 s."""
     agent_not_starting_for: float = 10 * MINUTE

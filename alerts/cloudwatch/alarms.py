@@ -109,8 +109,8 @@ def stack(settings: Settings) -> Stack:
     silent = Parameter(
         "SilentMinutes",
         _minutes(settings.exporter_down_for),
-        "Alarm after this many minutes without data. For a fleet that rests for more than a day at a time, set it "
-        "above that.",
+        "Alarm after this many minutes without data. For a fleet without an HPA that rests for more than a day at a "
+        "time, set it above that.",
         2,
         1440,
     )
@@ -283,7 +283,7 @@ def _silence(silent: Parameter) -> Alarm:
     return Alarm(
         name="ExporterSilent",
         description="No data for SilentMinutes. The exporter is down, has no leader, cannot reach CloudWatch, has not "
-        "heard from the Kubernetes API for too long, or the fleet has had no pods for a day. Meanwhile the fleet's "
+        "heard from the Kubernetes API for too long, or has forgotten a fleet without pods. Meanwhile the fleet's "
         "other alarms keep their state and mean nothing.",
         when=f"no data has arrived for `{silent.name}` ({silent.default:g})",
         metric="ScrapeCoveragePercent",

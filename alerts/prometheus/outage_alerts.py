@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from alerts.durations import in_words
 from alerts.prometheus.labels import A_FLEET, BEGINNING, FLEET, OUT_OF_WORK
 from alerts.prometheus.recording import AGENTS, CAPACITY, COVERAGE, HEALTH, REPLICAS
 from alerts.prometheus.rules import Alert, Clock, asked, on
@@ -11,7 +10,7 @@ from alerts.settings import Settings
 
 def rules(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
     """Return the alerts."""
-    return (_no_capacity(settings, clock), *_gone(settings, clock), *_control_plane(settings))
+    return (_no_capacity(settings, clock), *_gone(settings), *_control_plane(settings))
 
 
 def _no_capacity(settings: Settings, clock: Clock) -> Alert:
@@ -32,22 +31,22 @@ def _no_capacity(settings: Settings, clock: Clock) -> Alert:
     )
 
 
-def _gone(settings: Settings, clock: Clock) -> tuple[Alert, ...]:
+def _gone(settings: Settings) -> tuple[Alert, ...]:
     def gone(severity: Literal["critical", "warning"], health: str, when: str, cause: str) -> Alert:
         return Alert(
             name="MatillionFleetGone",
             severity=severity,
             for_seconds=settings.gone_for,
             when=when,
+            # The exporter remembers only fleets that have served.
             expr=f"""
-            max_over_time({CAPACITY}[{clock(settings.gone_within)}]) > 0
+            {CAPACITY} == 0
             and {on(FLEET)} {REPLICAS} == 0
             and {on(FLEET)} {HEALTH}{{health="{health}"}} == 1
             """,
             summary=f"No agent of {A_FLEET} is left",
-            description=f"""{BEGINNING} has no agents, and had slots for
-            {{{{ $value | humanize }}}} tasks within {in_words(settings.gone_within)}: {cause}. First: kubectl -n
-            {{{{ $labels.namespace }}}} get deploy,hpa,events.""",
+            description=f"""{BEGINNING} has lost all its agents, and has slots for {{{{ $value | humanize }}}} tasks:
+            {cause}. First: kubectl -n {{{{ $labels.namespace }}}} get deploy,hpa,events.""",
         )
 
     return (

@@ -65,15 +65,13 @@ OUTAGE_CASES = (
         after=5,
         not_enough=(
             disaster("KEDA scaled the fleet to 0"),
-            # It has never had a slot.
-            lambda minute: World((), own(minute), scalers=(make_scaler(),), empty=(("matillion", "etl"),)),
             disaster("no image can be pulled"),
         ),
         severity="critical",
         labels=FLEET_LABELS,
         summary=f"No agent of {F} is left",
-        description=f"{_BEGINNING} has no agents, and had slots for 60 tasks within 1 day: an HPA scales it that does "
-        "not scale to 0. First: kubectl -n matillion get deploy,hpa,events.",
+        description=f"{_BEGINNING} has lost all its agents, and has slots for 0 tasks: an HPA scales it that does not "
+        "scale to 0. First: kubectl -n matillion get deploy,hpa,events.",
     ),
     Case(
         alert="MatillionFleetGone",
@@ -83,8 +81,8 @@ OUTAGE_CASES = (
         not_enough=(),
         labels=FLEET_LABELS,
         summary=f"No agent of {F} is left",
-        description=f"{_BEGINNING} has no agents, and had slots for 60 tasks within 1 day: nothing says whether that "
-        "is intended. First: kubectl -n matillion get deploy,hpa,events.",
+        description=f"{_BEGINNING} has lost all its agents, and has slots for 0 tasks: nothing says whether that is "
+        "intended. First: kubectl -n matillion get deploy,hpa,events.",
     ),
     Case(
         alert="MatillionFleetPartlyDisconnected",

@@ -19,7 +19,6 @@ from exporter.fleet.attention import MEMORY_SHARE
 from exporter.fleet.drains import LATE_SECONDS, LATE_SHARE, SHORT_SECONDS
 from exporter.fleet.health import REFUSING_SHARE, STUCK_SECONDS
 from exporter.fleet.losses import LATELY_SECONDS
-from exporter.store.gone_fleets import REMEMBERED_SECONDS
 from tests.alerts.inhibitions import inhibitions
 from tests.alerts.prometheus_cases import CASES
 from tests.alerts.prometheus_timeline import PROMTOOL, group, run_promtool
@@ -119,7 +118,7 @@ def test_the_exporter_uses_the_thresholds_of_the_alerts() -> None:
     )
     assert (settings.queue_stuck_for, settings.refusing_share) == (STUCK_SECONDS, REFUSING_SHARE)
     assert settings.not_scaling_window + settings.not_scaling_for == STUCK_SECONDS
-    assert (settings.tasks_lost_window, settings.gone_within) == (LATELY_SECONDS, REMEMBERED_SECONDS)
+    assert settings.tasks_lost_window == LATELY_SECONDS
     assert (capacity.min_coverage, capacity.max_sync_age) == (settings.coverage_low, settings.sync_age)
 
 
