@@ -10,7 +10,8 @@ from exporter.fleet.cloudwatch_catalogue import (
 )
 from exporter.fleet.model import Fleet
 from exporter.fleet.outlets import AgentFigure, FleetFigure
-from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_snapshot
+from exporter.fleet.scaler import Condition
+from tests.factories import WALL_NOW, make_agent, make_facts, make_fleet, make_memory, make_scaler, make_snapshot
 
 MINIMAL = {"CapacityTasks", "ActiveTasks", "QueuedTasks", "DemandTasks", "ScrapeCoveragePercent"}
 
@@ -133,3 +134,12 @@ def test_every_row_has_what_it_rests_on() -> None:
         "TaskFailures",
     }
     assert known(make_fleet(sync_age=121)) == set()
+
+
+def test_what_an_alarm_would_mistake_is_not_known_of_a_fleet_at_rest() -> None:
+    """Capacity and free slots are 0 then, as in an outage."""
+    off = make_scaler(active=Condition(False, "ScalingDisabled"), current_agents=0)
+    resting, gone = make_fleet([], scalers=[off]), make_fleet([], scalers=[make_scaler()])
+    withheld = {metric.name for metric in CLOUDWATCH_METRICS if not metric.known_of(resting)}
+    assert withheld == {"CapacityTasks", "FreeSlots"}
+    assert all(metric.known_of(gone) for metric in CLOUDWATCH_METRICS)

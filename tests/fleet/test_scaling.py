@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.fleet.policy import Policy
+from exporter.fleet.scaler import Condition
 from exporter.fleet.scaling import hpa_agents
 from tests.factories import make_facts, make_fleet, make_reading, make_scaler, make_snapshot
 
@@ -76,8 +77,10 @@ def test_without_a_demand_there_is_no_answer() -> None:
     assert hpa_agents(make_fleet([make_snapshot(age=60)])) is None
 
 
-def test_an_empty_fleet_needs_none() -> None:
-    """There is nothing to divide by."""
+def test_a_fleet_without_agents_needs_none_while_it_rests() -> None:
+    """There is nothing to divide by. If its agents may be missing, nothing is said."""
+    off = Condition(False, "ScalingDisabled")
+    assert hpa_agents(make_fleet([], scalers=[make_scaler(active=off, current_agents=0, min_agents=None)])) == 0
     assert hpa_agents(make_fleet([])) is None
 
 
