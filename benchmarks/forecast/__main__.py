@@ -42,6 +42,8 @@ class Check:
 def main() -> int:
     """Run all of it."""
     check = Check()
+    if not installed():
+        print("statsmodels is missing, so Holt-Winters is left out: pip install --editable '.[bench-forecast]'")
     for month in (*MONTHS, PATTERNLESS, MOVED):
         tasks = month.tasks(SEED)
         begin, end = clock(month.first, 0), clock(month.first + timedelta(days=month.days), 0)
