@@ -128,17 +128,17 @@ OUTAGE_CASES = (
     ),
     Case(
         alert="MatillionFleetOversized",
-        course=disaster("twelve agents for the work of one"),
+        course=disaster("five agents for the work of one"),
         after=2 * HOUR,
         not_enough=(
             seeing(*several(2, tasks=0)),
-            fleet(*several(5, tasks=0), scalers=(make_scaler(min_agents=5, current_agents=5),)),
-            fleet(*several(6, tasks=8)),
+            fleet(*several(3, tasks=0), scalers=(make_scaler(min_agents=3, current_agents=3),)),
+            fleet(*several(4, tasks=8)),
         ),
         severity="info",
         labels=FLEET_LABELS,
         summary=f"{_BEGINNING} is larger than its work",
-        description=f"{_BEGINNING} has had 12 agents for 2h, and needs 1: the others cost money. First look at what "
+        description=f"{_BEGINNING} has had 5 agents for 2h, and needs 1: the others cost money. First look at what "
         "its HPA follows, and whether it has one.",
     ),
     Case(
