@@ -30,7 +30,7 @@ REFRESH_SECONDS = 5.0
 """Of the status page."""
 _HOST = "127.0.0.1"
 _READY_WITHIN = 60.0
-_PAGE = ("fleets", "agents", "departures?latest=100", "history")
+_PAGE = ("exporter", "fleets", "agents", "departures?latest=100", "history")
 _MIB = 1024 * 1024
 _FIELDS_OF_A_MANAGER: dict[str, Any] = {f"f:{name}": {"f:value": {}, "k:{}": {".": {}}} for name in map(str, range(60))}
 """About as much as an API server adds to a pod for three managers."""
