@@ -80,6 +80,7 @@ site: $(READY)  ## build the documentation's site, to build/site
 
 bench: $(READY)  ## measure against Prometheus on the same targets
 	@./.ci/tools nginx:nginx-light prometheus:prometheus chromium,chromium-browser,google-chrome:chromium
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench-forecast]'
 	$(BIN)/python -m benchmarks.scrape $(ARGS)
 	$(BIN)/python -m benchmarks.spool
 	$(BIN)/python -m benchmarks.visibility
