@@ -240,7 +240,7 @@ class StatusClient:
 
 def add_credentials(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command has that reads a running exporter."""
-    credentials = parser.add_argument_group("if the exporter requires credentials (docs/http.md)")
+    credentials = parser.add_argument_group("if the exporter requires credentials")
     credentials.add_argument("--bearer-token-file", type=Path, metavar="FILE", help="file with the token")
     credentials.add_argument("--user", metavar="NAME", help="user name; the password is prompted for")
     credentials.add_argument("--password-file", type=Path, metavar="FILE", help="file with the user's password")

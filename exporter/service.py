@@ -27,9 +27,8 @@ from exporter.fleet.protection import AnnotationRules
 from exporter.forecast.history import History
 from exporter.history.config_maps import ConfigMapHistory
 from exporter.history.forecasts import Forecasts
-from exporter.history.history_file import HistoryFile
 from exporter.history.past import PastSource
-from exporter.history.prometheus import from_prometheus
+from exporter.history.sources import past_source
 from exporter.kube.client import KubeClient
 from exporter.kube.config_maps import CONFIG_MAPS
 from exporter.kube.credentials import own_namespace
@@ -87,7 +86,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             kube = await resources.enter_async_context(await KubeClient.connect())
         sees = _sees(store)
         leadership = _leadership(settings.leader_election, kube, sees)
-        past = _past(settings, kube, store, metrics, leadership)
+        past = past_source(settings, kube, store, leadership, on_restart=metrics.watch_restarted)
         page = MetricsPage(store, metrics.registry).handle
         installation = _installation(settings, kube)
         metrics.show_page(installation.service_url(settings.web))
@@ -199,32 +198,6 @@ def _external_metrics(
     observer = ExternalMetricsMetrics(metrics.registry)
     server = ExternalMetricsServer(settings.external_metrics, settings.cluster, store, kube, observer)
     return {"external metrics API": server.run}
-
-
-def _past(
-    settings: Settings,
-    kube: KubeClient | None,
-    store: SnapshotStore,
-    metrics: ExporterMetrics,
-    leadership: Leadership,
-) -> PastSource | None:
-    """Return where the past of the fleets comes from; None without a forecast."""
-    forecast = settings.forecast
-    if not forecast.enabled:
-        return None
-    if forecast.source == "prometheus":
-        return from_prometheus(forecast)
-    if forecast.source == "cloudwatch":
-        # The AWS libraries take half a second to import: only if needed.
-        from exporter.history.cloudwatch import from_cloudwatch  # noqa: PLC0415
-
-        return from_cloudwatch(forecast, settings.cloudwatch, settings.cluster or "", store)
-    if kube is None or not settings.discovery.kubernetes.enabled:
-        return HistoryFile(forecast, store)
-    lease_name, place = settings.leader_election.lease_name, CONFIG_MAPS.within(own_namespace())
-    return ConfigMapHistory(
-        forecast, lease_name, store, kube, leadership, place=place, on_restart=metrics.watch_restarted
-    )
 
 
 def _recorded(past: PastSource | None) -> PastOf:

@@ -10,7 +10,6 @@ from exporter.config.loading import load, load_targets
 from exporter.config.problems import ConfigError, Problem
 from exporter.config.settings import (
     DEFAULT_ENDPOINTS,
-    BasicAuthSettings,
     CapacitySettings,
     CloudWatchSettings,
     DeletionCostSettings,
@@ -26,9 +25,8 @@ from exporter.config.settings import (
     SpoolSettings,
     StaticSettings,
     StaticTarget,
-    TlsSettings,
-    WebSettings,
 )
+from exporter.config.web_settings import BasicAuthSettings, TlsSettings, WebSettings
 
 __all__ = [
     "DEFAULT_ENDPOINTS",

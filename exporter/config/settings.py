@@ -6,7 +6,7 @@ Rules across several settings, or about the disk, are in `checks`.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
@@ -36,6 +36,7 @@ from exporter.config.values import (
     UrlPath,
     WholeNumber,
 )
+from exporter.config.web_settings import WebSettings
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.fleet.policy import Policy, ScaleInPolicy
 from exporter.fleet.protection import PROTECTION
@@ -207,53 +208,6 @@ class CapacitySettings(Section):
     def policy(self) -> Policy:
         """Return the same as the core takes it."""
         return Policy(**(self.model_dump() | {"scale_in": ScaleInPolicy(**self.scale_in.model_dump())}))
-
-
-class TlsSettings(Section):
-    """HTTPS; the files are PEM."""
-
-    cert_file: FileName
-    """The server's certificate, followed by the intermediate certificates."""
-    key_file: FileName
-    """The private key of the certificate."""
-    client_ca_file: FileName | None = None
-    """If set, clients must present a certificate signed by one of these CAs."""
-
-
-class BasicAuthSettings(Section):
-    """User name and password for every path except the health checks."""
-
-    users_file: FileName
-    """The users and their hashed passwords."""
-
-
-class WebSettings(Section):
-    """The HTTP server: metrics, JSON API, status page, health checks."""
-
-    listen: Listen = HostPort("0.0.0.0", 9850)  # noqa: S104 - a pod is reached only at its own address
-    """Address and port to listen on; port 0 selects a free one."""
-    external_url: HttpUrl | None = None
-    """Where people reach this server, such as an ingress; links from alerts and dashboards lead there. Without it they
-    lead to the Service, which resolves only within the cluster."""
-    grafana_url: HttpUrl | None = None
-    """Where people reach the Grafana with the dashboards; the runbooks link to them there."""
-    tls: TlsSettings | None = None
-    basic_auth: BasicAuthSettings | None = None
-    bearer_token_file: FileName | None = None
-    """A file with the token that clients must send; the token itself is never in the settings."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _sections_of_nulls_are_off(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {
-            key: None if key in {"tls", "basic_auth"} and _only_nulls(value) else value for key, value in given.items()
-        }
-
-
-def _only_nulls(value: object) -> bool:
-    return isinstance(value, dict) and all(inner is None for inner in value.values())
 
 
 class SpoolSettings(Section):

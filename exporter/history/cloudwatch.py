@@ -191,7 +191,7 @@ def _incomplete(reason: object) -> SourceError:
 def _failed(error: AwsError) -> SourceError:
     match error.kind:
         case AwsFailure.DENIED:
-            fix = "give the pod's role cloudwatch:GetMetricData (docs/forecast.md)"
+            fix = "give the pod's role cloudwatch:GetMetricData (documentation: forecast)"
         case AwsFailure.THROTTLED:
             fix = "none if it recovers; otherwise request a higher GetMetricData quota"
         case AwsFailure.REJECTED:

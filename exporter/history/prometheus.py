@@ -180,7 +180,7 @@ class PrometheusReader:
 
     def _permission(self) -> str:
         if self._region is not None:
-            return "give the pod's role aps:QueryMetrics on the workspace (docs/forecast.md)"
+            return "give the pod's role aps:QueryMetrics on the workspace (documentation: forecast)"
         return "check the token in forecast.prometheus_token_file and what it permits"
 
     def _unreachable(self, reason: str, kind: str) -> SourceError:

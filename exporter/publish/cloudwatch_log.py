@@ -46,7 +46,7 @@ class PublishingLog:
         if outcome is PutOutcome.DENIED:
             return (
                 "give the pod a role that allows cloudwatch:PutMetricData in the namespace "
-                f"{self._settings.namespace} (docs/cloudwatch.md)"
+                f"{self._settings.namespace} (documentation: cloudwatch)"
             )
         if outcome is PutOutcome.THROTTLED:
             return "none if it recovers; otherwise request a higher PutMetricData quota or publish less often"

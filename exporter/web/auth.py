@@ -13,7 +13,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from exporter.config.settings import WebSettings
+from exporter.config.web_settings import WebSettings
 from exporter.serve.reload import Reloaded, read_file, read_token
 from exporter.serve.tls import ServerTls
 from exporter.web.passwords import PasswordCheck, TooBusyError, parse_users

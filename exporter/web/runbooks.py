@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import hdrs, web
 
 from exporter import __version__
-from exporter.config.settings import WebSettings
+from exporter.config.web_settings import WebSettings
 from exporter.fleet.model import Fleet
 from exporter.store.snapshots import SnapshotStore
 

@@ -7,7 +7,7 @@ from time import time
 from aiohttp.typedefs import Handler
 
 from exporter.config.addresses import HostPort
-from exporter.config.settings import WebSettings
+from exporter.config.web_settings import WebSettings
 from exporter.serve.connections import ConnectionLimits
 from exporter.serve.listener import Listener
 from exporter.serve.reload import INTERVAL as RELOAD_INTERVAL
