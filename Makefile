@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# Half of the time tests wait for servers, so that two cores have room for three of them. A file stays in one process,
+# Most of the time tests wait for servers, so that two cores have room for five of them. A file stays in one process,
 # which starts the servers of its tests once.
-WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
+WORKERS := -n 5 --dist loadfile --no-loadscope-reorder
 
 # Without its bytecode, each worker and each exporter that a test starts would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
