@@ -14,7 +14,8 @@ from hypothesis import settings
 # what needs luck is looked for every night, among many more than anyone waits for.
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
-settings.register_profile("nightly", deadline=None, max_examples=1500, print_blob=True)
+# Where CI is set, hypothesis itself turns chance off for each profile that does not say otherwise.
+settings.register_profile("nightly", deadline=None, derandomize=False, max_examples=1500, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # A shell's background job ignores Ctrl-C, and so would each program that tests start and end by it.
