@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,12 +38,8 @@ _FIELDS_OF_A_MANAGER: dict[str, Any] = {f"f:{name}": {"f:value": {}, "k:{}": {".
 def main() -> int:
     """Run the measurement and return the exit code."""
     try:
-        with tempfile.TemporaryDirectory(prefix="fleet-exporter-bench-", ignore_cleanup_errors=True) as name:
-            directory = Path(name)
-            # nginx started by root reads its files as another user.
-            directory.chmod(0o755)
-            with agents.serve(directory, PODS):
-                asyncio.run(_measure(directory))
+        with agents.workspace() as directory, agents.serve(directory, PODS):
+            asyncio.run(_measure(directory))
     except ProgramError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2

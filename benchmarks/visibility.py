@@ -12,7 +12,6 @@ import random
 import socket
 import ssl
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -76,14 +75,10 @@ class Load:
 def main() -> int:
     """Run the measurement and return the exit code."""
     try:
-        with tempfile.TemporaryDirectory(prefix="fleet-exporter-bench-", ignore_cleanup_errors=True) as name:
-            directory = Path(name)
-            # nginx started by root reads its files as another user.
-            directory.chmod(0o755)
-            with agents.serve(directory, AGENTS):
-                time.sleep(1.0)
-                agents.check()
-                quiet, busy, load = asyncio.run(_measure(directory))
+        with agents.workspace() as directory, agents.serve(directory, AGENTS):
+            time.sleep(1.0)
+            agents.check()
+            quiet, busy, load = asyncio.run(_measure(directory))
     except ProgramError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return _NOT_MEASURED

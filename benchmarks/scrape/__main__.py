@@ -5,11 +5,10 @@ Exit 0 when every target is met, 1 when one is missed, 2 when it cannot be measu
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 from benchmarks.scrape import report
-from benchmarks.scrape.agents import PROGRAMS, find
+from benchmarks.scrape.agents import PROGRAMS, find, workspace
 from benchmarks.scrape.processes import ProgramError
 from benchmarks.scrape.stages import FULL, QUICK, compare, one_core
 
@@ -25,10 +24,7 @@ def main() -> int:
     try:
         for program in PROGRAMS:
             find(program)
-        with tempfile.TemporaryDirectory(prefix="fleet-exporter-bench-", ignore_cleanup_errors=True) as name:
-            directory = Path(name)
-            # nginx started by root reads its files as another user.
-            directory.chmod(0o755)
+        with workspace() as directory:
             compared = compare(directory, plan, _say)
             many = one_core(directory, plan, _say)
     except ProgramError as error:

@@ -7,7 +7,9 @@ page, which is the dearer case.
 import http.client
 import shutil
 import socket
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from benchmarks.scrape.processes import Program, ProgramError
@@ -68,6 +70,16 @@ def page() -> tuple[bytes, int]:
     """Return the agents' page and the number of its samples."""
     made = Page(CURRENT, Dialect.OTEL)
     return made.render(example_vitals(seed=1)), made.sample_count
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """Make a directory for what is measured, until the end of the context."""
+    with tempfile.TemporaryDirectory(prefix="fleet-exporter-bench-", ignore_cleanup_errors=True) as name:
+        made = Path(name)
+        # nginx started by root reads its files as another user.
+        made.chmod(0o755)
+        yield made
 
 
 def serve(directory: Path, agents: int, cores: set[int] | None = None) -> Program:

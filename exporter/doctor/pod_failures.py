@@ -24,6 +24,7 @@ from exporter.doctor.pod_reasons import (
     pod_reason,
 )
 from exporter.doctor.pods import fleet_name, pod_reader
+from exporter.fleet.classification import MAX_START_SECONDS
 from exporter.fleet.explain import duration
 from exporter.fleet.model import PodFacts, Target
 from exporter.kube.api import Json, KubeError
@@ -34,9 +35,6 @@ SUBJECT = "agents"
 NAME = "pods that do not run"
 LATELY_SECONDS = 24 * 3600
 """How long ago a container that runs again may have ended to be reported: a night, and the day before it."""
-START_SECONDS = 300.0
-"""Time a pod may take to be scheduled and to create its container: a new node takes two or three minutes. That is
-`classification.MAX_START_SECONDS`, too."""
 _GIB = 1024**3
 _EXITS_SHOWN = 2
 
@@ -84,7 +82,7 @@ def may_start(facts: PodFacts, now: float) -> bool:
     """Return whether a pod that does not serve may only be young: nothing keeps it from starting yet."""
     age = now - facts.created_time if facts.created_time is not None else 0.0
     waits = canonical(facts.waiting_reason).removeprefix(INIT) if facts.waiting_reason is not None else None
-    return age <= START_SECONDS and waits in {None, STUCK, INITIALIZING} and facts.last_terminated_reason is None
+    return age <= MAX_START_SECONDS and waits in {None, STUCK, INITIALIZING} and facts.last_terminated_reason is None
 
 
 async def _pods(env: Environment) -> Sequence[Finding]:

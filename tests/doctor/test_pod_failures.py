@@ -8,8 +8,9 @@ import pytest
 
 from exporter.doctor import exporter_pods
 from exporter.doctor.check import Outcome
-from exporter.doctor.pod_failures import LATELY_SECONDS, NAME, START_SECONDS
+from exporter.doctor.pod_failures import LATELY_SECONDS, NAME
 from exporter.doctor.pod_reasons import canonical, exit_code, pod_reason
+from exporter.fleet.classification import MAX_START_SECONDS
 from tests.doctor.cluster import ALL_PODS, PODS, Cluster, Json, Seen, examined, settings
 from tests.fakes.kube_pods import LABEL, raw_pod
 
@@ -86,8 +87,8 @@ async def test_a_crash_loop_by_memory_is_told_as_that(kube: Cluster) -> None:
     ("given", "reason"),
     [
         (lambda: pod("a", age=1, **waiting("ContainerCreating")), None),
-        (lambda: pod("a", age=START_SECONDS + 60, **waiting("ContainerCreating")), "ContainerCreating"),
-        (lambda: pod("a", age=START_SECONDS + 60, **waiting("PodInitializing")), "PodInitializing"),
+        (lambda: pod("a", age=MAX_START_SECONDS + 60, **waiting("ContainerCreating")), "ContainerCreating"),
+        (lambda: pod("a", age=MAX_START_SECONDS + 60, **waiting("PodInitializing")), "PodInitializing"),
         (lambda: pod("a", age=1, **waiting("InvalidImageName")), "InvalidImageName"),
         (lambda: pod("a", **waiting("NewInKubernetes")), "NewInKubernetes"),
         (
