@@ -288,6 +288,13 @@ TimeZone = Annotated[ZoneInfo, Read("an IANA time zone, such as Europe/Berlin", 
 UrlPath = Annotated[
     str, Matching("a path that begins with / and has no query", r"/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*", max_length=2048)
 ]
+HostName = Annotated[
+    str,
+    Matching(
+        "a host name without scheme and port, such as fleets.example.com, or *",
+        r"\*|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?",
+    ),
+]
 
 # Kubernetes' own rules for names and labels (apimachinery validation): https://kubernetes.io/docs/concepts/overview/working-with-objects/
 _LABEL_VALUE = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"

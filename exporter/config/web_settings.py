@@ -6,7 +6,10 @@ from pydantic import model_validator
 
 from exporter.config.addresses import HostPort
 from exporter.config.section import Section
-from exporter.config.values import FileName, HttpUrl, Listen
+from exporter.config.values import FileName, HostName, HttpUrl, Listen
+
+ANY_HOST = "*"
+"""The entry of `web.hosts` that stands for every name."""
 
 
 class TlsSettings(Section):
@@ -35,6 +38,10 @@ class WebSettings(Section):
     external_url: HttpUrl | None = None
     """Where people reach this server, such as an ingress; links from alerts and dashboards lead there. Without it they
     lead to the Service, which resolves only within the cluster."""
+    hosts: tuple[HostName, ...] = ()
+    """Further names under which browsers and scrapers reach this server. Over plain HTTP and without credentials, other
+    names that somebody may own are refused: a web page could otherwise read this port from its visitor's browser (DNS
+    rebinding). `"*"` serves every name."""
     grafana_url: HttpUrl | None = None
     """Where people reach the Grafana with the dashboards; the runbooks link to them there."""
     tls: TlsSettings | None = None

@@ -27,6 +27,7 @@ def build_app(
     metrics: Handler,
     history: History,
     *,
+    hosts: Middleware,
     access: Middleware,
     past: api.PastOf,
     about: About,
@@ -36,10 +37,10 @@ def build_app(
 ) -> web.Application:
     """Return the application.
 
-    `metrics` answers `/metrics`; `access` refuses requests that are not allowed; `past` returns what the forecast is
-    made from; `about` is this exporter.
+    `metrics` answers `/metrics`; `hosts` refuses requests for unknown names, and `access` those that are not allowed;
+    `past` returns what the forecast is made from; `about` is this exporter.
     """
-    app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, access])
+    app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, hosts, access])
     app.on_response_prepare.append(_common_headers)
     health = _Health(view, about.out_of_service)
     app.router.add_routes(

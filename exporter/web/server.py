@@ -18,6 +18,7 @@ from exporter.web.api import PastOf
 from exporter.web.app import ANSWER_TIMEOUT, build_app
 from exporter.web.auth import Access
 from exporter.web.history import History
+from exporter.web.hosts import Hosts
 from exporter.web.runbooks import UNNAMED, Installation, Runbooks
 
 
@@ -60,6 +61,7 @@ class WebServer:
             view,
             metrics,
             self.history,
+            hosts=Hosts(settings, installation).middleware,
             access=access.middleware,
             past=past,
             about=about,

@@ -1,6 +1,11 @@
 """The notes of an installation; test_release.py has those of one with access to the cluster."""
 
+import re
+import textwrap
+from typing import Any
+
 import pytest
+import yaml
 
 from tests.chart.rendering import NAMESPACE, RELEASE, RELEASE_NAME, SCENARIOS, Chart
 
@@ -67,3 +72,32 @@ def test_notes_have_what_prometheus_still_needs(chart: Chart) -> None:
     assert "runbook" not in placed
     reached = chart.notes(prometheus={"rules": "configMap"}, config__web__external_url="https://fleets.test/")
     assert "runbook" not in reached
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        {"networkPolicy__from": [{"podSelector": {}}]},
+        {"web__basicAuth__secretName": "users"},
+        {"web__bearerToken__secretName": "token"},
+        {"web__tls__secretName": "web", "web__tls__clientCertificates": True},
+    ],
+    ids=["networkPolicy.from", "basicAuth", "bearerToken", "clientCertificates"],
+)
+def test_notes_tell_that_the_web_port_is_open(chart: Chart, closed: dict[str, Any]) -> None:
+    """By default it is, and two lines of values close it; TLS alone, or a policy that is not made, does not."""
+    warning = "The web port is open: every pod of the cluster can read"
+    assert warning in chart.notes()
+    assert warning in chart.notes(web__tls__secretName="web")
+    assert warning in chart.notes(networkPolicy__enabled=False, networkPolicy__from=[{"podSelector": {}}])
+    assert warning not in chart.notes(**closed)
+
+
+def test_the_lines_of_the_notes_close_the_web_port(chart: Chart) -> None:
+    """Each pair is valid as values, and ends the warning."""
+    notes = chart.notes()
+    offered = re.findall(r"^     (?:networkPolicy|web):\n       .*$", notes, re.MULTILINE)
+    assert len(offered) == 2
+    for lines in offered:
+        values = yaml.safe_load(textwrap.dedent(lines))
+        assert "The web port is open" not in chart.notes(**values)

@@ -108,6 +108,7 @@ def test_web_port_with_every_lock(chart: Chart) -> None:
     root = "/etc/fleet-exporter"
     assert objects.config["web"] == {
         "external_url": None,
+        "hosts": [],
         "listen": "0.0.0.0:9850",
         "tls": {
             "cert_file": f"{root}/web-tls/tls.crt",

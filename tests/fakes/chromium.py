@@ -96,13 +96,14 @@ class Page:
 
 
 @asynccontextmanager
-async def browser(folder: Path) -> AsyncIterator[Page]:
-    """Run a browser with a profile of its own in `folder`, and open a tab."""
+async def browser(folder: Path, *flags: str) -> AsyncIterator[Page]:
+    """Run a browser with a profile of its own in `folder` and further flags, and open a tab."""
     executable = program()
     assert executable is not None
     process = await asyncio.create_subprocess_exec(
         executable, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank",
+        "--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={folder}", *flags,
+        "about:blank",
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=os.environ | {"HOME": str(folder)},
     )  # fmt: skip
     try:
