@@ -94,7 +94,7 @@ pins: $(READY)  ## pin the newest versions that fit, with hashes, for the image
 
 tools: $(READY)  ## what some tests use: Debian's programs, helm, kubectl, the image's base; without it they are left out and say so
 	@./.ci/tools promtool:prometheus prometheus-alertmanager:prometheus-alertmanager chromium,chromium-browser,google-chrome:chromium \
-	  buildah:buildah debootstrap:debootstrap setpriv:util-linux
+	  buildah:buildah debootstrap:debootstrap setpriv:util-linux faketime:faketime
 	@$(BIN)/python -m tools.programs
 	@$(BIN)/python -m tools.axe
 	@$(BIN)/python -m tools.base_image
