@@ -11,8 +11,10 @@ import asyncio
 import gzip
 import socket
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -257,3 +259,115 @@ def silent_deflate(size: int) -> bytes:
     """Return `size` bytes of valid gzip data that expand to nothing: one empty stored block after the other."""
     empty_block = b"\x00\x00\x00\xff\xff"  # RFC 1951, 3.2.4: no final bit, stored, length 0 and its complement
     return gzip.compress(b"")[:10] + empty_block * (size // len(empty_block))
+
+
+# -- kinds of hostile agents -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hostility:
+    """One way in which an agent that is asked for its page misbehaves."""
+
+    treat: Callable[[bytes], Behaviour]
+    """From the page that a good agent would have sent now."""
+    readable: bool = False
+    """Whether a reader may take the page all the same: its figures are what the agent says."""
+
+
+def _wrong_count(value: bytes) -> Hostility:
+    """Return pages on which the count of tasks is this."""
+
+    def treat(page: bytes) -> Behaviour:
+        lines = page.splitlines(keepends=True)
+        return answer(response(b"".join(_replaced(line, value) if _COUNT in line else line for line in lines)))
+
+    return Hostility(treat)
+
+
+_COUNT = b"task"
+"""In the name of every count of tasks, running or queued, of both kinds of pages."""
+
+
+def _replaced(line: bytes, value: bytes) -> bytes:
+    return line.rpartition(b" ")[0] + b" " + value + b"\n" if not line.startswith(b"#") else line
+
+
+@cache
+def _bomb(make: Callable[[int], bytes], size: int) -> bytes:
+    return make(size)
+
+
+@cache
+def _samples(number: int, width: int) -> bytes:
+    """Return series of a family that is read, each with labels of its own; `@@@@@@@@` is where a page puts its mark."""
+    padding = b"x" * width
+    return b"".join(b'jvm_memory_used_bytes{area="heap",id="@@@@@@@@%d%s"} 1.0\n' % (n, padding) for n in range(number))
+
+
+def _with_samples(number: int, width: int = 0) -> Hostility:
+    def treat(page: bytes) -> Behaviour:
+        mark = b"%08x" % zlib.crc32(page)
+        return answer(response(page + _samples(number, width).replace(b"@@@@@@@@", mark)))
+
+    return Hostility(treat, readable=True)
+
+
+def _flipped(page: bytes) -> Behaviour:
+    """Serve a page with families of both kinds, the other kind's count being absurd, cut off or absent by turns."""
+    other = (
+        b"app_active_task_count NaN\n"
+        if b"matillion_agent_task" in page
+        else b"matillion_agent_task_running_unit NaN\n"
+    )
+    return answer(response(other + page))
+
+
+NEVER_ENDING = 50 * MIB
+
+KINDS: Mapping[str, Hostility] = {
+    "hangs": Hostility(lambda page: hang()),
+    "hangs in the page": Hostility(lambda page: hang(response(page)[:-9])),
+    "drips": Hostility(lambda page: drip(head("200 OK", "Content-Length: 9999"), b"#\n", 0.2)),
+    "drips a head": Hostility(lambda page: drip(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n", 0.2)),
+    "resets in the page": Hostility(lambda page: reset(response(page)[:-9])),
+    "closes at once": Hostility(lambda page: cut(b"")),
+    "500": Hostility(lambda page: answer(response(b"Internal Server Error", "500 Internal Server Error"))),
+    "200 with HTML": Hostility(lambda page: answer(response(b"<html>503</html>", content_type="text/html"))),
+    "redirects": Hostility(lambda page: answer(response(page, "302 Found", "Location: http://127.0.0.1:9464/metrics"))),
+    "garbage": Hostility(lambda page: cut(bytes(range(255, -1, -1)) * 64)),
+    "a page of garbage": Hostility(lambda page: answer(response(bytes(range(256)) * 256))),
+    "50 MB": Hostility(lambda page: flood(head("200 OK", f"Content-Length: {NEVER_ENDING}"), page)),
+    "50 MB without a length": Hostility(lambda page: flood(head("200 OK", "Connection: close"), page)),
+    "a gzip bomb": Hostility(
+        lambda page: answer(response(_bomb(gzip_bomb, NEVER_ENDING), "200 OK", "Content-Encoding: gzip"))
+    ),
+    "a deflate bomb": Hostility(
+        lambda page: answer(response(_bomb(deflate_bomb, NEVER_ENDING), "200 OK", "Content-Encoding: deflate"))
+    ),
+    "gzip that expands to nothing": Hostility(
+        lambda page: answer(response(_bomb(silent_deflate, 3 * MIB), "200 OK", "Content-Encoding: gzip"))
+    ),
+    "1e999 tasks": _wrong_count(b"1e999"),
+    "negative tasks": _wrong_count(b"-5"),
+    "NaN tasks": _wrong_count(b"NaN"),
+    "100,000 samples": _with_samples(100_000),
+    "4,900 new series of 700 bytes": _with_samples(4_900, 650),
+    "labels of 1 MB": Hostility(
+        lambda page: answer(response(page + b'jvm_memory_used_bytes{id="' + b"x" * MIB + b'"} 1.0\n')), readable=True
+    ),
+    "both kinds of names": Hostility(_flipped, readable=True),
+    "a flood of 1xx": Hostility(lambda page: flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")),
+    "nine 1xx first": Hostility(
+        lambda page: answer(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9 + response(page)), readable=True
+    ),
+    "a head of 64 KB": Hostility(lambda page: answer(response(page, "200 OK", "X: " + "x" * 64 * 1024))),
+    "an answer nobody asked for": Hostility(
+        lambda page: answer(response(page) + response(OTEL_PAGE.replace(b" 7.0", b" 999.0"))), readable=True
+    ),
+    "a length and chunks": Hostility(
+        lambda page: answer(
+            head("200 OK", f"Content-Length: {len(page)}", "Transfer-Encoding: chunked") + chunk(page) + chunk(b"")
+        )
+    ),
+}
+"""Every kind, by its name."""

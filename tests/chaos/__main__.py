@@ -1,0 +1,43 @@
+"""`python -m tests.chaos`: one run, reported on the screen and in a file; exit code 1 if an invariant was violated."""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.run import run
+from tests.fakes.control_plane import assets
+
+
+def main() -> int:
+    """Run with what the command line says."""
+    parser = argparse.ArgumentParser(prog="make chaos", description="Hurt two exporters, and look whether they lie.")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="default: a new one")
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--agents", type=int, default=150)
+    parser.add_argument("--scale", type=float, default=1.0, help="of all times: settings of the exporter and faults")
+    parser.add_argument("--report", type=Path, default=Path("build/chaos.json"))
+    options = parser.parse_args()
+    binaries = assets()
+    if binaries is None:
+        print(  # noqa: T201 - a command prints
+            "KUBEBUILDER_ASSETS does not name a folder with etcd and kube-apiserver (CONTRIBUTING.md)", file=sys.stderr
+        )
+        return 2
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
+        report = asyncio.run(
+            run(
+                binaries, Path(folder),
+                seed=options.seed, minutes=options.minutes, agents=options.agents, scale=options.scale,
+            )
+        )  # fmt: skip
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    report.write(options.report)
+    print(report)  # noqa: T201
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Each invariant of the chaos run holds for what is right, and is violated by what is wrong."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos import invariants
+from tests.chaos.invariants import Facts, Verdicts
+from tests.chaos.pods import Pod
+from tests.chaos.replicas import Times
+from tests.chaos.truth import Shown, Truth
+from tests.chaos.watch import AgentSeen, AgentsSeen, FleetSeen, FleetsSeen
+
+MADE = 1000.0
+"""When the agent made its page."""
+PAGE = Shown(
+    serial=7, made=MADE, pod="etl-1", reader="one", kind="", readable=True, active=12, queued=3, connected=True
+)
+AGENT = AgentSeen("etl-1", "serving", fresh=True, age=5.0, serial=7, active=12.0, queued=3.0, connected=True)
+POD = Pod("etl-1", "127.0.0.1", "etl", legacy=False, hostile=False, announced=900.0)
+FLEET = FleetSeen("etl", trusted=True, demand=15.0, active=12.0, age=5.0, tasks_lost=0.0)
+
+
+def facts(*pages: Shown, pod: Pod = POD) -> Facts:
+    """Return a world with one agent."""
+    truth = Truth()
+    truth.add(pages or (PAGE,))
+    return Facts(truth, {pod.name: pod}, Times())
+
+
+def seen(agent: AgentSeen, *, at: float = MADE + 5, computed_from: float | None = None) -> AgentsSeen:
+    """Return one agent as seen by the first replica."""
+    return AgentsSeen("one", 900.0, at, at, computed_from or at, agents=(agent,))
+
+
+def fleet(at: float, **fields: object) -> FleetsSeen:
+    """Return the fleet as seen then."""
+    return FleetsSeen("one", 900.0, at, at, at, ready=True, fleets=(replace(FLEET, **fields),))
+
+
+def wrong(verdicts: Verdicts) -> list[str]:
+    """Return what is violated; something is to be checked."""
+    given = list(verdicts)
+    assert given, "nothing was checked"
+    return [one for one in given if one is not None]
+
+
+def test_counts_as_shown_are_right() -> None:
+    """What an agent showed is what is said of it, from a page of the other kind too if that may be read."""
+    assert wrong(invariants.counts_right(seen(AGENT), facts())) == []
+    odd = replace(PAGE, kind="both kinds of names")
+    assert wrong(invariants.counts_right(seen(AGENT), facts(odd))) == []
+
+
+@pytest.mark.parametrize(
+    ("agent", "page"),
+    [
+        (replace(AGENT, active=13.0), PAGE),
+        (replace(AGENT, queued=None), PAGE),
+        (replace(AGENT, connected=False), PAGE),
+        (replace(AGENT, serial=8), PAGE),
+        (AGENT, replace(PAGE, pod="etl-2")),
+        (AGENT, replace(PAGE, reader="two")),
+        (AGENT, replace(PAGE, kind="garbage", readable=False)),
+    ],
+)
+def test_wrong_counts_are_seen(agent: AgentSeen, page: Shown) -> None:
+    """Another figure, a page that nobody showed, another agent's or another reader's, or one that is none."""
+    [sentence] = wrong(invariants.counts_right(seen(agent), facts(page)))
+    assert sentence.startswith("etl-1 (serving) ")
+
+
+def test_an_age_may_be_more_but_not_less() -> None:
+    """A figure may be younger than it claims; one that is older is seen."""
+    assert wrong(invariants.ages_right(seen(AGENT), facts())) == []
+    assert wrong(invariants.ages_right(seen(replace(AGENT, age=9.0)), facts())) == []
+    [sentence] = wrong(invariants.ages_right(seen(replace(AGENT, age=2.4), at=MADE + 22.2), facts()))
+    assert sentence == "etl-1 (serving) claims 2.4 s for what it showed 22.2 s ago"
+
+
+def test_an_age_after_a_pause_counts_from_its_end() -> None:
+    """What a stopped process was asked is computed when it goes on, and so is its age."""
+    stopped = seen(AGENT, at=MADE + 5, computed_from=MADE + 25)
+    assert wrong(invariants.ages_right(stopped, facts()))
+    assert not wrong(invariants.ages_right(replace(stopped, agents=(replace(AGENT, age=24.5),)), facts()))
+
+
+def test_a_demand_below_the_work_is_seen() -> None:
+    """The demand covers what an agent showed last, also while it does not answer any more."""
+    for at in (MADE + 15, MADE + 300):
+        assert wrong(invariants.demand_enough(fleet(at), facts())) == []
+        [sentence] = wrong(invariants.demand_enough(fleet(at, demand=14.0), facts()))
+        assert sentence == "etl: demand 14, but its agents have at least 15"
+
+
+def test_a_demand_is_enough_for_what_may_not_have_been_read_yet() -> None:
+    """A page that has only just been shown need not be in the demand, nor must the one before be."""
+    pages = (replace(PAGE, active=4), replace(PAGE, serial=8, made=MADE + 20, active=9))
+    assert wrong(invariants.demand_enough(fleet(MADE + 21, demand=7.0), facts(*pages))) == []
+    assert wrong(invariants.demand_enough(fleet(MADE + 21, demand=6.0), facts(*pages)))
+    assert wrong(invariants.demand_enough(fleet(MADE + 60, demand=11.0), facts(*pages)))
+
+
+def test_a_demand_counts_forgotten_agents_at_the_target() -> None:
+    """After `forget_after` an agent counts at the target, which may be less than it had; nothing more is required."""
+    busy = replace(PAGE, active=20, queued=5)
+    assert wrong(invariants.demand_enough(fleet(MADE + 601, demand=16.0), facts(busy))) == []
+    assert wrong(invariants.demand_enough(fleet(MADE + 601, demand=15.0), facts(busy)))
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        fleet(MADE + 15, demand=0.0),
+        replace(fleet(MADE + 15, demand=0.0), booted=MADE + 1),
+    ],
+)
+def test_no_demand_is_required_for_those_that_leave_or_were_never_read(what: FleetsSeen) -> None:
+    """An agent that leaves, and one that this process has never read, need not be in the demand."""
+    leaving = replace(POD, leaves=MADE + 1)
+    if what.booted < MADE:
+        assert wrong(invariants.demand_enough(what, facts()))
+        assert wrong(invariants.demand_enough(what, facts(pod=leaving))) == []
+    else:
+        assert wrong(invariants.demand_enough(what, facts())) == []
