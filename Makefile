@@ -85,6 +85,7 @@ bench: $(READY)  ## measure against Prometheus on the same targets
 	$(BIN)/python -m benchmarks.spool
 	$(BIN)/python -m benchmarks.visibility
 	$(BIN)/python -m benchmarks.turns
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.page
 	$(BIN)/python -m benchmarks.forecast
 

@@ -200,7 +200,7 @@ class SimulatedExporter:
     def external_metric(self) -> float:
         """Return what the HPA makes of the answer of the external metrics API. Raises MetricError."""
         store = self._up()
-        known = Knowledge(store.fleets(), store.not_ready_reason(), CLUSTER, self._wall())
+        known = Knowledge(store.fleet_keys, store.fleet, store.not_ready_reason(), CLUSTER, self._wall())
         try:
             answer = items(_QUESTION, known)
         except RefusalError as refusal:

@@ -64,6 +64,11 @@ class Selector:
         """Return whether the labels meet every requirement."""
         return all(requirement.met_by(labels) for requirement in self.requirements)
 
+    def allowed(self, key: str) -> frozenset[str] | None:
+        """Return the only values that a label may have to match, to look at no others; None if it is not that bound."""
+        named = [one.values for one in self.requirements if one.key == key and one.test is _Test.IN]
+        return frozenset.intersection(*named) if named else None
+
 
 def parse_selector(text: str) -> Selector:
     """Parse a selector; empty text selects everything. Raises SelectorError."""

@@ -251,7 +251,8 @@ class ExternalMetricsServer:
 
     def _knowledge(self) -> Knowledge:
         source = self._source
-        return Knowledge(source.fleets(), source.not_ready_reason(), self._cluster, source.wall_now())
+        reason = source.not_ready_reason()
+        return Knowledge(source.fleet_keys, source.fleet, reason, self._cluster, source.wall_now())
 
 
 def _only_a_plain_list(request: web.Request) -> None:

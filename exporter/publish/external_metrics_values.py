@@ -4,7 +4,7 @@ Pure. The HPA adds up whatever items it gets. So an answer is whole or it is an 
 never left out of a sum, an empty list is never sent, and nothing is 0 for want of knowledge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from exporter.fleet.model import Fleet
 from exporter.fleet.outlets import FleetFigure, Unit
 from exporter.kube.quantity import format_quantity
 from exporter.kube.selector import SelectorError, parse_selector
+from exporter.store.restarts import FleetKey
 
 
 class RefusalError(Exception):
@@ -30,6 +31,8 @@ EXTERNAL_METRICS: Mapping[str, FleetFigure] = {
 }
 """The metrics that an autoscaler can request, by name."""
 
+_FLEET_LABEL = "fleet"
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -44,11 +47,24 @@ class Question:
 class Knowledge:
     """What is known at the moment of asking."""
 
-    fleets: Sequence[Fleet]
+    fleet_keys: Callable[[], Iterable[FleetKey]]
+    """Returns the namespace and name of every fleet."""
+    fleet: Callable[[FleetKey], Fleet | None]
+    """Returns one of them."""
     not_ready_reason: str | None
     cluster: str | None
     wall_now: float
     """The instant of the fleets in Unix time."""
+
+    def of(self, namespace: str) -> Sequence[Fleet]:
+        """Return the fleets of a namespace whose figures an HPA may get."""
+        return self.named(namespace, (name for where, name in self.fleet_keys() if where == namespace))
+
+    def named(self, namespace: str, names: Iterable[str]) -> Sequence[Fleet]:
+        """Return those of the named fleets of a namespace whose figures an HPA may get, by name."""
+        found = map(self.fleet, sorted((namespace, name) for name in names))
+        # Of a fleet whose agents are gone the figures are 0, which an HPA would act on.
+        return [fleet for fleet in found if fleet is not None and (fleet.agents or fleet.at_rest)]
 
 
 def items(question: Question, known: Knowledge) -> list[dict[str, object]]:
@@ -67,24 +83,25 @@ def items(question: Question, known: Knowledge) -> list[dict[str, object]]:
     if known.not_ready_reason is not None:
         # Before the first round is over, a known fleet cannot be distinguished from a part of one.
         raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready yet: {known.not_ready_reason}")
-    # Of a fleet whose agents are gone the figures are 0, which an HPA would act on.
-    fleets = [fleet for fleet in known.fleets if fleet.agents or fleet.at_rest]
-    here = [fleet for fleet in fleets if fleet.namespace == question.namespace]
-    chosen = [fleet for fleet in here if selector.matches(_labels(fleet, known.cluster))]
+    # Each of many autoscalers asks for its own fleet: looking at all others each time would be quadratic.
+    names = selector.allowed(_FLEET_LABEL)
+    named = known.of(question.namespace) if names is None else known.named(question.namespace, names)
+    chosen = [fleet for fleet in named if selector.matches(_labels(fleet, known.cluster))]
     if not chosen:
-        raise RefusalError(HTTPStatus.NOT_FOUND, _nothing_matches(question, here, known.cluster))
+        raise RefusalError(HTTPStatus.NOT_FOUND, _nothing_matches(question, known))
     # The HPA adds the values of several fleets up, which means nothing of shares.
     if len(chosen) > 1 and metric.unit is Unit.RATIO:
-        names = ", ".join(fleet.name for fleet in chosen)
+        several = ", ".join(fleet.name for fleet in chosen)
         raise RefusalError(
             HTTPStatus.BAD_REQUEST,
-            f"{question.metric} of several fleets ({names}) cannot be summed up meaningfully; "
+            f"{question.metric} of several fleets ({several}) cannot be summed up meaningfully; "
             f"select one by its label, such as fleet={chosen[0].name}",
         )
     return [_item(metric, fleet, known) for fleet in chosen]
 
 
-def _nothing_matches(question: Question, here: Sequence[Fleet], cluster: str | None) -> str:
+def _nothing_matches(question: Question, known: Knowledge) -> str:
+    here, cluster = known.of(question.namespace), known.cluster
     if not here:
         return f"no fleet is known in namespace {question.namespace!r}"
     names = ", ".join(fleet.name for fleet in here)
@@ -96,7 +113,7 @@ def _nothing_matches(question: Question, here: Sequence[Fleet], cluster: str | N
 
 
 def _labels(fleet: Fleet, cluster: str | None) -> dict[str, str]:
-    return {"fleet": fleet.name} | ({} if cluster is None else {"cluster": cluster})
+    return {_FLEET_LABEL: fleet.name} | ({} if cluster is None else {"cluster": cluster})
 
 
 def _item(metric: FleetFigure, fleet: Fleet, known: Knowledge) -> dict[str, object]:

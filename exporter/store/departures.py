@@ -16,7 +16,6 @@ from exporter.fleet.last_reading import LastReading
 from exporter.fleet.losses import last_tasks, loss_reason, run_ended, tasks_at_end
 from exporter.fleet.model import AgentSnapshot, PodFacts
 from exporter.fleet.policy import Policy
-from exporter.fleet.unseen import templates_made
 from exporter.store.restarts import FleetKey
 
 KEPT = 1000
@@ -53,10 +52,10 @@ class Departures:
         self.total_lost = 0.0
         """All tasks lost so far: it changes with each loss."""
 
-    def see(self, snapshot: AgentSnapshot, now: float, fleet: Iterable[AgentSnapshot]) -> None:
+    def see(self, snapshot: AgentSnapshot, now: float, newest: tuple[float, str] | None) -> None:
         """Take an agent's current state: from its first pod on a fleet has a count, and a deletion begins a departure.
 
-        `fleet` is all agents of its fleet.
+        `newest` is the creation time and the template of the newest pod its fleet ever had.
         """
         target, facts = snapshot.target, snapshot.target.facts
         if facts is None:
@@ -69,7 +68,7 @@ class Departures:
         self._draining[target.uid] = replace(
             _departure(snapshot),
             requested_time=facts.draining_time,
-            replaced=_replaced(facts, fleet),
+            replaced=facts.template != newest[1] if newest is not None and facts.template is not None else None,
             tasks_at_request=last_tasks(snapshot, self._stale_after, now),
         )
 
@@ -190,12 +189,6 @@ class Departures:
         self._ended.append(departure)
         if len(self._ended) > KEPT:
             self.since = self._ended.popleft().ended_time or self.since
-
-
-def _replaced(facts: PodFacts, fleet: Iterable[AgentSnapshot]) -> bool | None:
-    """Return whether a pod's template is older than that of the fleet's newest pod."""
-    made = list(templates_made(fleet))
-    return facts.template != max(made)[1] if facts.template is not None and made else None
 
 
 def _with_loss(departure: Departure, lost: float | None, reason: LossReason | None) -> Departure:

@@ -74,7 +74,7 @@ def forgotten(
 def gone_fleets(groups: Mapping[FleetKey, Group], offset: float) -> Sequence[GoneFleet]:
     """Return the fleets without agents; `offset` is what Unix time is ahead of the monotonic clock."""
     return [
-        GoneFleet(*key, one.source, tuple(sorted(one.workloads)), one.scaled, round(one.empty_since + offset))
+        GoneFleet(*key, one.source, tuple(sorted(one.owners())), one.scaled, round(one.empty_since + offset))
         for key, one in sorted(groups.items())
         if one.empty_since is not None
     ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from exporter.fleet.model import AgentSnapshot, AgentState, Fleet, Lasting
 from exporter.fleet.outlook import Outlook
+from exporter.fleet.unseen import templates_made
 from exporter.store.queue_scope import QueueScope
 
 # With many agents there is always a new reading. A fleet is recomputed at most this often for that reason, so frequent
@@ -33,8 +34,10 @@ class Group:
     """Whether an agent has ever served."""
     scaled: bool = False
     """Whether an HPA has scaled its agents."""
-    workloads: Collection[str] = ()
-    """The Deployments of its agents, or of the last it had."""
+    workloads: Collection[str] | None = ()
+    """The Deployments of its agents, or of the last it had; None while that has to be found out anew."""
+    newest: tuple[float, str] | None = None
+    """Creation time and template of the newest pod it ever had."""
     source: str = ""
     """The source of the last agent that came."""
     empty_since: float | None = None
@@ -54,11 +57,21 @@ class Group:
     def put(self, snapshot: AgentSnapshot, source: str) -> None:
         """Add an agent, or take its newer facts."""
         self.snapshots[snapshot.target.uid] = snapshot
-        self.source, self.empty_since, self.fleet = source, None, None
+        self.source, self.empty_since, self.fleet, self.workloads = source, None, None, None
+        self.newest = max([*templates_made([snapshot]), *([self.newest] if self.newest else ())], default=None)
+
+    def take_out(self, uid: str) -> None:
+        """Take an agent out; the Deployment of the last one is remembered."""
+        if len(self.snapshots) == 1:
+            self.owners()
+        else:
+            self.workloads = None
+        del self.snapshots[uid]
+        self.fleet = None
 
     def owners(self) -> Collection[str]:
         """Return the names of the Deployments of its agents; without agents, those of the last."""
-        if self.snapshots:
+        if self.workloads is None:
             facts = (snapshot.target.facts for snapshot in self.snapshots.values())
             self.workloads = {one.workload for one in facts if one is not None and one.workload is not None}
         return self.workloads

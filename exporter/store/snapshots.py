@@ -55,6 +55,8 @@ class SnapshotStore:
         self._start_times = StartTimes()
         self._ignored: dict[str, tuple[IgnoredPod, ...]] = {}
         self._first_round: set[str] | None = None
+        self._looked_through_at: float | None = None
+        """When fleets without agents were last forgotten; None after a change."""
         self.departures = Departures(policy, since=wall())
         self.membership_changed: Callable[[], None] = lambda: None
         """Called after targets were added or removed; the poller sets it."""
@@ -132,7 +134,8 @@ class SnapshotStore:
         self._keys[uid] = key
         group = self._groups.setdefault(key, Group())
         group.put(snapshot, source)
-        self.departures.see(snapshot, now, group.snapshots.values())
+        self._looked_through_at = None
+        self.departures.see(snapshot, now, group.newest)
         self._settle(self._addresses.claim(target))
         if target.address is None:
             self._attempted(uid)
@@ -184,9 +187,8 @@ class SnapshotStore:
         """Take an agent out of its fleet. A fleet that served is remembered when its last pod ends."""
         key = self._keys.pop(uid)
         group = self._groups[key]
-        group.owners()
-        del group.snapshots[uid]
-        group.fleet = None
+        group.take_out(uid)
+        self._looked_through_at = None
         if not group.snapshots:
             if remembered and group.served:
                 group.empty_since, group.lasting = self._monotonic(), None
@@ -289,6 +291,7 @@ class SnapshotStore:
     def scalers_seen(self, namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
         """Store all current autoscalers of a namespace (None: of the cluster)."""
         if self._scalers.seen(namespace, scalers, self._monotonic()):
+            self._looked_through_at = None
             for key, group in self._groups.items():
                 group.new_readings |= namespace in (None, key[0])
 
@@ -320,13 +323,25 @@ class SnapshotStore:
     def fleets(self) -> Sequence[Fleet]:
         """Return every fleet as of now, by namespace and name; for a while also those that have no agents any more."""
         now = self._monotonic()
-        for key in forgotten(self._groups, lambda key: self._scalers_of(key, now), now):
-            del self._groups[key]
+        self._forget_fleets(now)
         return [self._fleet(key, now) for key in self.fleet_keys()]
+
+    def fleet(self, key: FleetKey) -> Fleet | None:
+        """Return one of `fleets`, without computing the others; None if there is none of this namespace and name."""
+        now = self._monotonic()
+        self._forget_fleets(now)
+        return self._fleet(key, now) if key in self._groups else None
 
     def fleet_keys(self) -> Sequence[FleetKey]:
         """Return the namespace and name of every fleet, in the order of `fleets`; nothing is computed for it."""
         return sorted(self._groups)
+
+    def _forget_fleets(self, now: float) -> None:
+        """Forget fleets without agents. Many autoscalers ask at once: nothing changes by time alone within a second."""
+        if self._looked_through_at is None or now >= self._looked_through_at + 1.0:
+            for key in forgotten(self._groups, lambda key: self._scalers_of(key, now), now):
+                del self._groups[key]
+            self._looked_through_at = now
 
     def _fleet(self, key: FleetKey, now: float) -> Fleet:
         group = self._groups[key]
@@ -368,6 +383,7 @@ class SnapshotStore:
         for key, group in remembered(fleets, self._wall() - self._monotonic()):
             if key not in self._groups and group.source in self._synced_at:
                 self._groups[key] = group
+                self._looked_through_at = None
 
     def starts(self, key: FleetKey) -> Sequence[AgentStart]:
         """Return the latest starts of a fleet's agents that were seen by this process, oldest first."""

@@ -148,9 +148,9 @@ class Api:
 
     def _find(self, request: web.Request) -> Fleet:
         namespace, name = request.match_info["namespace"], request.match_info["fleet"]
-        for fleet in self._view.fleets():
-            if (fleet.namespace, fleet.name) == (namespace, name):
-                return fleet
+        fleet = self._view.fleet((namespace, name))
+        if fleet is not None:
+            return fleet
         reason = self._view.not_ready_reason()
         if reason is not None:
             raise web.HTTPServiceUnavailable(text=f"not ready yet: {reason}")

@@ -48,6 +48,14 @@ class View:
             raise self.failing
         return self.shown
 
+    def fleet_keys(self) -> list[tuple[str, str]]:
+        """Return which fleets there are."""
+        return [(fleet.namespace, fleet.name) for fleet in self.fleets()]
+
+    def fleet(self, key: tuple[str, str]) -> Fleet | None:
+        """Return one of them."""
+        return next((fleet for fleet in self.fleets() if (fleet.namespace, fleet.name) == key), None)
+
     def wall_now(self) -> float:
         """Return the date."""
         return self.wall if self.wall is not None else WALL_NOW

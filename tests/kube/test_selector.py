@@ -123,3 +123,24 @@ def test_a_negation_is_the_opposite(key: str, values: set[str]) -> None:
         inside, outside = parse_selector(f"{key} in ({joined})"), parse_selector(f"{key} notin ({joined})")
         assert inside.matches(labels) != outside.matches(labels)
         assert parse_selector(key).matches(labels) != parse_selector(f"!{key}").matches(labels)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        ("fleet=a", {"a"}),
+        ("fleet==a,cluster=b", {"a"}),
+        ("fleet in (a, b)", {"a", "b"}),
+        ("fleet in (a, b), fleet in (b, c)", {"b"}),
+        ("fleet=a,fleet=b", set()),
+        ("fleet!=a", None),
+        ("fleet notin (a)", None),
+        ("fleet", None),
+        ("!fleet", None),
+        ("cluster=a", None),
+    ],
+)
+def test_the_values_that_a_label_may_have(text: str, expected: set[str] | None) -> None:
+    """Only a positive list of values bounds what can match."""
+    assert parse_selector(text).allowed("fleet") == expected

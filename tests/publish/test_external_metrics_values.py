@@ -20,10 +20,15 @@ from exporter.publish.external_metrics_values import (
 from tests.factories import WALL_NOW, make_facts, make_fleet, make_reading, make_scaler, make_snapshot
 
 
+def knowledge(fleets: Sequence[Fleet], cluster: str | None = None) -> Knowledge:
+    by_key = {(fleet.namespace, fleet.name): fleet for fleet in fleets}
+    return Knowledge(by_key.keys, by_key.get, None, cluster, WALL_NOW)
+
+
 def ask(metric: str, fleets: Sequence[Fleet], selector: str = "", cluster: str | None = None) -> list[dict[str, Any]]:
     """Ask for a metric by its name without the prefix."""
     question = Question(f"matillion_fleet_{metric}", "matillion", selector)
-    return items(question, Knowledge(fleets, None, cluster, WALL_NOW))
+    return items(question, knowledge(fleets, cluster))
 
 
 def refusal(metric: str, fleets: Sequence[Fleet], selector: str = "") -> RefusalError:
@@ -179,7 +184,7 @@ def test_never_empty_and_never_of_an_untrusted_fleet(known: list[Fleet], metric:
     refused: RefusalError | None = None
     answer: list[dict[str, object]] = []
     try:
-        answer = items(Question(metric, "matillion", selector), Knowledge(known, None, None, WALL_NOW))
+        answer = items(Question(metric, "matillion", selector), knowledge(known))
     except RefusalError as error:
         refused = error
     if refused is not None:
@@ -188,5 +193,7 @@ def test_never_empty_and_never_of_an_untrusted_fleet(known: list[Fleet], metric:
         assert (refused.status is HTTPStatus.NOT_FOUND) == (not matching)
         return
     assert answer
-    assert [item["metricLabels"] for item in answer] == [{"fleet": fleet.name} for fleet in matching]
+    assert [item["metricLabels"] for item in answer] == [
+        {"fleet": name} for name in sorted(fleet.name for fleet in matching)
+    ]
     assert all(fleet.trusted for fleet in matching)

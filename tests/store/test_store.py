@@ -334,3 +334,42 @@ def test_readiness_waits_for_no_agent_that_cannot_be_tried(store: SnapshotStore,
 
 
 # -- the pods' health --------------------------------------------------------------------------------------------------
+
+
+# -- one fleet of many -------------------------------------------------------------------------------------------------
+
+
+def test_one_fleet_is_computed_without_the_others(store: SnapshotStore, clock: Clock) -> None:
+    """A scaler asks for its own fleet: it gets what the list has, and no other fleet is computed for it."""
+    targets = [make_target("a", fleet="one"), make_target("b", fleet="two", address="127.0.10.2")]
+    store.replace(KUBE, targets)
+    for target in targets:
+        read(store, target)
+    store.fleets()
+    clock.now += 2
+    for target in targets:
+        read(store, target)
+    asked = store.fleet(("matillion", "one"))
+    assert asked is not None
+    assert asked.now == clock.now
+    clock.now += 0.1
+    assert store.fleet(("matillion", "one")) is asked
+    listed = store.fleets()
+    assert listed[0] is asked
+    assert listed[1].now == clock.now, "it was not computed before"
+    assert store.fleet(("matillion", "three")) is None
+    assert store.fleet(("other", "one")) is None
+
+
+def test_one_fleet_that_is_forgotten_is_not_there(store: SnapshotStore, clock: Clock) -> None:
+    """A fleet without agents and without an autoscaler is known for a day, however it is asked for."""
+    target = make_target("a", facts=make_facts())
+    store.replace(KUBE, [target])
+    read(store, target)
+    assert store.fleet(("matillion", "etl")) is not None
+    store.replace(KUBE, [])
+    gone = store.fleet(("matillion", "etl"))
+    assert gone is not None
+    assert not gone.agents
+    clock.now += 25 * 3600
+    assert store.fleet(("matillion", "etl")) is None

@@ -45,6 +45,10 @@ class StaticView:
             raise self.failing
         return self.shown
 
+    def fleet(self, key: tuple[str, str]) -> Fleet | None:
+        """Return one of the fleets."""
+        return next((fleet for fleet in self.fleets() if (fleet.namespace, fleet.name) == key), None)
+
     def ignored_pods(self) -> Sequence[IgnoredPod]:
         """Return what is no agent."""
         return self.others
