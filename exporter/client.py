@@ -180,7 +180,7 @@ class StatusClient:
         status, body = await self._get(f"api/v1/{path}", query)
         try:
             document = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if status != HTTPStatus.OK:
             message = document.get("error") if isinstance(document, dict) else None

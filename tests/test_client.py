@@ -127,6 +127,7 @@ async def test_certificates_that_are_no_good(tmp_path: Path) -> None:
     [
         (200, "<html>It works!</html>"),
         (200, "[]"),
+        (200, "[" * 5000),
         (200, '{"fleets": [], "agents": []}'),
         (200, '{"time_seconds": 1, "fleets": [{"name": "x"}], "agents": []}'),
         (200, '{"time_seconds": 1, "fleets": {}, "agents": {}}'),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from exporter.fleet.losses import last_tasks
 from exporter.fleet.model import AgentSnapshot, Dialect, PodFacts, Reading, Target
+from exporter.fleet.read_back import HIGHEST_COUNT, are_names, is_count, is_number, is_unix_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,20 @@ class LastReading:
                 str(namespace),
                 str(fleet),
                 str(pod),
-                int() | float() as tasks,
-                int() | None as status,
-                int() | None as restarts,
-                int() | float() | None as terminated,
-                int() | float() | None as draining,
-            ] if 0 < tasks < float("inf"):
+                tasks,
+                status,
+                restarts,
+                terminated,
+                draining,
+            ] if (
+                are_names((uid, namespace, fleet, pod))
+                and is_number(tasks, 0, HIGHEST_COUNT)
+                and tasks > 0
+                and (status is None or is_count(status, -HIGHEST_COUNT))
+                and (restarts is None or is_count(restarts))
+                and (terminated is None or is_unix_time(terminated))
+                and (draining is None or is_unix_time(draining))
+            ):
                 return cls(uid, namespace, fleet, pod, tasks, status, restarts, terminated, draining)
         raise ValueError("not an agent's last reading")
 

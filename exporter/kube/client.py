@@ -243,7 +243,7 @@ class _Request:
 def _json_object(raw: bytes) -> Json | None:
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

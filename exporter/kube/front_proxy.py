@@ -185,7 +185,7 @@ def _names(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
     text = data.get(key)
     try:
         names = [] if text is None else json.loads(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FrontProxyError(f"Cannot use {AUTHENTICATION}: {key} is not a JSON list of names.")

@@ -333,7 +333,7 @@ def _page(resource: Resource, page: Json) -> tuple[list[Json], str, str]:
 def _event(line: bytes) -> tuple[str, Json]:
     try:
         event = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OutOfStepError(f"A line of {len(line)} bytes in a watch is not JSON: {error}.") from error
     kind = event.get("type") if isinstance(event, dict) else None
     obj = event.get("object") if isinstance(event, dict) else None

@@ -22,6 +22,7 @@ from typing import Protocol, Self
 
 from exporter.config import CloudWatchSettings
 from exporter.fleet.model import Agent, Fleet
+from exporter.fleet.read_back import is_unix_time
 from exporter.kube.election import Leadership
 from exporter.publish.cloudwatch_log import PublishingLog
 from exporter.publish.datum import MAX_AHEAD, MAX_DATUMS, OLDEST, Datum, batches
@@ -55,8 +56,9 @@ class Observer(Protocol):
         """Take the estimate of what a month costs."""
 
 
-DATUM_OUTCOMES = ("accepted", "rejected", "expired", "overflowed")
-"""Taken by CloudWatch; refused as invalid; dropped because too old; dropped because there were too many."""
+DATUM_OUTCOMES = ("accepted", "rejected", "expired", "overflowed", "unreadable")
+"""Taken by CloudWatch; refused as invalid; dropped because too old, because there were too many, or because the spool's
+row has become something else than a datum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +138,12 @@ class CloudWatchPublisher:
         await self._resources.enter_async_context(self._spool)
         notes = await self._spool.notes()
         try:
-            self._last_period = float(notes[_LAST_PERIOD])
+            last_period = float(notes[_LAST_PERIOD])
+            # Not to be read, it is as good as none: the first period is published.
+            self._last_period = last_period if is_unix_time(last_period) else None
             baseline = Baseline.from_json(notes[_BASELINE])
-        except (KeyError, ValueError, TypeError, AttributeError):
-            # None yet, or not to be read: the first period is published, and restarts count from then on.
+        except (KeyError, ValueError):
+            # None yet, or not to be read: restarts count from the first period on.
             return self
         if abs(self._wall() - baseline.time) <= _BASELINE_KEPT:
             self._baseline = baseline
@@ -211,7 +215,12 @@ class CloudWatchPublisher:
         for outcome, dropped in (("expired", added.expired), ("overflowed", added.overflowed)):
             if dropped:
                 self._observer.cloudwatch_datums(outcome, dropped)
+        self._count_unreadable()
         self._report.dropped(added.expired, added.overflowed)
+
+    def _count_unreadable(self) -> None:
+        if unreadable := self._spool.take_unreadable():
+            self._observer.cloudwatch_datums("unreadable", unreadable)
 
     def _refused(self, datum: Datum) -> bool:
         problem = datum.problem()
@@ -266,6 +275,7 @@ class CloudWatchPublisher:
                     not_after=now + MAX_AHEAD - _TIME_MARGIN,
                 )
                 rows = [row for row in rows if row.id not in self._claimed][:MAX_DATUMS]
+            self._count_unreadable()
             if not rows:
                 await self._backlog_ready.wait()
             elif await self._deliver(client, rows, pause=self._pace.backlog_pause):

@@ -8,9 +8,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
 from urllib.parse import quote_plus
+
+from exporter.fleet.read_back import is_count, is_unix_time
 
 MAX_DATUMS = 1000
 """Datums in one request."""
@@ -28,6 +29,9 @@ _SMALLEST_VALUE = 2.0**-360
 _MAX_NAME_LENGTH = 255
 _MAX_DIMENSION_VALUE_LENGTH = 1024
 _MAX_DIMENSIONS = 30
+_MAX_UNIT_LENGTH = 32
+"""CloudWatch's longest is 16 characters (MetricDatum, Unit)."""
+_RESOLUTIONS = (1, 60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,20 @@ class DatumSeries:
     def __str__(self) -> str:
         """Return the series as a person writes it."""
         return f"{self.metric}{{{', '.join(f'{name}={value}' for name, value in self.dimensions)}}}"
+
+    def problems(self) -> Iterator[str]:
+        """Yield why CloudWatch would refuse every datum of the series."""
+        if not _is_text(self.metric, _MAX_NAME_LENGTH) or self.metric.startswith(":"):
+            yield "the metric's name is not 1 to 255 printable ASCII characters"
+        if not _is_text(self.unit, _MAX_UNIT_LENGTH) or self.storage_resolution not in _RESOLUTIONS:
+            yield "its unit or storage resolution is none of CloudWatch's"
+        if len(self.dimensions) > _MAX_DIMENSIONS:
+            yield "it has more than 30 dimensions"
+        for name, value in self.dimensions:
+            if not _is_text(name, _MAX_NAME_LENGTH) or name.startswith(":"):
+                yield f"the dimension {name!r} is not 1 to 255 printable ASCII characters"
+            if not _is_text(value, _MAX_DIMENSION_VALUE_LENGTH):
+                yield f"the value of {name} is not 1 to 1024 printable ASCII characters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +79,15 @@ class Datum:
         return next(self._problems(), None)
 
     def _problems(self) -> Iterator[str]:
-        series = self.series
-        if not _is_text(series.metric, _MAX_NAME_LENGTH) or series.metric.startswith(":"):
-            yield "the metric's name is not 1 to 255 printable ASCII characters"
-        if len(series.dimensions) > _MAX_DIMENSIONS:
-            yield "it has more than 30 dimensions"
-        for name, value in series.dimensions:
-            if not _is_text(name, _MAX_NAME_LENGTH) or name.startswith(":"):
-                yield f"the dimension {name!r} is not 1 to 255 printable ASCII characters"
-            if not _is_text(value, _MAX_DIMENSION_VALUE_LENGTH):
-                yield f"the value of {name} is not 1 to 1024 printable ASCII characters"
+        yield from self.series.problems()
+        if not is_unix_time(self.time):
+            yield "its time has no date"
         if not 1 <= len(self.values) <= MAX_VALUES or len(self.counts) != len(self.values):
             yield "it does not have 1 to 150 values with a count each"
         if not all(_is_value(value) for value in self.values):
             yield "a value is not a finite number between -2^360 and 2^360"
+        if not all(is_count(count, 1) for count in self.counts):
+            yield "a value did not occur once or more often"
 
     def request_member(self) -> dict[str, Any]:
         """Return the datum as boto takes it."""
@@ -107,18 +120,36 @@ class Datum:
 
     @classmethod
     def from_json(cls, time: int, text: str) -> "Datum":
-        """Read what `to_json` wrote. Raises ValueError, TypeError or IndexError for anything else."""
-        metric, unit, resolution, dimensions, values, counts = json.loads(text)
-        series = DatumSeries(str(metric), str(unit), tuple((str(n), str(v)) for n, v in dimensions), int(resolution))
-        return cls(series, time, tuple(map(float, values)), tuple(map(int, counts)))
+        """Read what `to_json` wrote. Raises ValueError for anything else, and for what CloudWatch would refuse."""
+        try:
+            row = json.loads(text)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        match row:
+            case [str(metric), str(unit), int(resolution), [*dimensions], [*values], [*counts]] if (
+                is_count(resolution) and all(map(_is_pair, dimensions)) and all(map(_is_value, values))
+            ):
+                series = DatumSeries(metric, unit, tuple((name, value) for name, value in dimensions), resolution)
+                datum = cls(series, time, tuple(map(float, values)), tuple(counts))
+                if problem := datum.problem():
+                    raise ValueError(problem)
+                return datum
+        raise ValueError("it is not a datum")
 
 
 def _is_text(text: str, max_length: int) -> bool:
     return 1 <= len(text) <= max_length and text.isascii() and text.isprintable() and not text.isspace()
 
 
-def _is_value(value: float) -> bool:
-    return isfinite(value) and (value == 0 or _SMALLEST_VALUE <= abs(value) <= _LARGEST_VALUE)
+def _is_pair(given: object) -> bool:
+    return isinstance(given, list) and len(given) == 2 and all(isinstance(one, str) for one in given)  # noqa: PLR2004
+
+
+def _is_value(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    # In this order: a whole number may be too long for a float.
+    return value == 0 or _SMALLEST_VALUE <= abs(value) <= _LARGEST_VALUE
 
 
 def distribution(series: DatumSeries, time: int, values: Iterable[float]) -> Iterator[Datum]:

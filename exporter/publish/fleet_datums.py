@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from exporter.fleet.cloudwatch_catalogue import AGENT_DIMENSION, FLEET_DIMENSIONS, CloudWatchMetric
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.fleet.outlets import FleetFigure
+from exporter.fleet.read_back import HIGHEST_COUNT, is_number, is_unix_time
 from exporter.publish.datum import Datum, DatumSeries, distribution
 
 Increases = Mapping[tuple[str, str], float]
@@ -48,13 +49,29 @@ class Baseline:
 
     @classmethod
     def from_json(cls, text: str) -> "Baseline":
-        """Read what `to_json` wrote. Raises ValueError, TypeError, AttributeError or KeyError for anything else."""
-        given = json.loads(text)
-        counters = {
-            str(metric): {str(uid): (float(count), float(seen)) for uid, (count, seen) in by_agent.items()}
-            for metric, by_agent in given["counters"].items()
-        }
-        return cls(float(given["time"]), counters)
+        """Read what `to_json` wrote. Raises ValueError for anything else."""
+        try:
+            given = json.loads(text)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        match given:
+            case {"time": time, "counters": dict(by_metric)} if is_unix_time(time):
+                return cls(time, {metric: _noted(counters) for metric, counters in by_metric.items()})
+        raise ValueError("it is not an object with a time and counters")
+
+
+def _noted(counters: object) -> Mapping[str, tuple[float, float]]:
+    """Read the counters of one metric. Raises ValueError."""
+    if not isinstance(counters, dict):
+        raise ValueError("a metric has no counters")
+    read: dict[str, tuple[float, float]] = {}
+    for uid, counter in counters.items():
+        match counter:
+            case [value, seen] if is_number(value, 0, HIGHEST_COUNT) and is_unix_time(seen):
+                read[uid] = (value, seen)
+            case _:
+                raise ValueError("a counter is not a number and a time")
+    return read
 
 
 def count(

@@ -13,15 +13,17 @@ How a loss is judged is in `store.departures` and `fleet.losses`. Nothing that f
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import structlog
 
 from exporter.fleet.last_reading import LastReading
 from exporter.fleet.policy import Policy
+from exporter.fleet.read_back import is_unix_time
 from exporter.kube.api import Json, KubeError, KubeObjects, Resource
 from exporter.kube.config_maps import CHANGED_MEANWHILE, read_or_new, version, write
 from exporter.kube.election import Leadership
@@ -37,6 +39,8 @@ MAX_BYTES = 900_000
 """Size of a note. A ConfigMap may have 1 MiB (kubernetes.io, "ConfigMaps"); an agent takes some 150 bytes."""
 
 _KEY = "readings"
+
+_T = TypeVar("_T")
 
 
 def config_map_name(lease_name: str) -> str:
@@ -54,17 +58,32 @@ class Note:
     """Which pods that exporter watched."""
     readings: Sequence[LastReading]
     gone: Sequence[GoneFleet] = ()
+    left_out: int = 0
+    """Entries that could not be read: an agent or a fleet that is noted wrongly costs no other its note."""
 
     @classmethod
     def from_text(cls, given: str) -> "Note":
         """Read what `note_text` returns. Raises ValueError for anything else."""
-        match json.loads(given):
-            case {"time": int() | float() as time, "scope": str(scope), "agents": list(agents), **more}:
-                gone = more.get("gone", [])
-                if isinstance(gone, list):
-                    readings = [LastReading.from_json(agent) for agent in agents]
-                    return cls(time, scope, readings, [GoneFleet.from_json(fleet) for fleet in gone])
+        try:
+            document = json.loads(given)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        match document:
+            case {"time": time, "scope": str(scope), "agents": [*agents], **more} if is_unix_time(time):
+                fleets = more.get("gone", [])
+                if isinstance(fleets, list):
+                    readings, gone = _readable(agents, LastReading.from_json), _readable(fleets, GoneFleet.from_json)
+                    left_out = len(agents) + len(fleets) - len(readings) - len(gone)
+                    return cls(time, scope, readings, gone, left_out)
         raise ValueError("not an object with time, scope and agents")
+
+
+def _readable(entries: Iterable[object], read: Callable[[object], _T]) -> list[_T]:
+    found = []
+    for entry in entries:
+        with suppress(ValueError):
+            found.append(read(entry))
+    return found
 
 
 def note_text(
@@ -172,9 +191,11 @@ class LastReadings:
             return (), ()
         try:
             note = Note.from_text(given)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             self._log.warning("notes of last readings are not valid; ignored", error=str(error))
             return (), ()
+        if note.left_out:
+            self._log.warning("entries in notes of last readings are not valid; ignored", entries=note.left_out)
         since, now = note.time, self._source.wall_now()
         if note.scope != self._scope:
             self._log.warning("notes of last readings are of other discovery settings; ignored", noted=note.scope)

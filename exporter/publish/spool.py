@@ -19,15 +19,13 @@ from typing import ParamSpec, Self, TypeVar
 import structlog
 
 from exporter.publish.datum import Datum
-from exporter.publish.spool_file import MEMORY, Added, NotASpoolError, Row, SpoolFile
+from exporter.publish.spool_file import FIRST_ID_IN_MEMORY, MEMORY, Added, NotASpoolError, Row, SpoolFile
 from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
 
 # Datums take about 200 bytes each in memory; a disk may be given to the spool alone, memory is the whole process'.
 _MAX_IN_MEMORY = 100_000
-# Numbers of datums in memory begin here, so that they are never those of datums on disk.
-_FIRST_ID_IN_MEMORY = 1 << 48
 # SQLite's primary result codes for a file whose content is damaged, and one that is no database at all.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -51,6 +49,7 @@ class Spool:
             level=logging.ERROR,
             path=str(path),
         )
+        self._unreadable = 0
         # Accepted by CloudWatch, but the disk failed before it could forget them.
         self._owed: set[int] = set()
 
@@ -69,6 +68,11 @@ class Spool:
         """Time of the oldest datum that waits, in Unix seconds; None when none does."""
         times = [store.oldest_time for store in self._stores() if store.oldest_time is not None]
         return min(times, default=None)
+
+    def take_unreadable(self) -> int:
+        """Return how many rows were dropped because they were no datums, since this was last asked."""
+        count, self._unreadable = self._unreadable, 0
+        return count
 
     async def __aenter__(self) -> Self:
         """Open the file, or begin in memory."""
@@ -117,7 +121,7 @@ class Spool:
         )
         if added is None:
             if self._memory is None:
-                self._memory = SpoolFile(MEMORY, first_id=_FIRST_ID_IN_MEMORY)
+                self._memory = SpoolFile(MEMORY)
             max_datums = min(self._max_datums, _MAX_IN_MEMORY)
             added = self._memory.add(datums, {}, expire_before=expire_before, max_datums=max_datums)
         return added
@@ -130,8 +134,8 @@ class Spool:
         return rows[:max_datums]
 
     def _remove(self, ids: Iterable[int]) -> None:
-        in_memory = [one for one in ids if one >= _FIRST_ID_IN_MEMORY]
-        on_disk = [one for one in ids if one < _FIRST_ID_IN_MEMORY]
+        in_memory = [one for one in ids if one >= FIRST_ID_IN_MEMORY]
+        on_disk = [one for one in ids if one < FIRST_ID_IN_MEMORY]
         if in_memory and self._memory is not None:
             self._memory.remove(in_memory)
         if on_disk:
@@ -151,6 +155,18 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
             return None
+        finally:
+            if self._disk is not None:
+                self._count_unreadable(self._disk)
+
+    def _count_unreadable(self, disk: SpoolFile) -> None:
+        if disk.unreadable:
+            self._unreadable += disk.unreadable
+            _log.error(
+                "rows of the spool cannot be read; they are dropped", path=str(self._path), rows=disk.unreadable,
+                fix="check the disk",
+            )  # fmt: skip
+            disk.unreadable = 0
 
     def _open_disk(self) -> None:
         """Take the file into use if it can be used; one that is damaged is set aside and created again."""
@@ -162,6 +178,7 @@ class Spool:
                     raise
                 disk = self._recreate(error)
             self._disk = disk
+            self._count_unreadable(disk)
             if self._owed:
                 self._pay(disk)
         except (sqlite3.Error, OSError) as error:

@@ -6,9 +6,11 @@ in memory, so that there is one way to do it.
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.fleet.read_back import LAST_TIME
 from exporter.publish.datum import Datum
 
 MEMORY = ":memory:"
@@ -18,6 +20,10 @@ _APPLICATION_ID = 0x4D464553
 # Seconds to wait for another process that has the file open.
 _LOCK_TIMEOUT = 1.0
 _SQL_VARIABLES = 500
+FIRST_ID_IN_MEMORY = 1 << 48
+"""Numbers of datums in memory begin here, so that they are never those of datums on disk."""
+_MAX_BODY_BYTES = 100_000
+"""A row longer than this is no datum: 30 dimensions of 1,279 characters, all of them escaped, are 77,000."""
 
 
 class NotASpoolError(sqlite3.DatabaseError):
@@ -44,20 +50,28 @@ class Added:
 
 
 class SpoolFile:
-    """An open spool. `datums` and `oldest_time` are kept up to date by every call."""
+    """An open spool. `datums`, `oldest_time` and `unreadable` are kept up to date by every call.
 
-    def __init__(self, path: Path | str, *, first_id: int = 1) -> None:
+    A row may hold anything: a disk fails by the byte. One that is no datum is deleted when it is come across.
+    """
+
+    def __init__(self, path: Path | str) -> None:
         """Open or make the file and check that it is sound and writable. Raises sqlite3.Error or OSError."""
-        if path != MEMORY:
+        self.unreadable = 0
+        """Rows deleted so far because they were no datums."""
+        if path == MEMORY:
+            self._first_id, self._end_of_ids = FIRST_ID_IN_MEMORY, 1 << 62
+        else:
+            self._first_id, self._end_of_ids = 1, FIRST_ID_IN_MEMORY
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare(first_id)
+            self._prepare()
         except BaseException:
             self._database.close()
             raise
 
-    def _prepare(self, first_id: int) -> None:
+    def _prepare(self) -> None:
         execute = self._database.execute
         # No other process may take part. It also spares WAL its shared memory, which network file systems lack.
         execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -80,17 +94,30 @@ class SpoolFile:
             )
             execute("CREATE INDEX IF NOT EXISTS datum_by_time ON datum (time)")
             execute("CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            # Numbers go on where they stopped and never come twice: a number may be on its way to CloudWatch.
-            execute(
-                "INSERT INTO sqlite_sequence (name, seq) SELECT 'datum', ?"
-                " WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'datum')",
-                (first_id - 1,),
-            )
             execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             execute(f"PRAGMA user_version = {_LAYOUT}")
+            self._delete_what_no_query_finds()
+            self._set_next_id()
         [(self.datums,)] = execute("SELECT count(*) FROM datum")
         self.oldest_time: int | None = None
         self._look_for_oldest()
+
+    def _delete_what_no_query_finds(self) -> None:
+        """Delete rows whose time or number is none: they would be neither sent nor too old, and wait for ever."""
+        deleted = self._database.execute(
+            "DELETE FROM datum WHERE typeof(time) <> 'integer' OR time NOT BETWEEN 0 AND ? OR id NOT BETWEEN ? AND ?",
+            (LAST_TIME, self._first_id, self._end_of_ids - 1),
+        )
+        self.unreadable += deleted.rowcount
+
+    def _set_next_id(self) -> None:
+        """Let numbers go on where they stopped, so that none comes twice: one may be on its way to CloudWatch."""
+        noted = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'datum'").fetchall()
+        [(highest,)] = self._database.execute("SELECT max(id) FROM datum")
+        known = [seq for (seq,) in noted if isinstance(seq, int) and self._first_id <= seq < self._end_of_ids]
+        last = max([self._first_id - 1, *known, *([] if highest is None else [highest])])
+        self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'datum'")
+        self._database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('datum', ?)", (last,))
 
     def close(self) -> None:
         """Close the file. Raises sqlite3.Error."""
@@ -114,20 +141,25 @@ class SpoolFile:
         return Added(ids, expired, overflowed)
 
     def oldest(self, max_datums: int, *, not_before: float, not_after: float) -> list[Row]:
-        """Return up to `max_datums` datums between two times, oldest first. An unreadable row is deleted."""
-        found = self._database.execute(
-            "SELECT id, time, body FROM datum WHERE time BETWEEN ? AND ? ORDER BY time, id LIMIT ?",
-            (not_before, not_after, max_datums),
-        ).fetchall()
-        rows, unreadable = [], []
-        for number, time, body in found:
-            try:
-                rows.append(Row(number, Datum.from_json(time, body)))
-            except (ValueError, TypeError, IndexError):
-                unreadable.append(number)
-        if unreadable:
+        """Return up to `max_datums` datums between two times, oldest first."""
+        while True:
+            # As bytes: text that is not UTF-8 would be an error of the whole query.
+            found = self._database.execute(
+                "SELECT id, time, substr(CAST(body AS BLOB), 1, ?) FROM datum"
+                " WHERE time BETWEEN ? AND ? ORDER BY time, id LIMIT ?",
+                (_MAX_BODY_BYTES + 1, not_before, not_after, max_datums),
+            )
+            rows, unreadable = [], []
+            for number, time, body in found:
+                try:
+                    rows.append(Row(number, _datum(time, body)))
+                except ValueError:
+                    unreadable.append(number)
+            if not unreadable:
+                return rows
+            # They may have been all that was looked at, with sound ones behind them.
             self.remove(unreadable)
-        return rows
+            self.unreadable += len(unreadable)
 
     def remove(self, ids: Sequence[int]) -> None:
         """Forget datums; those that are not there any more are no error."""
@@ -141,14 +173,26 @@ class SpoolFile:
         self._look_for_oldest()
 
     def notes(self) -> dict[str, str]:
-        """Return all notes."""
-        return dict(self._database.execute("SELECT name, value FROM note"))
+        """Return all notes that are text."""
+        notes = {}
+        for pair in self._database.execute("SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM note"):
+            with suppress(UnicodeDecodeError):
+                name, value = (column.decode() for column in pair)
+                notes[name] = value
+        return notes
 
     def _look_for_oldest(self) -> None:
         [(self.oldest_time,)] = self._database.execute("SELECT min(time) FROM datum")
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._database)
+
+
+def _datum(time: object, body: object) -> Datum:
+    """Read a row. Raises ValueError."""
+    if not isinstance(time, int) or not isinstance(body, bytes) or len(body) > _MAX_BODY_BYTES:
+        raise ValueError("its columns are not those of a datum")
+    return Datum.from_json(time, body.decode())
 
 
 class _Transaction:

@@ -8,6 +8,7 @@ another process is to know of it is a `GoneFleet`.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from exporter.fleet.read_back import are_names, is_unix_time
 from exporter.fleet.scaler import Scaler
 from exporter.store.group import Group
 from exporter.store.restarts import FleetKey
@@ -43,8 +44,8 @@ class GoneFleet:
                 str(source),
                 [*workloads],
                 bool(scaled),
-                int() | float() as gone,
-            ] if all(isinstance(workload, str) for workload in workloads):
+                gone,
+            ] if are_names((namespace, name, source, *workloads)) and is_unix_time(gone):
                 return cls(namespace, name, source, tuple(map(str, workloads)), scaled, gone)
         raise ValueError("not a fleet without agents")
 

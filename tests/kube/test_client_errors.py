@@ -98,7 +98,7 @@ async def test_error_that_is_not_from_kubernetes_is_marked(api: ScriptedKubeApi,
     assert len(str(error)) < 300
 
 
-@pytest.mark.parametrize("body", ["<html>log in here</html>", ["a list"]])
+@pytest.mark.parametrize("body", ["<html>log in here</html>", ["a list"], "[" * 5000], ids=["html", "list", "deep"])
 async def test_good_status_without_a_json_object_is_no_answer(
     api: ScriptedKubeApi, client: KubeClient, body: Any
 ) -> None:

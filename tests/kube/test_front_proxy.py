@@ -60,6 +60,7 @@ def test_reads_what_the_api_server_wrote() -> None:
         (config_map(username_headers="[]"), "names no header"),
         (config_map(allowed_names="front-proxy-client"), "requestheader-allowed-names is not a JSON list"),
         (config_map(allowed_names='{"a": 1}'), "is not a JSON list"),
+        (config_map(allowed_names="[" * 5000), "is not a JSON list"),
         (config_map(group_headers="[1]"), "requestheader-group-headers is not a JSON list"),
     ],
 )

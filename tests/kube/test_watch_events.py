@@ -119,6 +119,7 @@ async def test_same_name_with_another_uid_is_another_object(api: ScriptedKubeApi
     "garbage",
     [
         b"not json at all\n",
+        b'{"type": "ADDED", "object": ' + b"[" * 5000 + b"\n",
         b"\xff\xfe\x00\n",
         b"[1, 2]\n",
         b'{"type": "ADDED"}\n',

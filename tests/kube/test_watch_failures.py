@@ -21,6 +21,7 @@ FAILURES: list[tuple[Handler, RestartReason]] = [
     (reply(429, status(429, "TooManyRequests")), RestartReason.ERROR),
     (reply(502, "<html>bad gateway</html>"), RestartReason.ERROR),
     (reply(200, "<html>log in</html>"), RestartReason.ERROR),
+    (reply(200, '{"items":' + "[" * 5000), RestartReason.ERROR),
     (reply(200, {}), RestartReason.ERROR),
     (reply(200, {"kind": "PodList", "metadata": {"resourceVersion": "1"}}), RestartReason.ERROR),
     (reply(200, {"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": "many"}), RestartReason.ERROR),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import astuple
 
 import pytest
 
@@ -78,8 +79,23 @@ def test_a_note_is_read_as_it_was_written() -> None:
     assert Note.from_text(json.dumps(older)).gone == []
 
 
-@pytest.mark.parametrize("gone", ["etl", [["etl"]], [["n", "f", "s", [1], True, 1.0]], [["n", "f", "s", [], 1, 1.0]]])
-def test_anything_else_is_no_note(gone: object) -> None:
-    """Somebody may have edited it."""
-    with pytest.raises(ValueError, match="not a"):
-        Note.from_text(json.dumps({"time": 1, "scope": "s", "agents": [], "gone": gone}))
+@pytest.mark.parametrize(
+    "gone",
+    [
+        ["etl"],
+        ["n", "f", "s", [1], True, 1.0],
+        ["n", "f", "s", [], 1, 1.0],
+        ["n", "f", "s", [], True, float("nan")],
+        ["n", "\ud800", "s", [], True, 1.0],
+    ],
+)
+def test_an_entry_that_is_no_fleet_costs_itself(gone: object) -> None:
+    """Somebody may have edited it; the others are read."""
+    note = Note.from_text(json.dumps({"time": 1, "scope": "s", "agents": [], "gone": [gone, astuple(GONE)]}))
+    assert (note.gone, note.left_out) == ([GONE], 1)
+
+
+def test_anything_else_is_no_note() -> None:
+    """Fleets are a list."""
+    with pytest.raises(ValueError, match="not an object"):
+        Note.from_text(json.dumps({"time": 1, "scope": "s", "agents": [], "gone": "etl"}))
