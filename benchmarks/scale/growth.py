@@ -132,7 +132,7 @@ class _World:
         found = 0
         for fleet in self.fleets[1:]:
             reason = self.store.not_ready_reason()
-            known = Knowledge(self.store.fleet_keys, self.store.fleet, reason, "bench", WALL_NOW)
+            known = Knowledge(self.store.fleet_keys, self.store.fleet, reason, "bench")
             found += len(items(Question("matillion_fleet_demand_tasks", "matillion", f"fleet={fleet.name}"), known))
         return found
 

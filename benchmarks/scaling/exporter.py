@@ -200,7 +200,7 @@ class SimulatedExporter:
     def external_metric(self) -> float:
         """Return what the HPA makes of the answer of the external metrics API. Raises MetricError."""
         store = self._up()
-        known = Knowledge(store.fleet_keys, store.fleet, store.not_ready_reason(), CLUSTER, self._wall())
+        known = Knowledge(store.fleet_keys, store.fleet, store.not_ready_reason(), CLUSTER)
         try:
             answer = items(_QUESTION, known)
         except RefusalError as refusal:
@@ -216,7 +216,7 @@ class SimulatedExporter:
         for fleet in store.fleets():
             if fleet.demand_tasks is None:
                 raise MetricError(fleet.untrusted_reason or "the demand is unknown")
-            value = demand_document(fleet, fleet.demand_tasks)["value"]
+            value = demand_document(fleet, fleet.demand_tasks, fleet.now)["value"]
             assert isinstance(value, float)
             return value
         raise MetricError("there is no such fleet")

@@ -149,7 +149,7 @@ AGENT_FIGURES: tuple[AgentFigure, ...] = (
         "Duration of the last scrape of the agent, successful or not.",
         cloudwatch=_NOT_ALARMED),
     AgentFigure("last_scrape_timestamp_seconds", Unit.SECONDS, Basis.EXPORTER, lambda agent: agent.snapshot.read_time,
-        "Time of the last successful scrape of the agent (Unix time).",
+        "Time at which the last successful scrape of the agent began (Unix time).",
         json=Without("`reading_age_seconds` is how long ago that was"), cloudwatch=_NOT_ALARMED),
 )
 # fmt: on

@@ -208,8 +208,9 @@ class AgentSnapshot:
     target: Target
     reading: Reading | None = None
     read_at: float | None = None
-    """When `reading` was complete; None before the first."""
+    """When `reading` was requested (monotonic): it is of this instant or a later one. None before the first."""
     read_time: float | None = None
+    """The same instant in Unix seconds."""
     url: str | None = None
     """Where `reading` came from."""
     scrape_seconds: float | None = None

@@ -13,7 +13,7 @@ from exporter.fleet.protection import works
 
 
 def after_reading(before: AgentSnapshot, reading: Reading, policy: Policy, now: float) -> Since:
-    """Return the spans after `reading`, which was complete at `now` and is to replace the one in `before`."""
+    """Return the spans after `reading`, which was requested at `now` and is to replace the one in `before`."""
     since, known, pressed = before.since, before.since.known, before.since.pressed
     if before.read_at is None or now - before.read_at > policy.stale_after:
         # What happened while it was unreachable is unknown.

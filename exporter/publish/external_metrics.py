@@ -252,7 +252,7 @@ class ExternalMetricsServer:
     def _knowledge(self) -> Knowledge:
         source = self._source
         reason = source.not_ready_reason()
-        return Knowledge(source.fleet_keys, source.fleet, reason, self._cluster, source.wall_now())
+        return Knowledge(source.fleet_keys, source.fleet, reason, self._cluster)
 
 
 def _only_a_plain_list(request: web.Request) -> None:

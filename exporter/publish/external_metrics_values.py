@@ -53,8 +53,6 @@ class Knowledge:
     """Returns one of them."""
     not_ready_reason: str | None
     cluster: str | None
-    wall_now: float
-    """The instant of the fleets in Unix time."""
 
     def of(self, namespace: str) -> Sequence[Fleet]:
         """Return the fleets of a namespace whose figures an HPA may get."""
@@ -132,7 +130,7 @@ def _item(metric: FleetFigure, fleet: Fleet, known: Knowledge) -> dict[str, obje
     return {
         "metricName": metric.external_name,
         "metricLabels": _labels(fleet, known.cluster),
-        "timestamp": _timestamp(known.wall_now - _age(fleet)),
+        "timestamp": _timestamp(fleet.time - _age(fleet)),
         "value": quantity,
     }
 

@@ -29,6 +29,7 @@ from exporter.store.gone_fleets import GoneFleet, forgotten, gone_fleets, rememb
 from exporter.store.group import Group
 from exporter.store.restarts import FleetKey, RestartCounter
 from exporter.store.scalers import KnownScalers
+from exporter.store.sources import Sources
 from exporter.store.start_times import AgentStart, StartTimes
 
 Clock = Callable[[], float]
@@ -44,8 +45,7 @@ class SnapshotStore:
         self._policy = policy
         self._monotonic = monotonic
         self._wall = wall
-        self._expected: set[str] = set()
-        self._synced_at: dict[str, float] = {}
+        self._synced = Sources()
         self._sources: dict[str, str] = {}
         self._keys: dict[str, FleetKey] = {}
         self._groups: dict[FleetKey, Group] = {}
@@ -65,14 +65,14 @@ class SnapshotStore:
 
     def expect(self, sources: Iterable[str]) -> None:
         """Announce sources before they deliver: the store is complete once each has delivered."""
-        self._expected.update(sources)
+        self._synced.expect(sources)
 
     def replace(self, source: str, targets: Iterable[Target], finished: Mapping[str, PodFacts] = {}) -> None:
         """Make `targets` the whole membership of `source`; `finished` is how the others ended, as far as known."""
         needed = {target.uid: target for target in targets}
         self.departures.finished_before(finished)
         # What is missing was last known to exist when the source was current.
-        known_at = self._synced_at.get(source, self._monotonic())
+        known_at = self._synced.at(source, self._monotonic())
         for uid in [uid for uid, owner in self._sources.items() if owner == source and uid not in needed]:
             self._gone(uid, finished.get(uid), known_at)
         for target in needed.values():
@@ -108,14 +108,10 @@ class SnapshotStore:
 
     def synced(self, source: str) -> None:
         """Record that the membership of `source` is current now."""
-        self._synced_at[source] = self._monotonic()
-        if self._first_round is None and not self._missing():
-            self._first_round = {
-                uid
-                for group in self._groups.values()
-                for uid, snapshot in group.snapshots.items()
-                if snapshot.scrape_seconds is None and self.scrape_target(uid) is not None
-            }
+        self._synced.synced(source, self._monotonic())
+        if self._first_round is None and not self._synced.missing():
+            unread = [uid for uid in self._keys if (one := self._snapshot(uid)) and one.scrape_seconds is None]
+            self._first_round = {uid for uid in unread if self.scrape_target(uid) is not None}
 
     def _take(self, source: str, target: Target, known_at: float) -> None:
         uid, key, now = target.uid, (target.namespace, target.fleet), self._monotonic()
@@ -142,10 +138,8 @@ class SnapshotStore:
 
     def _made_unseen(self, source: str, created_time: float | None) -> bool:
         """Whether a pod was created since its source last synced, so that all its restarts count."""
-        synced_at = self._synced_at.get(source)
-        if synced_at is None or created_time is None:
-            return False
-        return self._wall() - created_time <= self._monotonic() - synced_at
+        now = self._monotonic()
+        return created_time is not None and now - self._synced.at(source, now) > self._wall() - created_time
 
     def _settle(self, uids: Iterable[str]) -> None:
         """Update which of the targets with one address responds there."""
@@ -214,7 +208,10 @@ class SnapshotStore:
         return snapshot.target
 
     def scraped(self, target: Target, reading: Reading, *, url: str, seconds: float) -> None:
-        """Store a valid reading of `target`, complete now.
+        """Store a valid reading of `target`, from a scrape that took `seconds` and ends now.
+
+        The reading is dated by the beginning of the scrape. Between a page and now there may be more than the network:
+        while the process is stopped, the answers to its scrapes wait in their sockets.
 
         If the agent was removed or moved meanwhile, it is unknown which agent responded: the reading is ignored.
         """
@@ -222,18 +219,19 @@ class SnapshotStore:
         if before is not None:
             now, wall_now = self._monotonic(), self._wall()
             self._start_times.heard(before.target, now, wall_now)
+            read_at = now - seconds
             # `replace` would take twice as long, and this runs for each scrape.
             self._put(
                 AgentSnapshot(
                     target=before.target,
                     reading=reading,
-                    read_at=now,
-                    read_time=wall_now,
+                    read_at=read_at,
+                    read_time=wall_now - seconds,
                     url=url,
                     scrape_seconds=seconds,
                     usage=before.usage,
                     task_failures=before.task_failures,
-                    since=after_reading(before, reading, self._policy, now),
+                    since=after_reading(before, reading, self._policy, read_at),
                 )
             )
 
@@ -348,14 +346,13 @@ class SnapshotStore:
         if group.fleet is None or group.due(now):
             wall_now = self._wall()
             sources = [self._sources[uid] for uid in group.snapshots] or [group.source]
-            sync_age = now - min(self._synced_at[source] for source in sources)
             fleet = aggregate(
                 *key,
                 group.snapshots.values(),
                 self._policy,
                 now,
                 wall_now=wall_now,
-                sync_age=sync_age,
+                sync_age=self._synced.age_of(sources, now),
                 restarts=self._restarts.of(key),
                 tasks_lost=self.departures.lost(key),
                 tasks_lost_lately=self.departures.lost_since(key, wall_now - LATELY_SECONDS),
@@ -381,7 +378,7 @@ class SnapshotStore:
     def remember(self, fleets: Iterable[GoneFleet]) -> None:
         """Take what another process knew of fleets without agents, once all sources have synced."""
         for key, group in remembered(fleets, self._wall() - self._monotonic()):
-            if key not in self._groups and group.source in self._synced_at:
+            if key not in self._groups and self._synced.known(group.source):
                 self._groups[key] = group
                 self._looked_through_at = None
 
@@ -401,9 +398,7 @@ class SnapshotStore:
 
     def sync_age(self) -> float | None:
         """Return the seconds since the least recently synced source; None until all have synced."""
-        if self._missing() or not self._synced_at:
-            return None
-        return self._monotonic() - min(self._synced_at.values())
+        return self._synced.age(self._monotonic())
 
     def in_sync(self) -> bool:
         """Return whether every source is current: then a fleet that is not here has no agents."""
@@ -412,11 +407,8 @@ class SnapshotStore:
 
     def not_ready_reason(self) -> str | None:
         """Return what is missing until figures are complete; None after the first full round."""
-        if missing := self._missing():
+        if missing := self._synced.missing():
             return f"not synced yet: {', '.join(sorted(missing))}"
         if self._first_round:
             return f"first scrape round: {len(self._first_round)} agents left"
         return None
-
-    def _missing(self) -> set[str]:
-        return self._expected - self._synced_at.keys()

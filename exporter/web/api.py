@@ -91,7 +91,7 @@ class Api:
         if value is None or not isfinite(value):
             reason = fleet.withheld_reason or "the demand is unknown"
             raise web.HTTPServiceUnavailable(text=f"the demand of {_named(fleet)} is not trusted: {reason}")
-        return json_answer(request, demand_document(fleet, value))
+        return json_answer(request, demand_document(fleet, value, self._view.now()))
 
     async def past(self, request: web.Request) -> web.StreamResponse:
         """Answer with the demand of the past that the forecast is made from."""

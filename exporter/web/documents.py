@@ -123,13 +123,17 @@ def departure_document(departure: Departure) -> Document:
     }
 
 
-def demand_document(fleet: Fleet, demand_tasks: float) -> Document:
-    """Return what a scaler reads: demand, the load per agent to aim at, and how much stands behind it."""
+def demand_document(fleet: Fleet, demand_tasks: float, now: float) -> Document:
+    """Return what a scaler reads: demand, the load per agent to aim at, and how much stands behind it.
+
+    `now` is monotonic: the fleet may be of a moment ago.
+    """
+    age = None if fleet.read_age is None else fleet.read_age + now - fleet.now
     return {
         "value": demand_tasks,
         "target": fleet.target_tasks_per_agent,
         "coverage": known(fleet.coverage),
-        "age_seconds": known(fleet.read_age),
+        "age_seconds": known(age),
     }
 
 

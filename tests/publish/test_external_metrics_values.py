@@ -17,12 +17,12 @@ from exporter.publish.external_metrics_values import (
     RefusalError,
     items,
 )
-from tests.factories import WALL_NOW, make_facts, make_fleet, make_reading, make_scaler, make_snapshot
+from tests.factories import NOW, make_facts, make_fleet, make_reading, make_scaler, make_snapshot
 
 
 def knowledge(fleets: Sequence[Fleet], cluster: str | None = None) -> Knowledge:
     by_key = {(fleet.namespace, fleet.name): fleet for fleet in fleets}
-    return Knowledge(by_key.keys, by_key.get, None, cluster, WALL_NOW)
+    return Knowledge(by_key.keys, by_key.get, None, cluster)
 
 
 def ask(metric: str, fleets: Sequence[Fleet], selector: str = "", cluster: str | None = None) -> list[dict[str, Any]]:
@@ -146,6 +146,8 @@ def test_the_time_is_that_of_the_oldest_reading() -> None:
     assert ask("demand_tasks", [fleet])[0]["timestamp"] == "2026-01-01T02:29:40Z"
     starting = make_fleet([make_snapshot(never_read=True, facts=make_facts(ready=False))], sync_age=30.0)
     assert ask("demand_tasks", [starting])[0]["timestamp"] == "2026-01-01T02:29:30Z"
+    a_moment_ago = make_fleet([make_snapshot(age=11.0)], now=NOW - 10.0)
+    assert ask("demand_tasks", [a_moment_ago])[0]["timestamp"] == "2026-01-01T02:29:49Z", "whenever it is asked for"
 
 
 def test_the_hold_of_unseen_agents_is_in_the_demand() -> None:

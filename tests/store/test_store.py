@@ -17,12 +17,12 @@ def active(store: SnapshotStore) -> list[float | None]:
 
 
 def test_a_reading_is_kept_with_its_instant_and_its_date(store: SnapshotStore) -> None:
-    """What a page said, when, where, and how long it took."""
+    """What a page said, when it was asked for, where, and how long it took."""
     target = make_target()
     store.replace(KUBE, [target])
     read(store, target)
     snapshot = store.fleets()[0].agents[0].snapshot
-    assert (snapshot.read_at, snapshot.read_time, snapshot.scrape_seconds) == (NOW, WALL_NOW, 0.01)
+    assert (snapshot.read_at, snapshot.read_time, snapshot.scrape_seconds) == (NOW - 0.01, WALL_NOW - 0.01, 0.01)
     assert (snapshot.url, snapshot.error) == ("http://agent/metrics", None)
 
 
@@ -34,13 +34,25 @@ def test_a_failure_keeps_the_last_reading_and_lets_it_grow_old(store: SnapshotSt
     clock.now += 10
     store.failed(target, "connection refused", seconds=0.5)
     snapshot = store.fleets()[0].agents[0].snapshot
-    assert (snapshot.error, snapshot.scrape_seconds, snapshot.read_at) == ("connection refused", 0.5, NOW)
+    assert (snapshot.error, snapshot.scrape_seconds, snapshot.read_at) == ("connection refused", 0.5, NOW - 0.01)
     assert active(store) == [12.0]
     clock.now += POLICY.stale_after
     assert store.fleets()[0].states[AgentState.UNREACHABLE] == 1
     read(store, target)
     clock.now += 1
     assert store.fleets()[0].agents[0].snapshot.error is None
+
+
+def test_a_page_that_waited_is_as_old_as_its_request(store: SnapshotStore, clock: Clock) -> None:
+    """It came while the process was stopped, and counts no longer than if it had been read then."""
+    target = make_target()
+    store.replace(KUBE, [target])
+    store.scraped(target, make_reading(12), url="http://agent", seconds=POLICY.stale_after + 5)
+    (fleet,) = store.fleets()
+    assert (fleet.states[AgentState.UNREACHABLE], fleet.read_age, fleet.demand_tasks) == (1, None, None)
+    clock.now += 1
+    store.scraped(target, make_reading(12), url="http://agent", seconds=POLICY.stale_after - 5)
+    assert [fleet.read_age for fleet in store.fleets()] == [POLICY.stale_after - 5]
 
 
 def test_a_failure_is_news_once(store: SnapshotStore) -> None:

@@ -143,7 +143,8 @@ class StoreMachine(RuleBasedStateMachine):
         if good:
             reading = make_reading(float(tasks))
             self.store.scraped(target, reading, url="http://agent", seconds=0.5)
-            fields |= {"reading": reading, "read_at": self.now, "read_time": WALL_NOW, "url": "http://agent"}
+            asked = {"read_at": self.now - 0.5, "read_time": WALL_NOW - 0.5}
+            fields |= {"reading": reading, "url": "http://agent", **asked}
         else:
             self.store.failed(target, "HTTP 500", seconds=0.5)
         if target.uid in self.known and self.known[target.uid][1].target.address == target.address:
@@ -156,7 +157,7 @@ class StoreMachine(RuleBasedStateMachine):
                 if target.uid in self.from_creation and waited <= MAX_START_SECONDS:
                     self.starts.setdefault(key, []).append(max(waited, 3660.0))
             if good:
-                fields["since"] = after_reading(snapshot, reading, POLICY, self.now)
+                fields["since"] = after_reading(snapshot, reading, POLICY, self.now - 0.5)
             after = replace(snapshot, **fields)
             if self._winner(target.address) == target.uid:
                 self.known[target.uid] = (source, after)

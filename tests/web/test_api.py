@@ -105,6 +105,14 @@ async def test_demand_is_what_a_scaler_reads(client: aiohttp.ClientSession) -> N
     assert answer == {"value": 38.0, "target": 16, "coverage": pytest.approx(2 / 3), "age_seconds": 1.0}
 
 
+async def test_the_age_of_a_demand_is_that_of_the_moment_of_asking(
+    client: aiohttp.ClientSession, view: StaticView
+) -> None:
+    """The fleet may have been computed a moment ago; its oldest reading has grown older since."""
+    view.instant = NOW + 0.75
+    assert (await get(client, "/api/v1/fleets/matillion/etl/demand"))["age_seconds"] == 1.75
+
+
 async def test_the_demand_ahead_contains_the_forecast(client: aiohttp.ClientSession, view: StaticView) -> None:
     """A scaler gets the greater of both, the demand without a forecast, and the refusal of the demand's."""
     path = "/api/v1/fleets/matillion/etl/demand-ahead"
