@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--agents", type=int, default=150)
     parser.add_argument("--scale", type=float, default=1.0, help="of all times: settings of the exporter and faults")
+    parser.add_argument("--folder", type=Path, help="where logs are kept; default: a temporary one")
     parser.add_argument("--report", type=Path, default=Path("build/chaos.json"))
     options = parser.parse_args()
     binaries = assets()
@@ -26,13 +27,10 @@ def main() -> int:
             "KUBEBUILDER_ASSETS does not name a folder with etcd and kube-apiserver (CONTRIBUTING.md)", file=sys.stderr
         )
         return 2
-    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
-        report = asyncio.run(
-            run(
-                binaries, Path(folder),
-                seed=options.seed, minutes=options.minutes, agents=options.agents, scale=options.scale,
-            )
-        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as temporary:
+        folder = options.folder or Path(temporary)
+        given = {name: getattr(options, name) for name in ("seed", "minutes", "agents", "scale")}
+        report = asyncio.run(run(binaries, folder, **given))
     options.report.parent.mkdir(parents=True, exist_ok=True)
     report.write(options.report)
     print(report)  # noqa: T201

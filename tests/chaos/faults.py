@@ -3,6 +3,7 @@
 Faults of one part of the world come one after the other, with rests between them; the parts suffer at the same time.
 """
 
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,34 @@ class Fault:
         return self.start + self.length
 
 
+@dataclass
+class Happened:
+    """A fault that has begun; times by CLOCK_MONOTONIC."""
+
+    kind: Kind
+    replica: str
+    began: float
+    ended: float = math.inf
+
+
+@dataclass
+class Happenings:
+    """All that has gone wrong so far."""
+
+    all: list[Happened] = field(default_factory=list)
+
+    def at(self, replica: str, part: str, since: float, until: float) -> bool:
+        """Return whether a part of a replica's world suffered between two instants."""
+        return any(
+            one.kind.part == part and one.replica in {replica, BOTH} and one.began <= until and one.ended >= since
+            for one in self.all
+        )
+
+    def now(self, at: float) -> list[Happened]:
+        """Return what is on at an instant."""
+        return [one for one in self.all if one.began <= at <= one.ended]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lane:
     """The faults of a part."""
@@ -88,9 +117,9 @@ def lanes(scale: float, seconds: float) -> tuple[Lane, ...]:
     return (
         Lane(part="API server", rest=span(20, 45), length=span(5, 40), own={Kind.API_AWAY: away}),
         Lane(part="CloudWatch", rest=span(10, 30), length=span(10, 60)),
-        Lane(part="metrics-server", rest=span(10, 30), length=span(10, 40)),
+        Lane(part="metrics-server", rest=span(20, 40), length=span(20, 60)),
         Lane(part="disk", rest=span(60, 120), length=span(60, 120)),
-        Lane(part="process", rest=span(30, 60), length=span(0, 5), own={Kind.STOPPED: 20 * scale}),
+        Lane(part="process", rest=span(40, 80), length=span(0, 5), own={Kind.STOPPED: 20 * scale}),
         Lane(part="wall clock", rest=span(60, 120), length=span(60, 120)),
     )
 

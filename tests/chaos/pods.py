@@ -41,7 +41,10 @@ class Pod:
     gone: float | None = None
     """When it was away for good."""
     end: End | None = None
-    uid: str = ""
+
+    def stays(self, until: float) -> bool:
+        """Return whether its end does not begin before an instant."""
+        return self.leaves is None or self.leaves > until
 
 
 class Pods:
@@ -91,7 +94,7 @@ class Pods:
     async def _arrive(self, pod: Pod) -> None:
         ordered(self._agents, Order(pod=pod.name, address=pod.address, legacy=pod.legacy, hostile=pod.hostile))
         labels = LABELS | {"app.kubernetes.io/instance": pod.fleet}
-        pod.uid = await self._admin.create_pod(self._namespace, pod.name, labels=labels)
+        await self._admin.create_pod(self._namespace, pod.name, labels=labels)
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         await self._admin.run_pod(self._namespace, pod.name, pod.address, ready_time=now)
         pod.announced = time.monotonic()

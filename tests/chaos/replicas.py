@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,7 +15,10 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exporter.publish.datum import Datum
+from exporter.publish.spool import Spool
 from tests.chaos.agents import LEGACY_PORT, OTEL_PORT
+from tests.chaos.metrics_server import MetricsServer
 from tests.fakes.cloudwatch_publishing import CREDENTIALS
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.ports import free_port
@@ -104,8 +108,13 @@ class Boot:
     ended: float | None = None
     code: int | None = None
     """Its exit code, once it has ended."""
-    wanted: bool = False
-    """Whether it was told to end."""
+    told: float | None = None
+    """When it was told to end (SIGTERM)."""
+    killed: bool = False
+    answered: float | None = None
+    """When it first answered."""
+    ready: float | None = None
+    """When it first was ready."""
     pauses: list[tuple[float, float | None]] = field(default_factory=list)
     """When it was stopped, and when it went on."""
 
@@ -116,12 +125,30 @@ class Boot:
                 return over
         return asked
 
+    def paused(self, since: float, until: float) -> bool:
+        """Return whether it was stopped for some of the time between two instants."""
+        return any(began <= until and (over is None or over >= since) for began, over in self.pauses)
+
+    def lives(self, since: float, until: float) -> bool:
+        """Return whether it ran all the time between two instants."""
+        return self.started <= since and (self.ended is None or self.ended > until) and not self.paused(since, until)
+
 
 class Replica:
     """One of the exporters."""
 
-    def __init__(self, name: str, folder: Path, times: Times, api: FaultProxy, cloudwatch: FaultProxy) -> None:
-        self.name, self.api, self.cloudwatch = name, api, cloudwatch
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        times: Times,
+        *,
+        api: FaultProxy,
+        cloudwatch: FaultProxy,
+        metrics_server: MetricsServer,
+    ) -> None:
+        self.name = name
+        self.api, self.cloudwatch, self.metrics_server = api, cloudwatch, metrics_server
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -148,12 +175,13 @@ class Replica:
         try:
             while True:
                 process = await self._start()
-                boot = self.boots[-1]
-                boot.code = await process.wait()
-                boot.ended = time.monotonic()
+                self.boot.code = await process.wait()
+                self.boot.ended = time.monotonic()
         finally:
-            self.boots[-1].wanted = True
-            await _end(process)
+            if self.boot.ended is None:
+                self.boot.told = self.boot.told or time.monotonic()
+                self.boot.code = await _ended(process)
+                self.boot.ended = time.monotonic()
 
     async def _start(self) -> asyncio.subprocess.Process:
         library = fake_time_library()
@@ -185,13 +213,23 @@ class Replica:
         boot = self.boot
         if boot.ended is not None:
             return
-        if number in {signal.SIGTERM, signal.SIGKILL}:
-            boot.wanted = True
+        if number is signal.SIGTERM:
+            boot.told = time.monotonic()
+        boot.killed |= number is signal.SIGKILL
         if number is signal.SIGSTOP:
             boot.pauses.append((time.monotonic(), None))
         os.kill(boot.pid, number)
         if number is signal.SIGCONT and boot.pauses:
             boot.pauses[-1] = (boot.pauses[-1][0], time.monotonic())
+
+    def ahead(self, at: float) -> float:
+        """Return by how much its wall clock was ahead at an instant."""
+        return next(seconds for since, seconds in reversed(self.offsets) if since <= at)
+
+    async def spooled(self) -> list[Datum]:
+        """Return what its spool has on disk, once its process has ended."""
+        async with Spool(self.volume / "spool.db", max_datums=10**6) as spool:
+            return [row.datum for row in await spool.oldest(10**6, not_before=0, not_after=math.inf)]
 
     def set_ahead(self, seconds: float) -> None:
         """Step the wall clock so that it is ahead by so much, or behind."""
@@ -232,13 +270,13 @@ def _mounted(folder: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a process whatever state it is in."""
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """End a process whatever state it is in, and return its exit code."""
     if process.returncode is None:
         process.send_signal(signal.SIGCONT)
         process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), PATIENCE / 10)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+    try:
+        return await asyncio.wait_for(process.wait(), PATIENCE / 10)
+    except TimeoutError:
+        process.kill()
+        return await process.wait()

@@ -1,103 +1,94 @@
-"""One run: the world, the faults, the observer, and the judge that compares what was seen with what is true."""
+"""One run: the world, the faults, the observer and the judge."""
 
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
-import aiohttp
-
-from tests.chaos import invariants
-from tests.chaos.faults import Fault, schedule
-from tests.chaos.invariants import Facts
-from tests.chaos.replicas import Replica, Times
+from tests.chaos.faults import Fault, Happened, Happenings, Kind, schedule
+from tests.chaos.judge import Judge
+from tests.chaos.replicas import Times, fake_time_library
 from tests.chaos.report import Report
-from tests.chaos.truth import Truth, TruthFile
-from tests.chaos.watch import AgentsSeen, FleetsSeen, Observer, Seen
-from tests.chaos.world import World, world
-from tests.fakes.background import background
+from tests.chaos.watch import Observer
+from tests.chaos.world import NAMESPACE, World, world
+from tests.fakes.background import Part
 from tests.waiting import eventually
 
 HOSTILE = 0.3
+"""Share of the agents."""
 CHURN = 100.0
-"""Agents that come and go in a minute, with the usual 150."""
-
-
-class Judge:
-    """Takes what was seen, and judges it when all that was true by then is known."""
-
-    def __init__(self, world: World, times: Times, report: Report) -> None:
-        self._world, self._report = world, report
-        self._facts = Facts(Truth(), world.pods.all, times)
-        self._seen: list[Seen] = []
-        self._began = time.monotonic()
-        self.on: set[Fault] = set()
-
-    def take(self, seen: Seen) -> None:
-        """Keep it until it can be judged."""
-        self._seen.append(seen)
-
-    async def run(self) -> None:
-        """Judge until cancelled."""
-        with closing(TruthFile(self._world.truth_file)) as file:
-            while True:
-                await asyncio.sleep(0.5)
-                # Pages are noted before they are sent: whatever was seen before now is noted by now.
-                seen, self._seen = self._seen, []
-                self._facts.truth.add(file)
-                for one in seen:
-                    self._judge(one)
-
-    def _judge(self, seen: Seen) -> None:
-        if isinstance(seen, AgentsSeen):
-            self._hold("the counts of agents are right", invariants.counts_right(seen, self._facts), seen)
-            self._hold("no figure is older than it claims", invariants.ages_right(seen, self._facts), seen)
-        elif isinstance(seen, FleetsSeen):
-            self._hold("the demand is enough", invariants.demand_enough(seen, self._facts), seen)
-
-    def _hold(self, invariant: str, verdicts: invariants.Verdicts, seen: AgentsSeen | FleetsSeen) -> None:
-        on = tuple(f"during: {fault.kind} ({fault.replica})" for fault in self.on)
-        self._report.judge(invariant, verdicts, seen.answered - self._began, seen.replica, on)
-
-
-async def suffer_all(world: World, faults: Sequence[Fault], judge: Judge, report: Report) -> None:
-    """Let each fault happen when its time comes."""
-    began = time.monotonic()
-
-    async def one(fault: Fault) -> None:
-        await asyncio.sleep(began + fault.start - time.monotonic())
-        judge.on.add(fault)
-        await world.suffer(fault)
-        judge.on.discard(fault)
-        report.faults[fault.kind] += 1
-
-    async with asyncio.TaskGroup() as group:
-        for fault in faults:
-            group.create_task(one(fault), name=str(fault))
+"""Agents that come and go in a minute, of the usual 150."""
+USUAL_AGENTS = 150
+HURRY = 0.5
+QUIET_INTERVALS = 4
+"""How long nothing goes wrong any more at the end."""
 
 
 async def run(binaries: Path, folder: Path, *, seed: int, minutes: float, agents: int, scale: float) -> Report:
     """Run it all; the report tells what was violated."""
     times = Times().scaled(scale)
-    report = Report(seed, minutes, agents)
+    # Faults come thicker than the settings alone would have it: a minute is to have some of each part.
+    possible = schedule(seed, minutes * 60, scale * HURRY if scale < 1 else 1.0)
+    report, happenings = Report(seed, minutes, agents, scale), Happenings()
     async with world(binaries, folder, seed=seed, agents=agents, hostile=HOSTILE, times=times) as there:
         replicas = list(there.replicas.values())
-        async with background(*(replica.run() for replica in replicas)):
-            for replica in replicas:
-                await eventually(lambda one=replica: _ready(one))
-            judge = Judge(there, times, report)
-            observer = Observer(replicas, there.control_url, judge.take)
-            churn = there.pods.come_and_go(CHURN * agents / 150)
-            async with background(observer.run(), judge.run(), churn):
-                await suffer_all(there, schedule(seed, minutes * 60, scale), judge, report)
-                await asyncio.sleep(2 * times.interval)
+        judge = Judge(there, times, report, happenings)
+        observer = Observer(
+            replicas,
+            pulse=there.pulse,
+            admin=there.admin,
+            namespace=NAMESPACE,
+            take=judge.take,
+            seldom=min(4.0, times.lease_duration / 4),
+        )
+        possible = [fault for fault in possible if _can(fault, there, report)]
+        async with asyncio.TaskGroup() as group:
+
+            async def during(*parts: Part, do: Part) -> None:
+                """Do something while parts run, which are ended then."""
+                tasks = [group.create_task(part, name=part.__qualname__) for part in parts]
+                await do
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+            async def suffer() -> None:
+                await eventually(lambda: all(one.boot.ready for one in replicas))
+                judge.began = time.monotonic()
+                await _suffer_all(there, possible, happenings, report)
+                await asyncio.sleep(QUIET_INTERVALS * times.interval)
+
+            async def observe() -> None:
+                await eventually(lambda: all(one.boots for one in replicas))
+                churn = there.pods.come_and_go(CHURN * agents / USUAL_AGENTS)
+                await during(observer.run(), judge.run(), churn, do=suffer())
+
+            await during(*(replica.run() for replica in replicas), do=observe())
+        await judge.conclude()
     return report
 
 
-async def _ready(replica: Replica) -> bool:
-    try:
-        async with aiohttp.ClientSession() as session, session.get(replica.url + "/readyz") as answer:
-            return answer.status == 200
-    except aiohttp.ClientError:
-        return False
+def _can(fault: Fault, there: World, report: Report) -> bool:
+    """Return whether a fault can be had on this machine; note it if not."""
+    if fault.kind is Kind.DISK_FULL and not there.mounted:
+        report.left_out[fault.kind] = "this process may not mount a volume"
+    elif fault.kind in {Kind.CLOCK_FORTH, Kind.CLOCK_BACK} and fake_time_library() is None:
+        report.left_out[fault.kind] = "libfaketime is not installed (make tools)"
+    return fault.kind not in report.left_out
+
+
+async def _suffer_all(there: World, faults: Sequence[Fault], happenings: Happenings, report: Report) -> None:
+    """Let each fault happen when its time comes."""
+    began = time.monotonic()
+
+    async def one(fault: Fault) -> None:
+        await asyncio.sleep(began + fault.start - time.monotonic())
+        happened = Happened(fault.kind, fault.replica, time.monotonic())
+        happenings.all.append(happened)
+        await there.suffer(fault)
+        happened.ended = time.monotonic()
+        report.faults[fault.kind] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for fault in faults:
+            group.create_task(one(fault), name=str(fault))

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos import invariants
-from tests.chaos.invariants import Facts, Verdicts
+from tests.chaos.facts import Facts, Lateness, Verdicts
+from tests.chaos.faults import Happened, Happenings, Kind
 from tests.chaos.pods import Pod
-from tests.chaos.replicas import Times
+from tests.chaos.replicas import Boot, Times
+from tests.chaos.seen import AgentSeen, AgentsSeen, FleetSeen, FleetsSeen
 from tests.chaos.truth import Shown, Truth
-from tests.chaos.watch import AgentSeen, AgentsSeen, FleetSeen, FleetsSeen
 
 MADE = 1000.0
 """When the agent made its page."""
@@ -18,24 +19,31 @@ PAGE = Shown(
 )
 AGENT = AgentSeen("etl-1", "serving", fresh=True, age=5.0, serial=7, active=12.0, queued=3.0, connected=True)
 POD = Pod("etl-1", "127.0.0.1", "etl", legacy=False, hostile=False, announced=900.0)
-FLEET = FleetSeen("etl", trusted=True, demand=15.0, active=12.0, age=5.0, tasks_lost=0.0)
+FLEET = FleetSeen("etl", trusted=True, demand=15.0, tasks_lost=0.0)
+BOOTED = 900.0
+BOOT = Boot(1, BOOTED, answered=902.0, ready=905.0)
 
 
-def facts(*pages: Shown, pod: Pod = POD) -> Facts:
+def facts(*pages: Shown, pod: Pod = POD, boot: Boot = BOOT, gone_wrong: Happened | None = None) -> Facts:
     """Return a world with one agent."""
     truth = Truth()
     truth.add(pages or (PAGE,))
-    return Facts(truth, {pod.name: pod}, Times())
+    happenings = Happenings([gone_wrong] if gone_wrong else [])
+    return Facts(truth, {pod.name: pod}, Times(), {"one": [boot]}, happenings, Lateness())
 
 
 def seen(agent: AgentSeen, *, at: float = MADE + 5, computed_from: float | None = None) -> AgentsSeen:
     """Return one agent as seen by the first replica."""
-    return AgentsSeen("one", 900.0, at, at, computed_from or at, agents=(agent,))
+    return AgentsSeen(
+        replica="one", booted=BOOTED, asked=at, answered=at, computed_from=computed_from or at, agents=(agent,)
+    )
 
 
 def fleet(at: float, **fields: object) -> FleetsSeen:
     """Return the fleet as seen then."""
-    return FleetsSeen("one", 900.0, at, at, at, ready=True, fleets=(replace(FLEET, **fields),))
+    return FleetsSeen(
+        replica="one", booted=BOOTED, asked=at, answered=at, computed_from=at, fleets=(replace(FLEET, **fields),)
+    )
 
 
 def wrong(verdicts: Verdicts) -> list[str]:
@@ -123,3 +131,57 @@ def test_no_demand_is_required_for_those_that_leave_or_were_never_read(what: Fle
         assert wrong(invariants.demand_enough(what, facts(pod=leaving))) == []
     else:
         assert wrong(invariants.demand_enough(what, facts())) == []
+
+
+def test_a_machine_that_is_late_is_no_lie() -> None:
+    """What the machine was late by is allowed for; no more than twice of it."""
+    late = facts()
+    late.late.add(MADE + 10, 3.0)
+    young = replace(AGENT, age=5.0)
+    assert wrong(invariants.ages_right(seen(young, at=MADE + 12), late)) == []
+    assert wrong(invariants.ages_right(seen(young, at=MADE + 12), facts()))
+    assert wrong(invariants.ages_right(seen(young, at=MADE + 12.5), late))
+
+
+UNREAD = replace(AGENT, state="starting", fresh=False, age=None, serial=None, active=None, queued=None, connected=None)
+OLD = replace(AGENT, age=14.5)
+
+
+@pytest.mark.parametrize(
+    ("agents", "expected"),
+    [
+        ((AGENT,), []),
+        ((OLD,), ["etl-1 (serving) was last read 14.5 s ago"]),
+        ((replace(AGENT, fresh=False),), ["etl-1 (serving) was last read 5.0 s ago"]),
+        ((UNREAD,), ["etl-1 (starting) was never read, 105.0 s after it came"]),
+        ((), ["etl-1 is not known, 105.0 s after it came"]),
+    ],
+)
+def test_every_good_agent_is_read(agents: tuple[AgentSeen, ...], expected: list[str]) -> None:
+    """One that is old, expired, unread or unknown long after it came is seen."""
+    assert wrong(invariants.all_read(replace(seen(AGENT), agents=agents), facts())) == expected
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        facts(pod=replace(POD, hostile=True)),
+        facts(pod=replace(POD, announced=MADE)),
+        facts(pod=replace(POD, leaves=MADE)),
+        facts(boot=replace(BOOT, ready=MADE)),
+        facts(boot=replace(BOOT, pauses=[(MADE - 30, MADE)])),
+        facts(gone_wrong=Happened(Kind.API_HUNG, "one", MADE - 40, MADE - 20)),
+    ],
+)
+def test_an_agent_need_not_be_known_while_it_cannot_be(there: Facts) -> None:
+    """Nothing is asked of an agent that is hostile, new or leaving, nor soon after a start, a pause or an outage."""
+    assert list(invariants.all_read(replace(seen(AGENT), agents=()), there)) == []
+
+
+def test_an_outage_of_the_other_replica_excuses_nothing() -> None:
+    """Only what concerns the replica itself, and the list of pods, is a reason not to know an agent."""
+    for gone_wrong in (
+        Happened(Kind.API_HUNG, "two", MADE - 40, MADE),
+        Happened(Kind.CLOUDWATCH_CUT, "one", MADE - 40, MADE),
+    ):
+        assert wrong(invariants.all_read(replace(seen(AGENT), agents=()), facts(gone_wrong=gone_wrong)))

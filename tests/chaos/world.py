@@ -10,12 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.agents import start_agents
+from tests.chaos.agents import SECRET, start_agents
 from tests.chaos.faults import BOTH, REPLICAS, Fault, Kind
+from tests.chaos.metrics_server import MetricsServer, State
 from tests.chaos.pods import Pods
 from tests.chaos.replicas import LEASE, Replica, Times
 from tests.fakes.control_plane import Admin, ControlPlane, Json
-from tests.fakes.fault_proxy import AnyFault, ClientFault, FaultProxy, ProxyFault
+from tests.fakes.fault_proxy import AnyFault, ClientFault, Exchange, FaultProxy, ProxyFault
 from tests.fakes.kube_api import kubeconfig
 from tests.fakes.moto import moto_server
 from tests.fakes.ports import free_port
@@ -29,19 +30,22 @@ AHEAD = 3600.0
 class World:
     """What runs."""
 
-    plane: ControlPlane
     admin: Admin
     pods: Pods
     replicas: dict[str, Replica]
+    taken: list[tuple[str, Exchange]]
+    """What each replica has sent to CloudWatch, and CloudWatch has taken or refused."""
     truth_file: Path
-    control_url: str
+    pulse: asyncio.subprocess.Process
     mounted: bool
     """Whether the spools have volumes of their own, which can be full."""
+    secrets: tuple[str, ...]
+    """What no log may show."""
 
     async def suffer(self, fault: Fault) -> None:
         """Let a fault happen, for as long as it takes."""
         suffering = [one for name, one in self.replicas.items() if fault.replica in {name, BOTH}]
-        begin, end = _ACTS[fault.kind]
+        begin, end = ACTS[fault.kind]
         for replica in suffering:
             await _done(begin(replica))
         try:
@@ -67,11 +71,15 @@ def _api(fault: AnyFault) -> tuple[Act, Act]:
     return lambda replica: replica.api.begin(fault), lambda replica: replica.api.end()
 
 
+def _metrics(state: State) -> tuple[Act, Act]:
+    return lambda replica: replica.metrics_server.be(state), lambda replica: replica.metrics_server.be(State.WELL)
+
+
 def _cloudwatch(fault: AnyFault) -> tuple[Act, Act]:
     return lambda replica: replica.cloudwatch.begin(fault), lambda replica: replica.cloudwatch.end()
 
 
-_ACTS: Mapping[Kind, tuple[Act, Act]] = {
+ACTS: Mapping[Kind, tuple[Act, Act]] = {
     Kind.API_CUT: _api(ProxyFault.CUT),
     Kind.API_HUNG: _api(ProxyFault.HANG),
     Kind.API_GONE: _api(ClientFault.GONE),
@@ -87,8 +95,8 @@ _ACTS: Mapping[Kind, tuple[Act, Act]] = {
     Kind.CLOUDWATCH_HUNG: _cloudwatch(ProxyFault.HANG),
     Kind.CLOUDWATCH_HTML: _cloudwatch(ClientFault.HTML_AS_SUCCESS),
     Kind.CLOUDWATCH_EMPTY: _cloudwatch(ClientFault.EMPTY_AS_SUCCESS),
-    Kind.METRICS_AWAY: (_nothing, _nothing),
-    Kind.METRICS_GARBAGE: (_nothing, _nothing),
+    Kind.METRICS_AWAY: _metrics(State.AWAY),
+    Kind.METRICS_GARBAGE: _metrics(State.GARBAGE),
     Kind.DISK_FULL: (lambda replica: replica.fill_disk(), lambda replica: replica.empty_disk()),
     Kind.STOPPED: (lambda replica: replica.signal(signal.SIGSTOP), lambda replica: replica.signal(signal.SIGCONT)),
     Kind.TERMINATED: (lambda replica: replica.signal(signal.SIGTERM), _nothing),
@@ -125,24 +133,32 @@ async def world(
         await admin.create_namespace(NAMESPACE)
         token = await admin.service_account_token(NAMESPACE, "exporter")
         await admin.grant(NAMESPACE, "exporter", "exporter", rules())
-        control = await _control(folder, resources)
+        port = free_port()
+        await _beside(folder, "control", str(port), resources=resources)
+        pulse = await _beside(folder, "pulse", f"http://127.0.0.1:{port}/", resources=resources)
         moto = await resources.enter_async_context(moto_server())
         process, truth = await start_agents(folder, seed)
         resources.push_async_callback(_end_by_input, process)
         pods = Pods(admin, NAMESPACE, process, chance, host=_own_host())
         await pods.begin(agents, hostile)
-        replicas, mounted = {}, True
+        replicas: dict[str, Replica] = {}
+        taken: list[tuple[str, Exchange]] = []
+        mounted = True
         for name in REPLICAS:
             own = folder / name
             own.mkdir()
-            api = await resources.enter_async_context(FaultProxy(plane.url, plane.ca.certificate_file).serving())
-            cloudwatch = await resources.enter_async_context(FaultProxy(moto).serving())
-            replica = replicas[name] = Replica(name, own, times, api, cloudwatch)
+            metrics = MetricsServer(lambda: [pod.name for pod in pods.present])
+            api = FaultProxy(plane.url, plane.ca.certificate_file, own=metrics.answer)
+            cloudwatch = FaultProxy(moto, noted=lambda exchange, name=name: taken.append((name, exchange)))
+            for proxy in (api, cloudwatch):
+                await resources.enter_async_context(proxy.serving())
+            replica = Replica(name, own, times, api=api, cloudwatch=cloudwatch, metrics_server=metrics)
+            replicas[name] = replica
             mounted &= resources.enter_context(replica.own_volume())
             config = kubeconfig(api.url, {"token": token})
             config["contexts"][0]["context"]["namespace"] = NAMESPACE
             replica.configure(NAMESPACE, config)
-        yield World(plane, admin, pods, replicas, truth, control, mounted)
+        yield World(admin, pods, replicas, taken, truth, pulse, mounted, secrets=(token, SECRET))
 
 
 async def _control_plane(binaries: Path, folder: Path, resources: AsyncExitStack) -> ControlPlane:
@@ -154,15 +170,15 @@ async def _control_plane(binaries: Path, folder: Path, resources: AsyncExitStack
     return plane
 
 
-async def _control(folder: Path, resources: AsyncExitStack) -> str:
-    port = free_port()
-    with (folder / "control.log").open("ab") as log:
+async def _beside(folder: Path, module: str, argument: str, *, resources: AsyncExitStack) -> asyncio.subprocess.Process:
+    """Start a module of this package in a process of its own, which ends with its input."""
+    with (folder / f"{module}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.chaos.control", str(port),
-            stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log, cwd=Path(__file__).parents[2],
+            sys.executable, "-m", f"tests.chaos.{module}", argument,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=Path(__file__).parents[2],
         )  # fmt: skip
     resources.push_async_callback(_end_by_input, process)
-    return f"http://127.0.0.1:{port}/"
+    return process
 
 
 async def _end_by_input(process: asyncio.subprocess.Process) -> None:

@@ -151,7 +151,7 @@ class FakeCloudWatch:
         if fault in _ERRORS:
             return _error(*_ERRORS[fault])
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True))
-        datums = _datums(fields)
+        datums = read_datums(fields)
         problem = self._problem(datums, len(body))
         if problem is None and any(map(self.poison, datums)):
             problem = "a poisoned datum"
@@ -196,7 +196,7 @@ class FakeCloudWatch:
                 yield "dimensions or resolution"
 
 
-def _datums(fields: dict[str, str]) -> list[Received]:
+def read_datums(fields: dict[str, str]) -> list[Received]:
     members: dict[int, dict[str, str]] = {}
     for name, value in fields.items():
         match = re.fullmatch(r"MetricData\.member\.(\d+)\.(.+)", name)

@@ -6,9 +6,11 @@ and other answers that take their time pass through it piece by piece.
 
 import asyncio
 import ssl
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -94,8 +96,23 @@ INSTEAD: dict[AnyFault | None, Answer] = {
 """Answers for which the server is not asked."""
 
 
-async def _taken_by_nobody(request: web.Request, body: bytes, answer: web.Response) -> None:
+def _unnoted(exchange: "Exchange") -> None:
     """Take note of nothing."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request that was carried out."""
+
+    arrived: float
+    """When it came (CLOCK_MONOTONIC)."""
+    body: bytes
+    encoding: str
+    """The coding of the body (Content-Encoding)."""
+    status: int
+    """Of the server's answer."""
+    delivered: bool
+    """Whether the answer is passed on."""
 
 
 class FaultProxy:
@@ -106,13 +123,13 @@ class FaultProxy:
         upstream: str,
         ca_file: Path | None = None,
         *,
-        noted: Callable[[web.Request, bytes, web.Response], Awaitable[None]] = _taken_by_nobody,
+        noted: Callable[[Exchange], None] = _unnoted,
         own: Callable[[web.Request], web.Response | None] = lambda request: None,
     ) -> None:
         """Take the server's URL and the certificate authority it is verified with.
 
-        `noted` gets each request that was carried out, with its body and the server's answer. `own` answers requests
-        which the server has no part in; None for those that it has.
+        `noted` gets each request that was carried out. `own` answers requests which the server has no part in; it gives
+        None for those that it has.
         """
         self.upstream = upstream
         self.url = ""
@@ -158,7 +175,7 @@ class FaultProxy:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
         # What a sender gave up is carried out all the same; a watch ends when there is nobody to pass a piece on to.
-        self._runner = web.AppRunner(app, shutdown_timeout=1, access_log=None)
+        self._runner = web.AppRunner(app, shutdown_timeout=1, access_log=None, auto_decompress=False)
         await self._runner.setup()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=PATIENCE_SECONDS)
         connector = aiohttp.TCPConnector(ssl=self._tls if self._tls is not None else True, limit=0)
@@ -175,7 +192,7 @@ class FaultProxy:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        fault, over = self._fault, self._over
+        fault, over, arrived = self._fault, self._over, time.monotonic()
         body = await request.read()
         if fault is ProxyFault.CONFLICT and request.method == "GET":
             fault = None
@@ -195,9 +212,11 @@ class FaultProxy:
         if "watch" in request.query:
             return await self._watch(request)
         response = await self._forward(request, body)
+        delivered = fault not in (ProxyFault.HANG_AFTER, ProxyFault.CUT_AFTER)
+        self._noted(Exchange(arrived, body, request.headers.get("Content-Encoding", ""), response.status, delivered))
         if fault is ProxyFault.HANG_AFTER:
             await over.wait()
-        return cut(request) if fault in (ProxyFault.HANG_AFTER, ProxyFault.CUT_AFTER) else response
+        return response if delivered else cut(request)
 
     async def _forward(self, request: web.Request, body: bytes) -> web.Response:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
@@ -205,9 +224,7 @@ class FaultProxy:
             asyncio.timeout(PATIENCE_SECONDS),
             self._session.request(request.method, request.path_qs, data=body, headers=headers) as answer,
         ):
-            response = web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
-        await self._noted(request, body, response)
-        return response
+            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}

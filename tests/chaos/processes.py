@@ -1,0 +1,107 @@
+"""What must hold for the processes: that they answer, end in order, and take no more and more."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+
+from tests.chaos.facts import Facts, Verdicts
+from tests.chaos.pulse import Beat
+from tests.chaos.replicas import Boot
+from tests.chaos.seen import Use
+
+STALL_SECONDS = 0.1
+LIMIT_BYTES = 512 * 1024**2
+"""The chart's memory limit (chart/values.yaml)."""
+END_SECONDS = 5.0
+"""Within which everything ends after SIGTERM (docs/architecture.md)."""
+WARM_SECONDS = 60.0
+"""A process takes more and more until it has seen what there is."""
+MIB_A_MINUTE = 4.0
+"""Growth that a fitted line may have: noise of hostile pages. Ten minutes of it are less than a tenth of the limit."""
+DESCRIPTORS_A_MINUTE = 4.0
+LAST_WORDS = "fleet-exporter: "
+"""How the sentence for a person begins with which a process ends that failed."""
+FIT_SECONDS = 120.0
+"""A line is fitted to no less."""
+
+
+def alive(beat: Beat, facts: Facts) -> Verdicts:
+    """/healthz is 200 as long as the process runs. To be judged when it is known whether it was about to end."""
+    boot = facts.boot(beat.replica, beat.booted)
+    if _at_work(boot, beat, spare=END_SECONDS):
+        yield None if beat.status == 200 else f"answers {beat.status or 'nothing'} on /healthz while it runs"
+
+
+def no_stall(beat: Beat, facts: Facts) -> Verdicts:
+    """No event loop is ever held up, but for what the machine and a pause of the process take."""
+    if beat.status == 200 and _at_work(facts.boot(beat.replica, beat.booted), beat):
+        stall, machine = stall_of(beat), beat.waited + beat.control
+        wrong = f"answers after {stall * 1000:.0f} ms (and {machine * 1000:.0f} ms are the machine's)"
+        yield wrong if stall > STALL_SECONDS else None
+
+
+def stall_of(beat: Beat) -> float:
+    """Return the seconds that are the exporter's own: spent neither in wait of a processor nor as a bare server's."""
+    return beat.answered - beat.asked - beat.waited - beat.control
+
+
+def _at_work(boot: Boot, beat: Beat, spare: float = 0.0) -> bool:
+    """Return whether a process was neither starting nor stopped, nor about to end within `spare` seconds."""
+    started = boot.answered is not None and boot.answered <= beat.asked
+    ending = boot.told or boot.ended
+    return (
+        started
+        and not boot.paused(beat.asked - 1, beat.answered)
+        and (ending is None or beat.answered + spare < ending)
+    )
+
+
+def within_memory(use: Use, _: Facts) -> Verdicts:
+    """Each process stays below the chart's limit."""
+    yield None if use.rss < LIMIT_BYTES else f"takes {use.rss / 1024**2:.0f} MiB"
+
+
+def flat(uses: Sequence[Use], warm: float = WARM_SECONDS) -> Verdicts:
+    """Neither memory nor descriptors grow with the age of a process; `uses` are of one life."""
+    settled = [use for use in uses if use.at - use.booted >= warm]
+    if not settled or settled[-1].at - settled[0].at < FIT_SECONDS:
+        return
+    minutes = [use.at / 60 for use in settled]
+    memory = statistics.linear_regression(minutes, [use.rss / 1024**2 for use in settled]).slope
+    yield f"grows by {memory:.1f} MiB a minute" if memory > MIB_A_MINUTE else None
+    descriptors = statistics.linear_regression(minutes, [use.descriptors for use in settled]).slope
+    yield f"takes {descriptors:.1f} more descriptors a minute" if descriptors > DESCRIPTORS_A_MINUTE else None
+
+
+def ends_in_order(boot: Boot, late: float = 0.0) -> Verdicts:
+    """Each process ends only when it is told to: with exit code 0, within five seconds and what is `late`."""
+    if boot.ended is None or boot.killed:
+        return
+    if boot.told is None or boot.code != 0:
+        yield f"ended with exit code {boot.code}{'' if boot.told else ' without being told to'}"
+    else:
+        # A stopped process ends when it goes on.
+        told = boot.computed_from(boot.told)
+        # A machine that is late is so each time that the process waits for something.
+        longest = END_SECONDS + 1 + 10 * late
+        yield f"took {boot.ended - told:.1f} s to end" if boot.ended - told > longest else None
+
+
+def log_clean(lines: Iterable[str], secrets: Sequence[str]) -> Verdicts:
+    """Each line of the log is an event, none has a traceback, and none has a secret."""
+    for line in lines:
+        yield _wrong_line(line, secrets)
+
+
+def _wrong_line(line: str, secrets: Sequence[str]) -> str | None:
+    if any(secret in line for secret in secrets):
+        return f"a secret: {line[:300]}"
+    if line.startswith(LAST_WORDS):
+        return None
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return f"no event: {line[:300]}"
+    if "exception" in event or event.get("level") == "critical" or "Traceback" in line:
+        return f"a traceback: {line[:2000]}"
+    return None

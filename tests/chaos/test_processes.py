@@ -1,0 +1,108 @@
+"""The invariants of the processes hold for what is right, and are violated by what is wrong."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos import processes
+from tests.chaos.pulse import Beat
+from tests.chaos.replicas import Boot
+from tests.chaos.seen import Use
+from tests.chaos.test_invariants import BOOT, BOOTED, MADE, facts, wrong
+
+BEAT = Beat("one", BOOTED, MADE, MADE + 0.35, 200, waited=0.1, control=0.2)
+MIB = 1024**2
+
+
+def test_an_answer_is_required_of_a_process_that_runs() -> None:
+    """Another status, or none, is seen; a process that starts, is stopped or ends soon need not answer."""
+    assert wrong(processes.alive(BEAT, facts())) == []
+    for status in (503, None):
+        dead = replace(BEAT, status=status)
+        [sentence] = wrong(processes.alive(dead, facts()))
+        assert sentence == f"answers {status or 'nothing'} on /healthz while it runs"
+        for boot in (
+            replace(BOOT, answered=None),
+            replace(BOOT, answered=MADE + 1),
+            replace(BOOT, pauses=[(MADE - 0.5, None)]),
+            replace(BOOT, told=MADE + 1),
+            replace(BOOT, ended=MADE + 1),
+        ):
+            assert list(processes.alive(dead, facts(boot=boot))) == []
+
+
+def test_a_stall_is_what_neither_the_machine_nor_a_pause_takes() -> None:
+    """A tenth of a second beyond what the machine was late by is seen."""
+    assert wrong(processes.no_stall(BEAT, facts())) == []
+    [sentence] = wrong(processes.no_stall(replace(BEAT, answered=MADE + 0.45), facts()))
+    assert sentence == "answers after 150 ms (and 300 ms are the machine's)"
+    stopped = replace(BOOT, pauses=[(MADE + 0.1, MADE + 0.4)])
+    assert list(processes.no_stall(replace(BEAT, answered=MADE + 0.45), facts(boot=stopped))) == []
+
+
+def use(minute: float, rss: float, descriptors: int = 200) -> Use:
+    """Return what a process takes when it is so many minutes old."""
+    return Use("one", BOOTED, BOOTED + 60 * minute, int(rss * MIB), descriptors)
+
+
+def test_memory_above_the_limit_is_seen() -> None:
+    """A process at the chart's limit would be killed."""
+    assert wrong(processes.within_memory(use(1, 511), facts())) == []
+    assert wrong(processes.within_memory(use(1, 512), facts())) == ["takes 512 MiB"]
+
+
+def test_growth_is_seen_in_a_fitted_line() -> None:
+    """What grows by more than noise is seen; what swings does not grow; a short life has no line."""
+    swinging = [use(n / 4, 200 + 40 * (n % 2), 200 + 20 * (n % 3)) for n in range(80)]
+    assert wrong(processes.flat(swinging)) == []
+    assert wrong(processes.flat([use(n / 4, 100 + 5 * n / 4) for n in range(80)])) == ["grows by 5.0 MiB a minute"]
+    assert wrong(processes.flat([use(n / 4, 100, 200 + n * 5) for n in range(80)])) == [
+        "takes 20.0 more descriptors a minute"
+    ]
+    assert list(processes.flat([use(n / 4, 100 * n) for n in range(11)])) == []
+
+
+@pytest.mark.parametrize(
+    ("boot", "sentence"),
+    [
+        (Boot(1, 0.0, ended=50.0, code=1), "ended with exit code 1 without being told to"),
+        (Boot(1, 0.0, ended=50.0, code=0), "ended with exit code 0 without being told to"),
+        (Boot(1, 0.0, ended=50.0, code=1, told=49.0), "ended with exit code 1"),
+        (Boot(1, 0.0, ended=56.5, code=0, told=50.0), "took 6.5 s to end"),
+    ],
+)
+def test_an_end_out_of_order_is_seen(boot: Boot, sentence: str) -> None:
+    """An end without request, with an error, or too late."""
+    assert wrong(processes.ends_in_order(boot)) == [sentence]
+
+
+def test_ends_in_order() -> None:
+    """Told to and at once; or after it went on; or killed, which is no end in order to be asked for."""
+    assert wrong(processes.ends_in_order(Boot(1, 0.0, ended=51.0, code=0, told=50.0))) == []
+    stopped = Boot(1, 0.0, ended=71.0, code=0, told=50.0, pauses=[(49.0, 70.0)])
+    assert wrong(processes.ends_in_order(stopped)) == []
+    for boot in (Boot(1, 0.0), Boot(1, 0.0, ended=50.0, code=-9, killed=True)):
+        assert list(processes.ends_in_order(boot)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ({"event": "x", "exception": []}, "a traceback"),
+        ({"event": "x", "level": "critical"}, "a traceback"),
+        ({"event": "Traceback (most recent call last)"}, "a traceback"),
+        ({"event": "hidden-word"}, "a secret"),
+    ],
+)
+def test_a_line_that_should_not_be_is_seen(line: dict[str, object], sentence: str) -> None:
+    """Tracebacks, secrets, and what is no event at all."""
+    good = json.dumps({"event": "agent is serving", "level": "info"})
+    [found] = wrong(processes.log_clean([good, json.dumps(line)], ["hidden-word"]))
+    assert found.startswith(sentence)
+
+
+def test_a_line_that_is_no_event_is_seen() -> None:
+    """Only the last words of a process that failed are for people."""
+    assert wrong(processes.log_clean(["Segmentation fault"], [])) == ["no event: Segmentation fault"]
+    assert wrong(processes.log_clean(["fleet-exporter: the port is in use"], [])) == []
