@@ -12,7 +12,7 @@ WORKERS := -n 5 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast properties lint format alerts dashboards docs site bench chaos pins tools clean
+.PHONY: help demo test test-fast properties lint format alerts dashboards docs site bench soak chaos pins tools clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -91,6 +91,10 @@ bench: $(READY)  ## measure against Prometheus on the same targets
 
 chaos: $(READY) tools  ## two exporters through 20 minutes of faults (ARGS="--seed 1 --minutes 5" and so on)
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: $(READY)  ## a day of an exporter in 24 minutes, with ten thousand pods: does anything grow? (ARGS="--hours 6")
+	@./.ci/tools faketime:faketime
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 pins: $(READY)  ## pin the newest versions that fit, with hashes, for the image
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[pins]'

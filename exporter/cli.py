@@ -191,7 +191,19 @@ def _run_loop(main_task: Coroutine[Any, Any, T]) -> T:
     except ImportError:
         return asyncio.run(main_task)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(_without_closed_connections)
         return runner.run(main_task)
+
+
+def _without_closed_connections(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody caught, as a loop does.
+
+    uvloop reports data that comes for a TLS connection after its end in this way, as a fatal error with a traceback
+    (https://github.com/MagicStack/uvloop/issues/506). Whoever used the connection has ended it, and knows.
+    """
+    error = context.get("exception")
+    if not (isinstance(error, RuntimeError) and str(error).endswith("the handler is closed")):
+        loop.default_exception_handler(context)
 
 
 def _check_config(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """The command line: exit codes, and errors of one sentence."""
 
+import asyncio
 import os
 import pty
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from exporter import __version__
-from exporter.cli import main
+from exporter.cli import _run_loop, main
 from tests.waiting import PATIENCE
 
 DATA = Path(__file__).parent / "testdata" / "config"
@@ -171,3 +172,16 @@ def test_commands_that_simulate_nothing_do_without_the_simulation() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "simulate" in done.stdout
     assert done.stdout.endswith("\n[]\n")
+
+
+def test_a_closed_connection_that_still_got_data_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Its traceback, which only uvloop reports, is left out; all else that nobody caught is logged as always."""
+
+    async def unhandled() -> None:
+        loop = asyncio.get_running_loop()
+        closed = RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+        loop.call_exception_handler({"message": "Fatal error on SSL protocol", "exception": closed})
+        loop.call_exception_handler({"message": "Task exception was never retrieved", "exception": RuntimeError("bug")})
+
+    _run_loop(unhandled())
+    assert [record.message for record in caplog.records] == ["Task exception was never retrieved"]
