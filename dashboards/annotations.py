@@ -49,13 +49,13 @@ class _OfPrometheus(AnnotationQuery):
         return super().to_json() | self._words
 
 
-def firing() -> str:
-    """Return the firing alerts on the selected fleets, their agents and the exporter."""
+def firing(when: str = "") -> str:
+    """Return the firing alerts on the selected fleets, their agents and the exporter; `when` may be an offset."""
     given = f'alertname=~"Matillion.*", alertstate="firing", {CLUSTER_LABEL}=~"$cluster"'
     # Alerts on the exporter have no fleet, and their namespace is that of the exporter.
     return (
         "max by (alertname, severity, namespace, fleet, pod) "
-        f'(ALERTS{{{given}, namespace=~"$namespace", fleet=~"$fleet"}} or ALERTS{{{given}, fleet=""}})'
+        f'(ALERTS{{{given}, namespace=~"$namespace", fleet=~"$fleet"}}{when} or ALERTS{{{given}, fleet=""}}{when})'
     )
 
 
@@ -84,5 +84,6 @@ def leader_change(of: str) -> Event:
 
 
 def alerts() -> Event:
-    """Return when alerts were firing."""
-    return Event("Alerts", LOST, firing(), "{{alertname}}", f"{_OF_FLEET} {{{{pod}}}}")
+    """Return when alerts began to fire. Marked for as long as they fire, a few of them would turn every graph red."""
+    begins = f"{firing()} unless {firing(f' {_EARLIER}')}"
+    return Event("Alerts", LOST, begins, "{{alertname}}", f"{_OF_FLEET} {{{{pod}}}}")

@@ -1,6 +1,7 @@
 """Dashboard 3, "Matillion capacity planning": past utilization, and how many agents the demand would have needed."""
 
 from grafana_foundation_sdk.builders import dashboard, table
+from grafana_foundation_sdk.models.common import LegendPlacement
 from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from alerts.prometheus.recording import AGENTS, DEMAND, DESIRED, FREE_SLOTS, QUEUED, UTILIZATION
@@ -15,12 +16,11 @@ from dashboards.panels import (
     Placed,
     Query,
     Section,
-    figure,
     graph,
     listing,
     spread,
 )
-from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, of_fleets, recorded
+from dashboards.queries import BY_FLEET, FLEET_LEGEND, NOT_DRAINING, by_fleet, of_fleets, recorded
 
 _HOURS = ((None, GREEN), (1, YELLOW), (8, RED))
 _STEP = "5m"
@@ -46,8 +46,8 @@ def build() -> dashboard.Dashboard:
         "Utilization of the fleets over weeks, and how many agents another target would have needed.",
         (CLUSTER, NAMESPACE, FLEET),
         (
-            Section("The last 7 and 30 days", _figures(_WEEK) + _figures(_MONTH)),
-            Section("Suggested settings", (Placed(_suggestions(), 24, 8),)),
+            Section("Suggested settings", (Placed(_suggestions(), 24, 7),)),
+            Section("The last 7 and 30 days", (_past(_WEEK), _past(_MONTH))),
             Section("Over time", _over_time()),
         ),
         since="now-7d",
@@ -61,64 +61,37 @@ def _hours(condition: str, span: str) -> str:
     return f"sum_over_time(({condition})[{span}:{_STEP}]) / {_PER_HOUR}"
 
 
-def _figures(span: str) -> tuple[Placed, ...]:
+def _past(span: str) -> Placed:
+    """Return what was in a span, a row for each fleet: figures in large type would be tiny with a few of them."""
     utilization = recorded(UTILIZATION)
     full = f"{recorded(FREE_SLOTS)} == bool 0 and {utilization} > 0"
-    return (
-        _utilization(
-            f"Utilization, median of {span}",
-            "Half of the time it was lower.",
-            f"quantile_over_time(0.5, {utilization}[{span}])",
+    past = listing(
+        f"The last {span.removesuffix('d')} days",
+        "Utilization: half of the time it was lower than the median, and 95% of the time lower than p95, which to size "
+        "the fleet for; interactive tasks can raise it above 100%. No free slot: how long agents were serving and none "
+        "had a free slot. Queue: how long tasks were queued, and the longest, as far as agents report queues. Time "
+        "without data is not counted.",
+        [
+            Query(by_fleet(f"quantile_over_time(0.5, {utilization}[{span}])")),
+            Query(by_fleet(f"quantile_over_time(0.95, {utilization}[{span}])")),
+            Query(by_fleet(f"max_over_time({utilization}[{span}])")),
+            Query(by_fleet(_hours(full, span))),
+            Query(by_fleet(_hours(f"{recorded(QUEUED)} > bool 0", span))),
+            Query(by_fleet(f"max_over_time({recorded(QUEUED)}[{span}])")),
+        ],
+        (
+            Column("fleet", "Fleet", width=130),
+            Column("namespace", "Namespace", width=100),
+            Column("Value #A", "Median", "percentunit", FULLNESS, decimals=0, width=70),
+            Column("Value #B", "p95", "percentunit", FULLNESS, decimals=0, width=65),
+            Column("Value #C", "Highest", "percentunit", FULLNESS, decimals=0, width=75),
+            Column("Value #D", "No free slot", "h", _HOURS, decimals=1, width=98),
+            Column("Value #E", "Queue", "h", _HOURS, decimals=1, width=85),
+            Column("Value #F", "Longest", width=70),
         ),
-        _utilization(
-            f"Utilization, 95th percentile of {span}",
-            "It was lower for 95% of the time: size the fleet for this.",
-            f"quantile_over_time(0.95, {utilization}[{span}])",
-        ),
-        _utilization(
-            f"Highest utilization in {span}",
-            "Interactive tasks can raise it above 100%.",
-            f"max_over_time({utilization}[{span}])",
-        ),
-        Placed(
-            figure(
-                f"Time without a free slot, {span}",
-                "Time in which agents were serving and none had a free slot. Time without data is not counted.",
-                [Query(_hours(full, span), FLEET_LEGEND)],
-                unit="h",
-                limits=_HOURS,
-                decimals=1,
-            ),
-            4,
-            5,
-        ),
-        Placed(
-            figure(
-                f"Time with a queue, {span}",
-                "Time in which tasks were queued, as far as agents report a queue.",
-                [Query(_hours(f"{recorded(QUEUED)} > bool 0", span), FLEET_LEGEND)],
-                unit="h",
-                limits=_HOURS,
-                decimals=1,
-            ),
-            4,
-            5,
-        ),
-        Placed(
-            figure(
-                f"Longest queue in {span}",
-                "The highest number of tasks that were queued at once.",
-                [Query(f"max_over_time({recorded(QUEUED)}[{span}])", FLEET_LEGEND)],
-            ),
-            4,
-            5,
-        ),
+        by=("p95", True),
     )
-
-
-def _utilization(title: str, description: str, query: str) -> Placed:
-    panel = figure(title, description, [Query(query, FLEET_LEGEND)], unit="percentunit", limits=FULLNESS, decimals=0)
-    return Placed(panel, 4, 5)
+    return Placed(past, 12)
 
 
 def _agents_for(demand: str) -> str:
@@ -131,28 +104,32 @@ def _suggestions() -> table.Panel:
     return listing(
         "Suggested replicas, from 30 days of demand",
         f"For the tasks per agent selected above. Suggested minimum: enough for 5% of the time, at least {_MINIMUM}. "
-        f"Suggested maximum: the highest demand plus {_HEADROOM - 1:.0%}. A longer history gives better figures.",
+        f"Suggested maximum: the highest demand plus {_HEADROOM - 1:.0%}. Highest desired: with the current target. A "
+        "longer history gives better figures.",
         [
-            Query(f"clamp_min({_agents_for(quiet)}, {_MINIMUM})"),
-            Query(_agents_for(f"quantile_over_time(0.5, {demand}[{_MONTH}])")),
-            Query(_agents_for(f"quantile_over_time(0.95, {demand}[{_MONTH}])")),
-            Query(_agents_for(high)),
-            Query(f"clamp_min({_agents_for(f'{_HEADROOM} * {high}')}, {_MINIMUM})"),
-            Query(f"max by ({BY_FLEET}) (max_over_time({recorded(DESIRED)}[{_MONTH}]))"),
+            Query(by_fleet(f"clamp_min({_agents_for(quiet)}, {_MINIMUM})")),
+            Query(by_fleet(_agents_for(f"quantile_over_time(0.5, {demand}[{_MONTH}])"))),
+            Query(by_fleet(_agents_for(f"quantile_over_time(0.95, {demand}[{_MONTH}])"))),
+            Query(by_fleet(_agents_for(high))),
+            Query(by_fleet(f"clamp_min({_agents_for(f'{_HEADROOM} * {high}')}, {_MINIMUM})")),
+            Query(by_fleet(f"max_over_time({recorded(DESIRED)}[{_MONTH}])")),
             Query(f"sum by ({BY_FLEET}) ({recorded(AGENTS, NOT_DRAINING)})"),
         ],
         (
-            Column("namespace", "Namespace"),
-            Column("fleet", "Fleet"),
-            Column("Value #A", "Suggested minimum"),
-            Column("Value #B", "Enough for 50% of the time"),
-            Column("Value #C", "Enough for 95% of the time"),
-            Column("Value #D", "Always enough"),
-            Column("Value #E", "Suggested maximum"),
-            Column("Value #F", "Highest with the current target"),
-            Column("Value #G", "Agents now"),
+            Column(
+                "fleet",
+                "Fleet",
+                links=(link_to(FLEET_UID, "The fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),),
+            ),
+            Column("namespace", "Namespace", width=105),
+            Column("Value #A", "Suggested minimum", width=150),
+            Column("Value #E", "Suggested maximum", width=155),
+            Column("Value #G", "Agents now", width=100),
+            Column("Value #B", "Enough half of the time", width=175),
+            Column("Value #C", "Enough 95% of the time", width=175),
+            Column("Value #D", "Always enough", width=120),
+            Column("Value #F", "Highest desired", width=130),
         ),
-        links=(link_to(FLEET_UID, "The fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),),
     )
 
 
@@ -162,12 +139,10 @@ def _over_time() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Agents needed at the selected target, and actual agents",
-                "Agents that the demand would have needed at the tasks per agent selected above, desired agents with "
-                "the current target, and actual agents.",
+                "Agents that the demand would have needed at the tasks per agent selected above, and actual agents.",
                 [
                     Query(_agents_for(recorded(DEMAND)), f"{FLEET_LEGEND} at $target"),
-                    Query(recorded(DESIRED), f"{FLEET_LEGEND} desired"),
-                    Query(actual, f"{FLEET_LEGEND} actual"),
+                    Query(actual, f"{FLEET_LEGEND} actual", dashed=True),
                 ],
             ),
             12,
@@ -192,9 +167,10 @@ def _over_time() -> tuple[Placed, ...]:
                 [
                     Query(recorded(DESIRED), f"{FLEET_LEGEND} needed"),
                     Query(of_fleets("scaler_desired_agents"), f"{FLEET_LEGEND} desired by the scaler"),
-                    Query(of_fleets("scaler_max_agents"), f"{FLEET_LEGEND} maximum"),
-                    Query(of_fleets("scaler_min_agents"), f"{FLEET_LEGEND} minimum"),
+                    Query(of_fleets("scaler_max_agents"), f"{FLEET_LEGEND} maximum", dashed=True),
+                    Query(of_fleets("scaler_min_agents"), f"{FLEET_LEGEND} minimum", dashed=True),
                 ],
+                legend=LegendPlacement.RIGHT,
             ),
             24,
             9,

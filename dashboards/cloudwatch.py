@@ -244,6 +244,7 @@ def _nodes() -> tuple[Placed, ...]:
                 "Agent restarts (Prometheus)",
                 "Restarts since each agent's pod was created, for agents with any.",
                 [Query(f"{restarts} > 0", "{{pod}}")],
+                legend=None,
             ),
             6,
         ),

@@ -7,7 +7,7 @@ from alerts.prometheus.recording import LEADERS, SYNC_AGE
 from alerts.settings import Settings
 from dashboards.annotations import leader_change
 from dashboards.frame import CLUSTER, EXPORTER_NAMESPACE, EXPORTER_UID, JOB, framed
-from dashboards.panels import GRAY, GREEN, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
+from dashboards.panels import GRAY, GREEN, RED, YELLOW, Names, Placed, Query, Section, figure, graph, timeline
 from dashboards.queries import OF_EXPORTER, REPLICA, of_replicas, recorded
 from exporter.publish.instruments import EXPORTER_PREFIX
 
@@ -15,7 +15,7 @@ _SETTINGS = Settings()
 _LEGEND = "{{instance}}"
 _OUTCOME = "{{instance}} {{outcome}}"
 _CODE = "{{instance}} {{code}}"
-_LEADING = {1: ("leader", GREEN), 0: ("standby", GRAY)}
+_LEADING: Names = {1: ("leader", GREEN), 0: ("standby", GRAY)}
 
 
 def build() -> dashboard.Dashboard:
@@ -88,7 +88,7 @@ def _now() -> tuple[Placed, ...]:
         ),
         Placed(
             figure(
-                "CloudWatch cost per month",
+                "CloudWatch per month",
                 "Estimated cost of the published metrics. No data unless CloudWatch is enabled.",
                 [Query(f"max({of_replicas('cloudwatch_estimated_monthly_cost_dollars')})")],
                 unit="currencyUSD",
@@ -108,8 +108,9 @@ def _reading() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Scrapes by outcome",
-                "Scrapes of agents per second, by their outcome; every one but ok is a kind of failure.",
-                [Query(of_replicas("scrapes_total", also_by="outcome", rate=True), _OUTCOME)],
+                "Scrapes of agents per second, by their outcome; every one but ok is a kind of failure. What does not "
+                "happen has no line.",
+                [Query(f"{of_replicas('scrapes_total', also_by='outcome', rate=True)} > 0", _OUTCOME)],
                 unit="reqps",
             ),
             12,

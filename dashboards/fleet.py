@@ -1,6 +1,7 @@
 """Dashboard 1, "Matillion fleet": the capacity of a fleet, its load, and whether the figures can be trusted."""
 
 from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.models.common import LegendPlacement
 
 from alerts.prometheus.labels import OUT_OF_WORK
 from alerts.prometheus.recording import (
@@ -11,18 +12,35 @@ from alerts.prometheus.recording import (
     DEMAND,
     DESIRED,
     FREE_SLOTS,
+    HEALTH,
     QUEUED,
     UTILIZATION,
 )
 from alerts.settings import Settings
 from dashboards import annotations, lists
 from dashboards.frame import CLUSTER, FLEET, FLEET_UID, NAMESPACE, framed
-from dashboards.panels import FULLNESS, GREEN, RED, YELLOW, Placed, Query, Section, figure, graph, timeline
+from dashboards.panels import (
+    BLUE,
+    FULLNESS,
+    GREEN,
+    RED,
+    YELLOW,
+    Column,
+    Placed,
+    Query,
+    Section,
+    Steps,
+    figure,
+    graph,
+    listing,
+    timeline,
+)
 from dashboards.queries import (
     BY_FLEET,
     FLEET_LEGEND,
     NOT_DRAINING,
     OF_FLEET,
+    by_fleet,
     health_number,
     of_fleets,
     recorded,
@@ -30,12 +48,14 @@ from dashboards.queries import (
     whole,
 )
 from exporter.fleet.figures import FLEET_HISTOGRAMS
+from exporter.fleet.health import Word
 from exporter.fleet.model import AgentState
 from exporter.fleet.outlets import PREFIX
 from exporter.forecast.forecaster import MIN_SKILL
 from exporter.web import palette
 
 _SERVING = 'state="serving"'
+_NOT_OK = f'health!="{Word.OK}"'
 
 
 def build() -> dashboard.Dashboard:
@@ -46,11 +66,11 @@ def build() -> dashboard.Dashboard:
         "Capacity and load of the fleets, and whether the figures can be trusted.",
         (CLUSTER, NAMESPACE, FLEET),
         (
-            Section("Now", (*_now(), _health())),
+            # What is wrong comes first, and on a laptop's first screen.
+            Section("Now", (*_trouble(), *_load(), lists.fleets(), lists.alerts(), _health())),
             Section("Work", _work()),
-            Section("Forecast", _forecast()),
             Section("Agents", _agents()),
-            Section("Fleets and alerts", (lists.fleets(), lists.alerts())),
+            Section("Forecast", _forecast(), closed=True),
         ),
         events=annotations.of_fleets(),
     )
@@ -67,84 +87,70 @@ def _health() -> Placed:
     return Placed(panel, 24, 5)
 
 
-def _now() -> tuple[Placed, ...]:
+def _trouble() -> tuple[Placed, ...]:
     return (
-        Placed(
-            figure(
-                "Utilization",
-                "Running tasks as a share of all task slots of the selected fleets. Scaling targets 80% (16 of 20).",
-                [Query(f"({whole(recorded(ACTIVE))}) / ({total(CAPACITY)} > 0)")],
-                unit="percentunit",
-                limits=FULLNESS,
-                decimals=0,
-            ),
-            4,
-            4,
+        _figure(
+            "Alerts firing",
+            "Alerts on the selected fleets, their agents and the exporter. No data while no rules are loaded.",
+            # Without a firing alert there is no series, which means zero only where the rules are loaded.
+            f"count({annotations.firing()}) or 0 * {total(CAPACITY)}",
+            ((None, GREEN), (1, RED)),
         ),
-        Placed(
-            figure(
-                "Free slots",
-                "Tasks that the serving agents could start right now.",
-                [Query(total(FREE_SLOTS))],
-                limits=((None, RED), (1, YELLOW), (5, GREEN)),
-            ),
-            4,
-            4,
+        _figure(
+            "Fleets not ok",
+            "Selected fleets that are degraded, down, or have incomplete data.",
+            f"sum({by_fleet(recorded(HEALTH, _NOT_OK))})",
+            ((None, GREEN), (1, RED)),
         ),
-        Placed(
-            figure(
-                "Queued tasks",
-                "Tasks that wait for a slot, on the agents that report a queue. Agents with an old image do not: if "
-                "all are old, there is no data.",
-                [Query(total(QUEUED))],
-                limits=((None, GREEN), (1, YELLOW), (20, RED)),
-            ),
-            4,
-            4,
+        _figure(
+            "Unavailable agents",
+            "Agents that are disconnected, stopped or unreachable.",
+            total(AGENTS, f'state=~"{OUT_OF_WORK}|unreachable"'),
+            ((None, GREEN), (1, RED)),
         ),
-        Placed(
-            figure(
-                "Serving agents",
-                "Agents that answer, are connected and take tasks.",
-                [Query(total(AGENTS, _SERVING))],
-            ),
-            3,
-            4,
-        ),
-        Placed(
-            figure(
-                "Unavailable agents",
-                "Agents that are disconnected, stopped or unreachable.",
-                [Query(total(AGENTS, f'state=~"{OUT_OF_WORK}|unreachable"'))],
-                limits=((None, GREEN), (1, RED)),
-            ),
-            3,
-            4,
-        ),
-        Placed(
-            figure(
-                "Lowest coverage",
-                "Share of the agents that should answer and do, in the fleet with the lowest.",
-                [Query(f"min({recorded(COVERAGE)})")],
-                unit="percentunit",
-                limits=((None, RED), (Settings().coverage_low, YELLOW), (1, GREEN)),
-                decimals=0,
-            ),
-            3,
-            4,
-        ),
-        Placed(
-            figure(
-                "Firing alerts",
-                "Alerts on the selected fleets, their agents and the exporter. No data while no rules are loaded.",
-                # Without a firing alert there is no series, which means zero only where the rules are loaded.
-                [Query(f"count({annotations.firing()}) or 0 * {total(CAPACITY)}")],
-                limits=((None, GREEN), (1, RED)),
-            ),
-            3,
-            4,
+        _figure(
+            "Lowest coverage",
+            "Share of the agents that should answer and do, in the fleet with the lowest.",
+            f"min({recorded(COVERAGE)})",
+            ((None, RED), (Settings().coverage_low, YELLOW), (1, GREEN)),
+            unit="percentunit",
         ),
     )
+
+
+def _load() -> tuple[Placed, ...]:
+    return (
+        _figure(
+            "Utilization",
+            "Running tasks as a share of all task slots of the selected fleets. Scaling targets 80% (16 of 20).",
+            f"({whole(recorded(ACTIVE))}) / ({total(CAPACITY)} > 0)",
+            FULLNESS,
+            unit="percentunit",
+        ),
+        _figure(
+            "Free slots",
+            "Tasks that the serving agents could start right now.",
+            total(FREE_SLOTS),
+            ((None, RED), (1, YELLOW), (5, GREEN)),
+        ),
+        _figure(
+            "Queued tasks",
+            "Tasks that wait for a slot, on the agents that report a queue. Agents with an old image do not: if all "
+            "are old, there is no data.",
+            total(QUEUED),
+            ((None, GREEN), (1, YELLOW), (20, RED)),
+        ),
+        _figure(
+            "Serving agents",
+            "Agents that answer, are connected and take tasks.",
+            total(AGENTS, _SERVING),
+            ((None, BLUE),),
+        ),
+    )
+
+
+def _figure(title: str, description: str, query: str, limits: Steps, *, unit: str = "short") -> Placed:
+    return Placed(figure(title, description, [Query(query)], unit=unit, limits=limits, decimals=0), 6, 3)
 
 
 def _work() -> tuple[Placed, ...]:
@@ -158,7 +164,9 @@ def _work() -> tuple[Placed, ...]:
                     Query(total(CAPACITY), "capacity", palette.CAPACITY, dashed=True),
                     Query(whole(recorded(ACTIVE)), "running", palette.RUNNING),
                     Query(total(QUEUED), "queued", palette.QUEUED),
-                    Query(f"sum({of_fleets('tasks_draining')})", "on draining agents"),
+                    Query(
+                        f"sum({of_fleets('tasks_draining')})", "on draining agents", palette.STATES[AgentState.DRAINING]
+                    ),
                 ],
             ),
             12,
@@ -194,9 +202,9 @@ def _work() -> tuple[Placed, ...]:
                 [
                     Query(whole(recorded(DEMAND)), "demand", palette.DEMAND),
                     Query(f"sum({of_fleets('held_tasks')})", "held", palette.HELD),
-                    Query(f"sum({of_fleets('replacement_tasks')})", "replacement"),
-                    Query(f"sum({of_fleets('unseen_queue_tasks')})", "unseen queue"),
-                    Query(f"sum({of_fleets('scale_in_held_tasks')})", "scale-in"),
+                    Query(f"sum({of_fleets('replacement_tasks')})", "replacement", "light-blue"),
+                    Query(f"sum({of_fleets('unseen_queue_tasks')})", "unseen queue", palette.QUEUED),
+                    Query(f"sum({of_fleets('scale_in_held_tasks')})", "scale-in", "light-purple"),
                 ],
             ),
             8,
@@ -229,55 +237,41 @@ def _scaler(figure: str) -> str:
 
 def _forecast() -> tuple[Placed, ...]:
     unknown = "No data without the setting `forecast`"
+    table = listing(
+        "Forecast by fleet",
+        "Skill: how much the forecast would have helped in the last days, 1 at best: the share of waiting avoided less "
+        f"twice the share of agent-hours added; below {MIN_SKILL} the forecast is withheld. Ahead: how far it looks, "
+        "as long as a new agent takes until it works. Age: since the past that it is made from was last read; it grows "
+        f"while the source fails, and the last past stays in use. {unknown}, and while the history is too short.",
+        [
+            Query(of_fleets("forecast_skill_ratio")),
+            Query(of_fleets("forecast_lead_seconds")),
+            Query(f"time() - {of_fleets('forecast_past_timestamp_seconds')}"),
+        ],
+        (
+            Column("fleet", "Fleet"),
+            Column("namespace", "Namespace", width=105),
+            Column("Value #A", "Skill", limits=((None, YELLOW), (MIN_SKILL, GREEN)), decimals=2, width=65),
+            Column("Value #B", "Ahead", "s", decimals=0, width=80),
+            Column("Value #C", "Age", "s", ((None, GREEN), (3600, YELLOW), (86400, RED)), decimals=0, width=80),
+        ),
+    )
     return (
         Placed(
             graph(
-                "Demand, forecast and demand ahead",
-                "For each selected fleet. The forecast at a time is the highest demand expected from then until the "
-                "lead time has passed: it should rise that long before the demand does. Demand ahead is the greater of "
-                f"the two. {unknown}, and while the forecast is withheld, a forecast is missing; then demand ahead is "
-                "the demand.",
+                "Demand and forecast",
+                "Of each selected fleet. The forecast at a time is the highest demand expected from then until the "
+                "lead time has passed: it should rise that long before the demand does. It is missing while it is "
+                f"withheld. {unknown}.",
                 [
                     Query(recorded(DEMAND), f"{FLEET_LEGEND} demand"),
                     Query(of_fleets("forecast_tasks"), f"{FLEET_LEGEND} forecast", dashed=True),
-                    Query(of_fleets("demand_ahead_tasks"), f"{FLEET_LEGEND} demand ahead", dashed=True),
                 ],
+                legend=LegendPlacement.RIGHT,
             ),
             15,
         ),
-        Placed(
-            figure(
-                "Forecast skill",
-                "How much the forecast would have helped in the last days, 1 at best: the share of waiting avoided "
-                f"less twice the share of agent-hours added. Below {MIN_SKILL} it is withheld. {unknown}, or while the "
-                "history is too short.",
-                [Query(of_fleets("forecast_skill_ratio"), FLEET_LEGEND)],
-                limits=((None, YELLOW), (MIN_SKILL, GREEN)),
-                decimals=2,
-            ),
-            3,
-        ),
-        Placed(
-            figure(
-                "Lead time",
-                f"How far ahead the forecast looks: as long as a new agent takes until it works. {unknown}.",
-                [Query(of_fleets("forecast_lead_seconds"), FLEET_LEGEND)],
-                unit="s",
-            ),
-            3,
-        ),
-        Placed(
-            figure(
-                "Age of the past",
-                "Time since the past that the forecast is made from was last read. It grows while the source fails; "
-                f"the last past stays in use. {unknown}.",
-                [Query(f"time() - {of_fleets('forecast_past_timestamp_seconds')}", FLEET_LEGEND)],
-                unit="s",
-                limits=((None, GREEN), (3600, YELLOW), (86400, RED)),
-                decimals=0,
-            ),
-            3,
-        ),
+        Placed(table, 9),
     )
 
 
@@ -346,4 +340,5 @@ def _start_quantile(quantile: float) -> str:
     """Return a quantile of the starts in the preceding day: agents may start only once a night."""
     [row] = FLEET_HISTOGRAMS
     starts = f"increase({row.metric_name}_bucket{{{OF_FLEET}}}[1d])"
-    return f"histogram_quantile({quantile}, max by ({BY_FLEET}, le) ({starts}))"
+    # Without a start that day the quantile is not a number, which a graph draws as a name without a line.
+    return f"histogram_quantile({quantile}, max by ({BY_FLEET}, le) ({starts})) > 0"

@@ -29,7 +29,9 @@ from grafana_foundation_sdk.models.common import (
     LegendPlacement,
     LineInterpolation,
     ScaleDistribution,
+    SortOrder,
     StackingMode,
+    TableSortByFieldState,
     TooltipDisplayMode,
     VisibilityMode,
 )
@@ -51,6 +53,8 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${datasource}")
 NO_DATA = "no data"
 """Unknown is not zero: an empty panel shows this, and its description names what may be missing."""
+UNKNOWN = "–"
+"""The same in a cell of a table."""
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GRAY = "green", "yellow", "orange", "red", "blue", "#808080"
 """For limits and states; figures have those of `exporter.web.palette`."""
@@ -67,8 +71,8 @@ FULLNESS: Steps = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
 PanelBuilder = timeseries.Panel | stat.Panel | statetimeline.Panel | heatmap.Panel | table.Panel
 _Builder = TypeVar("_Builder", bound=PanelBuilder)
 
-Names = Mapping[int, tuple[str, str]]
-"""The meaning and the color of each number."""
+Names = Mapping[int | str, tuple[str, str]]
+"""What is shown for each value, and its color."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ class Section:
 
     title: str
     panels: Sequence[Placed]
+    closed: bool = False
+    """Whether only the title is shown at first: for what most fleets have no data of. It asks nothing until opened."""
 
 
 def lay_out(made: dashboard.Dashboard, sections: Sequence[Section]) -> None:
@@ -105,7 +111,9 @@ def lay_out(made: dashboard.Dashboard, sections: Sequence[Section]) -> None:
     y = number = 0
     for section in sections:
         number += 1
-        made.with_row(_Row(RowPanel(title=section.title, id_val=number, grid_pos=GridPos(h=1, w=WIDTH, x=0, y=y))))
+        row = RowPanel(title=section.title, id_val=number, grid_pos=GridPos(h=1, w=WIDTH, x=0, y=y))
+        row.collapsed = section.closed
+        made.with_row(_Row(row))
         y += 1
         x = row_height = 0
         for placed in section.panels:
@@ -114,9 +122,13 @@ def lay_out(made: dashboard.Dashboard, sections: Sequence[Section]) -> None:
             number += 1
             placed.panel.id(number)
             placed.panel.grid_pos(GridPos(h=placed.height, w=placed.width, x=x, y=y))
-            made.with_panel(placed.panel)
+            if section.closed:
+                row.panels.append(placed.panel.build())
+            else:
+                made.with_panel(placed.panel)
             x, row_height = x + placed.width, max(row_height, placed.height)
-        y += row_height
+        # The panels of a closed row are within it: what is below stands right under its title.
+        y += 0 if section.closed else row_height
 
 
 class _Row(Builder[RowPanel]):
@@ -127,6 +139,12 @@ class _Row(Builder[RowPanel]):
 
     def build(self) -> RowPanel:
         return self.panel
+
+
+def uncolored(steps: Steps) -> Steps:
+    """Return the steps with a plain color below 0, which Grafana also gives what is unknown: it is not good or bad."""
+    (_, first), *rest = steps
+    return ((None, "text"), (0, first), *rest)
 
 
 def thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
@@ -144,8 +162,13 @@ def graph(
     limits: Steps = (),
     stacked: bool = False,
     colors: Mapping[str, str] | None = None,
+    legend: LegendPlacement | None = LegendPlacement.BOTTOM,
 ) -> timeseries.Panel:
-    """Return lines over time; `colors` are those of series by their names, where one query has several of them."""
+    """Return lines over time; `colors` are those of series by their names, where one query has several of them.
+
+    `legend` is None where there may be dozens of lines, such as one for each agent: the names would take the room of
+    the lines, and pointing at a line shows them anyway, the highest first.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
@@ -159,8 +182,8 @@ def graph(
         .fill_opacity(60 if stacked else 0)
         .show_points(VisibilityMode.NEVER)
         .line_interpolation(LineInterpolation.STEP_AFTER if stacked else LineInterpolation.LINEAR)
-        .legend(_legend_below())
-        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+        .legend(_legend(legend))
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
     )
     if stacked:
         panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
@@ -201,7 +224,7 @@ def figure(
         .datasource(PROMETHEUS)
         .unit(unit)
         .no_value(NO_DATA)
-        .thresholds(thresholds(limits))
+        .thresholds(thresholds(uncolored(limits)))
         .color_mode(BigValueColorMode.VALUE)
         .graph_mode(BigValueGraphMode.NONE)
         .text_mode(BigValueTextMode.NAME if text else BigValueTextMode.AUTO)
@@ -228,7 +251,7 @@ def timeline(title: str, description: str, queries: Sequence[Query], names: Name
         .row_height(0.8)
         .fill_opacity(70)
         .line_width(0)
-        .legend(_legend_below()),
+        .legend(_legend(LegendPlacement.BOTTOM)),
         queries,
     )
 
@@ -258,6 +281,10 @@ class Column:
     limits: Steps = ()
     names: Names | None = None
     decimals: int | None = None
+    width: int | None = None
+    """Pixels. Grafana's own choice, for a column without it, is an equal part of the rest, and at least 150."""
+    links: Sequence[dashboard.DashboardLink] = ()
+    """Where a click on a cell leads to."""
 
 
 def listing(
@@ -266,11 +293,13 @@ def listing(
     queries: Sequence[Query],
     columns: Sequence[Column],
     *,
-    links: Sequence[dashboard.DashboardLink] = (),
+    by: tuple[str, bool] | None = None,
 ) -> table.Panel:
     """Return a table: the latest values of all queries, a row per set of labels. Fields without a column are hidden.
 
-    The field of a value is `Value #A` for the first query, `Value #B` for the second, and so on.
+    The field of a value is `Value #A` for the first query, `Value #B` for the second, and so on; `Value` for the only
+    one. No query may return names of series: Grafana takes these for labels, and each figure would have rows of its
+    own. `by` is the title of the column that the rows are in order of at first, and whether from the highest down.
     """
     panel = (
         table.Panel()
@@ -297,23 +326,40 @@ def listing(
     )
     for column in columns:
         panel.override_by_name(column.title, _column_style(column))
-    if links:
-        panel.data_links(list(links))
+    if by:
+        panel.sort_by([_Order(*by)])
     return _asking(panel, queries, instant=True, as_table=True)
 
 
+class _Order(Builder[TableSortByFieldState]):
+    def __init__(self, title: str, descending: bool) -> None:
+        self._state = TableSortByFieldState(display_name=title, desc=descending)
+
+    def build(self) -> TableSortByFieldState:
+        return self._state
+
+
 def _column_style(column: Column) -> list[DynamicConfigValue]:
-    style = [DynamicConfigValue(id_val="unit", value=column.unit)]
+    style = [
+        DynamicConfigValue(id_val="unit", value=column.unit),
+        DynamicConfigValue(id_val="noValue", value=UNKNOWN),
+    ]
     if column.decimals is not None:
         style.append(DynamicConfigValue(id_val="decimals", value=column.decimals))
     if column.limits:
-        steps = [Threshold(value=value, color=color) for value, color in column.limits]
+        steps = [Threshold(value=value, color=color) for value, color in uncolored(column.limits)]
         config = ThresholdsConfig(mode=ThresholdsMode.ABSOLUTE, steps=steps)
         style.append(DynamicConfigValue(id_val="thresholds", value=config))
     if column.names:
         style.append(DynamicConfigValue(id_val="mappings", value=[_mapping(column.names)]))
+        # They are words, not numbers.
+        style.append(DynamicConfigValue(id_val="custom.align", value="left"))
     if column.limits or column.names:
         style.append(DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"}))
+    if column.width is not None:
+        style.append(DynamicConfigValue(id_val="custom.width", value=column.width))
+    if column.links:
+        style.append(DynamicConfigValue(id_val="links", value=[link.build() for link in column.links]))
     return style
 
 
@@ -326,9 +372,9 @@ def _mapping(names: Names) -> ValueMap:
     )
 
 
-def _legend_below() -> common.VizLegendOptions:
+def _legend(placement: LegendPlacement | None) -> common.VizLegendOptions:
     options = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST)
-    return options.placement(LegendPlacement.BOTTOM).show_legend(True)
+    return options.placement(placement or LegendPlacement.BOTTOM).show_legend(placement is not None)
 
 
 def _by_thresholds() -> dashboard.FieldColor:

@@ -3,6 +3,8 @@
 What a recording rule has is read from the rule. Knows nothing of panels.
 """
 
+from collections.abc import Callable
+
 from alerts.prometheus.labels import AGENT, CLUSTER_LABEL, FLEET
 from alerts.prometheus.recording import AGENT_STATE, AGENTS, HEALTH
 from exporter.fleet.health import Word
@@ -19,6 +21,9 @@ BY_AGENT = ", ".join(AGENT)
 FLEET_LEGEND = "{{namespace}}/{{fleet}}"
 NOT_DRAINING = 'state!="draining"'
 """Agents as a Deployment counts its replicas, which a draining one no longer is."""
+MANY = 20
+"""Agents in one state timeline: what its height has room for."""
+_SHOWN = "[$__range] @ end()"
 REPLICA = "instance"
 """The label that distinguishes the replicas of an exporter."""
 
@@ -42,6 +47,11 @@ STATE_NUMBERS = {
 def recorded(series: str, *matchers: str, of: str = OF_FLEET) -> str:
     """Return a recorded series of the selection."""
     return f"{series}{{{', '.join((of, *matchers))}}}"
+
+
+def by_fleet(expr: str) -> str:
+    """Return a value for each fleet without the name of a series: for a table, which would take that for a label."""
+    return f"max by ({BY_FLEET}) ({expr})"
 
 
 def total(series: str, *matchers: str) -> str:
@@ -81,6 +91,19 @@ def health_number() -> str:
 
 def state_number() -> str:
     """Return each agent's state as its number."""
-    one_of = {state: recorded(AGENT_STATE, f'state="{state}"', of=OF_AGENT) for state in STATE_NUMBERS}
-    terms = " or ".join(f"{series} * {STATE_NUMBERS[state]}" for state, series in one_of.items())
-    return f"max by ({BY_AGENT}) ({terms})"
+    return f"max by ({BY_AGENT}) ({_states(lambda series: series)})"
+
+
+def worst_states() -> str:
+    """Return the number of each agent's worst state in the time shown, the same at each point of a graph."""
+    return f"max by ({BY_AGENT}) ({_states(lambda series: f'max_over_time({series}{_SHOWN})')})"
+
+
+def was_connected() -> str:
+    """Return whether each agent was connected all the time shown, the same at each point of a graph."""
+    return f"min by ({BY_AGENT}) (min_over_time({PREFIX}agent_connected{{{OF_AGENT}}}{_SHOWN}))"
+
+
+def _states(read: Callable[[str], str]) -> str:
+    one_of = {state: read(recorded(AGENT_STATE, f'state="{state}"', of=OF_AGENT)) for state in STATE_NUMBERS}
+    return " or ".join(f"{series} * {STATE_NUMBERS[state]}" for state, series in one_of.items())

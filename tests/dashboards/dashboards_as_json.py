@@ -58,4 +58,5 @@ def cloudwatch_queries() -> Iterator[dict[str, Any]]:
 def substituted(expr: str, *, interval: str = "5m") -> str:
     """Return the query as Grafana sends it with every variable at All."""
     expr = re.sub(r"\$__rate_interval|\$\{__rate_interval\}", interval, expr).replace("$target", "16")
+    expr = expr.replace("$__range", interval)
     return re.sub(r"\$(cluster|namespace|fleet|pod|job)\b", ".*", expr)

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import promql_parser
 import pytest
@@ -106,6 +107,98 @@ def test_every_row_is_full(name: str) -> None:
     assert set(lines.values()) == {24}
 
 
+def test_a_closed_row_holds_its_panels() -> None:
+    """What stands below is right under its title; its panels, which ask nothing until it is opened, are within it."""
+    rows = [panel for panel in DASHBOARDS["matillion-fleet"]["panels"] if panel["type"] == "row"]
+    *open_rows, forecast = rows
+    assert [(row["collapsed"], row["panels"]) for row in open_rows] == [(False, [])] * len(open_rows)
+    assert (forecast["title"], forecast["collapsed"]) == ("Forecast", True)
+    assert sum(panel["gridPos"]["w"] for panel in forecast["panels"]) == 24
+
+
+def keeps_name(node: object) -> bool:
+    """Whether a result of this part of a query has the name of a series."""
+    match node:
+        case promql_parser.VectorSelector():
+            return True
+        case promql_parser.ParenExpr() | promql_parser.UnaryExpr():
+            return keeps_name(node.expr)
+        case promql_parser.BinaryExpr() if str(node.op) in {"and", "unless"}:
+            return keeps_name(node.lhs)
+        case promql_parser.BinaryExpr() if str(node.op) == "or":
+            return keeps_name(node.lhs) or keeps_name(node.rhs)
+        case promql_parser.BinaryExpr() if str(node.op) in {"==", "!=", ">", ">=", "<", "<="}:
+            return not (node.modifier and node.modifier.return_bool) and keeps_name(node.lhs)
+        case promql_parser.BinaryExpr() | promql_parser.AggregateExpr() | promql_parser.Call():
+            return False
+    raise AssertionError(node)
+
+
+@pytest.mark.parametrize(
+    ("expr", "kept"),
+    [
+        ("a", True), ("(a{b='c'})", True), ("max by (b) (a)", False), ("a > 1", True), ("a > bool 1", False),
+        ("rate(a[1m])", False), ("a * 2", False), ("max(a) or a", True), ("a and max(b)", True), ("max(a) > 1", False),
+    ],
+)  # fmt: skip
+def test_names_are_seen(expr: str, kept: bool) -> None:
+    """The check below can fail."""
+    assert keeps_name(promql_parser.parse(expr)) == kept
+
+
+@pytest.mark.parametrize("name", sorted(UIDS))
+def test_a_table_has_one_row_for_each_thing(name: str) -> None:
+    """No query has the name of a series, which Grafana takes for a label: each figure would have rows of its own."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] == "table":
+            for target in panel["targets"]:
+                assert not keeps_name(promql_parser.parse(substituted(target["expr"]))), (
+                    panel["title"],
+                    target["expr"],
+                )
+
+
+@pytest.mark.parametrize("name", sorted(UIDS))
+def test_what_is_unknown_is_neither_good_nor_bad(name: str) -> None:
+    """A figure in large type, and a cell of a table, without a value has a plain color; a cell shows a dash."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] not in {"stat", "table"}:
+            continue
+        given = [panel["fieldConfig"]["defaults"].get("thresholds")] if panel["type"] == "stat" else []
+        for override in panel["fieldConfig"]["overrides"]:
+            values = {one["id"]: one["value"] for one in override["properties"]}
+            assert values["noValue"] == "–"
+            given += [values["thresholds"]] if "thresholds" in values else []
+        assert all(one["steps"][0] == {"value": None, "color": "text"} for one in given), panel["title"]
+
+
+@pytest.mark.parametrize("name", sorted(UIDS))
+def test_no_title_of_a_figure_is_cut(name: str) -> None:
+    """At 1440 pixels, a column has 58, a character of a title is some 7.5 wide, and frame and icon need 66."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] == "stat":
+            assert len(panel["title"]) * 7.5 + 66 <= panel["gridPos"]["w"] * 58, panel["title"]
+
+
+@pytest.mark.parametrize("name", sorted(UIDS))
+def test_lines_of_many_agents_have_no_legend(name: str) -> None:
+    """With dozens of agents, their names would take the room of the graph."""
+    seen = 0
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] == "timeseries":
+            of_agents = any("{{pod}}" in target.get("legendFormat", "") for target in panel["targets"])
+            assert panel["options"]["legend"]["showLegend"] is not of_agents, panel["title"]
+            seen += of_agents
+    assert seen > 5 or name != "matillion-agents"
+
+
+def test_alerts_are_marked_where_they_begin() -> None:
+    """Not for as long as they fire: hours of a few alerts would turn each graph red."""
+    [alerts] = [event for event in DASHBOARDS["matillion-fleet"]["annotations"]["list"] if event["name"] == "Alerts"]
+    firing, begun = (text.strip() for text in alerts["expr"].split("unless"))
+    assert firing.replace("}", "} offset 1m") == begun
+
+
 @pytest.mark.parametrize("name", sorted(UIDS))
 def test_a_panel_has_all_that_belongs_to_one(name: str) -> None:
     """Title, description, unit where it has numbers, words for no data, its data source by the variable."""
@@ -135,7 +228,7 @@ def test_a_dashboard_has_its_variables_and_leads_to_the_others(name: str) -> Non
         assert variables[chosen]["allValue"] == ".*"
         assert variables[chosen]["includeAll"]
     text = json.dumps(dashboard["panels"])
-    used = set(re.findall(r"\$\{?(\w+)", text)) - {"__rate_interval", "__data", "__url_time_range", "PROP"}
+    used = set(re.findall(r"\$\{?(\w+)", text)) - {"__rate_interval", "__range", "__data", "__url_time_range", "PROP"}
     assert used <= set(variables), "a panel uses a variable that the dashboard does not have"
     menu, page = dashboard["links"]
     assert (page["type"], page["url"], page["title"]) == ("link", "${page}/", "Status page")
@@ -169,12 +262,16 @@ def test_every_query_is_sound(asked: Asked) -> None:
         assert re.sub(r"\{[^}]*\}|\s+", "", expr) not in plain, f"{record} has that already"
 
 
+READ = r"(max|min) by \([^)]*\) \(\s*((round|rate|increase|min_over_time)\()*$|\}( offset 1m)? or $"
+"""What stands before the name of a raw series."""
+
+
 @pytest.mark.parametrize("asked", QUERIES, ids=str)
 def test_two_replicas_never_double_a_number(asked: Asked) -> None:
     """Raw series of the exporter are read through `max by (…)`; what a rule records is aggregated there."""
     for match in re.finditer(r"(?<![:\w])(matillion_fleet_|process_)\w+|ALERTS", asked.expr):
         before = asked.expr[: match.start()]
-        assert re.search(r"max by \([^)]*\) \(\s*((round|rate|increase)\()*$|\} or $", before), match.group()
+        assert re.search(READ, before), match.group()
 
 
 def test_there_is_something_to_check() -> None:
@@ -242,15 +339,22 @@ def test_figures_have_the_colors_of_the_page() -> None:
     assert {"capacity", "running", "queued", "demand", "held"} <= set(seen)
 
 
+def links(table: dict[str, Any], column: str) -> list[dict[str, Any]]:
+    """Return the links of a column."""
+    [style] = [one for one in table["fieldConfig"]["overrides"] if one["matcher"]["options"] == column]
+    [found] = [one["value"] for one in style["properties"] if one["id"] == "links"]
+    return list(found)
+
+
 def test_an_alert_leads_to_its_runbook_and_a_fleet_to_the_page() -> None:
     """The names of the row go along, by the columns' titles."""
     by_title = {panel["title"]: panel for panel in panels(DASHBOARDS["matillion-fleet"])}
-    runbook, _ = by_title["Firing alerts"]["fieldConfig"]["defaults"]["links"]
+    runbook, _ = links(by_title["Firing alerts"], "Alert")
     assert runbook["url"] == (
         "${page}/runbooks/${__data.fields.Alert}"
         "?namespace=${__data.fields.Namespace}&fleet=${__data.fields.Fleet}&pod=${__data.fields.Pod}"
     )
-    _, page = by_title["Fleets"]["fieldConfig"]["defaults"]["links"]
+    _, page = links(by_title["Fleets"], "Fleet")
     assert page["url"] == "${page}/?fleet=${__data.fields.Namespace}/${__data.fields.Fleet}"
 
 
