@@ -26,6 +26,8 @@ _log = structlog.get_logger(__name__)
 HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers")
 VERSIONS = ("v2", "v2beta2", "v1")
 """Newest first: v2 is there since Kubernetes 1.23, v2beta2 from 1.12 to 1.25, v1 always, and with less in it."""
+FIRST_PAUSE = 2.0
+"""Maximum seconds to the second attempt: an API server that starts knows no permission for a moment."""
 MAX_PAUSE = 300.0
 """Maximum seconds between two attempts without permission to read HPAs: it is rarely granted soon."""
 
@@ -119,7 +121,7 @@ class _PatientReader:
 
     async def get(self, resource: Resource, query: Query = (), *, timeout: float = REQUEST_SECONDS) -> Json:
         """Return the list as soon as the server gives it. Raises KubeError for what waiting long does not mend."""
-        backoff = Backoff(self._max_pause / 10, self._max_pause)
+        backoff = Backoff(min(FIRST_PAUSE, self._max_pause), self._max_pause)
         while True:
             try:
                 answer = await self._client.get(resource, query, timeout=timeout)

@@ -20,10 +20,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from exporter.kube.fields import line
+
 Json = dict[str, Any]
 """One JSON object as the API server sent it."""
 Query = Sequence[tuple[str, str]]
 
+MAX_MESSAGE_LENGTH = 500
+"""Characters of a server's words in an error."""
 REQUEST_SECONDS = 30.0
 """For a whole answer. client-go's users set 30 s too; the API server's own timeout is 60."""
 
@@ -155,8 +159,8 @@ class ExpiredError(ApiError):
 def api_error(verb: str, resource: Resource, status: int, body: Json, *, retry_after: float | None = None) -> ApiError:
     """Return the error for a Kubernetes `Status` object, or for any other body of an HTTP error."""
     classes: dict[int, type[ApiError]] = {401: AccessDeniedError, 403: AccessDeniedError, 410: ExpiredError}
-    message = str(body.get("message") or "no reason given").rstrip(".")
-    reason = str(body.get("reason") or "")
+    message = line(body.get("message"), MAX_MESSAGE_LENGTH).rstrip(".") or "no reason given"
+    reason = line(body.get("reason"), MAX_MESSAGE_LENGTH)
     kind = classes.get(status, ApiError)
     return kind(verb, resource, status=status, reason=reason, message=message, retry_after=retry_after)
 

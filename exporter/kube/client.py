@@ -6,7 +6,6 @@ used, since 1,000 pods as models are slow and large. Its REST client has no time
 errors are those of `api`.
 """
 
-import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -30,11 +29,14 @@ from exporter.kube.api import (
     api_error,
 )
 from exporter.kube.credentials import SERVICE_ACCOUNT, LogIn, log_in
+from exporter.kube.json_text import parse_json
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client import ApiClient
 
 CONNECT_SECONDS = 10.0
+ANSWER_BYTES = 32 * 1024 * 1024
+"""Largest whole answer. A page of a hundred pods is about 1 MB; the metrics of ten thousand pods are 5 MB."""
 LINE_BYTES = 8 * 1024 * 1024
 """Longest line of a stream. etcd holds objects up to 1.5 MiB; as JSON they are larger."""
 
@@ -105,8 +107,7 @@ class KubeClient:
         deadline = aiohttp.ClientTimeout(total=timeout, connect=CONNECT_SECONDS)
         request = _Request(method, resource, query, deadline, body, content_type)
         async with self._answer(request) as response:
-            with self._translated(request):
-                raw = await response.read()
+            raw = await self._body(request, response)
         answer = _json_object(raw)
         if answer is None:
             raise UnreachableError(
@@ -194,12 +195,21 @@ class KubeClient:
         return response
 
     async def _refusal(self, request: "_Request", response: aiohttp.ClientResponse) -> ApiError:
-        with self._translated(request):
-            body = _json_object(await response.read())
+        body = _json_object(await self._body(request, response))
         if body is None:
             body = {"message": f"the response is not from Kubernetes but {response.content_type}, {response.reason}"}
         wait = _seconds(response.headers.get("Retry-After"))
         return api_error(request.verb, request.resource, response.status, body, retry_after=wait)
+
+    async def _body(self, request: "_Request", response: aiohttp.ClientResponse) -> bytes:
+        """Return a whole body. Raises UnreachableError for one that is larger than any answer."""
+        body = bytearray()
+        with self._translated(request):
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > ANSWER_BYTES:
+                    raise UnreachableError(f"Cannot {request}: the response is larger than {ANSWER_BYTES} bytes.")
+        return bytes(body)
 
     @contextmanager
     def _translated(self, request: "_Request") -> Iterator[None]:
@@ -242,8 +252,8 @@ class _Request:
 
 def _json_object(raw: bytes) -> Json | None:
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
+        value = parse_json(raw)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 Json: TypeAlias = Mapping[str, Any]
 
 HIGHEST_PORT = 65_535
+MAX_COUNT = 2**63 - 1
+"""Kubernetes' numbers are int64 at most. A larger one could not be computed with: no float holds it."""
 
 
 def mapping(value: object) -> Json:
@@ -41,8 +43,8 @@ def line(value: object, max_length: int) -> str:
 
 
 def count(value: object) -> int | None:
-    """Return a whole number of at least 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """Return a whole number from 0 to `MAX_COUNT`."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else None
 
 
 def port(value: object) -> int | None:

@@ -7,7 +7,6 @@ that, and of the user's permissions.
 """
 
 import asyncio
-import json
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from urllib.parse import unquote
 import structlog
 
 from exporter.kube.api import Json, KubeError, KubeGetter, Resource
-from exporter.retry import Backoff
+from exporter.kube.json_text import parse_json
+from exporter.kube.read_pace import ReadPace
 from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ AUTHENTICATION = Resource("", "v1", "configmaps", "kube-system", "extension-apis
 READ_AGAIN = 30.0
 """Seconds between two reads. A rotation keeps the old CA beside the new one for far longer."""
 RETRY_FIRST = 1.0
-"""Maximum seconds to the second attempt before the first success; doubled up to `READ_AGAIN`."""
+"""Maximum seconds to the second attempt before the first success; then as `read_pace` says."""
 
 _GRANT = (
     "bind the Role extension-apiserver-authentication-reader of namespace kube-system to the exporter's service account"
@@ -148,7 +148,7 @@ class FrontProxySource:
         self._api = api
         self._use = use
         self._read_again = read_again
-        self._backoff = Backoff(retry_first, read_again)
+        self._pace = ReadPace(retry_first, read_again)
         self._in_use: FrontProxy | None = None
         self._trouble = Trouble(
             _log,
@@ -159,14 +159,17 @@ class FrontProxySource:
     async def run(self) -> None:
         """Read periodically until cancelled. No answer of the API server ends it."""
         while True:
+            pause = self._read_again
             try:
                 await self._read()
             except KubeError as error:
+                if self._in_use is None:
+                    pause = self._pace.after(error)
                 unknown = (
                     "front proxy configuration cannot be read, all requests are denied" if self._in_use is None else ""
                 )
                 self._trouble.report(type(error), unknown, **error.fields(_GRANT))
-            await asyncio.sleep(self._backoff.next() if self._in_use is None else self._read_again)
+            await asyncio.sleep(pause)
 
     async def _read(self) -> None:
         found = FrontProxy.of(await self._api.get(AUTHENTICATION))
@@ -184,8 +187,8 @@ def _names(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Read a JSON list of names; a missing key is an empty list. Raises FrontProxyError."""
     text = data.get(key)
     try:
-        names = [] if text is None else json.loads(text)
-    except (TypeError, ValueError, RecursionError):
+        names = [] if text is None else parse_json(text) if isinstance(text, str) else None
+    except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FrontProxyError(f"Cannot use {AUTHENTICATION}: {key} is not a JSON list of names.")

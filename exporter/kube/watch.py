@@ -7,9 +7,9 @@ kept, only their UIDs and versions.
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, NoReturn, Protocol, TypeVar
@@ -18,7 +18,6 @@ import structlog
 
 from exporter.kube.api import (
     AccessDeniedError,
-    ApiError,
     ExpiredError,
     InactiveError,
     Json,
@@ -27,17 +26,21 @@ from exporter.kube.api import (
     Resource,
     api_error,
 )
+from exporter.kube.collection import OutOfStepError, identity_of, read_event, read_page, version_of
+from exporter.kube.read_pace import ReadPace, requested_wait
 from exporter.retry import Backoff
 from exporter.trouble import ONCE_EACH, Trouble
 
 _log = structlog.get_logger(__name__)
 
+MAX_TYPE_LENGTH = 40
+"""Characters of an unknown type of event, of which some are remembered."""
 EVENTS_PER_TURN = 50
 """Events handled before other tasks run. Fifty pods of 8 KB take some 5 ms; a rollout brings thousands."""
-MAX_RETRY_AFTER = 60.0
-"""Maximum seconds of a server's Retry-After."""
 
 T = TypeVar("T")
+_Listed = tuple[dict[str, T], dict[str, str], str]
+"""Objects and versions by UID, and the version of the list."""
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
@@ -81,6 +84,11 @@ class WatchTiming:
     client-go's 500 would block it for more than 50."""
     list_timeout: float = 30.0
     """For one page. The API server's own timeout is 60."""
+    beside_after: float = 1.5
+    """After this long without a page a list is tried a second time beside the first: that one's connection may lead to
+    a server that is gone, which shows only after `list_timeout`."""
+    beside_timeout: float = 3.0
+    """For a page of such an attempt; others follow. A server that is back is met within the sum of both."""
     watch_min: float = 300.0
     """Minimum requested duration of a watch, as in client-go."""
     watch_max: float = 600.0
@@ -95,12 +103,9 @@ class WatchTiming:
     """A watch that lasted this long resets the backoff."""
     backoff_first: float = 0.8
     backoff_max: float = 30.0
+    """After failed watches, each of which costs a list. Failed lists are repeated sooner (`read_pace`)."""
     relist_after: float = 3600.0
     """Maximum time between lists: repairs what no error reveals, such as an event that a proxy dropped."""
-
-
-class OutOfStepError(KubeError):
-    """The watch is inconsistent; only a list can restore the state."""
 
 
 def _no_hook(_reason: RestartReason) -> None:
@@ -132,11 +137,15 @@ class Reflector(Generic[T]):
         self._timing = timing or WatchTiming()
         self._rng = rng or random.Random()  # noqa: S311 — it spreads load, it keeps no secret
         self._backoff = Backoff(self._timing.backoff_first, self._timing.backoff_max, rng=self._rng)
+        self._list_pace = ReadPace(self._timing.backoff_first, self._timing.backoff_max, rng=self._rng)
         self._version: str | None = None
         """Version to resume a watch from; None if a list is required."""
         self._known: dict[str, str] = {}
         """The last version of each object, by UID. Versions are opaque: they are compared for equality only."""
         self._listed_at = 0.0
+        self._page_at = 0.0
+        """When a page of the list came last, or the list began."""
+        self._list_failed = False
         self._watch_began: float | None = None
         self._failed_watches = 0
         self._expired_before = False
@@ -171,8 +180,11 @@ class Reflector(Generic[T]):
             try:
                 await self._list()
             except KubeError as error:
+                self._list_failed = True
                 self._report(self._list_trouble, error)
                 return error
+            self._list_failed = False
+            self._list_pace.reset()
         try:
             await self._watch()
         except KubeError as error:
@@ -199,34 +211,59 @@ class Reflector(Generic[T]):
         if isinstance(error, ExpiredError) and not self._expired_before:
             self._expired_before = True
             return 0.0
-        requested = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
-        return max(self._backoff.next(), min(requested, MAX_RETRY_AFTER))
+        if error is not None and self._list_failed:
+            return self._list_pace.after(error)
+        return max(self._backoff.next(), requested_wait(error))
 
     async def _list(self) -> None:
+        """Read the collection, on a second connection too while the first one brings nothing. Raises KubeError."""
+        self._page_at = asyncio.get_running_loop().time()
+        first = asyncio.create_task(self._read_all(self._timing.list_timeout), name="list")
+        beside = asyncio.create_task(self._read_beside(), name="list beside it")
+        try:
+            done, _ = await asyncio.wait((first, beside), return_when=asyncio.FIRST_COMPLETED)
+            items, self._known, self._version = (first if first in done else beside).result()
+        finally:
+            first.cancel()
+            beside.cancel()
+            await asyncio.gather(first, beside, return_exceptions=True)
+        self._listed_at = asyncio.get_running_loop().time()
+        self._list_trouble.resolve()
+        self._handler.replaced(items)
+
+    async def _read_beside(self) -> "_Listed[T]":
+        """Return the collection once an attempt of its own succeeds; what makes one fail, the first one reports."""
+        clock = asyncio.get_running_loop().time
+        due = self._page_at + self._timing.beside_after
+        while True:
+            await asyncio.sleep(due - clock())
+            if clock() >= self._page_at + self._timing.beside_after:
+                with suppress(KubeError):
+                    return await self._read_all(self._timing.beside_timeout)
+            due = max(self._page_at, clock()) + self._timing.beside_after
+
+    async def _read_all(self, timeout: float) -> "_Listed[T]":
+        """Return all objects of the collection and their versions, by UID, and the list's version. Raises KubeError."""
         items: dict[str, T] = {}
         known: dict[str, str] = {}
         version: str | None = None
         more: list[tuple[str, str]] = []
         while True:
             query = [("limit", str(self._timing.page_size)), *self._selector, *more]
-            page = await self._client.get(self._resource, query, timeout=self._timing.list_timeout)
-            objects, page_version, token = _page(self._resource, page)
+            page = await self._client.get(self._resource, query, timeout=timeout)
+            objects, page_version, token = read_page(self._resource, page)
+            self._page_at = asyncio.get_running_loop().time()
             before = len(items)
             for obj in objects:
-                uid, known_version = _identity(obj)
+                uid, known_version = identity_of(obj)
                 known[uid] = known_version
                 items[uid] = self._read(obj)
             version = version or page_version
             if not token:
-                break
+                return items, known, version
             if len(items) == before:
                 raise OutOfStepError(f"The list of {self._resource} never ends: a page contained nothing new.")
             more = [("continue", token)]
-        self._known = known
-        self._version = version
-        self._listed_at = asyncio.get_running_loop().time()
-        self._list_trouble.resolve()
-        self._handler.replaced(items)
 
     async def _watch(self) -> None:
         timing = self._timing
@@ -253,16 +290,17 @@ class Reflector(Generic[T]):
 
     def _take(self, line: bytes) -> None:
         """Handle one event. Raises KubeError if the watch cannot continue."""
-        kind, obj = _event(line)
+        kind, obj = read_event(line)
         if kind == "ERROR":
             code = obj.get("code")
             raise api_error("watch", self._resource, code if isinstance(code, int) else 500, obj)
         if kind == "BOOKMARK":
-            self._version = _version(obj)
+            self._version = version_of(obj)
             self._handler.alive()
         elif kind in {"ADDED", "MODIFIED", "DELETED"}:
             self._apply(kind, obj)
         else:
+            kind = kind[:MAX_TYPE_LENGTH]
             self._unknown_types.report(kind, type=kind)
         if self._watch_began is not None and (
             asyncio.get_running_loop().time() - self._watch_began >= self._timing.settled
@@ -276,7 +314,7 @@ class Reflector(Generic[T]):
         anything else (a deleted object that returns as MODIFIED, a known one ADDED in another version) is not applied,
         and the collection is listed again.
         """
-        uid, version = _identity(obj)
+        uid, version = identity_of(obj)
         known = self._known.get(uid)
         if kind == "DELETED":
             self._known.pop(uid, None)
@@ -317,43 +355,3 @@ def _reason(error: KubeError | None) -> RestartReason:
             return RestartReason.FORBIDDEN
         case _:
             return RestartReason.ERROR
-
-
-def _page(resource: Resource, page: Json) -> tuple[list[Json], str, str]:
-    """Parse a list answer: objects, version, token for the next page. Even an empty list is validated."""
-    metadata = page.get("metadata")
-    objects = page.get("items", ())
-    objects = [] if objects is None else objects
-    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(objects, list) or not isinstance(version, str) or not version:
-        raise OutOfStepError(f"The response to a list of {resource} is not a list.")
-    return objects, version, str(metadata.get("continue") or "")
-
-
-def _event(line: bytes) -> tuple[str, Json]:
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise OutOfStepError(f"A line of {len(line)} bytes in a watch is not JSON: {error}.") from error
-    kind = event.get("type") if isinstance(event, dict) else None
-    obj = event.get("object") if isinstance(event, dict) else None
-    if not isinstance(kind, str) or not isinstance(obj, dict):
-        raise OutOfStepError(f"A line of {len(line)} bytes in a watch is not an event.")
-    return kind, obj
-
-
-def _version(obj: object) -> str:
-    metadata = obj.get("metadata") if isinstance(obj, dict) else None
-    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    if not isinstance(version, str) or not version:
-        raise OutOfStepError("An object has no resourceVersion.")
-    return version
-
-
-def _identity(obj: object) -> tuple[str, str]:
-    """Return an object's UID and version."""
-    metadata = obj.get("metadata") if isinstance(obj, dict) else None
-    uid = metadata.get("uid") if isinstance(metadata, dict) else None
-    if not isinstance(uid, str) or not uid:
-        raise OutOfStepError("An object has no UID.")
-    return uid, _version(obj)

@@ -37,7 +37,8 @@ PODS_PER_TURN = 200
 MAX_WINDOW = 600.0
 """Longer windows, in seconds, count as this long. prometheus-adapter, which may stand in, has 300."""
 
-_NOT_INSTALLED = 404
+_NOT_PERMITTED, _NOT_INSTALLED = 403, 404
+_LASTING = (_NOT_PERMITTED, _NOT_INSTALLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class SamplingPace:
     interval: float = 15.0
     """The resolution of metrics-server: more often would bring the same samples again."""
     max_pause: float = 300.0
-    """After failures the pauses double up to this, since what is not installed is rarely installed soon."""
+    """Where it is not installed or not permitted the pauses double up to this: that rarely changes soon."""
     timeout: float = 10.0
     """For one list. It passes through the API server, which gives up after 60."""
 
@@ -93,7 +94,9 @@ class PodMemory:
                 await self._deliver(await self._list(resource))
             except KubeError as error:
                 _report(trouble, error, resource)
-                pause = max(self._pace.interval, backoff.next())
+                pause = self._pace.interval
+                if error.status in _LASTING:
+                    pause = max(pause, backoff.next())
             else:
                 trouble.resolve()
                 backoff.reset()

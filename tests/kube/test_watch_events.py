@@ -120,6 +120,10 @@ async def test_same_name_with_another_uid_is_another_object(api: ScriptedKubeApi
     [
         b"not json at all\n",
         b'{"type": "ADDED", "object": ' + b"[" * 5000 + b"\n",
+        b'{"type": "MODIFIED", "object": {"metadata": {"uid": "a", "resourceVersion": "11", "x": NaN}}}\n',
+        b'{"type": ["MODIFIED"], "object": {}}\n',
+        b'{"type": "MODIFIED", "object": [1]}\n',
+        b'{"type": "BOOKMARK", "object": {"metadata": {}}}\n',
         b"\xff\xfe\x00\n",
         b"[1, 2]\n",
         b'{"type": "ADDED"}\n',

@@ -11,11 +11,12 @@ import structlog
 
 from exporter.kube.api import Json, KubeError, Query, Resource, UnreachableError, api_error
 from exporter.kube.watch import EVENTS_PER_TURN, Reflector, RestartReason
-from tests.fakes.kube_api import bookmark
+from tests.fakes.kube_api import bookmark, obj
 from tests.fakes.kube_recorders import RecordingHandler
 
 PODS = Resource("", "v1", "pods", "matillion")
 DOWN = UnreachableError("down")
+BUSY = api_error("list", PODS, 429, {})
 
 
 class ScriptedReader:
@@ -35,12 +36,36 @@ class ScriptedReader:
         self.events = events
         self.listed: list[float] = []
         self.watched: list[float] = []
+        self.later: list[tuple[float, KubeError | None]] = []
+        """From when on lists end otherwise."""
+        self.hangs_until = 0.0
+        """Connections that are opened before bring nothing, ever."""
+        self.pages = 1
+        self.page_takes = 0.0
+        self.most_at_once = 0
+        self._at_once = 0
 
     async def get(self, resource: Resource, query: Query = (), *, timeout: float = 30.0) -> Json:
-        self.listed.append(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self.listed.append(now)
+        while self.later and self.later[0][0] <= now:
+            self.listing = self.later.pop(0)[1]
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.sleep(3600.0 if now < self.hangs_until else self.page_takes)
+        except TimeoutError:
+            raise UnreachableError("no answer in time") from None
+        finally:
+            self._at_once -= 1
         if self.listing is not None:
             raise self.listing
-        return {"metadata": {"resourceVersion": "1"}, "items": []}
+        return self._page(int(dict(query).get("continue", 0)))
+
+    def _page(self, number: int) -> Json:
+        more = {"continue": str(number + 1)} if number + 1 < self.pages else {}
+        return {"metadata": {"resourceVersion": "1", **more}, "items": [obj(f"pod-{number}")] if self.pages > 1 else []}
 
     @asynccontextmanager
     async def stream(
@@ -74,15 +99,54 @@ def pauses(moments: list[float]) -> list[float]:
 
 
 @pytest.mark.looptime
-async def test_long_outage_is_met_every_half_minute_for_ever() -> None:
-    """Tries grow from under a second to at most 30 s apart, and never stop."""
-    reader = ScriptedReader(listing=DOWN)
-    await follow(reader, seconds=6 * 3600)
+@pytest.mark.parametrize(
+    ("failure", "longest"),
+    [(DOWN, 2.0), (api_error("list", PODS, 500, {}), 5.0), (api_error("list", PODS, 403, {}), 5.0), (BUSY, 30.0)],
+    ids=["unanswered", "error", "forbidden", "throttled"],
+)
+async def test_a_failing_list_is_tried_again_for_ever(failure: KubeError, longest: float) -> None:
+    """Pauses grow from under a second to a bound, the lower the less a try costs the server, and tries never stop."""
+    reader = ScriptedReader(listing=failure)
+    await follow(reader, seconds=longest * 20)
     between = pauses(reader.listed)
     assert 0.4 <= between[0] <= 0.8
-    assert max(between) <= 30.0
-    assert all(pause >= 15.0 for pause in between[10:])
-    assert len(reader.listed) > 6 * 3600 / 30
+    assert max(between) <= longest
+    assert all(pause >= longest / 2 for pause in between[10:])
+    assert len(reader.listed) > 20
+
+
+@pytest.mark.looptime
+async def test_a_server_that_answers_again_is_asked_again_soon() -> None:
+    """What it answers first (403, 500) is not held against it: the pauses begin anew, also after a long outage."""
+    reader = ScriptedReader(listing=DOWN, lasts=3600.0)
+    starts = api_error("list", PODS, 403, {})
+    reader.later = [(60.0, starts), (62.0, None)]
+    await follow(reader, seconds=80)
+    assert reader.listed[-1] <= 62.0 + 1.6
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("outage", [1.0, 17.0, 100.0])
+async def test_a_list_is_tried_beside_one_that_hangs(outage: float) -> None:
+    """A connection that leads nowhere is not waited for: a server that is back is met within seconds."""
+    reader = ScriptedReader(lasts=3600.0)
+    reader.hangs_until = outage
+    handler = await follow(reader, seconds=outage + 4.6)
+    assert handler.calls.count("replaced") == 1
+    assert reader.most_at_once == 2
+
+
+@pytest.mark.looptime
+async def test_a_long_list_that_goes_on_is_read_once() -> None:
+    """Page by page it may take as long as it likes."""
+    reader = ScriptedReader(lasts=3600.0)
+    reader.pages, reader.page_takes = 20, 1.0
+    handler = await follow(reader, seconds=25)
+    assert len(reader.listed) == 20
+    assert handler.calls[0] == "replaced"
+    reader.page_takes = 2.0
+    slow = await follow(reader, seconds=200)
+    assert slow.calls[0] == "replaced", "and one whose pages are too slow for a second try is read all the same"
 
 
 @pytest.mark.looptime

@@ -50,9 +50,9 @@ async def sample(api: ScriptedKubeApi, agents: FollowedAgents) -> AsyncIterator[
     """Start to sample, with settings given."""
     async with await api.client() as client, background() as run:
 
-        def start(**settings: Any) -> None:
+        def start(pace: SamplingPace = FAST, **settings: Any) -> None:
             memory = PodMemory(
-                KubernetesSettings(**settings), client, agents, pace=FAST, monotonic=lambda: NOW, wall=lambda: WALL
+                KubernetesSettings(**settings), client, agents, pace=pace, monotonic=lambda: NOW, wall=lambda: WALL
             )
             run(memory.run())
 
@@ -101,6 +101,14 @@ async def test_whole_cluster_is_one_list(
     sample(namespaces=())
     await eventually(lambda: agents.memory)
     assert api.requests[0].path == "/apis/metrics.k8s.io/v1beta1/pods"
+
+
+async def test_an_outage_does_not_make_it_slow(api: ScriptedKubeApi, sample: Callable[..., None]) -> None:
+    """A metrics API that is there, and out of order, is asked at the usual pace, so its end is seen at once."""
+    api.script([reply(503, "service unavailable")])
+    sample(SamplingPace(interval=0.02, max_pause=3600.0))
+    # With doubled pauses this would take ten minutes.
+    await eventually(lambda: len(api.requests) > 15)
 
 
 async def test_missing_metrics_api_is_logged_once(
