@@ -117,6 +117,10 @@ class AwsError(Exception):
         """AWS's or the library's words, shortened."""
 
 
+class WithdrawnError(Exception):
+    """A request is not sent, or not sent again, because its sender may no longer do so."""
+
+
 class AwsClient:
     """An async context manager around the library's client, which it makes when it is first needed."""
 
@@ -128,16 +132,19 @@ class AwsClient:
         endpoint_url: str | None,
         deadline: float,
         read_timeout: float = _READ_TIMEOUT,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take the service's name in the library, such as `cloudwatch`.
 
-        A request may take `deadline` seconds; after `read_timeout` without anything it is sent again.
+        A request may take `deadline` seconds; after `read_timeout` without anything it is sent again. `may_send` is
+        asked immediately before each time that a request is sent.
         """
         self._service = service
         self._region = region
         self._endpoint_url = endpoint_url
         self._deadline = deadline
         self._read_timeout = read_timeout
+        self._may_send = may_send
         self._loader: Loader | None = None
         self._client: Any = None
         self._opened = AsyncExitStack()
@@ -182,7 +189,12 @@ class AwsClient:
                 if self._loader is None:
                     self._loader = await asyncio.to_thread(_load_descriptions, self._service)
                 self._client = await self._opened.enter_async_context(self._make_client(self._loader))
+                self._client.meta.events.register("before-send", self._before_send)
             return self._client
+
+    def _before_send(self, **_: object) -> None:
+        if not self._may_send():
+            raise WithdrawnError("it was not sent, because this process may no longer do so")
 
     def _make_client(self, loader: Loader) -> Any:
         session = AioSession()  # type: ignore[no-untyped-call]  # the libraries have no annotations
@@ -230,7 +242,14 @@ def failure(error: Exception) -> AwsError:
             return AwsError(AwsFailure.TIMEOUT, reason)
         case BotoCoreError() if type(error).__name__ in _NO_CREDENTIALS:
             return AwsError(AwsFailure.DENIED, reason)
-        case BotoCoreError() | ResponseParserError() | aiohttp.ClientError() | OSError() | ValueError():
+        case (
+            WithdrawnError()
+            | BotoCoreError()
+            | ResponseParserError()
+            | aiohttp.ClientError()
+            | OSError()
+            | ValueError()
+        ):
             return AwsError(AwsFailure.FAILED, reason)
         case _:
             _log.error("unexpected failure of a request to AWS", exc_info=error)

@@ -161,6 +161,7 @@ class CloudWatchPublisher:
             region=self._settings.region,
             endpoint_url=self._settings.endpoint_url,
             deadline=self._pace.deadline,
+            may_send=self._leadership.is_leader,
         )
         async with client, asyncio.TaskGroup() as group:
             group.create_task(self._record(), name="cloudwatch: recording")
@@ -303,6 +304,8 @@ class CloudWatchPublisher:
             batch = waiting.popleft()
             answer = await client.put([row.datum for row in batch])
             self._observer.cloudwatch_requested(answer.outcome)
+            if answer.outcome is not PutOutcome.ACCEPTED and not self._leadership.is_leader():
+                return False
             self._report.answered(answer, self._spool.datums)
             if answer.outcome is PutOutcome.REJECTED and len(batch) > 1:
                 half = len(batch) // 2

@@ -3,7 +3,7 @@
 Knows nothing of the spool. Importing this module takes half a second for the AWS libraries: import it only to publish.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -34,9 +34,20 @@ class PutResult:
 class MetricDataClient:
     """An async context manager; it connects when it is first needed."""
 
-    def __init__(self, namespace: str, *, region: str | None, endpoint_url: str | None, deadline: float) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        region: str | None,
+        endpoint_url: str | None,
+        deadline: float,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take where to send; `may_send` is asked before each request, and each repetition of it."""
         self._namespace = namespace
-        self._aws = AwsClient("cloudwatch", region=region, endpoint_url=endpoint_url, deadline=deadline)
+        self._aws = AwsClient(
+            "cloudwatch", region=region, endpoint_url=endpoint_url, deadline=deadline, may_send=may_send
+        )
 
     async def __aenter__(self) -> Self:
         """Return the client; nothing is connected yet."""

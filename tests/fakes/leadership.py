@@ -1,5 +1,7 @@
 """Leadership by hand."""
 
+from collections.abc import Callable
+
 from exporter.kube.election import Work
 
 
@@ -8,9 +10,10 @@ class Leader:
 
     def __init__(self, leads: bool = True) -> None:
         self.leads = leads
+        self.leads_while: Callable[[], bool] = lambda: True
 
     def is_leader(self) -> bool:
-        return self.leads
+        return self.leads and self.leads_while()
 
     def fit_leader(self) -> str | None:
         return None

@@ -78,6 +78,16 @@ async def test_it_stops_at_once(tmp_path: Path, cloudwatch: FakeCloudWatch) -> N
 
 
 @pytest.mark.slow
+async def test_a_request_is_not_repeated_by_who_leads_no_more(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
+    """The process was stopped, say, and another leads by now: the library's own retries end, too."""
+    cloudwatch.fail(Fault.ERROR)
+    async with publishing(tmp_path, cloudwatch) as running:
+        running.leader.leads_while = lambda: cloudwatch.requests == 0
+        await running.until(lambda: running.counts.requests.total() > 0)
+        assert (cloudwatch.requests, running.counts.requests["failed"]) == (1, 1)
+        assert running.publisher.spool_datums > 0, "and what it could not send it keeps"
+
+
 async def test_the_backlog_goes_oldest_first_in_full_requests(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
     """2,500 old datums are three requests in the order of their times, the current minute beside them."""
     await leave_in_spool(tmp_path, old_datums(cloudwatch.wall(), 2500))
