@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, linear_regression
+from typing import Any, cast
 
 import aiohttp
 
@@ -146,6 +148,10 @@ async def _soak(
     binaries: Path, library: Path, folder: Path, options: argparse.Namespace
 ) -> tuple[Sequence[Look], int, Sequence[str]]:
     """Return the looks, the number of pods there were, and the exporter's log. Raises ProgramError."""
+    # As with Ctrl-C, what was started is ended.
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM, cast(asyncio.Task[Any], asyncio.current_task()).cancel
+    )
     seconds = options.hours * 3600 / options.speed
     random_pods = random.Random(1)  # noqa: S311 - it keeps no secret
     async with AsyncExitStack() as resources:

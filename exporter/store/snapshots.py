@@ -138,8 +138,10 @@ class SnapshotStore:
 
     def _made_unseen(self, source: str, created_time: float | None) -> bool:
         """Whether a pod was created since its source last synced, so that all its restarts count."""
+        if created_time is None or not self._synced.known(source):
+            return False
         now = self._monotonic()
-        return created_time is not None and now - self._synced.at(source, now) > self._wall() - created_time
+        return self._wall() - created_time <= now - self._synced.at(source, now)
 
     def _settle(self, uids: Iterable[str]) -> None:
         """Update which of the targets with one address responds there."""

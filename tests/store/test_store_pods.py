@@ -53,6 +53,12 @@ def test_restarts_of_a_fleet_never_fall(store: SnapshotStore, clock: Clock) -> N
     assert restarts(store, clock) == 3
 
 
+def test_restarts_before_the_first_list_are_not_counted(store: SnapshotStore, clock: Clock) -> None:
+    """Not even of a pod that is from the future by this clock: the API server's may be ahead."""
+    store.replace(KUBE, [make_target("a", facts=make_facts(restarts=4, created_time=WALL_NOW + 30))])
+    assert restarts(store, clock) == 0
+
+
 def test_restarts_of_a_pod_created_while_unwatched_are_counted(store: SnapshotStore, clock: Clock) -> None:
     """After an outage of the API server a new pod may have restarted already; an old one only came into sight."""
     store.replace(KUBE, [make_target("a", facts=make_facts())])
