@@ -106,6 +106,9 @@ app.kubernetes.io/component: exporter
 {{- if $config.cloudwatch.enabled -}}
 {{- $spool := default dict $config.cloudwatch.spool -}}
 {{- $_ := set $config.cloudwatch "spool" (merge (dict "path" "/var/lib/fleet-exporter/spool.db") $spool) -}}
+{{- if not $config.web.history_file -}}
+{{- $_ := set $config.web "history_file" "/var/lib/fleet-exporter/page-history" -}}
+{{- end -}}
 {{- end -}}
 {{- with .Values.web -}}
 {{- if .tls.secretName -}}

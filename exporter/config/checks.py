@@ -45,7 +45,7 @@ def _related(one: Path, other: Path) -> bool:
 def check(settings: Settings, wrong: Collection[Path]) -> list[Problem]:
     """Return what is wrong with settings that are each right; `wrong` are the paths where a default had to stand in."""
     findings = Findings(wrong)
-    for part in (_discovery, _times, _capacity, _leadership, _cloudwatch, _forecast, _pod_logs, _listeners):
+    for part in (_discovery, _times, _capacity, _leadership, _cloudwatch, _forecast, _pod_logs, _listeners, _written):
         part(settings, findings)
     return findings.problems
 
@@ -225,6 +225,23 @@ def _listeners(settings: Settings, findings: Findings) -> None:
     for key in ("cert_file", "key_file"):
         if settings.external_metrics.enabled and getattr(settings.external_metrics, key) is None:
             findings.add(f"external_metrics.{key}", "this is required: the API server requires TLS")
+
+
+def _written(settings: Settings, findings: Findings) -> None:
+    """Find files that two parts would write: each would set aside what the other has there."""
+    forecast = settings.forecast
+    in_file = forecast.enabled and forecast.source == "self" and not settings.discovery.kubernetes.enabled
+    written = {
+        "cloudwatch.spool.path": settings.cloudwatch.spool.path if settings.cloudwatch.enabled else None,
+        "forecast.path": forecast.path if in_file else None,
+        "web.history_file": settings.web.history_file,
+    }
+    owners: dict[FilePath, str] = {}
+    for setting, file in written.items():
+        if file is not None and owners.setdefault(file, setting) != setting:
+            findings.add(
+                setting, f"{shown(str(file))} is already used by {owners[file]}; name another file", owners[file]
+            )
 
 
 _FILES = (

@@ -44,6 +44,9 @@ class WebSettings(Section):
     rebinding). `"*"` serves every name."""
     grafana_url: HttpUrl | None = None
     """Where people reach the Grafana with the dashboards; the runbooks link to them there."""
+    history_file: FileName | None = None
+    """File in which the history of the status page's charts outlives a restart. Null by default: no folder is writable
+    everywhere, and without the file only a page that is open keeps its charts. One process uses it."""
     tls: TlsSettings | None = None
     basic_auth: BasicAuthSettings | None = None
     bearer_token_file: FileName | None = None

@@ -14,10 +14,12 @@ from exporter.doctor.check import Check, Finding, NotPossibleError, failed, ok, 
 from exporter.doctor.environment import Environment
 from exporter.doctor.kubernetes import elects
 from exporter.doctor.named_files import READY_SECONDS, Served, loaded
+from exporter.doctor.volume import file_to_write
 from exporter.fleet.explain import duration
 from exporter.serve.errors import ServeError
 
 SUBJECT = "configuration"
+HISTORY = "history of the page"
 
 RENEWAL_SECONDS = 7 * 24 * 3600
 """Time left below which a certificate should have been replaced: the chart's and cert-manager's are at a third."""
@@ -30,7 +32,17 @@ def checks(env: Environment, file: Path | None) -> list[Check]:
     settings = env.settings
     found = [Check(SUBJECT, "settings", lambda: _settings(settings, file))]
     found += [Check(SUBJECT, one.files.what, partial(_files, one)) for one in loaded(settings)]
+    if settings.web.history_file is not None:
+        found.append(Check(SUBJECT, HISTORY, partial(_history_file, env, settings.web.history_file)))
     return [*found, Check(SUBJECT, "running exporter", lambda: _running(settings.web))]
+
+
+async def _history_file(env: Environment, file: Path) -> Sequence[Finding]:
+    """Look at the folder of the status page's history where the exporter runs. Raises CheckFailedError."""
+    if env.settings.discovery.kubernetes.enabled and not env.in_pod and not file.parent.exists():
+        place = f"{file.parent} does not exist here"
+        raise NotPossibleError(f"{place}: to check the exporter's, run the doctor in its pod")
+    return await asyncio.to_thread(file_to_write, HISTORY, "web.history_file", file, in_pod=env.in_pod)
 
 
 async def _settings(settings: Settings, file: Path | None) -> Sequence[Finding]:

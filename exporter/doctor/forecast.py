@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from exporter.config import Settings
 from exporter.doctor.check import Check, CheckFailedError, Finding, ok, warning
 from exporter.doctor.environment import Environment
-from exporter.doctor.volume import free_bytes, mounted, size
+from exporter.doctor.volume import file_to_write
 from exporter.forecast.history import SLOT_SECONDS
 from exporter.history.periodic import Found, PastReader, SourceError, Span
 from exporter.history.prometheus import SETTLE, PrometheusReader
@@ -33,7 +32,13 @@ def checks(env: Environment) -> list[Check]:
         return [Check(SUBJECT, "permission to read", lambda: _cloudwatch(env.settings), READ_SECONDS)]
     if env.settings.discovery.kubernetes.enabled:
         return []  # in ConfigMaps, whose permissions are checked with all others
-    return [Check(SUBJECT, FILE, lambda: asyncio.to_thread(_file, forecast.path, env.in_pod))]
+    return [
+        Check(
+            SUBJECT,
+            FILE,
+            lambda: asyncio.to_thread(file_to_write, FILE, "forecast.path", forecast.path, in_pod=env.in_pod),
+        )
+    ]
 
 
 async def _prometheus(settings: Settings) -> Sequence[Finding]:
@@ -57,23 +62,6 @@ async def _cloudwatch(settings: Settings) -> Sequence[Finding]:
 
     await _last_hour(CloudWatchReader(settings.cloudwatch, settings.cluster or ""), [_NO_FLEET])
     return [ok("permission to read", f"GetMetricData of {settings.cloudwatch.namespace} is allowed")]
-
-
-def _file(path: Path, in_pod: bool) -> Sequence[Finding]:
-    """Write beside the history file, as the exporter does when it replaces it; the file itself is left alone."""
-    fix = "point forecast.path to a file in a folder that the exporter may write to, on a volume that outlives it"
-    folder = next(one for one in path.absolute().parents if one.exists())
-    if path.is_dir() or not folder.is_dir():
-        raise CheckFailedError(f"{path} is a folder" if path.is_dir() else f"{folder} is not a folder", fix)
-    free = free_bytes(folder, fix)
-    if folder == path.absolute().parent:
-        found = f"{folder} is writable and has {size(free)} free"
-    else:
-        found = f"{path.parent} does not exist yet; the exporter makes it, as {folder} is writable"
-    kind, lasts = mounted(folder)
-    if in_pod and not lasts:
-        return [warning(FILE, f"{found}; it is on {kind}", fix)]
-    return [ok(FILE, found)]
 
 
 async def _last_hour(reader: PastReader, fleets: Sequence[FleetKey] | None) -> Found:

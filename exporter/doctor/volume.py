@@ -2,13 +2,34 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.doctor.check import CheckFailedError
+from exporter.doctor.check import CheckFailedError, Finding, ok, warning
 
 MOUNTS = Path("/proc/self/mountinfo")
 _MOUNT_FIELDS = 6
 _GIGABYTE = 1e9
+
+
+def file_to_write(name: str, setting: str, path: Path, *, in_pod: bool) -> Sequence[Finding]:
+    """Write beside a file, as the exporter does when it replaces it; the file itself is left alone.
+
+    Raises CheckFailedError.
+    """
+    fix = f"point {setting} to a file in a folder that the exporter may write to, on a volume that outlives it"
+    folder = next(one for one in path.absolute().parents if one.exists())
+    if path.is_dir() or not folder.is_dir():
+        raise CheckFailedError(f"{path} is a folder" if path.is_dir() else f"{folder} is not a folder", fix)
+    free = free_bytes(folder, fix)
+    if folder == path.absolute().parent:
+        found = f"{folder} is writable and has {size(free)} free"
+    else:
+        found = f"{path.parent} does not exist yet; the exporter makes it, as {folder} is writable"
+    kind, lasts = mounted(folder)
+    if in_pod and not lasts:
+        return [warning(name, f"{found}; it is on {kind}", fix)]
+    return [ok(name, found)]
 
 
 def free_bytes(folder: Path, fix: str) -> int:

@@ -18,9 +18,9 @@ import structlog
 from exporter.config import ForecastSettings
 from exporter.forecast.history import History
 from exporter.history.encoding import Decoded, Entries, decode, updated
-from exporter.history.locked_file import LockedFile
 from exporter.history.past import Past
 from exporter.history.recorder import MAX_FLEETS, USUAL, Pace, Recorder, keep_adding
+from exporter.locked_file import LockedFile
 from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
@@ -145,7 +145,7 @@ class HistoryFile:
         """Return what can be read, and why the rest cannot. Raises OSError."""
         try:
             content = self._file.open()
-            document = {"format": FORMAT, "fleets": {}} if content is None else json.loads(content)
+            document = {"format": FORMAT, "fleets": {}} if content is None else json.loads(content.decode())
         except (ValueError, RecursionError) as error:
             return {}, [str(error) or type(error).__name__]
         match document:
@@ -169,4 +169,4 @@ class HistoryFile:
 
     def _replace(self, fleets: Mapping[FleetKey, Entries]) -> None:
         document = {"format": FORMAT, "fleets": {"/".join(fleet): fleets[fleet] for fleet in sorted(fleets)}}
-        self._file.replace(json.dumps(document, indent=1) + "\n")
+        self._file.replace([json.dumps(document, indent=1).encode(), b"\n"])

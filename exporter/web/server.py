@@ -1,7 +1,7 @@
 """The web server: the pages of `app`, served as the `web` settings define."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import time
 
 from aiohttp.typedefs import Handler
@@ -17,8 +17,9 @@ from exporter.web.about import About
 from exporter.web.api import PastOf
 from exporter.web.app import ANSWER_TIMEOUT, build_app
 from exporter.web.auth import Access
-from exporter.web.history import History
+from exporter.web.history import History, boot_clock
 from exporter.web.hosts import Hosts
+from exporter.web.points_file import PointsFile
 from exporter.web.runbooks import UNNAMED, Installation, Runbooks
 
 
@@ -27,8 +28,8 @@ class WebServer:
 
     `metrics` answers `/metrics`; `past` returns what the forecast of a fleet is made from; `about` is this exporter,
     and `installation` what it is called in its cluster. The others are for tests: how often changed files are looked
-    for and how long a response may take, in seconds, the limits on connections, and the clock that people's times are
-    read from.
+    for and how long a response may take, in seconds, the limits on connections, the clock that people's times are read
+    from, and the machine's.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class WebServer:
         answer_timeout: float = ANSWER_TIMEOUT,
         limits: ConnectionLimits | None = None,
         wall_clock: Callable[[], float] = time,
+        machine_clock: Callable[[], float] = boot_clock,
     ) -> None:
         files = settings.tls
         tls = None
@@ -56,7 +58,10 @@ class WebServer:
                 reload_interval=reload_interval,
             )
         access = Access(settings, tls, reload_interval=reload_interval)
-        self.history = History(view, past=past, wall_clock=wall_clock)
+        self.history = History(view, past=past, wall_clock=wall_clock, machine_clock=machine_clock)
+        self._beside: dict[str, Callable[[], Awaitable[None]]] = {"history": self.history.run}
+        if settings.history_file is not None:
+            self._beside["history file"] = PointsFile(settings.history_file, self.history, wall_clock=wall_clock).run
         app = build_app(
             view,
             metrics,
@@ -85,4 +90,4 @@ class WebServer:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises ServeError, a sentence for a person, if the server cannot start."""
-        await self._listener.run({"history": self.history.run})
+        await self._listener.run(self._beside)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.rendering import NAMESPACE, RELEASE_NAME, Chart, Json, Objects
+from tests.chart.rendering import NAMESPACE, RELEASE_NAME, SCENARIOS, Chart, Json, Objects
 
 API_SERVICE = f"{RELEASE_NAME}-external-metrics"
 HOST = f"{API_SERVICE}.{NAMESPACE}.svc"
@@ -108,6 +108,7 @@ def test_web_port_with_every_lock(chart: Chart) -> None:
     root = "/etc/fleet-exporter"
     assert objects.config["web"] == {
         "external_url": None,
+        "history_file": None,
         "hosts": [],
         "listen": "0.0.0.0:9850",
         "tls": {
@@ -232,6 +233,12 @@ def test_what_the_operator_selects_by(chart: Chart) -> None:
     assert not {"tlsConfig", "authorization", "basicAuth"} & endpoint.keys()
 
 
+def test_where_the_history_of_the_page_is(chart: Chart) -> None:
+    """Where the values say; the default that lies beside the spool does not replace that."""
+    objects = chart.objects(SCENARIOS["cloudwatch"], config__web__history_file="/data/page-history")
+    assert objects.config["web"]["history_file"] == "/data/page-history"
+
+
 def test_what_cloudwatch_takes(chart: Chart) -> None:
     """A spool to write to, the way to AWS and to the pod's credentials, and agents in both namespaces."""
     objects = chart.scenario("cloudwatch")
@@ -242,6 +249,7 @@ def test_what_cloudwatch_takes(chart: Chart) -> None:
     assert spool["emptyDir"] == {"sizeLimit": "512Mi"}
     assert {"name": "spool", "mountPath": "/var/lib/fleet-exporter"} in objects.container["volumeMounts"]
     assert objects.container["env"] == [{"name": "SQLITE_TMPDIR", "value": "/var/lib/fleet-exporter"}]
+    assert objects.config["web"]["history_file"] == "/var/lib/fleet-exporter/page-history"
     rules = egress(objects)
     assert peers(rules, 443) == [None, None], "the API server, and AWS"
     assert peers(rules, 80) == [

@@ -197,7 +197,7 @@ def _with_files(objects: Objects, value: Any, folder: Path) -> Any:
     if isinstance(value, str) and any(value.startswith(f"{mount}/") for mount in mounts):
         file = folder / value.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
-        if file.name != "spool.db":
+        if file.name not in ("spool.db", "page-history"):
             file.write_text("[]", encoding="utf-8")
         return str(file)
     return value

@@ -45,6 +45,23 @@ async def test_what_may_not_be_meant(sections: Json, name: str) -> None:
     assert (SUBJECT, name) not in await examined(settings())
 
 
+async def test_the_history_of_the_page(tmp_path: Path) -> None:
+    """Its folder is written to; that of an exporter in a pod is not looked for on another machine."""
+    name = "history of the page"
+    web = {"listen": "127.0.0.1:1", "history_file": str(tmp_path / "page-history")}
+    found = (await examined(settings(web=web)))[SUBJECT, name]
+    assert (found.outcome, "is writable and has" in found.found) == (Outcome.OK, True)
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - nothing else runs
+    elsewhere = {"web": web | {"history_file": str(tmp_path / "none" / "page-history")}}
+    assert (await examined(settings(**elsewhere)))[SUBJECT, name].outcome is Outcome.NOT_CHECKED
+    found = (await examined(settings(**elsewhere, **STATIC)))[SUBJECT, name]
+    assert (found.outcome, "does not exist yet" in found.found) == (Outcome.OK, True)
+    refused = {"web": web | {"history_file": "/proc/page-history"}}
+    found = (await examined(settings(**refused), in_pod=True))[SUBJECT, name]
+    assert (found.outcome, "web.history_file" in found.fix) == (Outcome.FAILED, True)
+    assert (SUBJECT, name) not in await examined(settings())
+
+
 async def test_files_of_the_servers(tmp_path: Path) -> None:
     """Certificates, users and tokens are loaded as at the start; one that is no good hides no other."""
     cert, key, users, token = (tmp_path / name for name in ("tls.crt", "tls.key", "users", "token"))

@@ -42,8 +42,9 @@ test("what was stored is kept with the points, whenever it comes", () => {
 });
 
 test("later points are asked for from the last one of all", () => {
-  assert.equal(lastTime([makeTrack([NOW, NOW + 15], [1, 2]), makeTrack([NOW + 30], [1]), makeTrack([], [])], 0), NOW + 30);
-  assert.equal(lastTime([], NOW), NOW);
+  assert.equal(lastTime([makeTrack([NOW, NOW + 15], [1, 2]), makeTrack([NOW + 30], [1]), makeTrack([], [])], 0, NOW + 30), NOW + 30);
+  assert.equal(lastTime([], NOW, NOW), NOW);
+  assert.equal(lastTime([makeTrack([NOW - 3600], [1])], NOW, NOW - 3600), 0, "a clock that was set back: all points are asked for anew");
 });
 
 test("there is no chart of less than two points within the range", () => {

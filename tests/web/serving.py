@@ -77,6 +77,7 @@ def make_server(
     """Return a server; keywords the `web` settings have go there, the others to the server."""
     settings = {name: given.pop(name) for name in tuple(given) if name in WebSettings.model_fields}
     validated = WebSettings.model_validate({"listen": "127.0.0.1:0"} | settings)
+    given = {"machine_clock": wall_clock} | given
     return WebServer(validated, view or StaticView(), handler, wall_clock=wall_clock, **given)
 
 

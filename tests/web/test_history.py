@@ -9,32 +9,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.web.history import FIGURES, MAX_FLEETS, RETENTION, History
-from tests.factories import NOW, WALL_NOW, make_fleet, make_snapshot
+from exporter.web.history import MAX_FLEETS, RETENTION, History
+from exporter.web.points import FIGURES
+from tests.factories import NOW, WALL_NOW, make_fleet
 from tests.forecast.generated import recorded
+from tests.web.clocked_history import Clocked
 from tests.web.serving import StaticView
-
-
-class Clocked:
-    """A history whose time the test moves."""
-
-    def __init__(self, **limits: Any) -> None:
-        self.view = StaticView()
-        self.history = History(self.view, wall_clock=lambda: WALL_NOW + self.view.instant - NOW, **limits)
-
-    def at(self, seconds: float, *names: str, untrusted: bool = False) -> None:
-        """Take a point `seconds` after the start, at which there are these fleets."""
-        self.view.instant = NOW + seconds
-        age = 99.0 if untrusted else 1.0
-        self.view.shown = [make_fleet([make_snapshot(age=age)], name=name) for name in names]
-        self.history.sample()
-
-    def times(self, **query: Any) -> dict[str, list[float]]:
-        """Return the instants kept of each fleet, in seconds after the start."""
-        return {
-            str(document["fleet"]): [time - WALL_NOW for time in document["time_seconds"]]  # type: ignore[union-attr,operator]
-            for document in self.history.documents(**query)
-        }
 
 
 def test_a_point_per_fleet_and_sample() -> None:
@@ -116,18 +96,20 @@ def test_documents_may_be_read_while_points_are_taken() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.looptime
-async def test_run_takes_a_point_at_the_start_and_every_interval() -> None:
+async def test_run_takes_a_point_once_it_is_ready_and_every_interval() -> None:
     """The sampler is on time, and ends by being cancelled."""
     loop = asyncio.get_running_loop()
-    view = StaticView([make_fleet()])
-    history = History(view, interval=15.0, wall_clock=loop.time)
+    view = StaticView([make_fleet()], reason="the first scrape round is not over")
+    history = History(view, interval=15.0, wall_clock=loop.time, machine_clock=loop.time)
     task = asyncio.create_task(history.run(), name="web-history")
+    await asyncio.sleep(6.5)
+    view.reason = None
     await asyncio.sleep(31)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
     (document,) = history.documents()
-    assert document["time_seconds"] == pytest.approx([0, 15, 30])
+    assert document["time_seconds"] == pytest.approx([7, 22, 37])
 
 
 def test_full_history_stays_within_the_memory_it_claims() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 from exporter.fleet.departure import Departure, LossReason
 from exporter.fleet.model import Fleet, IgnoredPod
 from exporter.fleet.scaler import Condition
-from tests.factories import WALL_NOW, make_drain, make_fleet, make_reading, make_scaler, make_snapshot
+from tests.factories import NOW, WALL_NOW, make_drain, make_fleet, make_reading, make_scaler, make_snapshot
 from tests.fakes.chromium import Page
 from tests.fakes.ports import free_port
 from tests.web.reading import DRAWN, NEEDS_BROWSER, text_of
@@ -18,6 +19,11 @@ from tests.web.serving import StaticView, make_server, running, serve
 pytestmark = NEEDS_BROWSER
 
 TABLE = "(document.querySelector('div.table'))"
+STRETCHES = (
+    "document.querySelector('.chart path.running')?.getAttribute('d')"
+    ".split('M').slice(1).map((stretch) => stretch.split('L').length).join()"
+)
+"""How many points each stretch of the line of running tasks has."""
 UNSEEN = "connection refused on 127.0.10.1:9464"
 
 
@@ -238,6 +244,51 @@ async def test_an_exporter_that_is_away(page: Page) -> None:
             await page.until(f"{DRAWN} === 2")
             await page.until("document.querySelector('#banner').hidden")
             assert not await page.evaluate("document.body.classList.contains('stale')")
+
+
+async def test_charts_go_on_after_a_restart(page: Page, tmp_path: Path) -> None:
+    """An open page has the points from before, a gap and those since; so has one that is opened after the restart."""
+    view = StaticView([make_fleet()])
+    given = {
+        "listen": f"127.0.0.1:{free_port()}",
+        "history_file": tmp_path / "page-history",
+        "wall_clock": lambda: WALL_NOW + view.instant - NOW,
+    }
+    async with running(server := make_server(view, **given)):
+        for _ in range(3):
+            view.instant += 15
+            server.history.sample()
+        await page.goto(f"http://{given['listen']}/")
+        await page.until(f"{STRETCHES} === '4'")
+    view.instant += 15
+    async with running(server := make_server(view, **given)):
+        for _ in range(2):
+            view.instant += 15
+            server.history.sample()
+        await page.until(f"{STRETCHES} === '4,3'")
+        await page.goto(f"http://{given['listen']}/")
+        await page.until(f"{STRETCHES} === '4,3'")
+    assert page.complaints == []
+
+
+async def test_a_clock_that_is_set_back(page: Page) -> None:
+    """An open page does not wait until the clock has caught up: it asks for all points again."""
+    view, step = StaticView([make_fleet()]), 0.0
+
+    def machine() -> float:
+        return WALL_NOW + view.instant - NOW
+
+    server = make_server(view, wall_clock=lambda: machine() + step, machine_clock=machine)
+    async with running(server) as address:
+        for _ in range(3):
+            view.instant += 15
+            server.history.sample()
+        await page.goto(f"http://{address}/")
+        await page.until(f"{STRETCHES} === '4'")
+        step = -3600.0
+        view.instant += 15
+        server.history.sample()
+        await page.until(f"{STRETCHES} === '5'")
 
 
 async def test_not_ready_yet(page: Page) -> None:

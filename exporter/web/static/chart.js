@@ -44,9 +44,17 @@ function continued(before, track, oldest) {
   }];
 }
 
-/** @param {Track[]} history @param {number} before @returns {number} the time of the last point of all */
-export const lastTime = (history, before) =>
-  history.reduce((last, track) => Math.max(last, ...track.time_seconds), before);
+/**
+ * The time of the last point of all; 0 where that is in the future, since the exporter's clock was set back and dates its points anew.
+ *
+ * @param {Track[]} history
+ * @param {number} before
+ * @param {number} now Unix time
+ */
+export function lastTime(history, before, now) {
+  const latest = history.reduce((last, track) => Math.max(last, ...track.time_seconds), before);
+  return latest > now + HISTORY_SECONDS ? 0 : latest;
+}
 
 /**
  * The tasks lost within the last `range` seconds, each with its time: by how much the exporter's count grew from one point to

@@ -118,7 +118,8 @@ async function update() {
   /** @type {[import("./view.js").AgentsDocument, import("./view.js").DeparturesDocument, import("./view.js").HistoryDocument]} */
   const [{agents, time_seconds: time}, {departures, since_time_seconds: departuresSince, lost_in_a_day: lost}, {history}] = await rest;
   Object.assign(seen, {
-    agents, departures, departuresSince, lost, time, history: joined(seen.history, history, time), historyAt: lastTime(history, seen.historyAt),
+    agents, departures, departuresSince, lost, time,
+    history: joined(since ? seen.history : new Map(), history, time), historyAt: lastTime(history, seen.historyAt, time),
   });
   agentsCame();
   if (!marking()) drawAll();

@@ -1,4 +1,4 @@
-"""A text file that one process has for itself, and replaces as a whole. Blocking: for one thread.
+"""A file that one process has for itself, and replaces as a whole. Blocking: for one thread.
 
 A lock beside it keeps other processes out; it goes with the process, however that ends. What is replaced is either the
 old text or the new one after a crash.
@@ -6,6 +6,7 @@ old text or the new one after a crash.
 
 import fcntl
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,11 +23,10 @@ class LockedFile:
         self._max_bytes = max_bytes
         self._lock: int | None = None
 
-    def open(self) -> str | None:
-        """Lock the file and return its text; None if there is none.
+    def open(self) -> bytes | None:
+        """Lock the file and return what it has; None if there is none.
 
-        Raises InUseError, another OSError, or ValueError if it is too large or not text. It is locked after a
-        ValueError too.
+        Raises InUseError, another OSError, or ValueError if it is too large. It is locked after a ValueError too.
         """
         if self._lock is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,13 +47,13 @@ class LockedFile:
             return None
         if len(content) > self._max_bytes:
             raise ValueError(f"it has more than {self._max_bytes} bytes")
-        return content.decode()
+        return content
 
-    def replace(self, text: str) -> None:
+    def replace(self, content: Iterable[bytes]) -> None:
         """Write the file. Raises OSError, after which the old one is still there."""
         new = self._beside("new")
-        with new.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with new.open("wb") as file:
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
