@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from benchmarks.scrape import agents
-from exporter.fleet import dialect, exposition
+from exporter.fleet import dialect
 from exporter.fleet.agent_figures import AGENT_FAMILIES, AGENT_FIGURES
 from exporter.fleet.capacity import aggregate
 from exporter.fleet.figures import FLEET_FAMILIES, FLEET_FIGURES
@@ -37,14 +37,11 @@ _LONG_ENOUGH = 0.2
 def main() -> None:
     """Print a table."""
     page, sample_count = agents.page()
-    samples = exposition.read(page, dialect.AGENT_FAMILIES)
+    known = dialect.AgentPages()
     rows = [
-        (
-            f"read a page of {len(page) / 1024:.0f} KiB, {sample_count} samples",
-            _ms(lambda: exposition.read(page, dialect.AGENT_FAMILIES)),
-        ),
+        (f"read a page of {len(page) / 1024:.0f} KiB, {sample_count} samples", _ms(lambda: known.read(page))),
+        ("the same with labels never seen before", _ms(lambda: dialect.AgentPages().read(page))),
         ("the same with prometheus_client's parser", _ms(lambda: list(text_string_to_metric_families(page.decode())))),
-        ("interpret what was read", _ms(lambda: dialect.interpret(samples))),
     ]
     for count in (1_000, 10_000):
         snapshots = _snapshots(page, count)
@@ -87,7 +84,7 @@ def _snapshots(page: bytes, count: int) -> dict[str, list[AgentSnapshot]]:
         target = Target(uid=f"u-{number}", namespace="bench", fleet=fleet, pod=f"a-{number}", address="127.0.0.1")
         snapshot = AgentSnapshot(
             target=target,
-            reading=dialect.interpret(exposition.read(page, dialect.AGENT_FAMILIES)),
+            reading=dialect.AgentPages().read(page).reading,
             read_at=float(number % 5),
             read_time=1_767_234_600.0,
             url="http://127.0.0.1:9464/metrics",

@@ -27,6 +27,7 @@ from exporter.fleet.policy import Policy
 from exporter.publish.cloudwatch import Pace
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeError
+from exporter.scrape.pages import Blocks
 from exporter.scrape.poller import Poller
 from exporter.scrape.reader import AgentReader
 from exporter.store.snapshots import SnapshotStore
@@ -154,10 +155,12 @@ async def publishing_begun() -> float:
 class _Silent:
     """Agents that never answer."""
 
-    async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
+    async def fetch(
+        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+    ) -> _T:
         """Take until cancelled."""
         await asyncio.Event().wait()
-        raise AssertionError(url, within, take)
+        raise AssertionError(url, within, take, in_blocks)
 
     def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
         """Take note of nothing."""

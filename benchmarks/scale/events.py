@@ -18,6 +18,7 @@ from exporter.config import KubernetesSettings, ScrapeSettings
 from exporter.discovery.pods import PodDiscovery
 from exporter.fleet.policy import Policy
 from exporter.kube.api import Json, Query, Resource
+from exporter.scrape.pages import Blocks
 from exporter.scrape.poller import Poller
 from exporter.store.snapshots import SnapshotStore
 from tests.fakes.background import background
@@ -71,10 +72,12 @@ class _Script:
 class _Silent:
     """Agents that never answer."""
 
-    async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
+    async def fetch(
+        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+    ) -> _T:
         """Wait until cancelled."""
         await asyncio.Event().wait()
-        raise AssertionError(url, within, take)
+        raise AssertionError(url, within, take, in_blocks)
 
     def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
         """Take note of nothing."""

@@ -8,6 +8,9 @@ before (open-telemetry/opentelemetry-java#8237: unit `1` gave `_ratio`, then not
 stay. So each family is known by all its spellings. If a page has several, the first in the order below counts,
 underscores before dots: they repeat the same figure, never parts of it. Only for the count of executing tasks, which
 everything depends on, is the next spelling tried if the first has no usable value.
+
+An agent's page has the same series each time, and only their values change. So what depends on the series alone is
+worked out once for each agent, and kept in a few hundred bytes, however long its labels are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,13 +18,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from math import isfinite
+from typing import NamedTuple
 
-from exporter.fleet.exposition import FamilyFilter, Labels, Page, Series, underscored
+from exporter.fleet.exposition import FamilyFilter, Page, Sample, digest, outline, plain, samples_of, underscored
 from exporter.fleet.model import Dialect, Reading
 
 Places = tuple[int, ...]
 """Indexes of a page's values."""
-Values = tuple[float, ...]
 _CONNECTED = {0.0: False, 1.0: True}
 
 
@@ -117,6 +120,14 @@ AGENT_FAMILIES = FamilyFilter(name for vocabulary in _VOCABULARIES.values() for 
 """The families to read from any agent's page."""
 
 _AGENTS_OWN = frozenset(name for vocabulary in _VOCABULARIES.values() for name in vocabulary.own())
+_BUILD_NAMES = frozenset(name for vocabulary in _VOCABULARIES.values() for name in vocabulary.version)
+_VERSION, _COMMIT = "version", "commit_hash"
+_SEVERAL = 2
+
+MAX_SERIES = 1_000
+"""An agent's page is read for about 30. The bound is for a hostile page: each of them takes 200 bytes meanwhile."""
+# Eight times the series that an agent's page is read for. What is kept of a page with more of them could be large.
+_MAX_REMEMBERED = 256
 
 # From here up a double does not count by ones any more, so no count can be that high; the bound also keeps the sum over
 # a fleet finite.
@@ -132,6 +143,10 @@ G1 gives the limit of the whole heap to its old generation and none to the other
 
 class NotAnAgentError(Exception):
     """The page has no family of an agent: something else answers there."""
+
+
+class TooManySeriesError(Exception):
+    """The page has more than `MAX_SERIES` series of an agent's families."""
 
 
 class NoTaskCountError(Exception):
@@ -156,8 +171,149 @@ class _Layout:
     commit: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What pages with the same series have in common."""
+
+    layouts: tuple[_Layout, ...]
+    """One for each dialect and spelling of its count of tasks, best first."""
+    agents: bool
+    """Whether there is any family that only an agent has."""
+
+
+class PageReading(NamedTuple):
+    """What a page says."""
+
+    reading: Reading
+    rejected_lines: int
+
+
+class AgentPages:
+    """Reads the pages of one endpoint of one agent, each in one step.
+
+    Remembers the shape of the last one. So an agent whose labels are new on every page costs itself time, and nobody
+    memory; and no agent drives out what is known of another.
+    """
+
+    __slots__ = ("_hash", "_shape")
+
+    def __init__(self) -> None:
+        self._hash: int | None = None
+        self._shape = _Shape((), agents=False)
+
+    def read(self, page: bytes) -> PageReading:
+        """Return the reading on a page. Raises NotAnAgentError, NoTaskCountError or TooManySeriesError."""
+        lines = AGENT_FAMILIES.lines(page)
+        seen = outline(lines)
+        if seen is not None and seen.hash == self._hash:
+            return PageReading(_reading(self._shape, seen.values), 0)
+        samples = samples_of(lines, AGENT_FAMILIES)
+        figures = PageFigures()
+        figures.add(samples)
+        shape = figures.shape()
+        if seen is not None and len(lines) <= _MAX_REMEMBERED and plain(lines, samples):
+            self._hash, self._shape = seen.hash, _shared(shape)
+        return PageReading(_reading(shape, figures.values), samples.rejected_lines)
+
+
+class PageFigures:
+    """The figures of one page, added up to here: a value for each sample, and no label that is only compared."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self._rejected_lines = 0
+        self._by_name: dict[bytes, dict[bytes, int]] = {}
+        """The place of each series, by its name and the digest of its labels."""
+        self._heap: dict[str, set[int]] = {names.heap_label: set() for names in _VOCABULARIES.values()}
+        self._builds: dict[bytes, dict[str, set[str]]] = {}
+
+    def add(self, page: Page) -> None:
+        """Add the samples of a page, or of the next part of it. Raises TooManySeriesError."""
+        self._rejected_lines += page.rejected_lines
+        if len(self.values) + len(page.samples) > MAX_SERIES:
+            raise TooManySeriesError
+        for sample in page.samples:
+            self._add(sample)
+
+    def _add(self, sample: Sample) -> None:
+        place = len(self.values)
+        self.values.append(sample.value)
+        # The same series twice: the later line counts, it is not a second agent.
+        self._by_name.setdefault(sample.name, {})[digest(repr(sample.labels).encode())] = place
+        for label, places in self._heap.items():
+            if (label, "heap") in sample.labels:
+                places.add(place)
+        if underscored(sample.name) in _BUILD_NAMES:
+            builds = self._builds.setdefault(sample.name, {_VERSION: set(), _COMMIT: set()})
+            for label, text in sample.labels:
+                # Two texts are as good as many: which one is true is unknown.
+                if text and label in builds and len(builds[label]) < _SEVERAL:
+                    builds[label].add(text[: _MAX_VERSION_LENGTH + 1])
+
+    def result(self) -> PageReading:
+        """Return the reading on the page. Raises NotAnAgentError or NoTaskCountError."""
+        return PageReading(_reading(self.shape(), self.values), self._rejected_lines)
+
+    def shape(self) -> _Shape:
+        """Return what does not depend on the values."""
+        written: dict[bytes, list[bytes]] = {}
+        for name in sorted(self._by_name, reverse=True):  # "_" before "."
+            written.setdefault(underscored(name), []).append(name)
+        layouts = chain.from_iterable(
+            self._layouts(dialect, names, written) for dialect, names in _VOCABULARIES.items()
+        )
+        return _Shape(tuple(layouts), agents=not _AGENTS_OWN.isdisjoint(written))
+
+    def _layouts(
+        self, dialect: Dialect, names: _Vocabulary, written: Mapping[bytes, Sequence[bytes]]
+    ) -> Iterator[_Layout]:
+        def spellings(family: Family) -> Iterator[bytes]:
+            return (name for spelling in family for name in written.get(spelling, ()))
+
+        def all_places(family: Family) -> Iterator[Places]:
+            return (tuple(self._by_name[name].values()) for name in spellings(family))
+
+        def places(family: Family) -> Places:
+            return next(all_places(family), ())
+
+        def heap(family: Family) -> Places:
+            of_heap = self._heap[names.heap_label]
+            pools = (tuple(place for place in found if place in of_heap) for found in all_places(family))
+            return next(filter(None, pools), ())
+
+        builds = [self._builds[name] for name in spellings(names.version)]
+        layout = _Layout(
+            dialect=dialect,
+            tasks_active=(),
+            tasks_queued=places(names.tasks_queued),
+            status=places(names.status),
+            connected=places(names.connected),
+            requests_active=places(names.requests_active),
+            sessions_open=places(names.sessions_open),
+            busyness_score=places(names.busyness_score),
+            heap_used=heap(names.heap_used),
+            heap_limit=heap(names.heap_limit),
+            version=_agreed_text(build[_VERSION] for build in builds),
+            commit=_agreed_text(build[_COMMIT] for build in builds),
+        )
+        return (replace(layout, tasks_active=count) for count in all_places(names.tasks_active))
+
+
+@lru_cache(maxsize=256)
+def _shared(shape: _Shape) -> _Shape:
+    """Return one object for equal shapes: the agents of an image write pages of one shape."""
+    return shape
+
+
 def interpret(page: Page) -> Reading:
-    """Return the reading on the page.
+    """Return the reading on the page. Raises NotAnAgentError, NoTaskCountError or TooManySeriesError."""
+    figures = PageFigures()
+    figures.add(page)
+    return figures.result().reading
+
+
+def _reading(shape: _Shape, values: Sequence[float]) -> Reading:
+    """Return the reading on a page of this shape.
 
     A family in several series is the sum where it counts something, and must agree where it does not: an agent that is
     both connected and not connected is unknown. NaN, infinities and negative counts are unknown, and
@@ -165,8 +321,7 @@ def interpret(page: Page) -> Reading:
 
     Raises NotAnAgentError or NoTaskCountError.
     """
-    values = page.values
-    layout, tasks_active = _chosen(page)
+    layout, tasks_active = _chosen(shape, values)
     limited = [place for place in layout.heap_limit if values[place] != _NO_LIMIT]
     status, connected = _agreed(values, layout.status), _agreed(values, layout.connected)
     return Reading(
@@ -185,66 +340,19 @@ def interpret(page: Page) -> Reading:
     )
 
 
-def _chosen(page: Page) -> tuple[_Layout, float]:
+def _chosen(shape: _Shape, values: Sequence[float]) -> tuple[_Layout, float]:
     """Return the layout to read a page in, and its count of executing tasks.
 
     On a page with both dialects, OpenTelemetry has more figures and is preferred if its count is usable.
     """
-    for layout in _layouts(page.series):
-        tasks_active = _total(page.values, layout.tasks_active)
+    for layout in shape.layouts:
+        tasks_active = _total(values, layout.tasks_active)
         if tasks_active is not None:
             return layout, tasks_active
-    names = {underscored(series.name) for series in page.series}
-    raise NotAnAgentError if _AGENTS_OWN.isdisjoint(names) else NoTaskCountError
+    raise NoTaskCountError if shape.agents else NotAnAgentError
 
 
-# The agents of an image write pages of one shape, so what depends on the shape alone is worked out once.
-@lru_cache(maxsize=256)
-def _layouts(page: tuple[Series, ...]) -> tuple[_Layout, ...]:
-    """Return where the values stand on pages of this shape, for each dialect and spelling of its count of tasks."""
-    by_name: dict[bytes, dict[Labels, int]] = {}
-    for place, series in enumerate(page):
-        # The same series twice: the later line counts, it is not a second agent.
-        by_name.setdefault(series.name, {})[series.labels] = place
-    written: dict[bytes, list[bytes]] = {}
-    for name in sorted(by_name, reverse=True):  # "_" before "."
-        written.setdefault(underscored(name), []).append(name)
-
-    def spellings(family: Family) -> Iterator[Mapping[Labels, int]]:
-        return (by_name[name] for spelling in family for name in written.get(spelling, ()))
-
-    def places(family: Family) -> Places:
-        return tuple(next(spellings(family), {}).values())
-
-    def heap(family: Family, type_label: str) -> Places:
-        pools = (
-            tuple(place for labels, place in series.items() if (type_label, "heap") in labels)
-            for series in spellings(family)
-        )
-        return next(filter(None, pools), ())
-
-    def layouts(dialect: Dialect, names: _Vocabulary) -> Iterator[_Layout]:
-        builds = [*chain.from_iterable(spellings(names.version))]
-        layout = _Layout(
-            dialect=dialect,
-            tasks_active=(),
-            tasks_queued=places(names.tasks_queued),
-            status=places(names.status),
-            connected=places(names.connected),
-            requests_active=places(names.requests_active),
-            sessions_open=places(names.sessions_open),
-            busyness_score=places(names.busyness_score),
-            heap_used=heap(names.heap_used, names.heap_label),
-            heap_limit=heap(names.heap_limit, names.heap_label),
-            version=_agreed_text(builds, "version"),
-            commit=_agreed_text(builds, "commit_hash"),
-        )
-        return (replace(layout, tasks_active=tuple(count.values())) for count in spellings(names.tasks_active))
-
-    return tuple(chain.from_iterable(layouts(dialect, names) for dialect, names in _VOCABULARIES.items()))
-
-
-def _total(values: Values, places: Sequence[int]) -> float | None:
+def _total(values: Sequence[float], places: Sequence[int]) -> float | None:
     """Return the sum of a count's series; unknown if there is none or one of them is no count."""
     if not places:
         return None
@@ -258,7 +366,7 @@ def _total(values: Values, places: Sequence[int]) -> float | None:
     return total
 
 
-def _agreed(values: Values, places: Places) -> float | None:
+def _agreed(values: Sequence[float], places: Places) -> float | None:
     """Return the one value of all series; unknown if they differ, or it is no number."""
     if not places:
         return None
@@ -268,8 +376,8 @@ def _agreed(values: Values, places: Places) -> float | None:
     return value if isfinite(value) else None
 
 
-def _agreed_text(builds: Iterable[Labels], needed: str) -> str | None:
+def _agreed_text(builds: Iterable[Iterable[str]]) -> str | None:
     """Return the one text of a label that is given; unknown if there are several, or it is too long to be one."""
-    texts = {text for build in builds for label, text in build if label == needed and text}
+    texts = set(chain.from_iterable(builds))
     text = texts.pop() if len(texts) == 1 else None
     return text if text is not None and len(text) <= _MAX_VERSION_LENGTH else None

@@ -2,33 +2,20 @@ r"""Parses the bytes of a metrics page to the samples of the needed families.
 
 Reads both text formats of agents, Prometheus text 0.0.4 and OpenMetrics, each also with the quoted names of Prometheus
 3: `{"agent.tasks","cloud.provider"="AWS"} 3`. A page has some 150 series of which about 20 matter, and a thousand pages
-arrive every few seconds. So a line is parsed only if its first bytes match a needed family, and a label set is parsed
-once for all pages that repeat it. Anything else, such as `target_info` with the agent's command line, never becomes an
-object.
+arrive every few seconds. So a line is parsed only if its first bytes match a needed family, and not at all on a page
+that differs from the one before in its values only (`outline`). Anything else, such as `target_info` with the agent's
+command line, never becomes an object.
 
-A malformed line is rejected without rejecting the page.
+Nothing is kept from one page to the next. A malformed line is rejected without rejecting the page.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 Labels = tuple[tuple[str, str], ...]
-
-
-class Series:
-    """A name and a label set. A series that pages repeat is one shared object.
-
-    Compared by identity, so that comparing the series of two pages is cheap.
-    """
-
-    __slots__ = ("labels", "name")
-
-    def __init__(self, name: bytes, labels: Labels) -> None:
-        self.name = name
-        self.labels = labels
 
 
 class Sample(NamedTuple):
@@ -44,17 +31,19 @@ class Sample(NamedTuple):
 class Page:
     """The samples of a page in order, and the number of malformed lines of needed families."""
 
-    series: tuple[Series, ...]
-    values: tuple[float, ...]
-    """One for each of `series`."""
+    samples: tuple[Sample, ...]
     rejected_lines: int
 
-    @property
-    def samples(self) -> tuple[Sample, ...]:
-        """Series and values side by side."""
-        return tuple(
-            Sample(series.name, series.labels, value) for series, value in zip(self.series, self.values, strict=True)
-        )
+
+class Outline(NamedTuple):
+    """A page of plain lines, `name{…} value`: what its series are, as one hash, and their values in order.
+
+    Two pages with one hash have the same series in the same order. It has 64 bits and a key that each process draws
+    (`PYTHONHASHSEED`), so two pages of one agent have it by no accident that will ever happen, nor by intent.
+    """
+
+    hash: int
+    values: tuple[float, ...]
 
 
 def underscored(name: bytes) -> bytes:
@@ -65,7 +54,7 @@ def underscored(name: bytes) -> bytes:
 class FamilyFilter:
     """The families to read from a page, by their underscored names. Names are bytes because pages are."""
 
-    __slots__ = ("further_lines", "line", "names", "series")
+    __slots__ = ("further_lines", "line", "names")
 
     def __init__(self, names: Iterable[bytes]) -> None:
         self.names = frozenset(names)
@@ -81,8 +70,14 @@ class FamilyFilter:
         """Matches a line that may belong to a needed family."""
         # Finds these lines in one pass in C, in half the time of splitting the page; all but the first.
         self.further_lines = re.compile(rb"\n" + line).findall
-        self.series: dict[bytes, Series] = {}
-        """Cache of `read`: the text before the value of a plain line, and its series."""
+
+    def lines(self, page: bytes) -> list[bytes]:
+        """Return the lines of a page that may belong to a needed family."""
+        lines: list[bytes] = self.further_lines(page)
+        first = self.line(page)
+        if first is not None:
+            lines.insert(0, first[0])
+        return lines
 
 
 def _spellings(names: Iterable[bytes], separator: bytes) -> list[bytes]:
@@ -117,39 +112,51 @@ _ITEM = re.compile(
 _LABEL_SET_END = re.compile(rb'(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\}')
 _ESCAPE = re.compile(r"\\(.)")
 _UNESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
-_MAX_CACHED_LENGTH = 1024
-_MAX_CACHED = 8192
+_DIGEST_BYTES = 16
+"""Of a hash that nobody can make collide: an agent cannot pass one series off as another."""
 
 
-def read(page: bytes, families: FamilyFilter) -> Page:
-    """Return the samples of `page` that belong to `families`. Never raises for what a page contains."""
-    lines: list[bytes] = families.further_lines(page)
-    first = families.line(page)
-    if first is not None:
-        lines.insert(0, first[0])
-    return _repeated(lines, families) or _read_closely(lines, families)
+def digest(text: bytes) -> bytes:
+    """Return what stands for a text of any length wherever texts are only compared."""
+    return blake2b(text, digest_size=_DIGEST_BYTES).digest()
 
 
-def _repeated(lines: list[bytes], families: FamilyFilter) -> Page | None:
-    """Read a page of plain lines, `name{…} value`, with known series only; None for any other page.
+def outline(lines: Iterable[bytes]) -> Outline | None:
+    """Return the outline of the lines of a page; None if a value is none, and the lines have to be read closely.
 
-    That is nearly every page: it differs from the previous one only in its values.
+    That the lines are plain is not tested: their hash is of use only if `plain` was true of a page that has it.
     """
     parts = [line.rpartition(b" ") for line in lines]
-    known = families.series
     try:
-        series = tuple([known[before] for before, _, _ in parts])
         values = tuple([float(value) for _, _, value in parts])
-    except (KeyError, ValueError):
+    except ValueError:
         return None
     # Digits grouped by "_" are a number in Python only.
     if b"_" in b" ".join([value for _, _, value in parts]):
         return None
-    return Page(series, values, 0)
+    return Outline(hash(b"\n".join([before for before, _, _ in parts])), values)
 
 
-def _read_closely(lines: list[bytes], families: FamilyFilter) -> Page:
-    series, values = [], []
+def plain(lines: Sequence[bytes], page: Page) -> bool:
+    """Return whether each of the lines gave one sample of the page, and is nothing but its series and its value."""
+    return len(lines) == len(page.samples) and all(
+        _plain(line.rpartition(b" ")[0], sample.name) for line, sample in zip(lines, page.samples, strict=True)
+    )
+
+
+def _plain(before: bytes, name: bytes) -> bool:
+    alone = before == name or (before.startswith((name + b"{", b"{")) and before.endswith(b"}"))
+    return alone and b"#" not in before
+
+
+def read(page: bytes, families: FamilyFilter) -> Page:
+    """Return the samples of `page` that belong to `families`. Never raises for what a page contains."""
+    return samples_of(families.lines(page), families)
+
+
+def samples_of(lines: Iterable[bytes], families: FamilyFilter) -> Page:
+    """Return the samples on these lines."""
+    samples = []
     rejected = 0
     for line in lines:
         try:
@@ -158,26 +165,8 @@ def _read_closely(lines: list[bytes], families: FamilyFilter) -> Page:
             rejected += 1
         else:
             if sample is not None:
-                series.append(_remember(families.series, line.rpartition(b" ")[0], sample))
-                values.append(sample.value)
-    return Page(tuple(series), tuple(values), rejected)
-
-
-def _remember(known: dict[bytes, Series], text: bytes, sample: Sample) -> Series:
-    """Return the series of a line; cache it if `text`, all before the value, is only its name and label set.
-
-    Bounded like the cache of label sets, for the same reason.
-    """
-    met = known.get(text)
-    if met is not None and (met.name, met.labels) == (sample.name, sample.labels):
-        return met
-    series = Series(sample.name, sample.labels)
-    plain = text == sample.name or (text.startswith((sample.name + b"{", b"{")) and text.endswith(b"}"))
-    if plain and b"#" not in text and len(text) <= _MAX_CACHED_LENGTH:
-        if len(known) >= _MAX_CACHED:
-            known.clear()
-        known[text] = series
-    return series
+                samples.append(sample)
+    return Page(tuple(samples), rejected)
 
 
 def _sample(line: bytes, families: FamilyFilter) -> Sample | None:
@@ -238,15 +227,10 @@ def _value(rest: bytes) -> float:
 
 
 def _labels(text: bytes) -> tuple[bytes | None, Labels]:
-    """Return the content of the braces: the name of the series, if present, and the labels as sorted pairs."""
-    return _parsed(text) if len(text) <= _MAX_CACHED_LENGTH else _parsed.__wrapped__(text)
+    """Return the content of the braces: the name of the series, if present, and the labels as sorted pairs.
 
-
-# An agent's label sets rarely change, and are mostly the same for all agents. Both bounds are for a hostile page: at
-# worst it evicts the cache, but it cannot fill the memory.
-@lru_cache(maxsize=_MAX_CACHED)
-def _parsed(text: bytes) -> tuple[bytes | None, Labels]:
-    """Read a label set. A comma after the last pair is allowed. Raises _MalformedError, which is not cached."""
+    A comma after the last pair is allowed. Raises _MalformedError.
+    """
     name: bytes | None = None
     labels: dict[str, str] = {}
     text = text.strip()

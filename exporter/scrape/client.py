@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv6Address
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from yarl import URL
 
@@ -18,12 +18,15 @@ from exporter import __version__
 from exporter.config import ScrapeSettings
 from exporter.fleet.dialect import NAMES
 from exporter.fleet.model import Dialect, Endpoint
-from exporter.scrape.http import Head, HttpConnection, Response
+from exporter.scrape.http import Head, HttpConnection
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
+from exporter.scrape.pages import Blocks
+from exporter.scrape.turns import BLOCK_BYTES, Turns
 
 _TEXT, _OPENMETRICS = "text/plain", "application/openmetrics-text"
 # OpenMetrics 1.0: "Expositions MUST end with EOF"; the line feed behind it is the writer's choice.
 _OPENMETRICS_ENDS = (b"# EOF\n", b"# EOF", b"# EOF\r\n")
+_LONGEST_END = len(b"# EOF\r\n")
 _FIELDS = (
     # Underscored names are what a server that can write dotted ones should send: they are read fastest, and lines
     # without quoted names are what every tool understands. client_java splits the whole header at semicolons and takes
@@ -75,6 +78,7 @@ class PageClient:
         self._max_bytes = settings.max_body_bytes
         # Longer than two intervals, or each scrape would open a connection of its own.
         self._keepalive = settings.interval * 2 + settings.timeout
+        self._turns = Turns()
         self._idle: dict[_Place, HttpConnection] = {}
         self._closing: asyncio.TimerHandle | None = None
 
@@ -99,16 +103,15 @@ class PageClient:
             self._idle.pop(place).abort()
         self._closing = loop.call_later(self._keepalive, self._close_idle)
 
-    async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
-        """Return the result of `take` for the page at `url`, complete and decompressed, within `within` seconds.
+    async def fetch(
+        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+    ) -> _T:
+        """Return what is made of the page at `url`, complete and decompressed, within `within` seconds.
 
-        `take` is called while the event loop reads from the network, so it must be fast. Raises ScrapeError, and what
-        `take` raises.
+        A page that is not larger than usual is handed to `take` as a whole, any other one to `in_blocks` as it comes.
+        Both are called while the event loop reads from the network, so they must be fast. Raises ScrapeError, and what
+        they raise.
         """
-
-        def take_response(response: Response) -> _T:
-            return take(self._body(response))
-
         loop = asyncio.get_running_loop()
         started = loop.time()
         place = (url.raw_host or "", url.port or 0)
@@ -117,29 +120,28 @@ class PageClient:
         try:
             if connection is not None and connection.usable:
                 try:
-                    return await self._send(place, connection, request, take_response, started + within)
+                    return await self._send(
+                        place, connection, request, _Intake(take, in_blocks, self._max_bytes), started + within
+                    )
                 except ScrapeError:
                     # The server may have closed the connection just before the request reached it.
                     if not connection.silent:
                         raise
             connection = None
             connection = await self._connect(place, started + within)
-            return await self._send(place, connection, request, take_response, started + within)
+            return await self._send(
+                place, connection, request, _Intake(take, in_blocks, self._max_bytes), started + within
+            )
         except TimeoutError:
             waiting_for = "the rest of the page" if connection is not None and connection.answering else "an answer"
             raise ScrapeError(ScrapeOutcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
 
     async def _send(
-        self,
-        place: _Place,
-        connection: HttpConnection,
-        request: bytes,
-        take: Callable[[Response], _T],
-        deadline: float,
+        self, place: _Place, connection: HttpConnection, request: bytes, intake: "_Intake[_T]", deadline: float
     ) -> _T:
         """Ask over `connection`, and keep it for the next time if it can be."""
         try:
-            return await connection.ask(request, _check_head, take, deadline)
+            return await connection.ask(request, intake, deadline)
         finally:
             if connection.usable and place not in self._idle:
                 connection.idle_since = asyncio.get_running_loop().time()
@@ -147,19 +149,15 @@ class PageClient:
             else:
                 connection.abort()
 
-    def _body(self, response: Response) -> bytes:
-        """Return the body of a response, decompressed. Raises ScrapeError if it is not whole."""
-        body = self._decompressed(response)
-        _check_end(_content_type(response.head), body)
-        return body
-
     async def _connect(self, place: _Place, deadline: float) -> HttpConnection:
         """Return a new connection. Raises ScrapeError, and TimeoutError at the deadline."""
         loop = asyncio.get_running_loop()
         soon = loop.time() + self._connect_timeout
         try:
             async with asyncio.timeout_at(min(soon, deadline)):
-                _, connection = await loop.create_connection(lambda: HttpConnection(self._max_bytes), *place)
+                _, connection = await loop.create_connection(
+                    lambda: HttpConnection(self._max_bytes, self._turns), *place
+                )
         except TimeoutError:
             if deadline <= soon:
                 raise
@@ -168,24 +166,101 @@ class PageClient:
             raise ScrapeError(ScrapeOutcome.CONNECT, _connect_reason(error)) from error
         return connection
 
-    def _decompressed(self, response: Response) -> bytes:
-        if b"content-encoding" not in response.head.fields:
-            return response.body
-        encoding = response.head.text(b"content-encoding", "identity").strip().lower()
-        decompress = _decompressor(encoding)
-        if decompress is None:
-            return response.body
-        # One byte more than allowed is enough to know; what is not asked for is never inflated.
-        body = _inflated(decompress, response.body, self._max_bytes + 1)
-        if len(body) > self._max_bytes:
+
+class _Intake(Generic[_T]):
+    """Makes of one response what its caller wants: checks it, decompresses it, hands it on."""
+
+    __slots__ = ("_content_type", "_decompress", "_in_blocks", "_large", "_max_bytes", "_take")
+
+    def __init__(self, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]], max_bytes: int) -> None:
+        self._take = take
+        self._in_blocks = in_blocks
+        self._max_bytes = max_bytes
+        self._content_type = _TEXT
+        self._decompress: zlib._Decompress | None = None
+        self._large: _LargePage[_T] | None = None
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the page is large, or its size is only known once it is decompressed."""
+        return self._large is not None or self._decompress is not None
+
+    def accept(self, head: Head) -> None:
+        """Reject anything but a metrics page before its body is read. Raises ScrapeError."""
+        self._content_type = _checked_content_type(head)
+        if b"content-encoding" in head.fields:
+            self._decompress = _decompressor(head.text(b"content-encoding", "identity").strip().lower())
+
+    def take(self, body: bytes) -> _T:
+        """Return what is made of a small page. Raises ScrapeError if it is not whole."""
+        _check_end(self._content_type, body)
+        return self._take(body)
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next part of a large page."""
+        self._large_page().feed(piece)
+
+    def step(self) -> bool:
+        """Read or decompress a block. Raises ScrapeError."""
+        return self._large_page().step()
+
+    def result(self) -> _T:
+        """Return what was made of a large page. Raises ScrapeError if it is not whole."""
+        large = self._large_page()
+        large.check_end(self._content_type)
+        return large.blocks.result()
+
+    def _large_page(self) -> "_LargePage[_T]":
+        if self._large is None:
+            self._large = _LargePage(self._in_blocks(), self._decompress, self._max_bytes)
+        return self._large
+
+
+class _LargePage(Generic[_T]):
+    """A page that is read as it comes; if it is compressed, no more is inflated at a time than one step reads."""
+
+    def __init__(self, blocks: Blocks[_T], decompress: "zlib._Decompress | None", max_bytes: int) -> None:
+        self.blocks = blocks
+        self._decompress = decompress
+        self._max_bytes = max_bytes
+        self._packed = b""
+        self._full = False
+        """Whether zlib may have more to give even though it has taken in all there was."""
+        self._size = 0
+        self._end = b""
+
+    def feed(self, piece: bytes) -> None:
+        if self._decompress is None:
+            self._hand_on(piece)
+        else:
+            self._packed += piece
+
+    def step(self) -> bool:
+        if self.blocks.step():
+            return True
+        if self._decompress is None or not (self._packed or self._full):
+            return False
+        inflated = _inflated(self._decompress, self._packed, BLOCK_BYTES)
+        self._packed = self._decompress.unconsumed_tail
+        self._full = len(inflated) == BLOCK_BYTES
+        self._size += len(inflated)
+        if self._size > self._max_bytes:
             raise ScrapeError(ScrapeOutcome.TOO_LARGE, f"page exceeds scrape.max_body_bytes = {self._max_bytes}")
-        if not decompress.eof:
+        self._hand_on(inflated)
+        return True
+
+    def check_end(self, content_type: str) -> None:
+        if self._decompress is not None and not self._decompress.eof:
             raise ScrapeError(ScrapeOutcome.CUT, "compressed data is truncated")
-        return body
+        _check_end(content_type, self._end)
+
+    def _hand_on(self, text: bytes) -> None:
+        self._end = (self._end + text[-_LONGEST_END:])[-_LONGEST_END:]
+        self.blocks.feed(text)
 
 
-def _check_head(head: Head) -> None:
-    """Reject anything but a metrics page before its body is read. Raises ScrapeError."""
+def _checked_content_type(head: Head) -> str:
+    """Return the content type of a metrics page. Raises ScrapeError for any other response."""
     if 300 <= head.status < 400:  # noqa: PLR2004 - the class of HTTP status codes is its own name
         raise ScrapeError(ScrapeOutcome.REDIRECT, f"redirects are not followed (HTTP {head.status})")
     if head.status != 200:  # noqa: PLR2004 - as above
@@ -193,8 +268,7 @@ def _check_head(head: Head) -> None:
     content_type = _content_type(head)
     if content_type not in (_TEXT, _OPENMETRICS):
         raise ScrapeError(ScrapeOutcome.CONTENT_TYPE, f"content type {content_type[:60]!r} is not a metrics page")
-    if b"content-encoding" in head.fields:
-        _decompressor(head.text(b"content-encoding", "identity").strip().lower())
+    return content_type
 
 
 def _content_type(head: Head) -> str:

@@ -6,16 +6,17 @@ again (docs/benchmarks.md). What is not needed here is what that is made of: red
 
 llhttp, the parser of Node.js, finds where a response begins and ends. Where RFC 9112 lets a recipient choose between
 repairing and refusing, it refuses; what it has no limit for has one here. The server is never trusted.
-Knows nothing of metrics pages: the caller's `accept` decides which responses are read.
+Knows nothing of metrics pages: the caller's `Intake` decides which responses are read, and how.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
+from exporter.scrape.turns import ONE_GO_BYTES, Turns
 
 # A server that needs more than this to describe its page's framing is no agent.
 _MAX_FIELD_BYTES = 16 * 1024
@@ -26,6 +27,8 @@ _MAX_CHUNK_LINE_BYTES = 256
 _MAX_PROVISIONAL = 10
 # Each chunk costs about a microsecond whatever it holds; the bound keeps a page of tiny ones from holding up the loop.
 _MAX_CHUNKS = 20_000
+# An object takes forty bytes by itself, however few it holds.
+_MAX_PIECES = 64
 _START = b"HTTP/1."
 _SWITCHING_PROTOCOLS = 101
 _FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding"})
@@ -46,44 +49,71 @@ class Head(NamedTuple):
         return default if value is None else value.decode("utf-8", "surrogateescape")
 
 
-class Response(NamedTuple):
-    """A complete response; the body is as it was sent, without the transfer coding."""
-
-    head: Head
-    body: bytes
-
-
-Accept = Callable[[Head], None]
-"""Raises ScrapeError for a response whose body is not to be read."""
 _T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+class Intake(Protocol[_T_co]):
+    """What is made of one response.
+
+    All of it is called while the event loop reads from the network, so it must be fast. Whatever it raises fails the
+    request.
+    """
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the body must be read in steps, however little of it is left; known once its head is accepted."""
+
+    def accept(self, head: Head) -> None:
+        """Raise ScrapeError for a response whose body is not to be read."""
+
+    def take(self, body: bytes) -> _T_co:
+        """Return what is made of a body of at most `ONE_GO_BYTES`."""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next part of a body that is read in steps."""
+
+    def step(self) -> bool:
+        """Take one step. Returns whether there may be another one before more of the body has come."""
+
+    def result(self) -> _T_co:
+        """Return what was made of a body that was read in steps, when it is complete."""
 
 
 class HttpConnection(asyncio.Protocol):
     """Takes one request at a time. Any failure ends it."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, turns: Turns) -> None:
         self._max_bytes = max_bytes
+        self._turns = turns
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Any] | None = None
-        self._accept: Accept = lambda head: None
-        self._take: Callable[[Response], object] = lambda response: response
         self._parser = HttpResponseParser(self)
         # Some servers write the size of a chunk in a field of fixed width; Prometheus reads them too.
         self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self.idle_since = 0.0
-        self._reset()
+        self._reset(None)
 
-    def _reset(self) -> None:
+    def _reset(self, intake: Intake[Any] | None) -> None:
         self._received = 0
         self._field_bytes = 0
-        self._fields: dict[bytes, bytes] = {}
-        self._head: Head | None = None
-        self._body: list[bytes] = []
-        self._size = 0
         self._chunks = 0
         self._provisional = 0
+        self._size = 0
+        self._answering = False
         self._complete = False
         self._persistent = False
+        self._expect(intake)
+
+    def _expect(self, intake: Intake[Any] | None) -> None:
+        """Keep nothing of the last response: a page of each agent would be more than all else in memory."""
+        self._intake = intake
+        self._head: Head | None = None
+        self._fields: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._held = 0
+        """Bytes of the body that are here."""
+        self._in_steps = False
 
     @property
     def usable(self) -> bool:
@@ -92,28 +122,28 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def answering(self) -> bool:
-        """Whether the head of the response is there."""
-        return self._head is not None
+        """Whether the head of the response has come."""
+        return self._answering
 
     @property
     def silent(self) -> bool:
         """Whether nothing at all has come in answer to the request."""
         return not self._received
 
-    async def ask(self, request: bytes, accept: Accept, take: Callable[[Response], _T], deadline: float) -> _T:
-        """Send a request and return what `take` makes of the response. A cancelled wait ends the connection.
+    async def ask(self, request: bytes, intake: Intake[_T], deadline: float) -> _T:
+        """Send a request and return what `intake` makes of the response. A cancelled wait ends the connection.
 
-        `take` is called with the last byte, when all of the response is still warm. By the time the waiting task runs,
-        the responses of fifty others have come in, and they would all have been kept.
+        A small body is taken with its last byte, when all of the response is still warm. By the time the waiting task
+        runs, the responses of fifty others have come in, and they would all have been kept. Of a large one no more is
+        received before what is here was read.
 
-        `deadline` is on the event loop's clock. Raises ScrapeError, what `take` raises, and TimeoutError at the
+        `deadline` is on the event loop's clock. Raises ScrapeError, what `intake` raises, and TimeoutError at the
         deadline.
         """
         transport = self._transport
         if transport is None:
             raise self._lost()
-        self._reset()
-        self._accept, self._take = accept, take
+        self._reset(intake)
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
         # Half the cost of asyncio.timeout, and there is nothing here that would have to be cancelled.
@@ -126,11 +156,14 @@ class HttpConnection(asyncio.Protocol):
             raise
         finally:
             timer.cancel()
+            # What it raises refers to this frame, and would be kept with it until the garbage collector comes around.
+            del waiter
         return taken
 
     def abort(self) -> None:
         """End the connection at once."""
         self._waiter = None
+        self._expect(None)
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
@@ -165,6 +198,8 @@ class HttpConnection(asyncio.Protocol):
             self._finish()
         elif self._received - self._size > _MAX_FIELD_BYTES + self._chunks * _MAX_CHUNK_LINE_BYTES:
             self._fail(not_http())
+        elif self._held > ONE_GO_BYTES or self._in_steps:
+            self._read_in_steps()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Complete a body that has no other end (RFC 9112, section 6.3), or fail the request."""
@@ -175,21 +210,62 @@ class HttpConnection(asyncio.Protocol):
             return
         open_ended = self._head is not None and self._fields.keys().isdisjoint(_FRAMING_FIELDS)
         if open_ended and exc is None:
+            self._complete = True
             self._finish()
         else:
             self._fail(self._lost())
 
     def _finish(self) -> None:
-        waiter, head, body = self._waiter, self._head, b"".join(self._body)
+        """Take the body, which is complete."""
+        intake, body = self._intake, self._body
+        if intake is None or self._waiter is None:
+            return
+        if self._in_steps or self._held > ONE_GO_BYTES or intake.in_steps:
+            self._read_in_steps()
+        else:
+            self._settle(intake.take, body[0] if len(body) == 1 else b"".join(body))
+
+    def _read_in_steps(self) -> None:
+        """Let what is here of a large body be read in steps; nothing more is received meanwhile."""
+        assert self._intake is not None  # noqa: S101 - for mypy: a body comes after a request
+        for piece in self._body:
+            self._intake.feed(piece)
+        self._body, self._held = [], 0
+        if self._transport is not None:
+            self._transport.pause_reading()
+        if not self._in_steps:
+            self._in_steps = True
+            self._turns.take(self._step)
+
+    def _step(self) -> bool:
+        """Read on. Returns whether there is more to read before more of the body comes."""
+        intake = self._intake
+        if intake is None or self._waiter is None:  # timed out, or cancelled
+            return False
+        try:
+            if intake.step():
+                return True
+        except Exception as error:  # noqa: BLE001 - raised again where the answer is waited for
+            self._fail(error)
+            return False
+        self._in_steps = False
+        if self._complete:
+            self._settle(intake.result)
+        if self._transport is not None:
+            self._transport.resume_reading()
+        return False
+
+    def _settle(self, result: Callable[..., object], *page: bytes) -> None:
+        """End the exchange with what `result` returns or raises."""
+        waiter = self._waiter
         self._waiter = None
-        # A page of each agent would be more than all the rest of the exporter's memory.
-        self._body = []
+        self._expect(None)
         if not self._persistent and self._transport is not None:
             self.abort()
-        if waiter is None or head is None or waiter.done():
+        if waiter is None or waiter.done():
             return
         try:
-            waiter.set_result(self._take(Response(head, body)))
+            waiter.set_result(result(*page))
         except Exception as error:  # noqa: BLE001 - raised again where the answer is waited for
             waiter.set_exception(error)
 
@@ -232,13 +308,15 @@ class HttpConnection(asyncio.Protocol):
             self._fields = {}
             return
         head = Head(status, self._fields)
-        self._accept(head)
+        if self._intake is not None:
+            self._intake.accept(head)
         # llhttp would read any other coding up to the end of the connection.
         if head.fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
             raise not_http()
         if int(head.fields.get(b"content-length", 0)) > self._max_bytes:
             raise self._too_large()
         self._head = head
+        self._answering = True
 
     def on_chunk_header(self) -> None:
         """Count a chunk. Raises ScrapeError."""
@@ -251,7 +329,10 @@ class HttpConnection(asyncio.Protocol):
         self._size += len(piece)
         if self._size > self._max_bytes:
             raise self._too_large()
+        self._held += len(piece)
         self._body.append(piece)
+        if len(self._body) > _MAX_PIECES:
+            self._body = [b"".join(self._body)]
 
     def on_message_complete(self) -> None:
         """Record the end of a response, unless it is provisional."""

@@ -4,7 +4,6 @@ An agent may have either of two endpoints, both, or switch when it is upgraded i
 Independent of schedules and of other agents.
 """
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -15,10 +14,11 @@ from typing import NamedTuple, Protocol, TypeVar
 from yarl import URL
 
 from exporter.config import ScrapeSettings
-from exporter.fleet import dialect, exposition
+from exporter.fleet import dialect
 from exporter.fleet.model import Dialect, Endpoint, Reading, Target
 from exporter.scrape.client import host_port, page_url
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
+from exporter.scrape.pages import Blocks, PageInBlocks
 from exporter.scrape.race import Race
 
 # How often what was learned is put to the test: whether an endpoint further up in the list answers by now, and whether
@@ -35,13 +35,6 @@ _RECHECK_SHARE = 0.5
 _HUNG_SHARE = 0.5
 # An attempt with less than this part of the timeout left shows only that it was too short.
 _MIN_SHARE = 0.1
-# A page up to this size, twice what an agent's has, is read in one go: 8 ms at worst, for nothing but blank lines. A
-# larger one is read in blocks, and the event loop given a turn after each.
-_ONE_GO_BYTES = 64 * 1024
-_BLOCK_BYTES = 16 * 1024
-# An agent has about 30 needed series. The bound is for a hostile page, since each sample is a hundred times the bytes
-# it takes to write one down.
-_MAX_SAMPLES = 5_000
 _OPTIONAL = tuple(field.name for field in fields(Reading) if field.default is None)
 # How a server that does not know name filters may answer to one. Where it lists no family at all, or stumbles, the
 # whole page decides.
@@ -59,8 +52,13 @@ _T = TypeVar("_T")
 class PageSource(Protocol):
     """Fetches pages; the client in service, a script in tests."""
 
-    async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
-        """Return what `take` makes of the body of a page, at most `within` seconds from now. Raises ScrapeError."""
+    async def fetch(
+        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+    ) -> _T:
+        """Return what `take` makes of a page, or `in_blocks` of a large one, at most `within` seconds from now.
+
+        Raises ScrapeError, and what they raise.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +85,13 @@ class _Door:
     only if the filtered page has all that the whole one had.
     """
 
-    __slots__ = ("filter_works", "filtered", "text", "whole", "whole_reading")
+    __slots__ = ("filter_works", "filtered", "pages", "text", "whole", "whole_reading")
 
     def __init__(self, address: str, endpoint: Endpoint) -> None:
         self.whole = page_url(address, endpoint, filtered=False)
         self.filtered = page_url(address, endpoint, filtered=True)
         self.text = str(self.whole)
+        self.pages = dialect.AgentPages()
         self.forget()
 
     def forget(self) -> None:
@@ -235,14 +234,17 @@ class AgentReader:
         return answer
 
     async def _page(self, url: URL, door: _Door, deadline: float) -> ScrapedPage:
-        taken = await self._client.fetch(url, within=deadline - self._monotonic(), take=_at_once)
-        page = await _in_blocks(taken) if isinstance(taken, bytes) else taken
+        within = deadline - self._monotonic()
         try:
-            return ScrapedPage(dialect.interpret(page), page.rejected_lines, door.text)
+            page = await self._client.fetch(url, within=within, take=door.pages.read, in_blocks=PageInBlocks)
         except dialect.NotAnAgentError:
             raise ScrapeError(ScrapeOutcome.NOT_AN_AGENT, "no agent metrics on the page") from None
         except dialect.NoTaskCountError:
             raise ScrapeError(ScrapeOutcome.NO_TASK_COUNT, "no count of running tasks on the page") from None
+        except dialect.TooManySeriesError:
+            reason = f"more than {dialect.MAX_SERIES} agent series on the page"
+            raise ScrapeError(ScrapeOutcome.TOO_LARGE, reason) from None
+        return ScrapedPage(page.reading, page.rejected_lines, door.text)
 
 
 def _place(target: Target) -> tuple[object, ...]:
@@ -264,34 +266,6 @@ def _endpoints(target: Target, usual: Sequence[Endpoint]) -> tuple[Endpoint, ...
     for endpoint in (*declared, *usual, *legacy):
         places.setdefault((endpoint.port, endpoint.path), endpoint)
     return tuple(places.values())
-
-
-def _at_once(body: bytes) -> exposition.Page | bytes:
-    """Return the needed samples of a page; a page too large for one step is returned as it is."""
-    return exposition.read(body, dialect.AGENT_FAMILIES) if len(body) <= _ONE_GO_BYTES else body
-
-
-async def _in_blocks(body: bytes) -> exposition.Page:
-    """Return the needed samples of a large page, yielding to other tasks in between. Raises ScrapeError."""
-    series: list[exposition.Series] = []
-    values: list[float] = []
-    rejected_lines, start = 0, 0
-    while start < len(body):
-        end = len(body) if start + _BLOCK_BYTES >= len(body) else body.rfind(b"\n", start, start + _BLOCK_BYTES) + 1
-        if end:
-            page = exposition.read(body[start:end], dialect.AGENT_FAMILIES)
-            series += page.series
-            values += page.values
-            rejected_lines += page.rejected_lines
-        else:
-            # No agent's line is as long as a block: it loses itself, not the page.
-            rejected_lines += dialect.AGENT_FAMILIES.line(body, start, start + _BLOCK_BYTES) is not None
-            end = body.find(b"\n", start + _BLOCK_BYTES) + 1 or len(body)
-        if len(series) > _MAX_SAMPLES:
-            raise ScrapeError(ScrapeOutcome.TOO_LARGE, f"more than {_MAX_SAMPLES} agent series on the page")
-        start = end
-        await asyncio.sleep(0)
-    return exposition.Page(tuple(series), tuple(values), rejected_lines)
 
 
 def _complete(filtered: Reading, whole: Reading) -> bool:

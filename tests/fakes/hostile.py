@@ -29,6 +29,7 @@ OTEL_PAGE = (
 LEGACY_PAGE = b"app_agent_status 1.0\napp_agent_connected 1.0\napp_active_task_count 5.0\n"
 """A page of a legacy agent with 5 tasks running."""
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+GZIP = "Content-Encoding: gzip"
 MIB = 1024 * 1024
 FLOOD = 64 * 1024
 """Bytes a flooding server writes at once."""
@@ -195,6 +196,16 @@ def in_pieces(*pieces: bytes, pause: float = 0.02) -> Behaviour:
         for piece in pieces:
             await exchange.send(piece)
             await asyncio.sleep(pause)
+
+    return behave
+
+
+def streamed(data: bytes) -> Behaviour:
+    """Send the same bytes to every request, and hold no copy of what was not received yet."""
+
+    async def behave(exchange: Exchange) -> None:
+        for begin in range(0, len(data), FLOOD):
+            await exchange.send(data[begin : begin + FLOOD])
 
     return behave
 

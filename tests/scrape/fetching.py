@@ -15,12 +15,31 @@ from tests.fakes.hostile import (
 LIMIT = ScrapeSettings().max_body_bytes
 TIMEOUT = 0.4
 CHUNKED = head("200 OK", "Transfer-Encoding: chunked")
-GZIP = "Content-Encoding: gzip"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+class Joined:
+    """A page that comes in parts, put together again."""
+
+    def __init__(self) -> None:
+        self._page = b""
+
+    def feed(self, text: bytes) -> None:
+        self._page += text
+
+    def step(self) -> bool:
+        return False
+
+    def result(self) -> bytes:
+        return self._page
+
+
+async def fetch_url(client: PageClient, url: URL, within: float = TIMEOUT) -> bytes:
+    return await client.fetch(url, within=within, take=bytes, in_blocks=Joined)
+
+
 async def fetch(client: PageClient, server: HostileServer, within: float = TIMEOUT) -> bytes:
-    return await client.fetch(URL(f"http://{server.host}:{server.port}/metrics"), within=within, take=bytes)
+    return await fetch_url(client, URL(f"http://{server.host}:{server.port}/metrics"), within)
 
 
 async def refusal(client: PageClient, behaviour: Behaviour, within: float = TIMEOUT) -> ScrapeError:

@@ -8,12 +8,28 @@ from typing import TypeVar
 from yarl import URL
 
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
+from exporter.scrape.pages import Blocks
+from exporter.scrape.turns import ONE_GO_BYTES
 
 _T = TypeVar("_T")
 REFUSED = ScrapeError(ScrapeOutcome.CONNECT, "connection refused")
 NOT_FOUND = ScrapeError(ScrapeOutcome.HTTP_STATUS, "HTTP 404")
+PART_BYTES = 50_000
+"""What comes in at once of a large page."""
 FOR_EVER = 1e9
 """More seconds than any timeout allows."""
+
+
+def read(body: bytes, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]) -> _T:
+    """Return what is made of a page; a large one comes in parts."""
+    if len(body) <= ONE_GO_BYTES:
+        return take(body)
+    blocks = in_blocks()
+    for start in range(0, len(body), PART_BYTES):
+        blocks.feed(body[start : start + PART_BYTES])
+        while blocks.step():
+            pass
+    return blocks.result()
 
 
 def otel_page(tasks: float = 7, *, queued: float | None = 2) -> bytes:
@@ -52,7 +68,9 @@ class ScriptedAgents:
     overlaps: int = 0
     """How often a host was asked while it had not answered yet."""
 
-    async def fetch(self, url: URL, *, within: float, take: Callable[[bytes], _T]) -> _T:
+    async def fetch(
+        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+    ) -> _T:
         """Answer as scripted."""
         host, port, filtered = url.host or "", url.port or 0, bool(url.query)
         self.asked.append((asyncio.get_running_loop().time(), host, port, filtered))
@@ -71,7 +89,7 @@ class ScriptedAgents:
         body = page.filtered if filtered and page.filtered is not None else page.body
         if isinstance(body, Exception):
             raise body
-        return take(body)
+        return read(body, take, in_blocks)
 
     def ports(self) -> list[int]:
         """Return the ports asked, in order, and forget all requests."""

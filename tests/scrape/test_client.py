@@ -13,6 +13,7 @@ from exporter.scrape.client import PageClient, host_port, page_url
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from tests.fakes import hostile
 from tests.fakes.hostile import (
+    GZIP,
     LEGACY_PAGE,
     OTEL_PAGE,
     HostileServer,
@@ -21,7 +22,7 @@ from tests.fakes.hostile import (
     response,
     silent_port,
 )
-from tests.scrape.fetching import CHUNKED, GZIP, LIMIT, TIMEOUT, fetch, refusal
+from tests.scrape.fetching import CHUNKED, LIMIT, TIMEOUT, fetch, fetch_url, refusal
 from tests.waiting import PATIENCE
 
 GOOD = {
@@ -143,10 +144,10 @@ async def test_a_page_that_failed_leaves_its_connection_unused(client: PageClien
 async def test_a_port_that_refuses_is_distinguished_from_one_that_drops(client: PageClient) -> None:
     """Nothing listens, or a NetworkPolicy drops the packets: two causes, two sentences."""
     with refusing_port() as port, pytest.raises(ScrapeError, match=r"^connection refused$") as refused:
-        await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT, take=bytes)
+        await fetch_url(client, URL(f"http://127.0.0.1:{port}/"), TIMEOUT)
     assert refused.value.outcome is ScrapeOutcome.CONNECT
     with silent_port() as port, pytest.raises(ScrapeError, match=r"^no connection within 0\.2 s$") as silent:
-        await client.fetch(URL(f"http://127.0.0.1:{port}/"), within=TIMEOUT, take=bytes)
+        await fetch_url(client, URL(f"http://127.0.0.1:{port}/"), TIMEOUT)
     assert silent.value.outcome is ScrapeOutcome.TIMEOUT
 
 
@@ -178,7 +179,7 @@ async def test_an_ipv6_address_is_scraped() -> None:
     try:
         url = page_url("::1", Endpoint(Dialect.OTEL, server.port, "/metrics"), filtered=True)
         async with PageClient(ScrapeSettings()) as client:
-            assert await client.fetch(url, within=3.0, take=bytes) == OTEL_PAGE
+            assert await fetch_url(client, url, 3.0) == OTEL_PAGE
         assert f"host: [::1]:{server.port}" in server.heads[0].lower()
     finally:
         await server.__aexit__(None, None, None)

@@ -11,6 +11,7 @@ from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeOutcome
 from tests.fakes import hostile
 from tests.fakes.hostile import (
+    GZIP,
     MIB,
     OTEL_PAGE,
     Behaviour,
@@ -18,7 +19,7 @@ from tests.fakes.hostile import (
     head,
     response,
 )
-from tests.scrape.fetching import CHUNKED, GZIP, LIMIT, OPENMETRICS, TIMEOUT, refusal
+from tests.scrape.fetching import CHUNKED, LIMIT, OPENMETRICS, TIMEOUT, refusal
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from yarl import URL
 
 from exporter.config import ScrapeSettings
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeError, ScrapeOutcome
 from tests.fakes import hostile
 from tests.fakes.hostile import OTEL_PAGE, HostileServer, chunk, head, response
+from tests.scrape.fetching import fetch
 
 CHUNKED = head("200 OK", "Transfer-Encoding: chunked")
 EARLY = b"HTTP/1.1 103 Early Hints\r\n\r\n"
@@ -20,10 +20,6 @@ LENGTH = f"Content-Length: {len(OTEL_PAGE)}"
 async def client() -> AsyncIterator[PageClient]:
     async with PageClient(ScrapeSettings()) as client:
         yield client
-
-
-async def fetch(client: PageClient, server: HostileServer) -> bytes:
-    return await client.fetch(URL(f"http://{server.host}:{server.port}/metrics"), within=3.0, take=bytes)
 
 
 REFUSED = {
@@ -64,7 +60,7 @@ async def test_what_is_framed_wrongly_is_refused(client: PageClient, data: bytes
     """No page is made of what another program may read differently, and nothing grows without a bound."""
     async with HostileServer(hostile.answer(data)) as server:
         with pytest.raises(ScrapeError, match=r"^the response is not HTTP$") as caught:
-            await fetch(client, server)
+            await fetch(client, server, 3.0)
     assert caught.value.outcome is ScrapeOutcome.NOT_HTTP
 
 
@@ -91,7 +87,7 @@ async def test_what_is_framed_oddly_is_read(client: PageClient, data: bytes, *, 
     behaviour = hostile.in_pieces(data[:9], data[9:-3], data[-3:]) if in_pieces else hostile.answer(data)
     async with HostileServer(behaviour) as server:
         for _ in range(2):
-            assert (await fetch(client, server)).endswith(OTEL_PAGE)
+            assert (await fetch(client, server, 3.0)).endswith(OTEL_PAGE)
         assert server.connections == 1
 
 
@@ -103,7 +99,7 @@ async def test_an_answer_behind_the_page_costs_the_connection_only(client: PageC
     """It came with the page, which is good; it would be taken for the answer to the next request."""
     async with HostileServer(hostile.answer(response(OTEL_PAGE) + behind)) as server:
         for _ in range(2):
-            assert await fetch(client, server) == OTEL_PAGE
+            assert await fetch(client, server, 3.0) == OTEL_PAGE
         assert server.connections == 2
 
 
@@ -111,7 +107,7 @@ async def test_a_refusal_on_a_kept_connection_is_no_reason_to_ask_again(client: 
     """Only silence may mean that the server closed the connection before the request came."""
     behaviour = hostile.in_turn(hostile.page(), hostile.answer(response(b"", "500 Internal Server Error")))
     async with HostileServer(behaviour) as server:
-        assert await fetch(client, server) == OTEL_PAGE
+        assert await fetch(client, server, 3.0) == OTEL_PAGE
         with pytest.raises(ScrapeError, match=r"^HTTP 500$"):
-            await fetch(client, server)
+            await fetch(client, server, 3.0)
         assert len(server.requests) == 2

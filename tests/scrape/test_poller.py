@@ -145,9 +145,9 @@ def _slow(agents: ScriptedAgents, seconds: float) -> Any:
     """Return a fetch that keeps to no limit."""
     fetch = agents.fetch
 
-    async def slow(url: Any, *, within: float, take: Any) -> Any:
+    async def slow(url: Any, *, within: float, **how: Any) -> Any:
         agents.pages[(url.host, url.port)].seconds = seconds
-        return await fetch(url, within=max(within, 2 * seconds), take=take)
+        return await fetch(url, within=max(within, 2 * seconds), **how)
 
     return slow
 

@@ -13,6 +13,7 @@ from tests.scrape.scripted_agents import (
     NOT_FOUND,
     ScriptedAgents,
     otel_page,
+    read,
 )
 
 pytestmark = pytest.mark.looptime
@@ -87,7 +88,7 @@ async def test_filters_can_be_disabled() -> None:
         (b"\n" * 200_000, "not_an_agent: no agent metrics on the page"),
         (b"matillion_agent_status_unit 1\n", "no_task_count: no count of running tasks on the page"),
         (b"matillion_agent_task_running_unit NaN\n", "no_task_count: no count of running tasks on the page"),
-        (b"app_agent_status 1\n" * 10_000, "too_large: more than 5000 agent series on the page"),
+        (b"app_agent_status 1\n" * 10_000, "too_large: more than 1000 agent series on the page"),
     ],
     ids=["empty", "binary", "blank lines", "no count", "NaN", "far too many series"],
 )
@@ -118,9 +119,9 @@ async def test_pages_that_failed_are_not_kept_in_memory() -> None:
     """Not even until the garbage collector comes around, which with much at rest is seldom."""
 
     class Swollen(ScriptedAgents):
-        async def fetch(self, url: Any, *, within: float, take: Any) -> Any:
-            await super().fetch(url, within=within, take=take)
-            return take(b"x" * 2**20 + b"\n")
+        async def fetch(self, url: Any, **how: Any) -> Any:
+            await super().fetch(url, **how)
+            return read(b"x" * 2**20 + b"\n", how["take"], how["in_blocks"])
 
     reader = Reader()
     reader.serve(OTEL, b"")
