@@ -163,9 +163,10 @@ async def _soak(
         begin = time.time()
         cloudwatch = FakeCloudWatch(lambda: begin + options.speed * (time.time() - begin))
         await resources.enter_async_context(cloudwatch)
-        agents, _ = await start_agents(folder, seed=1)
+        agents = await start_agents(folder / "truth", seed=1, first=1)
         resources.push_async_callback(_end, agents)
-        pods = Pods(admin, NAMESPACE, agents, random_pods, host=60 + os.getpid() % 180)
+        host = 60 + os.getpid() % 180
+        pods = Pods(admin, NAMESPACE, good=agents, hostile=agents, chance=random_pods, host=host)
         await pods.begin(AGENTS, 0.0)
         config = json.loads(plane.kubeconfig_for_token("exporter", token).read_text())
         config["contexts"][0]["context"]["namespace"] = NAMESPACE

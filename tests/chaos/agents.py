@@ -1,6 +1,7 @@
 """The agents, in a process of their own: pages on real sockets, good ones and hostile ones, and a note of each.
 
-`python -m tests.chaos.agents TRUTH SEED`. Each line of its standard input is an `Order` as JSON; it ends with that.
+`python -m tests.chaos.agents TRUTH SEED FIRST`: serials are every other number from FIRST on. Each line of its standard
+input is an `Order` as JSON; it ends with that.
 What an agent does depends on the seed and its name alone, and on how often it was asked.
 """
 
@@ -120,10 +121,10 @@ def legacy_page(shown: Shown) -> bytes:
     ).encode()
 
 
-async def main(truth_file: str, seed: str) -> None:
+async def main(truth_file: str, seed: str, first: str) -> None:
     """Do as ordered until the input ends."""
     truth = os.open(truth_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    serials = itertools.count(1)
+    serials = itertools.count(int(first), 2)
     agents: dict[str, tuple[Agent, AsyncExitStack]] = {}
     orders = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
@@ -149,16 +150,13 @@ def ordered(process: asyncio.subprocess.Process, order: Order) -> None:
     process.stdin.write(order.line())
 
 
-async def start_agents(folder: Path, seed: int) -> tuple[asyncio.subprocess.Process, Path]:
-    """Start the process; returns it, and the file that it notes the pages in."""
-    truth = folder / "truth"
-    log = (folder / "agents.log").open("ab")
-    with log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.chaos.agents", str(truth), str(seed),
+async def start_agents(truth: Path, seed: int, first: int) -> asyncio.subprocess.Process:
+    """Start a process for agents, which notes their pages in a file; their serials begin with `first`."""
+    with truth.with_suffix(".log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.chaos.agents", str(truth), str(seed), str(first),
             stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log, cwd=Path(__file__).parents[2],
         )  # fmt: skip
-    return process, truth
 
 
 if __name__ == "__main__":

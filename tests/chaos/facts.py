@@ -3,8 +3,9 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
-from tests.chaos.faults import Happenings
+from tests.chaos.faults import Happened, Happenings
 from tests.chaos.pods import Pod
 from tests.chaos.replicas import Boot, Times
 from tests.chaos.truth import Truth
@@ -13,6 +14,10 @@ SLACK = 1.0
 """Seconds by which what the agents note and what an exporter sees may differ on a machine that is not late at all."""
 WATCH_BACKOFF = 30.0
 """Longest pause before the list of pods is asked for again after failures (exporter/kube/watch.py)."""
+FIRST_BACKOFF = 2.0
+"""Seconds; each pause is about as long as all before it together."""
+FOLLOWING = 120.0
+"""A watch that lasts half a minute ends a series of failures, so what is longer ago does not count any more."""
 
 Verdicts = Iterator[str | None]
 """One for each check: None where the invariant holds, else a sentence about what does not."""
@@ -65,4 +70,17 @@ class Facts:
 
     def blind(self, replica: str, since: float, until: float) -> bool:
         """Return whether a replica could not see the list of pods between two instants, or may not have."""
-        return self.happenings.at(replica, "API server", since - WATCH_BACKOFF, until)
+        return any(
+            one.began <= until and one.ended + self._pause_after(one, faults) >= since
+            for faults in [self.happenings.of(replica, "API server")]
+            for one in faults
+        )
+
+    def _pause_after(self, fault: Happened, faults: Sequence[Happened]) -> float:
+        """Return how long after a fault the list may not be asked for: failures that follow each other add up."""
+        if fault.ended == inf:
+            return 0.0
+        since = fault.ended - FOLLOWING
+        lengths = [min(one.ended, fault.ended) - max(one.began, since) for one in faults]
+        failing = sum(length for length in lengths if length > 0)
+        return min(WATCH_BACKOFF, 2 * failing + FIRST_BACKOFF)

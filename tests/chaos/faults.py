@@ -78,12 +78,13 @@ class Happenings:
 
     all: list[Happened] = field(default_factory=list)
 
+    def of(self, replica: str, part: str) -> list[Happened]:
+        """Return what has gone wrong with a part of a replica's world."""
+        return [one for one in self.all if one.kind.part == part and one.replica in {replica, BOTH}]
+
     def at(self, replica: str, part: str, since: float, until: float) -> bool:
         """Return whether a part of a replica's world suffered between two instants."""
-        return any(
-            one.kind.part == part and one.replica in {replica, BOTH} and one.began <= until and one.ended >= since
-            for one in self.all
-        )
+        return any(one.began <= until and one.ended >= since for one in self.of(replica, part))
 
     def now(self, at: float) -> list[Happened]:
         """Return what is on at an instant."""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 from tests.chaos import annotations, invariants, losses, processes, publishing
@@ -30,9 +30,14 @@ from tests.chaos.world import World
 
 JUDGE_EVERY = 0.5
 LOG_LINES = 5
-LATEST = 200
-"""Looks at the leader that are kept in view for the annotations: some minutes."""
 OK = 200
+ANNOTATIONS = "annotations are right"
+HEALTH = "/healthz is truthful"
+FLAT = "memory and descriptors are flat"
+ENDS = "a process ends in order"
+LOGS = "no traceback and no secret in a log"
+BESIDE = (ANNOTATIONS, HEALTH, FLAT, ENDS, LOGS)
+"""What is judged beside the tables below."""
 
 
 class Judge:
@@ -62,18 +67,20 @@ class Judge:
 
     async def run(self) -> None:
         """Judge until cancelled."""
-        with closing(TruthFile(self._world.truth_file)) as file:
+        with ExitStack() as opened:
+            files = [opened.enter_context(closing(TruthFile(file))) for file in self._world.truths]
             try:
                 while True:
                     await asyncio.sleep(JUDGE_EVERY)
-                    self._judge_all(file)
+                    self._judge_all(files)
             finally:
-                self._judge_all(file)
+                self._judge_all(files)
 
-    def _judge_all(self, file: TruthFile) -> None:
+    def _judge_all(self, files: list[TruthFile]) -> None:
         # Pages are noted before they are sent: whatever was seen before now is noted by now.
         seen, self._waiting = self._waiting, []
-        self._facts.truth.add(file)
+        for file in files:
+            self._facts.truth.add(file)
         for one in seen:
             self._judge(one)
 
@@ -84,8 +91,8 @@ class Judge:
                 at = seen.at if isinstance(seen, Use) else seen.answered
                 self._hold(name, invariant(seen, self._facts), at, seen.replica)
         if isinstance(seen, Annotated):
-            right = annotations.annotations_right(seen, self._metrics[-LATEST:], self._facts)
-            self._hold("annotations are right", right, seen.answered, "leader")
+            right = annotations.annotations_right(seen, self._metrics, self._facts)
+            self._hold(ANNOTATIONS, right, seen.answered, "leader")
 
     def _keep(self, seen: Seen | Beat) -> None:
         match seen:
@@ -126,17 +133,17 @@ class Judge:
         for name, invariant in OF_PUBLISHING.items():
             self._hold(name, invariant(record, facts), time.monotonic(), "both")
         for beat in self._beats:
-            self._hold("/healthz is truthful", processes.alive(beat, facts), beat.answered, beat.replica)
-        for (replica, _), uses in self._uses.items():
-            self._hold("memory and descriptors are flat", processes.flat(uses), uses[-1].at, replica)
+            self._hold(HEALTH, processes.alive(beat, facts), beat.answered, beat.replica)
+        every_use = [use for uses in self._uses.values() for use in uses]
+        self._hold(FLAT, processes.flat(every_use), time.monotonic(), "both")
         for name, one in replicas.items():
             for boot in one.boots:
                 at = boot.ended or time.monotonic()
                 late = facts.late.within(at - 10, at)
-                self._hold("a process ends in order", processes.ends_in_order(boot, late), at, name)
+                self._hold(ENDS, processes.ends_in_order(boot, late), at, name)
             lines = one.log.read_text(errors="replace").splitlines()
             clean = processes.log_clean(lines, self._world.secrets)
-            self._hold("no traceback and no secret in a log", clean, time.monotonic(), name)
+            self._hold(LOGS, clean, time.monotonic(), name)
         self._figures(record)
 
     def _figures(self, record: Record) -> None:

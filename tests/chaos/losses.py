@@ -51,11 +51,9 @@ def _watched(pod: Pod, seen: DeparturesSeen, facts: Facts) -> bool:
     until = (pod.gone or pod.leaves) + window
     boot = facts.boot(seen.replica, seen.booted)
     ready = boot.ready is not None and boot.ready < pod.leaves - window
-    return (
-        ready
-        and not boot.paused(pod.leaves - window, until)
-        and not facts.blind(seen.replica, pod.leaves - window, until)
-    )
+    read = pod.announced is not None and pod.announced < pod.leaves - window
+    disturbed = boot.paused(pod.leaves - window, until) or facts.blind(seen.replica, pod.leaves - window, until)
+    return ready and read and not disturbed
 
 
 def losses_complete(seen: DeparturesSeen, facts: Facts) -> Verdicts:

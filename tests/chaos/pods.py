@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from tests.chaos.agents import Order, ordered
 from tests.fakes.control_plane import Admin
@@ -51,10 +52,19 @@ class Pods:
     """Makes pods and takes them away."""
 
     def __init__(
-        self, admin: Admin, namespace: str, agents: asyncio.subprocess.Process, chance: random.Random, host: int
+        self,
+        admin: Admin,
+        namespace: str,
+        *,
+        good: asyncio.subprocess.Process,
+        hostile: asyncio.subprocess.Process,
+        chance: random.Random,
+        host: int,
     ) -> None:
+        """Take the processes of the good agents and of the hostile ones; `host` is a part of loopback that is free."""
         self.all: dict[str, Pod] = {}
-        self._admin, self._namespace, self._agents, self._random = admin, namespace, agents, chance
+        self._admin, self._namespace, self._random = admin, namespace, chance
+        self._good, self._hostile = good, hostile
         self._host = host
         self._numbers = itertools.count()
 
@@ -91,8 +101,11 @@ class Pods:
         pod = self.all[f"{fleet}-{number}"] = Pod(f"{fleet}-{number}", address, fleet, legacy, hostile)
         return pod
 
+    def _tell(self, pod: Pod, **order: Any) -> None:
+        ordered(self._hostile if pod.hostile else self._good, Order(pod=pod.name, **order))
+
     async def _arrive(self, pod: Pod) -> None:
-        ordered(self._agents, Order(pod=pod.name, address=pod.address, legacy=pod.legacy, hostile=pod.hostile))
+        self._tell(pod, address=pod.address, legacy=pod.legacy, hostile=pod.hostile)
         labels = LABELS | {"app.kubernetes.io/instance": pod.fleet}
         await self._admin.create_pod(self._namespace, pod.name, labels=labels)
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -102,14 +115,14 @@ class Pods:
     async def _leave(self, pod: Pod, end: End) -> None:
         if end is End.CLEAN:
             await self._admin.delete_pod(self._namespace, pod.name)
-            ordered(self._agents, Order(pod=pod.name, tasks=0))
+            self._tell(pod, tasks=0)
             await asyncio.sleep(2.0)
             await self._report(pod, "Completed", 143)
         elif end is End.OUT_OF_MEMORY:
-            ordered(self._agents, Order(pod=pod.name, end=True))
+            self._tell(pod, end=True)
             await self._report(pod, "OOMKilled", 137)
         if end is not End.OUT_OF_MEMORY:
-            ordered(self._agents, Order(pod=pod.name, end=True))
+            self._tell(pod, end=True)
         await self._admin.delete_pod(self._namespace, pod.name, grace_seconds=0)
         pod.gone = time.monotonic()
 

@@ -62,11 +62,11 @@ def within_memory(use: Use, _: Facts) -> Verdicts:
 
 
 def flat(uses: Sequence[Use], warm: float = WARM_SECONDS) -> Verdicts:
-    """Neither memory nor descriptors grow with the age of a process; `uses` are of one life."""
+    """Neither memory nor descriptors grow with the age of the processes: one line through all of them."""
     settled = [use for use in uses if use.at - use.booted >= warm]
-    if not settled or settled[-1].at - settled[0].at < FIT_SECONDS:
+    minutes = [(use.at - use.booted) / 60 for use in settled]
+    if not settled or max(minutes) - min(minutes) < FIT_SECONDS / 60:
         return
-    minutes = [use.at / 60 for use in settled]
     memory = statistics.linear_regression(minutes, [use.rss / 1024**2 for use in settled]).slope
     yield f"grows by {memory:.1f} MiB a minute" if memory > MIB_A_MINUTE else None
     descriptors = statistics.linear_regression(minutes, [use.descriptors for use in settled]).slope

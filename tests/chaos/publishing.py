@@ -120,7 +120,7 @@ def _led(record: Record, facts: Facts) -> Iterator[tuple[str, tuple[float, float
                 continue
             good = all(seen.ready for seen in ready if since - 5 <= seen.answered <= until)
             steady = facts.ahead(replica, since - STEP_SECONDS) == facts.ahead(replica, until)
-            if span is not None and good and steady and since - span[1] < 0.5:
+            if span is not None and good and steady and since - span[1] < facts.times.lease_duration / 2:
                 span = (span[0], until)
                 continue
             if span is not None:

@@ -40,8 +40,8 @@ def test_what_is_right() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (replace(RIGHT, protected={"etl-1": False}), "etl-1 has had work for 29 s and is not protected"),
-        (replace(RIGHT, protected={}), "etl-1 has had work for 29 s and is not protected"),
+        (replace(RIGHT, protected={"etl-1": False}), "etl-1 has had work for 38 s and is not protected"),
+        (replace(RIGHT, protected={}), "etl-1 has had work for 38 s and is not protected"),
         (replace(RIGHT, costs={"etl-1": 12}), "etl-1 has a deletion cost of 12, but lately [15] would be right"),
         (replace(RIGHT, costs={}), "etl-1 has a deletion cost of None, but lately [15] would be right"),
     ],

@@ -1,11 +1,14 @@
 """The schedule of faults follows from its seed, and has everything."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.chaos import judge
 from tests.chaos.faults import BOTH, Fault, Happened, Happenings, Kind, schedule
 from tests.chaos.world import ACTS
 
@@ -65,3 +68,17 @@ def test_who_suffers_when(replica: str, part: str, since: float, until: float, s
 def test_a_fault_ends_after_its_length() -> None:
     """Its end is its start and its length."""
     assert Fault(3.0, 4.0, Kind.KILLED, "one").end == 7.0
+
+
+def test_the_page_tells_of_every_fault() -> None:
+    """docs/chaos.md has each kind of fault, and each invariant."""
+    page = (Path(__file__).parents[2] / "docs" / "chaos.md").read_text()
+    for kind in Kind:
+        [row] = [line for line in page.splitlines() if line.startswith(f"| {kind.part} |")]
+        assert kind.partition(": ")[2] in row, kind
+    names = {*judge.ALWAYS, *judge.OF_PUBLISHING, *judge.BESIDE}
+    assert set(re.findall(r"^\| ([^|]+) \|", page.partition("## What must hold")[2], re.MULTILINE)) == {
+        "invariant",
+        "---",
+        *names,
+    }

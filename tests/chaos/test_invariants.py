@@ -185,3 +185,26 @@ def test_an_outage_of_the_other_replica_excuses_nothing() -> None:
         Happened(Kind.CLOUDWATCH_CUT, "one", MADE - 40, MADE),
     ):
         assert wrong(invariants.all_read(replace(seen(AGENT), agents=()), facts(gone_wrong=gone_wrong)))
+
+
+@pytest.mark.parametrize(
+    ("faults", "since", "blind"),
+    [
+        ([(0, 4)], 13, True),
+        ([(0, 4)], 15, False),
+        ([(0, 40)], 69, True),
+        ([(0, 40)], 71, False),
+        ([(0, 6), (20, 26)], 51, True),
+        ([(0, 6), (20, 26)], 53, False),
+        ([(0, 6), (200, 206)], 219, True),
+        ([(0, 6), (200, 206)], 221, False),
+        ([(50, float("inf"))], 55, True),
+        ([(50, float("inf"))], 48, True),
+    ],
+)
+def test_a_list_is_asked_for_again_after_a_pause(faults: list[tuple[float, float]], since: float, blind: bool) -> None:
+    """The pause after failures is as long as all of them that follow each other, and half a minute at most."""
+    happenings = Happenings([Happened(Kind.API_HUNG, "one", *span) for span in faults])
+    given = replace(facts(), happenings=happenings)
+    assert given.blind("one", since, since + 5) is blind
+    assert not given.blind("two", since, since + 5)

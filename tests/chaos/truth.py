@@ -52,14 +52,11 @@ class Truth:
     by_serial: dict[int, Shown] = field(default_factory=dict)
     _of: dict[tuple[str, str], list[Shown]] = field(default_factory=lambda: defaultdict(list))
     _made: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
-    made_until: float = 0.0
-    """When the newest page was made."""
 
     def add(self, pages: Iterable[Shown]) -> None:
         """Take more pages, in the order in which they were made."""
         for page in pages:
             self.by_serial[page.serial] = page
-            self.made_until = page.made
             if page.good or page.readable:
                 self._of[page.pod, page.reader].append(page)
                 self._made[page.pod, page.reader].append(page.made)

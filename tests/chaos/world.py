@@ -35,7 +35,8 @@ class World:
     replicas: dict[str, Replica]
     taken: list[tuple[str, Exchange]]
     """What each replica has sent to CloudWatch, and CloudWatch has taken or refused."""
-    truth_file: Path
+    truths: list[Path]
+    """The files in which the agents note their pages."""
     pulse: asyncio.subprocess.Process
     mounted: bool
     """Whether the spools have volumes of their own, which can be full."""
@@ -137,9 +138,12 @@ async def world(
         await _beside(folder, "control", str(port), resources=resources)
         pulse = await _beside(folder, "pulse", f"http://127.0.0.1:{port}/", resources=resources)
         moto = await resources.enter_async_context(moto_server())
-        process, truth = await start_agents(folder, seed)
-        resources.push_async_callback(_end_by_input, process)
-        pods = Pods(admin, NAMESPACE, process, chance, host=_own_host())
+        # Of their own each: what a hostile agent does takes no good one's time.
+        truths = [folder / "good.truth", folder / "hostile.truth"]
+        good, bad = [await start_agents(truth, seed, first) for first, truth in enumerate(truths, 1)]
+        for process in (good, bad):
+            resources.push_async_callback(_end_by_input, process)
+        pods = Pods(admin, NAMESPACE, good=good, hostile=bad, chance=chance, host=_own_host())
         await pods.begin(agents, hostile)
         replicas: dict[str, Replica] = {}
         taken: list[tuple[str, Exchange]] = []
@@ -158,7 +162,7 @@ async def world(
             config = kubeconfig(api.url, {"token": token})
             config["contexts"][0]["context"]["namespace"] = NAMESPACE
             replica.configure(NAMESPACE, config)
-        yield World(admin, pods, replicas, taken, truth, pulse, mounted, secrets=(token, SECRET))
+        yield World(admin, pods, replicas, taken, truths, pulse, mounted, secrets=(token, SECRET))
 
 
 async def _control_plane(binaries: Path, folder: Path, resources: AsyncExitStack) -> ControlPlane:
