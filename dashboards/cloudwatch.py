@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefr
 from alerts.prometheus.recording import ACTIVE, AGENT_RESTARTS, CAPACITY, COVERAGE, DEMAND, QUEUED
 from dashboards import annotations
 from dashboards.frame import ALL, CLOUDWATCH, CLOUDWATCH_UID, CLUSTER, FLEET, NAMESPACE, data_source, framed
-from dashboards.panels import Placed, Query, Section, fixed, graph
+from dashboards.panels import DASHED, Placed, Query, Section, fixed, graph
 from dashboards.queries import BY_FLEET, FLEET_LEGEND, OF_FLEET, of_agents, of_fleets, recorded, total, whole
 from exporter.web import palette
 
@@ -38,6 +38,7 @@ class Metric:
     statistic: str
     label: str
     color: str | None = None
+    dashed: bool = False
 
 
 def build() -> dashboard.Dashboard:
@@ -116,13 +117,16 @@ def _cloudwatch_graph(
             .label(metric.label + lines)
         )
         panel.with_target(query)
-        if metric.color:
-            panel.override_by_query(chr(ord("A") + index), [fixed(metric.color)])
+        style = [fixed(metric.color)] if metric.color else []
+        if metric.dashed:
+            style.append(DASHED)
+        if style:
+            panel.override_by_query(chr(ord("A") + index), style)
     return panel
 
 
-def _ours(name: str, statistic: str, label: str, color: str | None = None) -> Metric:
-    return Metric(OURS, name, FLEET_DIMENSIONS, statistic, label, color)
+def _ours(name: str, statistic: str, label: str, color: str | None = None, *, dashed: bool = False) -> Metric:
+    return Metric(OURS, name, FLEET_DIMENSIONS, statistic, label, color, dashed)
 
 
 def _tasks() -> tuple[Placed, ...]:
@@ -147,7 +151,7 @@ def _tasks() -> tuple[Placed, ...]:
                 "Tasks (CloudWatch)",
                 note,
                 [
-                    _ours("CapacityTasks", "Maximum", "capacity", palette.CAPACITY),
+                    _ours("CapacityTasks", "Maximum", "capacity", palette.CAPACITY, dashed=True),
                     _ours("ActiveTasks", "Maximum", "running", palette.RUNNING),
                     _ours("QueuedTasks", "Maximum", "queued", palette.QUEUED),
                 ],
@@ -174,7 +178,7 @@ def _tasks() -> tuple[Placed, ...]:
                 f"{note} Demand ahead needs `DemandAheadTasks` or `all` in `cloudwatch.metrics`.",
                 [
                     _ours("DemandTasks", "Maximum", "demand", palette.DEMAND),
-                    _ours("DemandAheadTasks", "Maximum", "demand ahead", palette.FORECAST),
+                    _ours("DemandAheadTasks", "Maximum", "demand ahead", palette.FORECAST, dashed=True),
                     _ours("ScrapeCoveragePercent", "Minimum", "coverage, %"),
                 ],
                 lines=of_fleet,

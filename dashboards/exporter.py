@@ -158,8 +158,14 @@ def _finding() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "Watch restarts",
-                "Watches of the Kubernetes API that were restarted, per second, by reason. Expired is normal.",
-                [Query(of_replicas("watch_restarts_total", also_by="reason", rate=True), "{{instance}} {{reason}}")],
+                "Watches of the Kubernetes API that were restarted within 15 minutes, by reason. Expired is normal.",
+                [
+                    Query(
+                        f"max by ({REPLICA}, reason) "
+                        f"(round(increase({EXPORTER_PREFIX}watch_restarts_total{{{OF_EXPORTER}}}[15m])))",
+                        "{{instance}} {{reason}}",
+                    )
+                ],
             ),
             8,
         ),

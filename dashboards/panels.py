@@ -62,6 +62,9 @@ WIDTH = 24
 _REFERENCES = ascii_uppercase
 """The names of a panel's queries."""
 
+DASHED = DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 6]})
+"""The property of a series that is a limit, or is expected."""
+
 Steps = Sequence[tuple[float | None, str]]
 """The color from each value on; the first has no value."""
 FULLNESS: Steps = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
@@ -195,7 +198,7 @@ def graph(
     for reference, query in zip(_REFERENCES, queries, strict=False):
         style = [fixed(query.color)] if query.color else []
         if query.dashed:
-            style.append(DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 6]}))
+            style.append(DASHED)
         if style:
             panel.override_by_query(reference, style)
     return _asking(panel, queries)

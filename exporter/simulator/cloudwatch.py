@@ -30,7 +30,7 @@ INTERVAL = 10.0
 """Seconds of the clock. A minute would be ten of the fleet's at the usual speed, and most of a newcomer's visit."""
 NEEDED = ("moto", "flask", "flask_cors")
 """The packages of the extra that the rest of the program does not have."""
-INSTALL = "pip install 'matillion-fleet-exporter[demo]'"
+INSTALL = "pip install '.[demo]' in a checkout"
 POLL_SECONDS = 0.1
 """How soon moto's thread notices that it is to end."""
 

@@ -43,7 +43,7 @@ async def demo(options: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise
-        raise SimulatorError("the demo needs rich: pip install 'matillion-fleet-exporter[demo]'") from error
+        raise SimulatorError("the demo needs rich: pip install '.[demo]' in a checkout") from error
     await perform(options)
 
 

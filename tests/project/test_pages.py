@@ -35,6 +35,14 @@ def test_the_readmes_settings_are_good(tmp_path: Path) -> None:
     assert settings.cluster == yaml.safe_load(block)["cluster"]
 
 
+def test_nothing_is_installed_from_where_it_is_not_published() -> None:
+    """No registry has the package: by its name, pip would fail, or fetch what somebody else has put there."""
+    told = [ROOT / "README.md", *ROOT.glob("*/*.md"), *(ROOT / "exporter").rglob("*.py")]
+    assert len(told) > 100
+    for path in told:
+        assert not re.search(r"pip install [^`\n]*matillion-fleet-exporter", path.read_text(encoding="utf-8")), path
+
+
 def test_memory_is_that_of_the_benchmarks() -> None:
     """Of pods, and of a list of addresses."""
     benchmarks = page("benchmarks.md")

@@ -110,7 +110,7 @@ def test_without_moto_it_runs_without_cloudwatch() -> None:
     program = PROGRAM.replace("import argparse,", "import sys; sys.modules['moto'] = None; import argparse,")
     arguments = command("26", program=program)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        rest = interrupted(process, r"CloudWatch +off: it needs moto: pip install 'matillion-fleet-exporter\[demo\]'")
+        rest = interrupted(process, r"CloudWatch +off: it needs moto: pip install '\.\[demo\]' in a checkout")
         assert process.stderr is not None
         assert process.stderr.read() == ""
         assert process.wait(timeout=PATIENCE) == 0
@@ -169,7 +169,7 @@ def test_without_rich_it_prints_what_to_install() -> None:
     program = PROGRAM.replace("import argparse,", "import sys; sys.modules['rich'] = None; import argparse,")
     done = subprocess.run(command("28", program=program), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stderr.splitlines()[-1].endswith(
-        "SimulatorError: the demo needs rich: pip install 'matillion-fleet-exporter[demo]'"
+        "SimulatorError: the demo needs rich: pip install '.[demo]' in a checkout"
     )
 
 
