@@ -39,12 +39,15 @@ def limit_of_the_chart() -> float:
 
 @asynccontextmanager
 async def scraped(
-    tmp_path: Path, number: int, *, timeout: float
+    tmp_path: Path, pages: list[Behaviour], *, timeout: float
 ) -> AsyncIterator[tuple[Exporter, list[HostileServer]]]:
-    """Run an exporter and that many agents, which are good at first, until each has been read twice."""
+    """Run agents that serve these pages, and an exporter that scrapes each of them as often as its timeout allows."""
     async with AsyncExitStack() as stack:
-        places = [f"127.9.{place // 250}.{place % 250 + 1}" for place in range(number)]
-        agents = [await stack.enter_async_context(HostileServer(GOOD, place)) for place in places]
+        places = [f"127.9.{place // 250}.{place % 250 + 1}" for place in range(len(pages))]
+        agents = [
+            await stack.enter_async_context(HostileServer(page, place))
+            for page, place in zip(pages, places, strict=True)
+        ]
         targets = [{"address": f"{agent.host}:{agent.port}"} for agent in agents]
         settings = {
             "discovery": {"static": {"targets": targets}},
@@ -52,34 +55,32 @@ async def scraped(
             "log": {"format": "json", "level": "warning"},
         }
         running = await stack.enter_async_context(exporter(tmp_path, settings))
-        await running.ready()
-        await eventually(lambda: all(len(agent.requests) >= 2 for agent in agents))
+        await asked(agents, times=2)
         yield running, agents
 
 
-def turn(agents: list[HostileServer], pages: list[Behaviour]) -> None:
-    """Make agents hostile, each in its own way."""
-    for agent, page in zip(agents, cycle(pages), strict=False):
-        agent.behaviour = page
-        agent.requests.clear()
+async def asked(agents: list[HostileServer], *, times: int) -> None:
+    """Wait until each agent was asked that often: once less, it was also read, or given up."""
+    await eventually(lambda: all(len(agent.requests) >= times for agent in agents))
 
 
 async def test_agents_that_turn_hostile_take_next_to_nothing(tmp_path: Path) -> None:
     """A third of the agents write labels never seen before, on every page: what is kept of them is bounded by bytes."""
-    async with scraped(tmp_path, 60, timeout=1.0) as (running, agents):
+    async with scraped(tmp_path, [GOOD] * 60, timeout=1.0) as (running, agents):
         good = mebibytes(running.process, "VmRSS")
-        turn(agents[::3], [PAGES[name] for name in (*VALID, *CUT_OFF)])
-        await eventually(lambda: all(len(agent.requests) >= 8 for agent in agents[::3]))
+        hostile_ones = agents[::3]
+        for agent, name in zip(hostile_ones, cycle((*VALID, *CUT_OFF)), strict=False):
+            agent.behaviour = PAGES[name]
+            agent.requests.clear()
+        await asked(hostile_ones, times=6)
         assert mebibytes(running.process, "VmHWM") <= 1.3 * good + 10
         status, page = await running.get("/metrics")
-        up = [line for line in page.splitlines() if line.startswith("matillion_fleet_agent_up{")]
         assert status == 200
-        assert len(up) == len(agents)
+        assert page.count("\nmatillion_fleet_agent_up{") == len(agents)
 
 
 async def test_the_limit_of_the_chart_holds_whatever_comes(tmp_path: Path) -> None:
-    """Every agent is hostile at once, in every way there is, and pages that never end pile up."""
-    async with scraped(tmp_path, 180, timeout=3.0) as (running, agents):
-        turn(agents, [page for page in PAGES.values() for page in (page, PAGES["a page without its end"])])
-        await eventually(lambda: all(len(agent.requests) >= 2 for agent in agents))
+    """Every agent is hostile at once, in every way there is, and pages that never end pile up; half of it is enough."""
+    pages = [page for page in PAGES.values() for page in (page, PAGES["a page without its end"])]
+    async with scraped(tmp_path, (pages * 4)[:180], timeout=2.0) as (running, _):
         assert mebibytes(running.process, "VmHWM") < limit_of_the_chart() / 2
