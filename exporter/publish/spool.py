@@ -2,8 +2,10 @@
 
 A datum is here before it is sent and leaves when it was accepted. Everything that blocks runs in one thread of its own,
 in order. Nothing raises because of the disk: when it fails (full, read-only, corrupt, locked by another process), new
-datums are kept in memory, which is logged once, and the disk is tried again each time datums are added. Data on the
-disk waits there until then.
+datums are kept in memory, which is logged once, and the disk is tried again each time datums are added. A full disk can
+still be read and emptied; data on one that cannot be used waits there.
+
+When there are too many datums, or disk and memory are full, the oldest are dropped, wherever they are.
 
 Knows nothing of CloudWatch but the shape of a datum.
 """
@@ -13,13 +15,15 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
 import structlog
 
 from exporter.publish.datum import Datum
-from exporter.publish.spool_file import FIRST_ID_IN_MEMORY, MEMORY, Added, NotASpoolError, Row, SpoolFile
+from exporter.publish.spool_file import AT_ONCE, FIRST_ID_IN_MEMORY, MEMORY, NotASpoolError, Row, SpoolFile
 from exporter.trouble import Trouble
 
 _log = structlog.get_logger(__name__)
@@ -33,6 +37,17 @@ _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
 
+@dataclass(slots=True)
+class Added:
+    """What became of the spool when datums were added."""
+
+    ids: Sequence[int] = ()
+    expired: int = 0
+    """Datums dropped because they were too old."""
+    overflowed: int = 0
+    """Datums dropped because there were too many, or no room for them; the oldest go first."""
+
+
 class Spool:
     """An async context manager around the file; open it before use."""
 
@@ -42,6 +57,8 @@ class Spool:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._disk: SpoolFile | None = None
         self._memory: SpoolFile | None = None
+        self._damaged = path.with_name(f"{path.name}.damaged")
+        """Where a file is kept that was of no use any more."""
         self._trouble = Trouble(
             _log,
             "the spool cannot be written to disk; unsent data is in memory only",
@@ -49,14 +66,17 @@ class Spool:
             level=logging.ERROR,
             path=str(path),
         )
+        self._writable = True
+        """Whether the disk took what was last added."""
         self._unreadable = 0
         # Accepted by CloudWatch, but the disk failed before it could forget them.
         self._owed: set[int] = set()
 
     @property
     def durable(self) -> bool:
-        """Whether what is added survives a restart."""
-        return self._disk is not None
+        """Whether all that waits survives a restart."""
+        in_memory = 0 if self._memory is None else self._memory.datums
+        return self._disk is not None and self._writable and not in_memory
 
     @property
     def datums(self) -> int:
@@ -116,18 +136,68 @@ class Spool:
     def _add(self, datums: Sequence[Datum], notes: Mapping[str, str], expire_before: float) -> Added:
         if self._disk is None:
             self._open_disk()
-        added = self._on_disk(
-            lambda disk: disk.add(datums, notes, expire_before=expire_before, max_datums=self._max_datums)
-        )
-        if added is None:
-            if self._memory is None:
-                self._memory = SpoolFile(MEMORY)
-            max_datums = min(self._max_datums, _MAX_IN_MEMORY)
-            added = self._memory.add(datums, {}, expire_before=expire_before, max_datums=max_datums)
+        added = Added()
+        limit = self._max_datums
+        if self._memory is not None:
+            added.expired += self._memory.expire(expire_before)
+        self._on_disk(lambda disk: self._trim(disk, expire_before, limit - len(datums), added))
+        self._writable = self._add_to_disk(datums, notes, added)
+        if self._writable or self._add_with_the_disk_full(datums, notes, added):
+            self._on_disk(lambda disk: self._trim(disk, expire_before, limit, added))
+        else:
+            memory = self._in_memory()
+            added.ids = memory.add(datums, {})
+            self._trim(memory, expire_before, min(limit, _MAX_IN_MEMORY), added)
+        self._resolve()
         return added
 
+    def _add_to_disk(self, datums: Sequence[Datum], notes: Mapping[str, str], added: Added) -> bool:
+        ids = self._on_disk(lambda disk: disk.add(datums, notes))
+        if ids is None:
+            return False
+        added.ids = ids
+        return True
+
+    def _add_with_the_disk_full(self, datums: Sequence[Datum], notes: Mapping[str, str], added: Added) -> bool:
+        """Once memory is full as well, let the oldest make room, as long as they are those on the disk."""
+        limit = min(self._max_datums, _MAX_IN_MEMORY)
+        while self._in_memory().datums + len(datums) > limit and self._oldest_is_on_disk():
+            dropped = self._on_disk(lambda disk: disk.drop_oldest(len(datums)))
+            if not dropped:
+                return False
+            added.overflowed += dropped
+            if self._add_to_disk(datums, notes, added):
+                return True
+        return False
+
+    def _trim(self, store: SpoolFile, expire_before: float, limit: int, added: Added) -> None:
+        """Drop what is too old, then what is too much."""
+        if self._owed and store is self._disk:
+            self._pay(store)
+        added.expired += store.expire(expire_before)
+        added.overflowed += store.drop_oldest(store.datums - max(0, limit))
+
+    def _in_memory(self) -> SpoolFile:
+        if self._memory is None:
+            self._memory = SpoolFile(MEMORY)
+        return self._memory
+
+    def _resolve(self) -> None:
+        if self.durable:
+            self._trouble.resolve()
+
+    def _oldest_is_on_disk(self) -> bool:
+        times = [
+            (store.oldest_time, store is self._memory) for store in self._stores() if store.oldest_time is not None
+        ]
+        return bool(times) and not min(times)[1]
+
     def _oldest(self, max_datums: int, not_before: float, not_after: float) -> list[Row]:
-        rows = self._on_disk(lambda disk: disk.oldest(max_datums, not_before=not_before, not_after=not_after)) or []
+        # Those that are only still there must not be sent again.
+        rows = self._on_disk(
+            lambda disk: disk.oldest(max_datums + len(self._owed), not_before=not_before, not_after=not_after)
+        )
+        rows = [row for row in rows or () if row.id not in self._owed]
         if self._memory is not None:
             rows += self._memory.oldest(max_datums, not_before=not_before, not_after=not_after)
             rows.sort(key=lambda row: row.datum.time)
@@ -138,22 +208,29 @@ class Spool:
         on_disk = [one for one in ids if one < FIRST_ID_IN_MEMORY]
         if in_memory and self._memory is not None:
             self._memory.remove(in_memory)
+            self._resolve()
         if on_disk:
             self._owed.update(on_disk)
             self._on_disk(self._pay)
 
     def _pay(self, disk: SpoolFile) -> None:
-        disk.remove(sorted(self._owed))
-        self._owed.clear()
+        owed = sorted(self._owed)
+        for start in range(0, len(owed), AT_ONCE):
+            some = owed[start : start + AT_ONCE]
+            disk.remove(some)
+            self._owed.difference_update(some)
 
     def _on_disk(self, work: Callable[[SpoolFile], _Result]) -> _Result | None:
-        """Do something with the file; None if it is not in use, or fails now and is put out of use."""
+        """Do something with the file; None if it is not in use, or fails."""
         if self._disk is None:
             return None
         try:
             return work(self._disk)
         except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+            self._failed(error)
+            if not _is_full(error):
+                self._close_disk()
+                self._open_disk()
             return None
         finally:
             if self._disk is not None:
@@ -177,37 +254,37 @@ class Spool:
                 if not _is_damaged(error):
                     raise
                 disk = self._recreate(error)
-            self._disk = disk
-            self._count_unreadable(disk)
-            if self._owed:
-                self._pay(disk)
         except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+            self._failed(error)
             return
-        self._trouble.resolve()
+        self._disk = disk
+        self._count_unreadable(disk)
 
     def _recreate(self, error: Exception) -> SpoolFile:
-        aside = self._path.with_name(self._path.name + ".damaged")
-        self._path.replace(aside)
-        for suffix in ("-wal", "-shm"):
+        self._path.replace(self._damaged)
+        for suffix in ("-journal", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         # Their numbers meant datums of the file that is gone.
         self._owed.clear()
-        disk = SpoolFile(self._path)
         _log.error(
             "the spool file was corrupt and is re-created; its unsent data is lost",
-            path=str(self._path), kept_as=str(aside), reason=str(error),
+            path=str(self._path), kept_as=str(self._damaged), reason=str(error),
         )  # fmt: skip
-        return disk
+        return SpoolFile(self._path)
 
-    def _give_up(self, error: Exception) -> None:
-        """Stop using the file, and log that once."""
-        if self._disk is not None:
-            self._close_quietly(self._disk)
-            self._disk = None
+    def _failed(self, error: Exception) -> None:
+        if _is_full(error):
+            # A damaged file that was kept is of less use than its room.
+            with suppress(OSError):
+                self._damaged.unlink(missing_ok=True)
         self._trouble.report(
             reason=str(error), fix="point cloudwatch.spool.path to a file on a writable volume with enough space"
         )
+
+    def _close_disk(self) -> None:
+        if self._disk is not None:
+            self._close_quietly(self._disk)
+            self._disk = None
 
     def _close(self) -> None:
         for store in self._stores():
@@ -219,6 +296,10 @@ class Spool:
             store.close()
         except sqlite3.Error as error:
             _log.debug("closing the spool failed", path=str(self._path), reason=str(error))
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _is_damaged(error: sqlite3.DatabaseError) -> bool:

@@ -60,11 +60,11 @@ def test_no_row_is_more_than_its_own_loss(rows: list[tuple[object, bytes, str]])
     with TemporaryDirectory() as directory:
         path = Path(directory) / "spool.db"
         file = SpoolFile(path)
-        file.add([sound(100)], {}, expire_before=0, max_datums=100)
+        file.add([sound(100)], {})
         file.close()
         write_rows(path, rows)
         file = SpoolFile(path)
-        file.add([sound(300)], {}, expire_before=0, max_datums=100)
+        file.add([sound(300)], {})
         found = [row.datum for row in file.oldest(100, **EVER)]
         assert [datum for datum in found if datum in (sound(100), sound(300))] == [sound(100), sound(300)]
         for datum in found:
@@ -93,7 +93,7 @@ def test_numbers_of_rows_stay_apart_from_those_in_memory(tmp_path: Path) -> None
             database.execute(statement)
         database.close()
         file = SpoolFile(path)
-        [number] = file.add([sound(100)], {}, expire_before=0, max_datums=100).ids
+        [number] = file.add([sound(100)], {})
         assert 0 < number < 2**48
         file.close()
 
