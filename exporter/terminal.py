@@ -6,7 +6,7 @@ Input may come from an untrusted server, so terminal escapes are removed. Indepe
 import re
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from math import ceil
 from typing import TextIO
@@ -120,14 +120,31 @@ def fitted(
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     surplus = sum(widths) + len(_GAP) * (len(widths) - 1) - width
     while surplus > 0:
-        widest = max(names, key=lambda name: widths[name])
-        if widths[widest] <= least:
+        longest = max(names, key=lambda name: widths[name])
+        if widths[longest] <= least:
             break
-        widths[widest] -= 1
+        widths[longest] -= 1
         surplus -= 1
     return [
         [shortened(cell, widths[at], ellipsis) if at in names else cell for at, cell in enumerate(row)] for row in rows
     ]
+
+
+def widest(
+    forms: Iterable[tuple[Sequence[Sequence[str]], int]], width: int, names: Collection[str], ellipsis: str
+) -> list[list[str]]:
+    """Return the first form of a table that fits the width, else the last; the widest form comes first.
+
+    A form is rows, headings first, and the least number of characters to which the columns with the headings `names`
+    may be shortened.
+    """
+    rows: list[list[str]] = []
+    for form, least in forms:
+        shorter = [at for at, heading in enumerate(form[0]) if heading in names]
+        rows = fitted(form, width, shorter, least, ellipsis)
+        if line_width(rows) <= width:
+            break
+    return rows
 
 
 def line_width(rows: Sequence[Sequence[str]]) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.terminal import PLAIN_WIDTH, Paper, Style, columns, fitted, line_width, shortened, visible
+from exporter.terminal import PLAIN_WIDTH, Paper, Style, columns, fitted, line_width, shortened, visible, widest
 
 
 class Screen(io.StringIO):
@@ -70,6 +70,18 @@ def test_only_names_are_shortened() -> None:
     assert (first, second, number) == ("a-lo…here", "b-name", "123456789")
     assert line_width([[first, second, number]]) == 28
     assert fitted(rows, 10, [0, 1], 5, "..") == [["a..re", "b..me", "123456789"]]
+
+
+def test_the_widest_form_that_fits() -> None:
+    """Narrower forms are tried in turn; where none fits it is the last, with its names as short as they may be."""
+    forms = [
+        ([["NAME", "A", "B"], ["a-long-name-here", "1", "22"]], 8),
+        ([["NAME", "A"], ["a-long-name-here", "1"]], 8),
+    ]
+    assert widest(forms, 80, ["NAME"], "…") == forms[0][0]
+    assert widest(forms, 15, ["NAME"], "…") == [["NAME", "A", "B"], ["a-l…here", "1", "22"]]
+    assert widest(forms, 12, ["NAME"], "…") == [["NAME", "A"], ["a-lo…here", "1"]]
+    assert widest(forms, 5, ["NAME"], "…") == [["NAME", "A"], ["a-l…here", "1"]]
 
 
 def test_bars() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from exporter.status.alike import alike
-from exporter.terminal import Paper, Style, columns, fitted, line_width, visible
+from exporter.terminal import Paper, Style, columns, visible, widest
 
 Json = Mapping[str, Any]
 
@@ -48,7 +48,8 @@ def agents_table(agents: Sequence[Json], paper: Paper) -> Iterator[str]:
     """Yield the agents, and below each group of equal ones why they are listed."""
     groups = alike(agents)
     shown = [agent for group in groups for agent in _first(group.agents)]
-    names, rows = _rows(shown, paper)
+    rows = widest(_forms(shown), paper.width, ["AGENT"], paper.ellipsis)
+    names = rows[0]
     heading, *lines = columns(rows, [name not in _LEFT for name in names])
     yield paper.paint("".join(heading).rstrip(), Style.FAINT)
     of_rows = iter(zip(shown, lines, strict=True))
@@ -75,16 +76,11 @@ def _first(agents: Sequence[Json]) -> Sequence[Json]:
     return agents if len(agents) <= _SHOWN + 1 else agents[:_SHOWN]
 
 
-def _rows(agents: Sequence[Json], paper: Paper) -> tuple[list[str], list[list[str]]]:
-    names: list[str] = []
-    rows: list[list[str]] = []
+def _forms(agents: Sequence[Json]) -> Iterator[tuple[list[list[str]], int]]:
+    """Yield the rows in narrower and narrower forms, headings first, and how short a name may be in each."""
     for without in _NARROWER:
         names = [name for name in _COLUMNS if name not in without]
-        rows = [list(names), *([_cell(name, agent) for name in names] for agent in agents)]
-        rows = fitted(rows, paper.width, [0], _SHORTEST_NAME, paper.ellipsis)
-        if line_width(rows) <= paper.width:
-            break
-    return names, rows
+        yield [names, *([_cell(name, agent) for name in names] for agent in agents)], _SHORTEST_NAME
 
 
 def _cell(name: str, agent: Json) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from exporter.fleet.health import Word
 from exporter.status.agents_table import UNKNOWN, memory_share, number, percent
-from exporter.terminal import Paper, Style, columns, fitted, line_width, visible
+from exporter.terminal import Paper, Style, columns, visible, widest
 
 Json = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ _COLUMNS = {
 }
 """Headings, and the figure below each that is one. MEMORY is that of the fullest agent."""
 _LEFT = ("FLEET", "HEALTH", "AGENTS", "LOAD")
-_GIVEN_UP = ("LOAD", "RESTARTS", "HELD", "HPA", "MEMORY", "FREE", "OF", "DESIRED", "HEALTH", "AGENTS")
+_GIVEN_UP = ("LOAD", "RESTARTS", "HELD", "HPA", "MEMORY", "FREE", "OF", "DESIRED", "AGENTS", "HEALTH")
 """Columns in the order in which a narrow terminal loses them: what the lines below a fleet say as well, comes first."""
 _NAME_SHARE = 1 / 5
 """Share of the line below which a fleet's name is not shortened as long as a column can be given up instead."""
@@ -58,7 +58,8 @@ def health_of(fleet: Json) -> str:
 def fleets_table(fleets: Sequence[Json], agents: Sequence[Json], now: float, paper: Paper) -> Iterator[str]:
     """Yield the fleets, the worst first; `now` in Unix seconds."""
     ordered = sorted(fleets, key=_worst_first)
-    names, rows = _rows(ordered, _fullest(agents), paper)
+    rows = widest(_forms(ordered, _fullest(agents), paper), paper.width, ["FLEET"], paper.ellipsis)
+    names = rows[0]
     heading, *lines = columns(rows, [name not in _LEFT for name in names])
     yield paper.paint("".join(heading).rstrip(), Style.FAINT)
     for fleet, cells in zip(ordered, lines, strict=True):
@@ -145,21 +146,15 @@ def _lasting(seconds: object) -> str:
 # -- the row of a fleet ------------------------------------------------------------------------------------------------
 
 
-def _rows(
+def _forms(
     fleets: Sequence[Json], memory: Mapping[tuple[object, object], float], paper: Paper
-) -> tuple[list[str], list[list[str]]]:
-    """Return the columns' names and all rows, headings first, in the widest form that fits."""
-    names: list[str] = []
-    rows: list[list[str]] = []
+) -> Iterator[tuple[list[list[str]], int]]:
+    """Yield the rows in narrower and narrower forms, headings first, and how short a name may be in each."""
     # First the numbers of agents in each state become the number of serving ones, then columns go.
     for step in range(len(_GIVEN_UP) + 2):
         names = [name for name in _COLUMNS if name not in _GIVEN_UP[: max(0, step - 1)]]
         cells = [[_cell(name, fleet, memory, paper, short=step > 0) for name in names] for fleet in fleets]
-        least = _SHORTEST_NAME if step > len(_GIVEN_UP) else round(paper.width * _NAME_SHARE)
-        rows = fitted([names, *cells], paper.width, [0], least, paper.ellipsis)
-        if line_width(rows) <= paper.width:
-            break
-    return names, rows
+        yield [names, *cells], _SHORTEST_NAME if step > len(_GIVEN_UP) else round(paper.width * _NAME_SHARE)
 
 
 def _cell(name: str, fleet: Json, memory: Mapping[tuple[object, object], float], paper: Paper, *, short: bool) -> str:

@@ -8,19 +8,25 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from exporter.client import DEFAULT_URL, StatusClient, add_credentials, credentials_of
-from exporter.terminal import Paper, Style, columns, counted, fitted, visible
+from exporter.terminal import Paper, Style, columns, counted, visible, widest
 
 UNKNOWN = "?"
-_HEADINGS = ("LEFT (UTC)", "FLEET", "POD", "CAUSE", "TASKS", "TOOK", "LOST", "END")
+_LEFT_AT, _END = "LEFT (UTC)", "END"
+_HEADINGS = (_LEFT_AT, "FLEET", "POD", "CAUSE", "TASKS", "TOOK", "LOST", _END)
 _RIGHT = ("TASKS", "TOOK", "LOST")
-_NAMES = (_HEADINGS.index("FLEET"), _HEADINGS.index("POD"))
+_NAMES = ("FLEET", "POD")
+_GIVEN_UP = ("TOOK", "CAUSE", "FLEET", _LEFT_AT, "TASKS")
+"""Columns in the order in which a narrow terminal loses them; what was lost of which pod, and why, stays."""
+_NAME_SHARE = 1 / 6
+"""Share of the line below which no name is shortened as long as TOOK or CAUSE can be given up instead."""
 _SHORTEST_NAME = 8
-"""Characters of a fleet's and a pod's name below which a narrow terminal shortens neither."""
+_BEFORE_FLEET = _GIVEN_UP.index("FLEET")
+_DATE = "%Y-%m-%d %H:%M:%S"
 _MINUTE, _HOUR = 60, 3600
 Json = Mapping[str, Any]
 
@@ -59,9 +65,8 @@ def shown(document: Json, departures: Sequence[Json], agents: Sequence[Json], pa
     """Yield the table, oldest first, and what it adds up to; `agents` says how many tasks are left on draining ones."""
     left = {agent.get("uid"): agent.get("tasks_active") for agent in agents}
     if departures:
-        whole = [_HEADINGS, *(_row(one, left) for one in departures)]
-        rows = fitted(whole, paper.width, _NAMES, _SHORTEST_NAME, paper.ellipsis)
-        heading, *lines = columns(rows, [name in _RIGHT for name in _HEADINGS])
+        rows = widest(_forms(departures, left, paper.width), paper.width, _NAMES, paper.ellipsis)
+        heading, *lines = columns(rows, [name in _RIGHT for name in rows[0]])
         yield paper.paint("".join(heading).rstrip(), Style.FAINT)
         for one, cells in zip(departures, lines, strict=True):
             line = "".join(cells).rstrip()
@@ -93,19 +98,38 @@ def summary(departures: Sequence[Json]) -> str:
     return "; ".join(parts) + "."
 
 
-def _row(one: Json, left: Mapping[Any, Any]) -> tuple[str, ...]:
+def _forms(
+    departures: Sequence[Json], left: Mapping[Any, Any], width: int
+) -> Iterator[tuple[list[Sequence[str]], int]]:
+    """Yield the rows in narrower and narrower forms, headings first, and how short a name may be in each."""
+    whole, short = ([_row(one, left, short=short) for one in departures] for short in (False, True))
+    roomy = round(width * _NAME_SHARE)
+    yield [_HEADINGS, *whole], roomy
+    for gone in range(_BEFORE_FLEET + 1):
+        yield _without(_GIVEN_UP[:gone], short), roomy
+    for gone in range(_BEFORE_FLEET, len(_GIVEN_UP) + 1):
+        yield _without(_GIVEN_UP[:gone], short), _SHORTEST_NAME
+
+
+def _without(gone: Collection[str], rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    kept = [at for at, heading in enumerate(_HEADINGS) if heading not in gone]
+    return [[row[at] for at in kept] for row in (_HEADINGS, *rows)]
+
+
+def _row(one: Json, left: Mapping[Any, Any], *, short: bool) -> tuple[str, ...]:
+    """Return the cells of an agent that left, or leaves; in short without year and seconds."""
     begun, ended = one.get("requested_time_seconds"), one["ended_time_seconds"]
     tasks = one.get("tasks_at_request")
     if ended is None:
         now = left.get(one.get("uid"))
-        end = f"draining, {UNKNOWN if now is None else format(now, 'g')} left"
+        end = f"{'' if short else 'draining, '}{UNKNOWN if now is None else format(now, 'g')} left"
     elif one["tasks_lost"] == 0:
         end = "finished"
     else:
         end = visible(str(one["reason"])) if one["reason"] else UNKNOWN
     lost = "" if ended is None else UNKNOWN if one["tasks_lost"] is None else f"{one['tasks_lost']:g}"
     return (
-        _time(ended if begun is None else begun),
+        _time(ended if begun is None else begun, "%m-%d %H:%M" if short else _DATE),
         visible(f"{one['namespace']}/{one['fleet']}"),
         visible(str(one["pod"])),
         visible(str(one["cause"])),
@@ -116,10 +140,10 @@ def _row(one: Json, left: Mapping[Any, Any]) -> tuple[str, ...]:
     )
 
 
-def _time(seconds: Any) -> str:
+def _time(seconds: Any, form: str = _DATE) -> str:
     if not isinstance(seconds, int | float):
         return UNKNOWN
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(seconds, UTC).strftime(form)
 
 
 def _duration(seconds: float) -> str:

@@ -1,15 +1,11 @@
 """The command as it is used: once, as JSON, watching, and with what it is given wrong."""
 
 import asyncio
-import fcntl
 import json
 import os
 import pty
-import re
 import signal
-import struct
 import sys
-import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,12 +16,12 @@ import pytest
 from exporter.cli import main
 from tests.factories import make_fleet, make_snapshot
 from tests.fakes.ports import free_port
+from tests.status.panes import pane
 from tests.waiting import PATIENCE
 from tests.web.serving import StaticView, make_server, running, serve
 
 pytestmark = pytest.mark.slow
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 FLEETS = [make_fleet([make_snapshot("a-1"), make_snapshot("a-2", age=42.0, error="connection refused")])]
 
 
@@ -71,19 +67,13 @@ async def test_once() -> None:
 
 async def test_panes_of_a_terminal() -> None:
     """Lines fit a real terminal of 60, 80 and 120 columns, and a pipe with COLUMNS."""
+    widths = (60, 80, 120)
     async with serve(StaticView(FLEETS)) as url:
-        for width in (60, 80, 120):
-            ours, theirs = pty.openpty()
-            try:
-                fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-                async with command("--url", url, terminal=theirs) as process:
-                    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
-                shown = _ESCAPES.sub("", os.read(ours, 65536).decode()).splitlines()
-            finally:
-                os.close(ours)
-                os.close(theirs)
+        panes = await asyncio.gather(*(pane(width, "status", "--url", url) for width in widths))
+        for width, shown in zip(widths, panes, strict=True):
             assert any(line.startswith("matillion/etl") for line in shown)
             assert width // 2 < max(map(len, shown)) <= width
+            assert "HEALTH" in " ".join(shown)
         async with command("--url", url, environ={"COLUMNS": "60"}) as process:
             out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert max(map(len, out.decode().splitlines())) <= 60

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from exporter.status.ledger import shown
 from exporter.terminal import Paper
 from exporter.web.documents import agent_document, departure_document
 from tests.factories import NOW, WALL_NOW, make_agent, make_facts, make_fleet, make_snapshot
+from tests.status.panes import pane
 from tests.waiting import PATIENCE
 from tests.web.serving import StaticDepartures, StaticView, serve
 
@@ -63,13 +65,45 @@ def test_each_departure_is_a_line() -> None:
     ]
 
 
-def test_long_names_lose_their_middle() -> None:
-    """On 80 columns the numbers and how it ended are whole."""
-    long = left("etl-of-a-company-6d5f7c9b8d-x2k4q", ended_time=WALL_NOW, tasks_lost=18, reason=LossReason.OOM_KILLED)
-    text = list(shown({"since_time_seconds": WALL_NOW}, [departure_document(long)], [], Paper(80, colours=False)))
-    assert max(map(len, text)) <= 80
-    assert text[1].split()[-2:] == ["18", "OOMKilled"]
-    assert text[1].split()[3].endswith("x2k4q")
+NAME = "etl-of-a-company-6d5f7c9b8d"
+LONG = [
+    left(f"{NAME}-a2k4q", fleet="a-fleet-with-a-long-name", requested_time=WALL_NOW - 43200, replaced=False,
+         tasks_at_request=1234, ended_time=WALL_NOW, tasks_lost=1230, reason=LossReason.GRACE_EXCEEDED),
+    left(f"{NAME}-b2k4q", requested_time=WALL_NOW - 90, ended_time=WALL_NOW, reason=LossReason.OOM_KILLED),
+    left(f"{NAME}-c2k4q", requested_time=WALL_NOW - 60, replaced=True, tasks_at_request=20),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "headings"),
+    [
+        (40, "POD TASKS LOST END"),
+        (50, "LEFT (UTC) POD TASKS LOST END"),
+        (60, "LEFT (UTC) FLEET POD TASKS LOST END"),
+        (80, "LEFT (UTC) FLEET POD CAUSE TASKS LOST END"),
+        (120, "LEFT (UTC) FLEET POD CAUSE TASKS TOOK LOST END"),
+    ],
+)
+def test_narrow_terminals(width: int, headings: str) -> None:
+    """Names lose their middle and columns go: no line is too long, no number and no reason is cut."""
+    documents = [departure_document(one) for one in LONG]
+    text = list(shown({"since_time_seconds": WALL_NOW}, documents, [], Paper(width, colours=False)))
+    assert max(map(len, text)) <= width
+    heading, killed, unknown, draining, *_ = text
+    assert " ".join(heading.split()) == headings
+    assert killed.split()[-2:] == ["1230", "GraceExceeded"]
+    assert unknown.split()[-2:] == ["?", "OOMKilled"]
+    assert draining.split()[-2:] == ["?", "left"]
+    assert "TASKS" not in headings or "1234" in killed
+    assert all(any(word.endswith("2k4q") for word in line.split()) for line in (killed, unknown, draining))
+
+
+def test_numbers_that_are_too_long_stay_whole() -> None:
+    """Rather than a digit of one, columns go."""
+    long = replace(LONG[0], tasks_at_request=654321, tasks_lost=654320)
+    text = list(shown({}, [departure_document(long)], [], Paper(60, colours=False)))
+    assert max(map(len, text)) <= 60
+    assert text[1].split()[-3:] == ["654321", "654320", "GraceExceeded"]
 
 
 def test_no_task_lost_is_said() -> None:
@@ -106,6 +140,17 @@ async def test_the_command() -> None:
         assert [one["pod"] for one in json.loads(out)["departures"]] == ["b"]
         _, out, _ = await said("--url", url, "--fleet", "nowhere")
         assert out.strip() == EMPTY
+
+
+@pytest.mark.slow
+async def test_panes_of_a_terminal() -> None:
+    """Lines fit a real terminal of 60, 80 and 120 columns."""
+    widths = (60, 80, 120)
+    async with serve(StaticView([make_fleet()], departures=StaticDepartures(LONG))) as url:
+        panes = await asyncio.gather(*(pane(width, "ledger", "--url", url) for width in widths))
+    for width, text in zip(widths, panes, strict=True):
+        assert width // 2 < max(map(len, text)) <= width
+        assert text[1].split()[-2:] == ["1230", "GraceExceeded"]
 
 
 @pytest.mark.slow
