@@ -3,10 +3,14 @@
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
+from tests.chaos.report import Report
 from tests.chaos.run import run
 from tests.fakes.control_plane import assets
 
@@ -29,12 +33,25 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as temporary:
         folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         given = {name: getattr(options, name) for name in ("seed", "minutes", "agents", "scale")}
-        report = asyncio.run(run(binaries, folder, **given))
+        try:
+            report = asyncio.run(_until_told(run(binaries, folder, **given)))
+        except asyncio.CancelledError:
+            print("interrupted", file=sys.stderr)  # noqa: T201
+            return 130
     options.report.parent.mkdir(parents=True, exist_ok=True)
     report.write(options.report)
     print(report)  # noqa: T201
     return 1 if report.failed else 0
+
+
+async def _until_told(work: Coroutine[Any, Any, Report]) -> Report:
+    """Do the work, unless a signal comes: then end all that was started, and raise CancelledError."""
+    task = asyncio.create_task(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
 
 
 if __name__ == "__main__":

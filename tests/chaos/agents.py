@@ -64,7 +64,7 @@ class Agent:
     async def behave(self, exchange: Exchange) -> None:
         """Answer one request."""
         now = time.monotonic()
-        kind = self._mood(now)
+        kind = self.mood(now)
         self._work()
         reader = exchange.request.split("/", 2)[1]
         shown = Shown(
@@ -82,7 +82,8 @@ class Agent:
         page = legacy_page(shown) if self._legacy else otel_page(shown)
         await (KINDS[kind].treat(page) if kind else answer(response(page)))(exchange)
 
-    def _mood(self, now: float) -> str:
+    def mood(self, now: float) -> str:
+        """Return how it answers at an instant: the name of a kind of hostility, or `GOOD`. Instants come in order."""
         if self._hostile and now >= self._until:
             self._until = now + self._random.uniform(*MOOD_SECONDS)
             self._kind = GOOD if self._random.random() < GOOD_SHARE else self._random.choice(sorted(KINDS))
