@@ -19,6 +19,7 @@ import structlog
 
 from exporter import __version__
 from exporter.config import LeaderElectionSettings, ScrapeSettings, Settings
+from exporter.discovery.pod_addresses import own_addresses
 from exporter.discovery.pods import PodDiscovery
 from exporter.discovery.scalers import ScalerDiscovery
 from exporter.discovery.static import StaticDiscovery
@@ -168,6 +169,7 @@ def _discovery(
             on_restart=metrics.watch_restarted,
             endpoints=endpoints,
             protection=settings.protection.annotations,
+            own=own_addresses(),
         )
         store.expect(pods.sources)
         parts["pod discovery"] = pods.run

@@ -5,10 +5,11 @@ nor which clock `ready_since` is on. What makes a pod an agent is in `likeness`,
 `pod_endpoints`, why it waits in `pod_waiting`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporter.discovery.likeness import agent_container, ignored_reason
+from exporter.discovery.pod_addresses import off_limits
 from exporter.discovery.pod_endpoints import declared_endpoints
 from exporter.discovery.pod_waiting import MAX_REASON_LENGTH, waiting
 from exporter.fleet.model import Endpoint, FinishedPod, IgnoredPod, PodFacts, Target
@@ -33,6 +34,8 @@ class PodReader:
     """Returns the instant on the process' clock for a UID, its readiness, and its Unix time (None: unknown)."""
     protection: Mapping[str, str] = field(default_factory=lambda: PROTECTION)
     """The annotations that protect a pod from disruption."""
+    own: Collection[str] = ()
+    """The addresses of this process' pod."""
 
     def read(self, pod: Json) -> Target | IgnoredPod | FinishedPod:
         """Return the agent that runs in a pod, or why it is none."""
@@ -43,14 +46,15 @@ class PodReader:
         reason = ignored_reason(pod, self.endpoints)
         if reason is not None:
             return IgnoredPod(namespace, name, reason)
-        container = agent_container(pod, self.endpoints)
+        container, address = agent_container(pod, self.endpoints), text(status.get("podIP"))
         return Target(
             uid=text(metadata.get("uid")) or "",
             namespace=namespace,
             fleet=self.fleet_label_of(pod) or owner_name(pod),
             pod=name,
-            address=text(status.get("podIP")),
+            address=address,
             endpoints=declared_endpoints(pod, container, self.endpoints),
+            off_limits=None if address is None else off_limits(address, self.own),
             facts=self.facts(pod, container),
         )
 

@@ -40,6 +40,7 @@ class PodDiscovery:
         on_restart: Callable[[RestartReason], None],
         endpoints: Sequence[Endpoint] = DEFAULT_ENDPOINTS,
         protection: Mapping[str, str] = PROTECTION,
+        own: Collection[str] = (),
         timing: WatchTiming | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -47,7 +48,8 @@ class PodDiscovery:
         """Discover agents by `settings` and deliver them to `store`.
 
         `on_restart` is called whenever a watch is restarted. `endpoints` are tried for agents that declare none, best
-        first. `protection` are the annotations that protect a pod from disruption. `monotonic` must be the clock that
+        first. `protection` are the annotations that protect a pod from disruption. `own` are the addresses of this
+        process' pod. `monotonic` must be the clock that
         the store uses; `wall` gives Unix time.
         """
         namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
@@ -55,7 +57,7 @@ class PodDiscovery:
         for namespace in namespaces:
             source = "kubernetes" if namespace is None else f"kubernetes/{namespace}"
             ready_instants = ReadyInstants(monotonic, wall)
-            reader = PodReader(settings.fleet_label, endpoints, ready_instants, protection)
+            reader = PodReader(settings.fleet_label, endpoints, ready_instants, protection, own)
             others = IgnoredPods(source, settings.label_selector, store.set_ignored)
             pods = _NamespacePods(source, store, reader, ready_instants, others)
             self._reflectors[source] = Reflector(

@@ -259,6 +259,8 @@ def _in_state(fleet: Fleet, state: AgentState) -> Sequence[Agent]:
 
 
 def _fix(outcomes: set[ScrapeOutcome]) -> str:
+    if ScrapeOutcome.OFF_LIMITS in outcomes:
+        return "look at status.podIP of these pods and at their nodes: the kubelets report addresses that no agent has"
     if ScrapeOutcome.TIMEOUT in outcomes:
         return "check that the agents are running and that no firewall blocks the connection"
     if outcomes <= {ScrapeOutcome.CONNECT}:

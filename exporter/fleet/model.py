@@ -126,6 +126,8 @@ class Target:
     """The only endpoint to use; None to try `endpoints`, then those of the `scrape.endpoints` setting."""
     endpoints: tuple[Endpoint, ...] = ()
     """Endpoints that the pod declares, best first."""
+    off_limits: str | None = None
+    """Why nothing connects to `address`; None for an address that may be an agent's."""
     facts: PodFacts | None = None
     """None for a static target."""
 

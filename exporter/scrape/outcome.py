@@ -7,6 +7,7 @@ class ScrapeOutcome(StrEnum):
     """How a scrape ended: the values of `scrapes_total{outcome}`."""
 
     OK = "ok"
+    OFF_LIMITS = "off_limits"
     CONNECT = "connect"
     TIMEOUT = "timeout"
     CUT = "cut"

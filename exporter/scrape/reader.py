@@ -140,6 +140,8 @@ class AgentReader:
 
         Takes no longer than the timeout for all endpoints together. Raises one ScrapeError for all of them.
         """
+        if target.off_limits is not None:
+            raise ScrapeError(ScrapeOutcome.OFF_LIMITS, target.off_limits)
         if self._place != _place(target):
             self._forget(target)
         deadline = self._monotonic() + self._settings.timeout

@@ -167,7 +167,9 @@ def _prepared(
         Mount(volumes[one["name"]], one["mountPath"], one.get("readOnly", False))
         for one in container.get("volumeMounts", [])
     ]
-    environment = {"HOSTNAME": "pod-1"} | {one["name"]: one["value"] for one in container.get("env", [])}
+    # No kubelet gives it its addresses: it shares its network with the agents, which are at loopback addresses.
+    given_values = {one["name"]: one["value"] for one in container.get("env", []) if "value" in one}
+    environment = {"HOSTNAME": "pod-1"} | given_values
     if cluster is not None and spec["automountServiceAccountToken"]:
         token = {"token": cluster.token, "ca.crt": cluster.ca_file.read_bytes(), "namespace": cluster.namespace}
         mounts.append(Mount(_projected(folder / "token", token, 0o644, _group(spec)), SERVICE_ACCOUNT))

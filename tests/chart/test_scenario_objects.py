@@ -248,7 +248,10 @@ def test_what_cloudwatch_takes(chart: Chart) -> None:
     (spool,) = (one for one in spec["volumes"] if one["name"] == "spool")
     assert spool["emptyDir"] == {"sizeLimit": "512Mi"}
     assert {"name": "spool", "mountPath": "/var/lib/fleet-exporter"} in objects.container["volumeMounts"]
-    assert objects.container["env"] == [{"name": "SQLITE_TMPDIR", "value": "/var/lib/fleet-exporter"}]
+    assert objects.container["env"] == [
+        {"name": "POD_IPS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}},
+        {"name": "SQLITE_TMPDIR", "value": "/var/lib/fleet-exporter"},
+    ]
     assert objects.config["web"]["history_file"] == "/var/lib/fleet-exporter/page-history"
     rules = egress(objects)
     assert peers(rules, 443) == [None, None], "the API server, and AWS"

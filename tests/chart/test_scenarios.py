@@ -185,7 +185,7 @@ def test_check_config(chart: Chart, scenario: str, tmp_path: Path) -> None:
     objects = chart.scenario(scenario)
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(_with_files(objects, objects.config, tmp_path)), encoding="utf-8")
-    environment = {one["name"]: one["value"] for one in objects.container.get("env", [])}
+    environment = {one["name"]: one["value"] for one in objects.container.get("env", []) if "value" in one}
     load(config, environment)
 
 
