@@ -44,8 +44,10 @@ _SECRET_KEY = re.compile(
     r"(?i:authorization|cookie|credential|passw(or)?d|passphrase|secret|token$|(^|[_-])(api|access|private)[_-]?key$)"
 )
 _SECRET_TEXT = re.compile(r"(?i:(?P<scheme>\b(?:Bearer|Basic)\s+)[A-Za-z0-9+/=._~-]{6,}|(?P<url>://)[^\s/@]+@)")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CONTROL_BUT_NEWLINE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Also what separates lines or changes the direction of text, and what is no character and cannot be written.
+_REORDERING = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f{_REORDERING}]")
+_CONTROL_BUT_NEWLINE = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_REORDERING}]")
 
 
 class LogOptions(Protocol):

@@ -15,7 +15,9 @@ PLAIN_WIDTH = 110
 """Columns without a terminal: a log, or `kubectl exec` without `-t`."""
 _NARROWEST = 40
 _LONGEST_NUMBER = 5
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]")
+"""Control characters, those that separate lines or change the direction of text, invisible ones, and what is no
+character and cannot be written."""
 _GAP = "  "
 _BLOCKS, _SIGNS = ("█", "░"), ("#", "-")
 _HEIGHTS, _SIGN_HEIGHTS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
@@ -98,8 +100,8 @@ def counted(number: int, thing: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return the text on one line, without control characters."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " "))
+    """Return the text on one line, without characters that a terminal or a reader obeys."""
+    return _OBEYED.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " "))
 
 
 def shortened(text: str, width: int, ellipsis: str = "…") -> str:

@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # Each property has tests by example beside it. Half of Hypothesis' usual number of examples finds what breaks plainly;
@@ -74,3 +76,17 @@ def _own_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.node.get_closest_marker("slow"):
         gc.collect()
+
+
+@pytest.fixture
+def restore_logging() -> Iterator[None]:
+    """Give pytest its handlers and levels back."""
+    root, own = logging.getLogger(), logging.getLogger("exporter")
+    handlers, levels = root.handlers[:], (root.level, own.level)
+    root.handlers[:] = []
+    yield
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    own.setLevel(levels[1])

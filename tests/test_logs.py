@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +16,8 @@ from hypothesis import strategies as st
 from exporter.config import LogSettings
 from exporter.logs import MASK, configure, mask_secrets
 
+pytestmark = pytest.mark.usefixtures("restore_logging")
+
 
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
@@ -24,20 +25,6 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """Say so."""
         return True
-
-
-@pytest.fixture(autouse=True)
-def restore_logging() -> Iterator[None]:
-    """Give pytest its handlers and levels back."""
-    root, own = logging.getLogger(), logging.getLogger("exporter")
-    handlers, levels = root.handlers[:], (root.level, own.level)
-    root.handlers[:] = []
-    yield
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    own.setLevel(levels[1])
 
 
 def start(stream: io.StringIO | None = None, **options: Any) -> io.StringIO:

@@ -269,6 +269,14 @@ def _read_label_selector(text: str) -> str:
     return text
 
 
+def _read_pod_name(text: str) -> str:
+    if len(text) > _MAX_NAME_LENGTH:
+        raise ValueError(f"it is longer than {_MAX_NAME_LENGTH} characters")
+    if not text or not text.isprintable() or set(text) & set(" /"):
+        raise ValueError("")
+    return text
+
+
 def _read_agent_address(text: str) -> str:
     parse_agent_address(text)
     return text
@@ -304,6 +312,7 @@ _DNS_LABEL_ANY_CASE = r"[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _LABEL_KEY = rf"(?:{_DNS_LABEL}(?:\.{_DNS_LABEL})*/)?{_LABEL_VALUE}"
 _ANNOTATION_KEY = rf"(?:{_DNS_LABEL_ANY_CASE}(?:\.{_DNS_LABEL_ANY_CASE})*/)?{_LABEL_VALUE}"
 _MAX_PREFIX = 253
+_MAX_NAME_LENGTH = 253
 _MAX_ANNOTATIONS = 256 * 1024
 
 NamespaceName = Annotated[str, Matching("the name of a Kubernetes namespace (lower case, digits and -)", _DNS_LABEL)]
@@ -319,7 +328,7 @@ LabelValue = Annotated[
 LabelSelector = Annotated[
     str, Read("a label selector, such as app.kubernetes.io/name=matillion-runner", _read_label_selector, str)
 ]
-PodName = Annotated[str, Matching("a name without spaces or /", r"[^\s/\x00-\x1f\x7f]+")]
+PodName = Annotated[str, Read("a name without spaces, / and invisible characters", _read_pod_name, str)]
 # CloudWatch's limits for a dimension's value: 1,024 ASCII characters, not all blank, no leading colon.
 ClusterName = Annotated[
     str, Matching("a name of 1 to 1024 printable ASCII characters", r"[!-9;-~](?:[ -~]*[!-~])?", max_length=1024)

@@ -19,6 +19,8 @@ from exporter.kube.quantity import parse_quantity
 from exporter.kube.times import unix_time
 
 _FINISHED = frozenset({"Succeeded", "Failed"})
+_MAX_IMAGE_LENGTH = 600
+"""Characters. A host has up to 253, a repository 255, a digest 72; Kubernetes itself allows any text."""
 _DEFAULT_GRACE_SECONDS = 30
 """Kubernetes' default (kubernetes.io, "Pod Lifecycle"): `DefaultTerminationGracePeriodSeconds`."""
 
@@ -87,11 +89,11 @@ class PodReader:
             node=text(spec.get("nodeName")),
             container=text(container.get("name")),
             started_time=unix_time(mapping(state.get("running")).get("startedAt")),
-            image=text(container.get("image")),
+            image=line(container.get("image"), _MAX_IMAGE_LENGTH) or None,
             restarts=count(of_agent.get("restartCount")),
             waiting_reason=waits.reason,
             waiting_message=waits.message,
-            last_terminated_reason=text(ended.get("reason")),
+            last_terminated_reason=line(ended.get("reason"), MAX_REASON_LENGTH) or None,
             last_terminated_time=unix_time(ended.get("finishedAt")),
             last_exit_code=count(ended.get("exitCode")),
             memory_limit_bytes=_limit("memory", container, of_agent),

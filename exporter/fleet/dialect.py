@@ -377,7 +377,10 @@ def _agreed(values: Sequence[float], places: Places) -> float | None:
 
 
 def _agreed_text(builds: Iterable[Iterable[str]]) -> str | None:
-    """Return the one text of a label that is given; unknown if there are several, or it is too long to be one."""
+    """Return the one text of a label that is given.
+
+    Unknown if there are several, or if it cannot be one: it is too long, or has characters that a terminal obeys.
+    """
     texts = set(chain.from_iterable(builds))
     text = texts.pop() if len(texts) == 1 else None
-    return text if text is not None and len(text) <= _MAX_VERSION_LENGTH else None
+    return text if text is not None and len(text) <= _MAX_VERSION_LENGTH and text.isprintable() else None

@@ -109,4 +109,4 @@ def filled(config_map: Json, lease_name: str, fleet: FleetKey, entries: Entries)
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_HASH_LENGTH]
+    return hashlib.sha256("\n".join(parts).encode(errors="backslashreplace")).hexdigest()[:_HASH_LENGTH]

@@ -216,7 +216,9 @@ class MetricsPage:
         openmetrics = content_type.startswith("application/openmetrics-text")
 
         def pieces() -> Iterator[bytes]:
-            yield from map(str.encode, render(self._source.fleets(), openmetrics=openmetrics))
+            for piece in render(self._source.fleets(), openmetrics=openmetrics):
+                # What is no character cannot be written, and must not cost everybody the page.
+                yield piece.encode(errors="replace")
             # Last, because in OpenMetrics it brings the mark of the page's end with it.
             yield encode(self._registry)
 

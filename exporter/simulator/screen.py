@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.simulator.agent_rows import ACTIVE, FAINT, STATE_STYLES, agent_rows, count, rows_needed
+from exporter.terminal import visible
 
 Document = Mapping[str, Any]
 """A fleet or an agent as `/api/v1` shows it."""
@@ -124,7 +125,9 @@ def line(view: View) -> str:
     states = ", ".join(f"{fleet['agents'][state]} {state}" for state in STATE_STYLES if fleet["agents"][state])
     queued = "" if fleet["tasks_queued"] is None else f", {count(fleet['tasks_queued'])} queued"
     desired = (
-        f"desired {count(fleet['desired_agents'])}" if fleet["trusted"] else f"not trusted: {fleet['untrusted_reason']}"
+        f"desired {count(fleet['desired_agents'])}"
+        if fleet["trusted"]
+        else f"not trusted: {visible(fleet['untrusted_reason'])}"
     )
     return (
         f"{head}  {view.name}: {states or 'no agents'} | {count(fleet['tasks_active'])} of {fleet['capacity_tasks']} "
@@ -210,8 +213,9 @@ def _headline(fleet: Document, room: int) -> Text:
     states = [(style, fleet["agents"][state], state) for state, style in STATE_STYLES.items() if fleet["agents"][state]]
     others = sum(number for _, number, _ in states[1:])
     short = [*states[:1], *([("bold red", others, "others")] if others else [])]
-    name = f"{fleet['namespace']}/{fleet['fleet']}"
-    texts = [_named(one, given) for given in (states, short) for one in (name, fleet["fleet"])]
+    fleet_name = visible(fleet["fleet"])
+    name = f"{visible(fleet['namespace'])}/{fleet_name}"
+    texts = [_named(one, given) for given in (states, short) for one in (name, fleet_name)]
     return next((text for text in texts if len(text) <= room), texts[-1])
 
 
@@ -250,7 +254,7 @@ def _legend(*, colours: bool) -> Text:
 
 def _advice(view: View, fleet: Document) -> Text:
     if not fleet["trusted"]:
-        return Text(f"withheld from the autoscaler: {fleet['untrusted_reason']}", style="red")
+        return Text(f"withheld from the autoscaler: {visible(fleet['untrusted_reason'])}", style="red")
     coverage = f"{fleet['coverage']:.0%} of the agents respond. " if fleet["coverage"] < 1 else ""
     return Text(f"{coverage}autoscaler: {view.scaler}", style=FAINT, no_wrap=True, overflow="ellipsis")
 

@@ -79,7 +79,10 @@ class _Health:
         """Answer with the status page, for a person."""
         remarks = ignored_remarks(self._view.ignored_pods())
         html = page.render(self._view.fleets(), self._view.not_ready_reason(), remarks)
-        return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": page.POLICY})
+        # What is no character cannot be written, and must not cost the reader the page.
+        body = html.encode(errors="replace")
+        headers = {"Content-Security-Policy": page.POLICY}
+        return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 
 
 @web.middleware

@@ -6,15 +6,18 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 
 from exporter.forecast.forecaster import Forecast
 from exporter.plan.assumptions import Assumptions, Today
 from exporter.plan.comparison import COSTS_MORE, Alternative, Plan, Setting, chosen, compare
 from exporter.plan.night import night
+from exporter.plan.report import report
 from exporter.plan.screen import screen
 from exporter.plan.ways import Ahead, Cron
-from exporter.plan.words import assumed
+from exporter.plan.words import assumed, values
 from exporter.terminal import Paper
+from tests.fakes.hostile_text import OBEYED, SHORT, tags
 from tests.plan.samples import DAY_STEPS, MIDNIGHT, STEP, nightly, series
 
 pytestmark = pytest.mark.slow
@@ -183,3 +186,16 @@ def test_a_clock_change_in_the_past_is_no_trouble() -> None:
     found = ahead.expected(begin + 14 * 86400 + 2 * 3600)
     assert isinstance(found, Forecast)
     assert found.tasks == 160
+
+
+@pytest.mark.parametrize("text", SHORT.values(), ids=SHORT)
+def test_a_hostile_name_is_obeyed_nowhere(text: str) -> None:
+    """Neither by a terminal, nor by a browser, nor by what reads the values."""
+
+    def named(name: str) -> Plan:
+        return replace(by_the_clock(), given=replace(GIVEN, fleet=(name, name), named=True))
+
+    assert not OBEYED & set("".join(screen(named(text), Paper(80, colours=False))))
+    assert tags(report(named(text))) == tags(report(named("harmless")))
+    (fleet,) = yaml.safe_load(values(named(text)))["autoscaling"]["fleets"]
+    assert fleet["namespace"] == text

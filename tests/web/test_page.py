@@ -12,6 +12,7 @@ from exporter.fleet.model import Fleet, IgnoredPod
 from exporter.fleet.scaler import Condition
 from tests.factories import NOW, WALL_NOW, make_drain, make_fleet, make_reading, make_scaler, make_snapshot
 from tests.fakes.chromium import Page
+from tests.fakes.hostile_text import HOSTILE
 from tests.fakes.ports import free_port
 from tests.web.reading import DRAWN, NEEDS_BROWSER, text_of
 from tests.web.serving import StaticView, make_server, running, serve
@@ -149,7 +150,7 @@ async def test_what_was_passed_over(page: Page) -> None:
 
 async def test_nothing_becomes_markup(page: Page) -> None:
     """Names and reasons with markup and script in them are shown as they are; the browser had nothing to forbid."""
-    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    evil = HOSTILE["markup"] + HOSTILE["leaves an attribute"]
     fleet = make_fleet([make_snapshot(evil, age=99.0, error=evil)], namespace=evil, name=evil)
     async with serve(StaticView([fleet], reason=evil)) as url:
         await page.goto(url)
@@ -157,7 +158,7 @@ async def test_nothing_becomes_markup(page: Page) -> None:
         assert evil in await page.evaluate("document.querySelector('h3').textContent")
         assert evil in await page.evaluate("document.querySelector('td.reason').textContent")
         assert evil in await page.evaluate("document.querySelector('#banner').textContent")
-        assert await page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+        assert await page.evaluate("document.querySelectorAll('main img, main script, main svg[onload]').length") == 0
         assert await page.evaluate("document.title") != "owned"
     assert page.complaints == []
 
