@@ -46,6 +46,8 @@ lint: $(READY)  ## style, types, layers, generated files, the documentation's si
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml exporter
+	$(BIN)/python -m tools.audit
 	$(BIN)/deno lint --quiet exporter tests
 	$(BIN)/deno check --quiet exporter tests
 	$(BIN)/python -m alerts.build --check

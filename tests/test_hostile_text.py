@@ -316,7 +316,8 @@ def test_cloudwatch(text: str) -> None:
         for _, value in datum.series.dimensions:
             fit = value.isascii() and value.isprintable() and bool(value.strip()) and len(value) <= 1024
             assert (datum.problem() is None) == fit or value != text
-        assert Datum.from_json(datum.time, datum.to_json()) == datum
+        if datum.problem() is None:
+            assert Datum.from_json(datum.time, datum.to_json()) == datum
 
 
 @each_short_text

@@ -1,4 +1,4 @@
-"""How many connections there may be, and how long one may take to send its request.
+"""How many connections there may be, and how long one may take to shake hands and to send its request.
 
 aiohttp bounds what a request may hold (a line, a header, their number) but not how long its header may take: a client
 that sends one byte a minute keeps its connection for ever, and enough of them take every file descriptor of the
@@ -16,7 +16,9 @@ from aiohttp import web
 MAX_CONNECTIONS = 256
 """Room for two Prometheus servers, the kubelet, KEDA and dozens of browsers; a quarter of the usual 1,024 files."""
 HEADER_TIMEOUT = 10.0
-"""Seconds from connecting to the end of the first request's header."""
+"""Seconds from connecting, or from the end of the handshake, to the end of the first request's header."""
+HANDSHAKE_TIMEOUT = 5.0
+"""Seconds for a TLS handshake."""
 
 
 class TimedConnection(asyncio.Protocol):
@@ -90,8 +92,14 @@ class TimedConnection(asyncio.Protocol):
 class ConnectionLimits:
     """The connections of one server."""
 
-    def __init__(self, max_connections: int = MAX_CONNECTIONS, header_timeout: float = HEADER_TIMEOUT) -> None:
+    def __init__(
+        self,
+        max_connections: int = MAX_CONNECTIONS,
+        header_timeout: float = HEADER_TIMEOUT,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    ) -> None:
         self.header_timeout = header_timeout
+        self.handshake_timeout = handshake_timeout
         self._max_connections = max_connections
         self._busy: set[TimedConnection] = set()
         # The one idle longest comes first.

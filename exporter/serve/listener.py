@@ -2,11 +2,13 @@
 
 import asyncio
 import errno
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from exporter.config.addresses import HostPort
 from exporter.serve.connections import ConnectionLimits
@@ -22,14 +24,28 @@ _SHUTDOWN = 0.5
 """Seconds a running request gets to end, and then again to be cancelled: together half of the two seconds there are."""
 _LINGER = 1.0
 """Seconds to read the rest of an unneeded body, so that the client sees the response before the connection ends."""
-_HANDSHAKE = 5.0
-"""Seconds for a TLS handshake."""
 
 _BIND_ERRORS = {
     errno.EADDRINUSE: "another process listens on this address; stop it or change {setting}",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address; change {setting}",
     errno.EACCES: "ports below 1024 need a privilege that this process does not have; change {setting}",
 }
+
+
+class _OwnFaults(logging.Filter):
+    """Lets no malformed request into the log: it is the client's fault, and answered with 400.
+
+    aiohttp writes a traceback for each, with which any client could fill the log.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is of something else."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+_SERVER_LOG = logging.getLogger("exporter.serve.aiohttp")
+_SERVER_LOG.addFilter(_OwnFaults())
 
 
 class Listener:
@@ -78,6 +94,7 @@ class Listener:
         runner = web.AppRunner(
             self._app,
             access_log=None,
+            logger=_SERVER_LOG,
             keepalive_timeout=_KEEP_ALIVE,
             lingering_time=_LINGER,
             shutdown_timeout=_SHUTDOWN,
@@ -102,7 +119,7 @@ class Listener:
                 self._listen.host,
                 self._listen.port,
                 ssl=self._tls.context if self._tls is not None else None,
-                ssl_handshake_timeout=_HANDSHAKE if self._tls is not None else None,
+                ssl_handshake_timeout=self._limits.handshake_timeout if self._tls is not None else None,
             )
         except OSError as error:
             # Since Python 3.13, asyncio gives no number where an address is not this machine's.

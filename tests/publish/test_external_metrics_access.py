@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
+from yarl import URL
 
 from tests.factories import make_fleet
 from tests.fakes.aggregation import BASE, DEMAND, HPA, Answer, World, aggregated, demand, exchange
@@ -159,6 +160,30 @@ async def test_others_need_a_permission_for_the_description(world: World) -> Non
     world.control.allowed.add("alice")
     assert (await world.ask(BASE, "alice")).status == 200
     assert world.control.reviews[-1]["nonResourceAttributes"] == {"verb": "get", "path": BASE}
+
+
+@pytest.mark.parametrize(
+    "tricky",
+    [
+        f"{BASE}/namespaces/matillion%2F..%2Fother/{DEMAND}",
+        f"{BASE}/namespaces/other%2Fmatillion/{DEMAND}",
+        f"{BASE}/namespaces/*/{DEMAND}",
+        f"{BASE}/namespaces/matillion%00/{DEMAND}",
+        f"{BASE}/namespaces/Matillion/{DEMAND}",
+        f"{BASE}/namespaces/other/{DEMAND}?namespace=matillion&labelSelector=fleet%3Dprod",
+        f"{BASE}/namespaces/other/{DEMAND}?labelSelector=namespace%3Dmatillion",
+        f"{BASE}/namespaces/matillion/{DEMAND}%2Fstatus",
+        f"{BASE}/namespaces/matillion/*",
+    ],
+)
+async def test_what_is_reviewed_is_what_is_answered(world: World, tricky: str) -> None:
+    """No path is reviewed as one namespace or metric and answered as another; the query names neither."""
+    url = URL(f"https://{world.server.address}{tricky}", encoded=True)
+    async with world.session() as session, session.get(url, headers={"X-Remote-User": HPA}) as response:
+        assert response.status in (400, 404)
+    for review in world.control.reviews:
+        place = review["resourceAttributes"]
+        assert (place["namespace"], place["resource"]) != ("matillion", DEMAND)
 
 
 @pytest.mark.parametrize(
