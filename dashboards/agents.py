@@ -244,6 +244,7 @@ def _life() -> tuple[Placed, ...]:
                     Column("Value #B", "Waiting now", names={1: ("yes", RED)}, width=110),
                 ),
                 by=("Waiting now", True),
+                empty="none, or no data",
             ),
             12,
         ),

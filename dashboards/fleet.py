@@ -21,6 +21,7 @@ from dashboards import annotations, lists
 from dashboards.frame import CLUSTER, FLEET, FLEET_UID, NAMESPACE, framed
 from dashboards.panels import (
     BLUE,
+    COUNT,
     FULLNESS,
     GREEN,
     RED,
@@ -38,6 +39,7 @@ from dashboards.panels import (
 from dashboards.queries import (
     BY_FLEET,
     FLEET_LEGEND,
+    MANY_FLEETS,
     NOT_DRAINING,
     OF_FLEET,
     by_fleet,
@@ -46,6 +48,7 @@ from dashboards.queries import (
     recorded,
     total,
     whole,
+    worst_healths,
 )
 from exporter.fleet.figures import FLEET_HISTOGRAMS
 from exporter.fleet.health import Word
@@ -80,11 +83,12 @@ def _health() -> Placed:
     panel = timeline(
         "Health",
         "Each fleet's health in one word, as on the status page: down (no agent serves), data incomplete (its figures "
-        "are not trusted), degraded, or ok. The page has the reasons.",
-        [Query(health_number(), FLEET_LEGEND)],
+        "are not trusted), degraded, or ok. The page has the reasons. Of more than "
+        f"{MANY_FLEETS} fleets, those that were worst in the time shown; choose others by fleet.",
+        [Query(f"{health_number()} and on ({BY_FLEET}) topk({MANY_FLEETS}, {worst_healths()})", FLEET_LEGEND)],
         lists.HEALTH,
     )
-    return Placed(panel, 24, 5)
+    return Placed(panel, 24, 6)
 
 
 def _trouble() -> tuple[Placed, ...]:
@@ -149,7 +153,7 @@ def _load() -> tuple[Placed, ...]:
     )
 
 
-def _figure(title: str, description: str, query: str, limits: Steps, *, unit: str = "short") -> Placed:
+def _figure(title: str, description: str, query: str, limits: Steps, *, unit: str = COUNT) -> Placed:
     return Placed(figure(title, description, [Query(query)], unit=unit, limits=limits, decimals=0), 6, 3)
 
 

@@ -60,8 +60,8 @@ def alerts() -> Placed:
     query = "&".join(f"{name}=${{__data.fields.{column}}}" for name, column in names)
     table = listing(
         "Firing alerts",
-        "Critical ones first. Click an alert to open its runbook, with its names filled in. No data when no alert is "
-        "firing, and also while the alerting rules are not loaded.",
+        "Critical ones first. Click an alert to open its runbook, with its names filled in. If it is empty, the figure "
+        "above tells whether none is firing, or no rules are loaded.",
         [Query(firing())],
         (
             Column("severity", "Severity", names=_SEVERITIES, width=85),
@@ -80,5 +80,6 @@ def alerts() -> Placed:
         ),
         # By the alphabet: critical, info, warning.
         by=("Severity", False),
+        empty="no alert is firing, or no rules are loaded",
     )
     return Placed(table, 10)

@@ -55,6 +55,8 @@ NO_DATA = "no data"
 """Unknown is not zero: an empty panel shows this, and its description names what may be missing."""
 UNKNOWN = "–"
 """The same in a cell of a table."""
+COUNT = "none"
+"""The unit of a number that is read exactly. With "short", 1045 would be 1 K."""
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GRAY = "green", "yellow", "orange", "red", "blue", "#808080"
 """For limits and states; figures have those of `exporter.web.palette`."""
@@ -214,7 +216,7 @@ def figure(
     description: str,
     queries: Sequence[Query],
     *,
-    unit: str = "short",
+    unit: str = COUNT,
     limits: Steps = ((None, BLUE),),
     decimals: int | None = None,
     text: bool = False,
@@ -247,7 +249,7 @@ def timeline(title: str, description: str, queries: Sequence[Query], names: Name
         .datasource(PROMETHEUS)
         .no_value(NO_DATA)
         .mappings([_mapping(names)])
-        .color_scheme(_by_thresholds())
+        .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .thresholds(thresholds([(None, GRAY)]))
         .merge_values(True)
         .show_value(VisibilityMode.NEVER)
@@ -280,7 +282,7 @@ class Column:
 
     field: str
     title: str
-    unit: str = "short"
+    unit: str = COUNT
     limits: Steps = ()
     names: Names | None = None
     decimals: int | None = None
@@ -297,19 +299,21 @@ def listing(
     columns: Sequence[Column],
     *,
     by: tuple[str, bool] | None = None,
+    empty: str = NO_DATA,
 ) -> table.Panel:
     """Return a table: the latest values of all queries, a row per set of labels. Fields without a column are hidden.
 
     The field of a value is `Value #A` for the first query, `Value #B` for the second, and so on; `Value` for the only
     one. No query may return names of series: Grafana takes these for labels, and each figure would have rows of its
     own. `by` is the title of the column that the rows are in order of at first, and whether from the highest down.
+    `empty` is shown for a table without rows.
     """
     panel = (
         table.Panel()
         .title(title)
         .description(description)
         .datasource(PROMETHEUS)
-        .no_value(NO_DATA)
+        .no_value(empty)
         .show_header(True)
         .with_transformation(DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
@@ -378,10 +382,6 @@ def _mapping(names: Names) -> ValueMap:
 def _legend(placement: LegendPlacement | None) -> common.VizLegendOptions:
     options = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST)
     return options.placement(placement or LegendPlacement.BOTTOM).show_legend(placement is not None)
-
-
-def _by_thresholds() -> dashboard.FieldColor:
-    return dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS)
 
 
 def _asking(panel: _Builder, queries: Sequence[Query], *, instant: bool = False, as_table: bool = False) -> _Builder:

@@ -23,6 +23,8 @@ NOT_DRAINING = 'state!="draining"'
 """Agents as a Deployment counts its replicas, which a draining one no longer is."""
 MANY = 20
 """Agents in one state timeline: what its height has room for."""
+MANY_FLEETS = 8
+"""The same of fleets."""
 _SHOWN = "[$__range] @ end()"
 REPLICA = "instance"
 """The label that distinguishes the replicas of an exporter."""
@@ -86,6 +88,13 @@ def health_number() -> str:
     """Return each fleet's health as its number; where two replicas disagree, the worse."""
     one_of = {word: recorded(HEALTH, f'health="{word}"') for word in HEALTH_NUMBERS}
     terms = " or ".join(f"({series} == 1) * {HEALTH_NUMBERS[word]}" for word, series in one_of.items())
+    return f"max by ({BY_FLEET}) ({terms})"
+
+
+def worst_healths() -> str:
+    """Return the number of each fleet's worst health in the time shown, the same at each point of a graph."""
+    one_of = {word: recorded(HEALTH, f'health="{word}"') for word in HEALTH_NUMBERS}
+    terms = " or ".join(f"max_over_time({one_of[word]}{_SHOWN}) * {rank}" for word, rank in HEALTH_NUMBERS.items())
     return f"max by ({BY_FLEET}) ({terms})"
 
 

@@ -207,7 +207,7 @@ def test_a_panel_has_all_that_belongs_to_one(name: str) -> None:
         assert panel["description"].endswith("."), panel["title"]
         assert panel["datasource"]["uid"] in {"${datasource}", "${cloudwatch}"}
         defaults = panel["fieldConfig"]["defaults"]
-        assert defaults["noValue"] == "no data", panel["title"]
+        assert re.search("no data$|no rules are loaded$", defaults["noValue"]), panel["title"]
         if panel["type"] in {"timeseries", "stat", "heatmap"}:
             assert defaults["unit"], panel["title"]
         assert panel["targets"]
