@@ -80,8 +80,10 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
     """
     _allow_many_sockets()
     async with AsyncExitStack() as resources:
-        store = SnapshotStore(settings.capacity.policy, monotonic=time.monotonic, wall=time.time)
+        lag = LoopLag()
+        store = SnapshotStore(settings.capacity.policy, monotonic=time.monotonic, wall=time.time, heard_at=lag.heard_at)
         metrics = ExporterMetrics(store, outcomes=ScrapeOutcome, restart_reasons=RestartReason)
+        metrics.show_lag(lag.worst)
         kube = None
         if settings.discovery.kubernetes.enabled or settings.external_metrics.enabled:
             kube = await resources.enter_async_context(await KubeClient.connect())
@@ -98,15 +100,16 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
             past=_recorded(past),
             about=_about(settings, kube, leadership, metrics, _replaceable(leadership, sees)),
             installation=installation,
+            intact_since=lag.intact_since,
         )
         parts: dict[str, Part] = {
             **_discovery(settings, kube, store, metrics),
             **_forecast(settings, past, store),
             "scraping": await _scraping(settings.scrape, store, metrics, resources),
             "state log": StateLog(store).run,
-            **_external_metrics(settings, kube, store, metrics),
+            **_external_metrics(settings, kube, store, metrics, lag),
             **await _led(settings, kube, store, metrics, resources, leadership=leadership, past=past),
-            "event loop lag": LoopLag(metrics.event_loop_lag).run,
+            "event loop lag": lag.run,
             "web server": server.run,
         }
         # What start-up made stays for good; left in the collector's sight it would be walked through again and again.
@@ -192,13 +195,15 @@ async def _scraping(
 
 
 def _external_metrics(
-    settings: Settings, kube: KubeClient | None, store: SnapshotStore, metrics: ExporterMetrics
+    settings: Settings, kube: KubeClient | None, store: SnapshotStore, metrics: ExporterMetrics, lag: LoopLag
 ) -> dict[str, Part]:
     """Return the API for the HPA, which every replica serves."""
     if kube is None or not settings.external_metrics.enabled:
         return {}
     observer = ExternalMetricsMetrics(metrics.registry)
-    server = ExternalMetricsServer(settings.external_metrics, settings.cluster, store, kube, observer)
+    server = ExternalMetricsServer(
+        settings.external_metrics, settings.cluster, store, kube, observer, intact_since=lag.intact_since
+    )
     return {"external metrics API": server.run}
 
 

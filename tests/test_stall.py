@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
+from exporter.loop_lag import STALL_SECONDS
 from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.timed_agent import TimedAgent
 from tests.waiting import eventually
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 STALE_AFTER = 2.0
 STOPPED = 2.5
+NOBODY = {"discovery": {"static": {"targets": [{"address": "127.99.0.1", "fleet": "f", "namespace": "n", "pod": "p"}]}}}
 DEMAND, FLEET, AGENTS, METRICS = (
     "/api/v1/fleets/n/f/demand",
     "/api/v1/fleets/n/f",
@@ -94,6 +96,24 @@ async def test_nothing_is_younger_than_it_was_before_the_stop(running: Exporter,
             assert time.time() - float(read_time[1]) >= age
     agent.open.set()
     await eventually(lambda: _status(running, 200))
+
+
+async def test_it_says_that_it_did_not_run(tmp_path: Path) -> None:
+    """From the first answer on after a stop of several seconds, on /metrics and in one line of the log."""
+    async with exporter(tmp_path, NOBODY) as running:
+        await running.ready()
+        running.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(STALL_SECONDS + 0.5)
+        running.process.send_signal(signal.SIGCONT)
+        _, page = await running.get(METRICS)
+        lag = re.search(r"\nmatillion_fleet_exporter_event_loop_lag_seconds (.*)\n", page)
+        assert lag is not None
+        assert float(lag[1]) > STALL_SECONDS
+        assert await running.get("/healthz") == (200, "ok\n")
+        running.process.terminate()
+        code, log = await running.end()
+    assert code == 0
+    assert [line["event"] for line in log].count("the process did not run for a while") == 1
 
 
 async def _status(running: Exporter, wanted: int) -> bool:

@@ -4,14 +4,21 @@ It is the measure of the machine: on shared cores even an idle loop wakes up lat
 of the last minute each second, in seconds.
 """
 
+import asyncio
+
 import uvloop
 
 from exporter.loop_lag import LoopLag
 
 
-def _say(seconds: float) -> None:
-    print(f"{seconds:.6f}", flush=True)
+async def _measure() -> None:
+    lag = LoopLag()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(lag.run())
+        while True:
+            await asyncio.sleep(1.0)
+            print(f"{lag.worst():.6f}", flush=True)
 
 
 if __name__ == "__main__":
-    uvloop.run(LoopLag(_say).run())
+    uvloop.run(_measure())

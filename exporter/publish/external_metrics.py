@@ -9,6 +9,7 @@ It must not know where fleets come from. What is answered is decided in `externa
 """
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 
@@ -36,6 +37,7 @@ from exporter.publish.external_metrics_log import ExternalMetricsLog
 from exporter.publish.external_metrics_values import EXTERNAL_METRICS, Knowledge, Question, RefusalError, items
 from exporter.serve.delivery import broken_off, deliver_in
 from exporter.serve.errors import ServeError
+from exporter.serve.interruption import INTACT_SINCE
 from exporter.serve.listener import Listener
 from exporter.serve.reload import INTERVAL as RELOAD_INTERVAL
 from exporter.serve.tls import ServerTls
@@ -61,8 +63,9 @@ class Observer(Protocol):
 class ExternalMetricsServer:
     """Serves the API as the `external_metrics` settings define.
 
-    `cluster` is the value of the label of that name, None for none. The other arguments are for tests: seconds between
-    two looks at the files and at the front proxy.
+    `cluster` is the value of the label of that name, None for none; `intact_since` is as in
+    `serve.interruption`. The other arguments are for tests: seconds between two looks at the files and at the front
+    proxy.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class ExternalMetricsServer:
         kube: KubeObjects,
         observer: Observer,
         *,
+        intact_since: Callable[[], float] = lambda: 0.0,
         reload_interval: float = RELOAD_INTERVAL,
         front_proxy_interval: float = READ_AGAIN,
     ) -> None:
@@ -83,6 +87,7 @@ class ExternalMetricsServer:
         self._cluster = cluster
         self._observer = observer
         self._review = AccessReview(kube)
+        self._intact_since = intact_since
         self._front_proxy: FrontProxy | None = None
         self._front_proxy_source = FrontProxySource(
             kube, self._trust, read_again=front_proxy_interval, retry_first=min(RETRY_FIRST, front_proxy_interval)
@@ -124,6 +129,7 @@ class ExternalMetricsServer:
 
     def _build_app(self) -> web.Application:
         app = web.Application(middlewares=[deliver_in(ANSWER_TIMEOUT), self._answered, self._authenticated])
+        app[INTACT_SINCE] = self._intact_since
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         described = StaticDocument.of(documents.openapi_v3(__version__))

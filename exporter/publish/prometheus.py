@@ -56,7 +56,6 @@ class ExporterMetrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(_Discovery(source))
         _gauge(instruments.BUILD_INFO, self.registry).labels(__version__).set(1)
-        self._event_loop_lag = _gauge(instruments.EVENT_LOOP_LAG, self.registry)
         self._rejected_lines = _counter(instruments.REJECTED_LINES, self.registry)
         scrapes = _counter(instruments.SCRAPES, self.registry)
         self._watch_restarts = _counter(instruments.WATCH_RESTARTS, self.registry)
@@ -85,9 +84,9 @@ class ExporterMetrics:
         """Count lines of agents' logs that were not looked at."""
         self._log_lines_skipped.inc(lines)
 
-    def event_loop_lag(self, seconds: float) -> None:
-        """Set the longest recent delay of the event loop."""
-        self._event_loop_lag.set(seconds)
+    def show_lag(self, worst: Callable[[], float]) -> None:
+        """Show from now on the longest recent delay of the event loop, as it is at the moment of a scrape."""
+        _gauge(instruments.EVENT_LOOP_LAG, self.registry).set_function(worst)
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Return the gauges and counters as they are now: by name without prefix, then by label value."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from aiohttp import hdrs, web
 
+from exporter.serve.interruption import Interruption
+
 _COMPRESS_FROM = 1400
 """Bytes; a smaller answer fits one network packet as it is."""
 # zlib's fastest level already makes a page of a thousand agents forty times smaller; more is not worth the CPU.
@@ -39,9 +41,10 @@ async def stream(request: web.Request, pieces: Iterable[bytes], headers: Mapping
     """Answer with `pieces` of any number; `headers` should vary by Accept-Encoding.
 
     Each is made once the one before it is written, and the event loop runs in between: neither memory nor the longest
-    pause grows with the length of the answer. Raises ConnectionError when the client has left.
+    pause grows with the length of the answer. Raises ConnectionError when the client has left, or the process was
+    stopped in between.
     """
-    gzip = wants_gzip(request)
+    gzip, interruption = wants_gzip(request), Interruption(request)
     response = web.StreamResponse(headers=headers)
     if gzip:
         response.headers[hdrs.CONTENT_ENCODING] = "gzip"
@@ -54,5 +57,6 @@ async def stream(request: web.Request, pieces: Iterable[bytes], headers: Mapping
             await response.write(data)
         # A write into a socket that has room returns without giving way.
         await asyncio.sleep(0)
+        interruption.check()
     await response.write_eof(squeeze.flush() if squeeze is not None else b"")
     return response

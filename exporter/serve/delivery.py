@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from exporter.serve.connections import connection_of
+from exporter.serve.interruption import Interruption
 
 log = structlog.get_logger(__name__)
 
@@ -17,12 +18,13 @@ def deliver_in(timeout: float) -> Middleware:
 
     @web.middleware
     async def deliver(request: web.Request, handler: Handler) -> web.StreamResponse:
-        connection = connection_of(request)
+        connection, interruption = connection_of(request), Interruption(request)
         if connection is not None:
             connection.begin_request()
         try:
             async with asyncio.timeout(timeout):
                 response = await handler(request)
+                interruption.check()
                 if response.status >= HTTPStatus.BAD_REQUEST:
                     # What this replica cannot answer another may. The API server and KEDA keep a connection whatever
                     # comes over it, so all their questions would end here; by a new one they find the other.

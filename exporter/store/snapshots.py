@@ -22,11 +22,12 @@ from exporter.fleet.model import (
 from exporter.fleet.outlook import Outlook
 from exporter.fleet.policy import Policy
 from exporter.fleet.scaler import Scaler
-from exporter.fleet.since import after_reading, after_sample
+from exporter.fleet.since import after_sample
 from exporter.store.addresses import AddressBook
 from exporter.store.departures import Departures
 from exporter.store.gone_fleets import GoneFleet, forgotten, gone_fleets, remembered
 from exporter.store.group import Group
+from exporter.store.readings import after_scrape, same_run
 from exporter.store.restarts import FleetKey, RestartCounter
 from exporter.store.scalers import KnownScalers
 from exporter.store.sources import Sources
@@ -41,10 +42,12 @@ class SnapshotStore:
     A source owns only the targets it delivered. Each of its calls that changes them also counts as `synced`.
     """
 
-    def __init__(self, policy: Policy, *, monotonic: Clock, wall: Clock) -> None:
+    def __init__(self, policy: Policy, *, monotonic: Clock, wall: Clock, heard_at: Clock | None = None) -> None:
+        """Take the clocks; `heard_at` returns the earliest instant at which what is read now may have come here."""
         self._policy = policy
         self._monotonic = monotonic
         self._wall = wall
+        self._heard_at = heard_at or monotonic
         self._synced = Sources()
         self._sources: dict[str, str] = {}
         self._keys: dict[str, FleetKey] = {}
@@ -107,8 +110,8 @@ class SnapshotStore:
         self._ignored[source] = pods
 
     def synced(self, source: str) -> None:
-        """Record that the membership of `source` is current now."""
-        self._synced.synced(source, self._monotonic())
+        """Record that the membership of `source` is current."""
+        self._synced.synced(source, self._heard_at())
         if self._first_round is None and not self._synced.missing():
             unread = [uid for uid in self._keys if (one := self._snapshot(uid)) and one.scrape_seconds is None]
             self._first_round = {uid for uid in unread if self.scrape_target(uid) is not None}
@@ -212,30 +215,13 @@ class SnapshotStore:
     def scraped(self, target: Target, reading: Reading, *, url: str, seconds: float) -> None:
         """Store a valid reading of `target`, from a scrape that took `seconds` and ends now.
 
-        The reading is dated by the beginning of the scrape. Between a page and now there may be more than the network:
-        while the process is stopped, the answers to its scrapes wait in their sockets.
-
         If the agent was removed or moved meanwhile, it is unknown which agent responded: the reading is ignored.
         """
         before = self._attempt(target)
         if before is not None:
             now, wall_now = self._monotonic(), self._wall()
             self._start_times.heard(before.target, now, wall_now)
-            read_at = now - seconds
-            # `replace` would take twice as long, and this runs for each scrape.
-            self._put(
-                AgentSnapshot(
-                    target=before.target,
-                    reading=reading,
-                    read_at=read_at,
-                    read_time=wall_now - seconds,
-                    url=url,
-                    scrape_seconds=seconds,
-                    usage=before.usage,
-                    task_failures=before.task_failures,
-                    since=after_reading(before, reading, self._policy, read_at),
-                )
-            )
+            self._put(after_scrape(before, reading, self._policy, url=url, seconds=seconds, now=now, wall_now=wall_now))
 
     def failed(self, target: Target, error: str, *, seconds: float) -> bool:
         """Record a failed scrape of `target`; the last valid reading stays, and ages.
@@ -253,9 +239,7 @@ class SnapshotStore:
         before = self._snapshot(scraped.uid)
         if before is None or before.displaced_by is not None:
             return None
-        now = before.target
-        same_place = (now.address, now.endpoint) == (scraped.address, scraped.endpoint)
-        return before if same_place and not run_ended(scraped.facts, now.facts) else None
+        return before if same_run(scraped, before.target) else None
 
     def _put(self, snapshot: AgentSnapshot) -> None:
         self._amend(snapshot)
@@ -290,7 +274,7 @@ class SnapshotStore:
 
     def scalers_seen(self, namespace: str | None, scalers: tuple[Scaler, ...]) -> None:
         """Store all current autoscalers of a namespace (None: of the cluster)."""
-        if self._scalers.seen(namespace, scalers, self._monotonic()):
+        if self._scalers.seen(namespace, scalers, self._heard_at()):
             self._looked_through_at = None
             for key, group in self._groups.items():
                 group.new_readings |= namespace in (None, key[0])

@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from exporter.fleet.remarks import ignored_remarks
 from exporter.serve.delivery import broken_off, deliver_in
+from exporter.serve.interruption import INTACT_SINCE
 from exporter.store.snapshots import SnapshotStore
 from exporter.web import api, page
 from exporter.web.about import About
@@ -33,14 +34,17 @@ def build_app(
     about: About,
     runbooks: Runbooks,
     wall_clock: Callable[[], float],
+    intact_since: Callable[[], float],
     answer_timeout: float = ANSWER_TIMEOUT,
 ) -> web.Application:
     """Return the application.
 
     `metrics` answers `/metrics`; `hosts` refuses requests for unknown names, and `access` those that are not allowed;
-    `past` returns what the forecast is made from; `about` is this exporter.
+    `past` returns what the forecast is made from; `about` is this exporter; `intact_since` is as in
+    `serve.interruption`.
     """
     app = web.Application(middlewares=[deliver_in(answer_timeout), _errors, hosts, access])
+    app[INTACT_SINCE] = intact_since
     app.on_response_prepare.append(_common_headers)
     health = _Health(view, about.out_of_service)
     app.router.add_routes(

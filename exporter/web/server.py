@@ -27,9 +27,9 @@ class WebServer:
     """Serves the pages of `build_app` as the `web` settings define.
 
     `metrics` answers `/metrics`; `past` returns what the forecast of a fleet is made from; `about` is this exporter,
-    and `installation` what it is called in its cluster. The others are for tests: how often changed files are looked
-    for and how long a response may take, in seconds, the limits on connections, the clock that people's times are read
-    from, and the machine's.
+    and `installation` what it is called in its cluster; `intact_since` is as in `serve.interruption`. The others are
+    for tests: how often changed files are looked for and how long a response may take, in seconds, the limits on
+    connections, the clock that people's times are read from, and the machine's.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class WebServer:
         past: PastOf = lambda _fleet: None,
         about: About = About(),  # noqa: B008 - it never changes
         installation: Installation = UNNAMED,
+        intact_since: Callable[[], float] = lambda: 0.0,
         reload_interval: float = RELOAD_INTERVAL,
         answer_timeout: float = ANSWER_TIMEOUT,
         limits: ConnectionLimits | None = None,
@@ -72,6 +73,7 @@ class WebServer:
             about=about,
             runbooks=Runbooks(view, settings, installation),
             wall_clock=wall_clock,
+            intact_since=intact_since,
             answer_timeout=answer_timeout,
         )
         self._listener = Listener(

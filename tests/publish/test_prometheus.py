@@ -41,7 +41,9 @@ class Source:
 
 
 def make_metrics(source: Source) -> ExporterMetrics:
-    return ExporterMetrics(source, outcomes=("ok", "timeout"), restart_reasons=("expired",))
+    metrics = ExporterMetrics(source, outcomes=("ok", "timeout"), restart_reasons=("expired",))
+    metrics.show_lag(lambda: 0.25)
+    return metrics
 
 
 @pytest.fixture

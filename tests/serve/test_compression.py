@@ -1,13 +1,16 @@
 """Answers in gzip, whole and in pieces, from a real server to a real client."""
 
 import gzip
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from aiohttp import ClientSession, hdrs, web
+from aiohttp import ClientError, ClientSession, hdrs, web
 from aiohttp.test_utils import TestServer
 
 from exporter.serve.compression import stream, whole
+from exporter.serve.delivery import deliver_in
+from exporter.serve.interruption import INTACT_SINCE
 
 PIECES = [b"", b"one " * 1000, b"two", b"", b"three " * 1000]
 BODY = b"".join(PIECES)
@@ -92,3 +95,33 @@ async def test_each_piece_is_made_once_the_one_before_is_written() -> None:
         assert await response.content.readexactly(10) == b"x" * 10
         response.close()
     assert made < 1000
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["in pieces", "whole"])
+async def test_an_answer_that_a_stall_interrupts_is_cut_off(streamed: bool) -> None:
+    """It would say as of now what was true before; the connection ends, and the next request is answered."""
+    stalled_at = 0.0
+    # aiohttp's client asks a second time by itself where no head has come.
+    stalls = 1 if streamed else 2
+
+    def made() -> Iterator[bytes]:
+        nonlocal stalled_at, stalls
+        yield b"age 1"
+        if stalls:
+            stalled_at, stalls = time.monotonic(), stalls - 1
+        yield b", and so on"
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if streamed:
+            return await stream(request, made(), HEADERS)
+        return whole(request, b"".join(made()), 200, HEADERS)
+
+    app = web.Application(middlewares=[deliver_in(10.0)])
+    app[INTACT_SINCE] = lambda: stalled_at
+    app.router.add_get("/", answer)
+    async with TestServer(app) as server, ClientSession() as client:
+        with pytest.raises(ClientError):
+            async with client.get(server.make_url("/")) as response:
+                await response.read()
+        async with client.get(server.make_url("/")) as response:
+            assert await response.read() == b"age 1, and so on"

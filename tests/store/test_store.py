@@ -55,6 +55,17 @@ def test_a_page_that_waited_is_as_old_as_its_request(store: SnapshotStore, clock
     assert [fleet.read_age for fleet in store.fleets()] == [POLICY.stale_after - 5]
 
 
+def test_what_is_heard_after_a_stall_may_be_from_before() -> None:
+    """An event that waited in its socket does not confirm that the list of agents is current."""
+    heard_at = NOW - 20.0
+    store = SnapshotStore(POLICY, monotonic=lambda: NOW, wall=lambda: WALL_NOW, heard_at=lambda: heard_at)
+    store.replace(KUBE, [make_target()])
+    assert (store.sync_age(), store.fleets()[0].sync_age) == (20.0, 20.0)
+    heard_at = NOW
+    store.synced(KUBE)
+    assert store.sync_age() == 0.0
+
+
 def test_a_failure_is_news_once(store: SnapshotStore) -> None:
     """So that a log line is written per change, not per scrape."""
     target = make_target()
