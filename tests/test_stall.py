@@ -12,6 +12,8 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 
 from exporter.loop_lag import STALL_SECONDS
+from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.fakes.cloudwatch_publishing import CREDENTIALS
 from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.timed_agent import TimedAgent
 from tests.waiting import eventually
@@ -96,6 +98,39 @@ async def test_nothing_is_younger_than_it_was_before_the_stop(running: Exporter,
             assert time.time() - float(read_time[1]) >= age
     agent.open.set()
     await eventually(lambda: _status(running, 200))
+
+
+async def test_periods_of_a_stop_are_missing_and_the_next_has_no_demand(agent: TimedAgent, tmp_path: Path) -> None:
+    """CloudWatch gets no figure for time in which nothing was measured, and none of before for the time after it."""
+    target = {"address": f"127.0.0.1:{agent.port}", "namespace": "n", "fleet": "f", "pod": "p"}
+    async with FakeCloudWatch(time.time) as cloudwatch:
+        settings = {
+            "cluster": "prod",
+            "discovery": {"static": {"targets": [target]}},
+            "scrape": {"interval": "1s", "timeout": "1s"},
+            "capacity": {"stale_after": f"{STALE_AFTER}s"},
+            "cloudwatch": {
+                "enabled": True,
+                "region": "eu-west-1",
+                "endpoint_url": cloudwatch.url,
+                "interval": "1s",
+                "storage_resolution": 1,
+                "metrics": ["DemandTasks", "ScrapeCoveragePercent"],
+                "spool": {"path": str(tmp_path / "spool.db")},
+            },
+        }
+        async with exporter(tmp_path, settings, CREDENTIALS) as running:
+            await eventually(lambda: cloudwatch.times("DemandTasks"))
+            await stopped_during_a_scrape(running, agent)
+            went_on = time.time()
+            running.process.send_signal(signal.SIGCONT)
+            await eventually(lambda: max(cloudwatch.times("ScrapeCoveragePercent")) > went_on)
+    stopped = went_on - STOPPED
+    for metric in ("DemandTasks", "ScrapeCoveragePercent"):
+        assert not [at for at in cloudwatch.times(metric) if stopped < at < went_on - 1]
+    assert max(cloudwatch.times("DemandTasks")) <= stopped
+    after = [datum.values for datum in cloudwatch.of("ScrapeCoveragePercent") if datum.time > went_on - 1]
+    assert set(after) == {(0.0,)}
 
 
 async def test_it_says_that_it_did_not_run(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ async def watched(running: Exporter, seen: list[tuple[int, float]]) -> None:
 
 
 async def test_a_step_by_an_hour_changes_nothing_but_dates(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
-    """Forth, back, and back: the demand is there all the time, no age leaps, and CloudWatch gets a datum for each period."""
+    """Forth, back, back: the demand is there all the time, no age leaps, and CloudWatch gets a datum each period."""
     clock = WallClock(tmp_path / "clock")
     async with TimedAgent().serving() as agent:
         settings = {
