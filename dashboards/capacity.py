@@ -81,13 +81,13 @@ def _past(span: str) -> Placed:
         ],
         (
             Column("fleet", "Fleet", width=130),
-            Column("namespace", "Namespace", width=100),
             Column("Value #A", "Median", "percentunit", FULLNESS, decimals=0, width=70),
             Column("Value #B", "p95", "percentunit", FULLNESS, decimals=0, width=65),
             Column("Value #C", "Highest", "percentunit", FULLNESS, decimals=0, width=75),
             Column("Value #D", "No free slot", "h", _HOURS, decimals=1, width=98),
             Column("Value #E", "Queue", "h", _HOURS, decimals=1, width=85),
             Column("Value #F", "Longest", width=70),
+            Column("namespace", "Namespace", width=100),
         ),
         by=("p95", True),
     )
@@ -121,7 +121,6 @@ def _suggestions() -> table.Panel:
                 "Fleet",
                 links=(link_to(FLEET_UID, "The fleet", ("namespace", "Namespace"), ("fleet", "Fleet")),),
             ),
-            Column("namespace", "Namespace", width=105),
             Column("Value #A", "Suggested minimum", width=150),
             Column("Value #E", "Suggested maximum", width=155),
             Column("Value #G", "Agents now", width=100),
@@ -129,6 +128,7 @@ def _suggestions() -> table.Panel:
             Column("Value #C", "Enough 95% of the time", width=175),
             Column("Value #D", "Always enough", width=120),
             Column("Value #F", "Highest desired", width=130),
+            Column("namespace", "Namespace", width=105),
         ),
     )
 

@@ -46,8 +46,8 @@ def _now() -> tuple[Placed, ...]:
                 [Query(f"count(max by ({REPLICA}) ({installation}))")],
                 limits=((None, RED), (1, GREEN)),
             ),
-            4,
-            4,
+            8,
+            3,
         ),
         Placed(
             figure(
@@ -56,8 +56,8 @@ def _now() -> tuple[Placed, ...]:
                 [Query(of_replicas("build_info", also_by="version"), "{{version}}")],
                 text=True,
             ),
-            4,
-            4,
+            8,
+            3,
         ),
         Placed(
             figure(
@@ -66,13 +66,13 @@ def _now() -> tuple[Placed, ...]:
                 [Query(f"max({recorded(LEADERS, of=OF_EXPORTER)})")],
                 limits=((None, RED), (1, GREEN)),
             ),
-            4,
-            4,
+            8,
+            3,
         ),
         Placed(
             figure("Targets", "Targets that discovery has found.", [Query(f"max({of_replicas('discovery_targets')})")]),
-            4,
-            4,
+            8,
+            3,
         ),
         Placed(
             figure(
@@ -83,8 +83,8 @@ def _now() -> tuple[Placed, ...]:
                 unit="s",
                 limits=((None, GREEN), (_SETTINGS.sync_age / 2, YELLOW), (_SETTINGS.sync_age, RED)),
             ),
-            4,
-            4,
+            8,
+            3,
         ),
         Placed(
             figure(
@@ -93,8 +93,8 @@ def _now() -> tuple[Placed, ...]:
                 [Query(f"max({of_replicas('cloudwatch_estimated_monthly_cost_dollars')})")],
                 unit="currencyUSD",
             ),
-            4,
-            4,
+            8,
+            3,
         ),
     )
 

@@ -254,10 +254,10 @@ def _forecast() -> tuple[Placed, ...]:
         ],
         (
             Column("fleet", "Fleet"),
-            Column("namespace", "Namespace", width=105),
             Column("Value #A", "Skill", limits=((None, YELLOW), (MIN_SKILL, GREEN)), decimals=2, width=65),
             Column("Value #B", "Ahead", "s", decimals=0, width=80),
             Column("Value #C", "Age", "s", ((None, GREEN), (3600, YELLOW), (86400, RED)), decimals=0, width=80),
+            Column("namespace", "Namespace", width=105),
         ),
     )
     return (
