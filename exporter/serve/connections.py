@@ -98,9 +98,9 @@ class ConnectionLimits:
         header_timeout: float = HEADER_TIMEOUT,
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
     ) -> None:
+        self.max_connections = max_connections
         self.header_timeout = header_timeout
         self.handshake_timeout = handshake_timeout
-        self._max_connections = max_connections
         self._busy: set[TimedConnection] = set()
         # The one idle longest comes first.
         self._idle: dict[TimedConnection, None] = {}
@@ -113,7 +113,7 @@ class ConnectionLimits:
     def add(self, connection: TimedConnection) -> None:
         """Count a new connection. If it is one too many, close the one idle longest: itself where all others work."""
         self._idle[connection] = None
-        if len(self._busy) + len(self._idle) > self._max_connections:
+        if len(self._busy) + len(self._idle) > self.max_connections:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
             oldest.abort()

@@ -4,7 +4,8 @@ import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -13,6 +14,7 @@ from aiohttp.http import HttpProcessingError
 from exporter.config.addresses import HostPort
 from exporter.serve.connections import ConnectionLimits
 from exporter.serve.errors import ServeError
+from exporter.serve.handshakes import Handshakes, listen
 from exporter.serve.reload import Reloaded
 from exporter.serve.tls import ServerTls
 
@@ -101,38 +103,45 @@ class Listener:
         )
         await runner.setup()
         try:
-            async with self._listening(runner), asyncio.TaskGroup() as group:
-                for name, task in tasks.items():
+            async with self._listening(runner) as accepting, asyncio.TaskGroup() as group:
+                for name, task in {**tasks, **accepting}.items():
                     group.create_task(_awaited(task), name=f"{self._name}: {name}")
                 await asyncio.Event().wait()
         finally:
             await runner.cleanup()
 
     @asynccontextmanager
-    async def _listening(self, runner: web.AppRunner) -> AsyncIterator[None]:
-        """Listen as long as the context lasts."""
+    async def _listening(self, runner: web.AppRunner) -> AsyncIterator[Mapping[str, Callable[[], Awaitable[None]]]]:
+        """Listen as long as the context lasts; yields what has to run meanwhile."""
         if runner.server is None:
             raise RuntimeError("the application is not set up")
-        try:
-            server = await asyncio.get_running_loop().create_server(
-                self._limits.protocol_factory(runner.server),
-                self._listen.host,
-                self._listen.port,
-                ssl=self._tls.context if self._tls is not None else None,
-                ssl_handshake_timeout=self._limits.handshake_timeout if self._tls is not None else None,
-            )
-        except OSError as error:
-            # Since Python 3.13, asyncio gives no number where an address is not this machine's.
-            hint = _BIND_ERRORS.get(error.errno or errno.EADDRNOTAVAIL, "").format(setting=self._setting)
-            reason = hint or error.strerror or str(error)
-            raise ServeError(f"cannot listen on {self._listen}: {reason}") from None
-        try:
-            self._address = HostPort(*server.sockets[0].getsockname()[:2])
+        make = self._limits.protocol_factory(runner.server)
+        async with AsyncExitStack() as stack:
+            try:
+                if self._tls is None:
+                    server = await asyncio.get_running_loop().create_server(make, *self._listen)
+                    stack.callback(server.close)
+                    sockets, accepting = [*server.sockets], {}
+                else:
+                    sockets = [stack.enter_context(one) for one in await listen(self._listen)]
+                    handshakes = Handshakes(
+                        make,
+                        self._tls.context,
+                        timeout=self._limits.handshake_timeout,
+                        most=self._limits.max_connections,
+                    )
+                    accepting = {
+                        f"accept {number}": partial(handshakes.accept, one) for number, one in enumerate(sockets)
+                    }
+            except OSError as error:
+                # Since Python 3.13, asyncio gives no number where an address is not this machine's.
+                hint = _BIND_ERRORS.get(error.errno or errno.EADDRNOTAVAIL, "").format(setting=self._setting)
+                reason = hint or error.strerror or str(error)
+                raise ServeError(f"cannot listen on {self._listen}: {reason}") from None
+            self._address = HostPort(*sockets[0].getsockname()[:2])
             log.info("server listens", server=self._name, address=str(self._address), tls=self._tls is not None)
             self.started.set()
-            yield
-        finally:
-            server.close()
+            yield accepting
 
     def _end_outdated(self) -> None:
         """End connections of clients whose CA may no longer be trusted; a new one shows the current certificate."""

@@ -129,6 +129,20 @@ async def test_a_handshake_that_never_ends_is_cut_off(tmp_path: Path) -> None:
         assert (await port.probe()).startswith(b"HTTP/1.1 200")
 
 
+async def test_a_flood_of_handshakes_pushes_out_its_own_oldest(tmp_path: Path) -> None:
+    """Connections that never shake hands are bounded, and whoever does is served among them."""
+    async with listening(tmp_path, secure=True, handshake_timeout=100 * PATIENCE) as port:
+        flood = [await port.connect(secured=False) for _ in range(3 * MOST)]
+        for _, writer in flood[::2]:
+            writer.write(HELLO)
+        for reader, _ in flood[: 2 * MOST]:
+            assert await ended(reader) == b"", "the oldest made room"
+        assert (await port.probe()).startswith(b"HTTP/1.1 200")
+        for reader, writer in flood[2 * MOST + 1 :]:
+            assert not reader.at_eof(), "the newest were left alone"
+            writer.close()
+
+
 @both
 async def test_idle_connections_push_out_each_other_and_not_the_kubelet(tmp_path: Path, *, secure: bool) -> None:
     """Kept connections that ask nothing more are bounded, the one idle longest goes first, and a probe is answered."""
@@ -196,11 +210,23 @@ async def test_plain_http_on_a_port_with_tls_gets_nothing(tmp_path: Path) -> Non
         assert (await port.probe()).startswith(b"HTTP/1.1 200")
 
 
+async def test_the_end_does_not_wait_for_handshakes(tmp_path: Path) -> None:
+    """They end with the server."""
+    async with listening(tmp_path, secure=True, handshake_timeout=100 * PATIENCE) as port:
+        silent = [await port.connect(secured=False) for _ in range(3)]
+        assert (await port.probe()).startswith(b"HTTP/1.1 200")
+    for reader, writer in silent:
+        assert await ended(reader) == b""
+        writer.close()
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [
         test_a_handshake_that_never_ends_is_cut_off,
+        test_a_flood_of_handshakes_pushes_out_its_own_oldest,
         test_plain_http_on_a_port_with_tls_gets_nothing,
+        test_the_end_does_not_wait_for_handshakes,
     ],
 )
 def test_holds_on_uvloop_too(behaviour: Callable[[Path], Coroutine[None, None, None]], tmp_path: Path) -> None:
