@@ -156,11 +156,17 @@ class _Silent:
     """Agents that never answer."""
 
     async def fetch(
-        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+        self,
+        url: URL,
+        *,
+        within: float,
+        take: Callable[[bytes], _T],
+        knows: Callable[[bytes], bool],
+        in_blocks: Callable[[], Blocks[_T]],
     ) -> _T:
         """Take until cancelled."""
         await asyncio.Event().wait()
-        raise AssertionError(url, within, take, in_blocks)
+        raise AssertionError(url, within, take, knows, in_blocks)
 
     def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
         """Take note of nothing."""

@@ -18,9 +18,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from math import isfinite
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
-from exporter.fleet.exposition import FamilyFilter, Page, Sample, digest, outline, plain, samples_of, underscored
+from exporter.fleet.exposition import (
+    FamilyFilter,
+    Outline,
+    Page,
+    Sample,
+    digest,
+    outline,
+    plain,
+    samples_of,
+    underscored,
+)
 from exporter.fleet.model import Dialect, Reading
 
 Places = tuple[int, ...]
@@ -201,11 +211,18 @@ class AgentPages:
         self._hash: int | None = None
         self._shape = _Shape((), agents=False)
 
+    def knows(self, page: bytes) -> bool:
+        """Return whether a page differs from the last one in its values only, and is read in no time."""
+        return self._is_known(outline(AGENT_FAMILIES.lines(page)))
+
+    def _is_known(self, seen: Outline | None) -> TypeGuard[Outline]:
+        return seen is not None and seen.hash == self._hash
+
     def read(self, page: bytes) -> PageReading:
         """Return the reading on a page. Raises NotAnAgentError, NoTaskCountError or TooManySeriesError."""
         lines = AGENT_FAMILIES.lines(page)
         seen = outline(lines)
-        if seen is not None and seen.hash == self._hash:
+        if self._is_known(seen):
             return PageReading(_reading(self._shape, seen.values), 0)
         samples = samples_of(lines, AGENT_FAMILIES)
         figures = PageFigures()

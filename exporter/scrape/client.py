@@ -104,34 +104,39 @@ class PageClient:
         self._closing = loop.call_later(self._keepalive, self._close_idle)
 
     async def fetch(
-        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+        self,
+        url: URL,
+        *,
+        within: float,
+        take: Callable[[bytes], _T],
+        knows: Callable[[bytes], bool],
+        in_blocks: Callable[[], Blocks[_T]],
     ) -> _T:
         """Return what is made of the page at `url`, complete and decompressed, within `within` seconds.
 
         A page that is not larger than usual is handed to `take` as a whole, any other one to `in_blocks` as it comes.
-        Both are called while the event loop reads from the network, so they must be fast. Raises ScrapeError, and what
+        `knows` tells which pages `take` reads in no time: these are read at once whatever else there is to read.
+        They are called while the event loop reads from the network, so they must be fast. Raises ScrapeError, and what
         they raise.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
         place = (url.raw_host or "", url.port or 0)
         request = f"GET {url.raw_path_qs} HTTP/1.1\r\nHost: {url.raw_authority}\r\n{_FIELDS}".encode("ascii")
+        # One for both attempts: where there is a second one, nothing came in answer to the first.
+        intake = _Intake(take, knows, in_blocks, self._max_bytes)
         connection = self._idle.pop(place, None)
         try:
             if connection is not None and connection.usable:
                 try:
-                    return await self._send(
-                        place, connection, request, _Intake(take, in_blocks, self._max_bytes), started + within
-                    )
+                    return await self._send(place, connection, request, intake, started + within)
                 except ScrapeError:
                     # The server may have closed the connection just before the request reached it.
                     if not connection.silent:
                         raise
             connection = None
             connection = await self._connect(place, started + within)
-            return await self._send(
-                place, connection, request, _Intake(take, in_blocks, self._max_bytes), started + within
-            )
+            return await self._send(place, connection, request, intake, started + within)
         except TimeoutError:
             waiting_for = "the rest of the page" if connection is not None and connection.answering else "an answer"
             raise ScrapeError(ScrapeOutcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
@@ -170,10 +175,17 @@ class PageClient:
 class _Intake(Generic[_T]):
     """Makes of one response what its caller wants: checks it, decompresses it, hands it on."""
 
-    __slots__ = ("_content_type", "_decompress", "_in_blocks", "_large", "_max_bytes", "_take")
+    __slots__ = ("_content_type", "_decompress", "_in_blocks", "_large", "_max_bytes", "_take", "knows")
 
-    def __init__(self, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]], max_bytes: int) -> None:
+    def __init__(
+        self,
+        take: Callable[[bytes], _T],
+        knows: Callable[[bytes], bool],
+        in_blocks: Callable[[], Blocks[_T]],
+        max_bytes: int,
+    ) -> None:
         self._take = take
+        self.knows = knows
         self._in_blocks = in_blocks
         self._max_bytes = max_bytes
         self._content_type = _TEXT

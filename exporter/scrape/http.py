@@ -11,6 +11,7 @@ Knows nothing of metrics pages: the caller's `Intake` decides which responses ar
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -66,6 +67,9 @@ class Intake(Protocol[_T_co]):
 
     def accept(self, head: Head) -> None:
         """Raise ScrapeError for a response whose body is not to be read."""
+
+    def knows(self, body: bytes) -> bool:
+        """Return whether a body that could be taken is like the one before, and so taken in no time."""
 
     def take(self, body: bytes) -> _T_co:
         """Return what is made of a body of at most `ONE_GO_BYTES`."""
@@ -217,20 +221,35 @@ class HttpConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Take the body, which is complete."""
-        intake, body = self._intake, self._body
+        intake = self._intake
         if intake is None or self._waiter is None:
             return
         if self._in_steps or self._held > ONE_GO_BYTES or intake.in_steps:
             self._read_in_steps()
+        elif self._turns.crowded and not intake.knows(self._whole()):
+            self._wait_for_turn()
         else:
-            self._settle(intake.take, body[0] if len(body) == 1 else b"".join(body))
+            began = perf_counter()
+            self._take(intake)
+            self._turns.spend(perf_counter() - began)
+
+    def _take(self, intake: Intake[Any]) -> None:
+        """Take a small body as a whole."""
+        self._settle(intake.take, self._whole())
+
+    def _whole(self) -> bytes:
+        return self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
     def _read_in_steps(self) -> None:
-        """Let what is here of a large body be read in steps; nothing more is received meanwhile."""
+        """Let what is here of a large body be read in steps."""
         assert self._intake is not None  # noqa: S101 - for mypy: a body comes after a request
         for piece in self._body:
             self._intake.feed(piece)
         self._body, self._held = [], 0
+        self._wait_for_turn()
+
+    def _wait_for_turn(self) -> None:
+        """Let what is here be read when it is its turn; nothing more is received meanwhile."""
         if self._transport is not None:
             self._transport.pause_reading()
         if not self._in_steps:
@@ -243,13 +262,15 @@ class HttpConnection(asyncio.Protocol):
         if intake is None or self._waiter is None:  # timed out, or cancelled
             return False
         try:
-            if intake.step():
+            if not self._body and intake.step():
                 return True
         except Exception as error:  # noqa: BLE001 - raised again where the answer is waited for
             self._fail(error)
             return False
         self._in_steps = False
-        if self._complete:
+        if self._body:
+            self._take(intake)
+        elif self._complete:
             self._settle(intake.result)
         if self._transport is not None:
             self._transport.resume_reading()

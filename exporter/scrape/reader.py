@@ -53,11 +53,17 @@ class PageSource(Protocol):
     """Fetches pages; the client in service, a script in tests."""
 
     async def fetch(
-        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+        self,
+        url: URL,
+        *,
+        within: float,
+        take: Callable[[bytes], _T],
+        knows: Callable[[bytes], bool],
+        in_blocks: Callable[[], Blocks[_T]],
     ) -> _T:
         """Return what `take` makes of a page, or `in_blocks` of a large one, at most `within` seconds from now.
 
-        Raises ScrapeError, and what they raise.
+        `knows` tells of which pages `take` makes it in no time. Raises ScrapeError, and what they raise.
         """
 
 
@@ -238,7 +244,9 @@ class AgentReader:
     async def _page(self, url: URL, door: _Door, deadline: float) -> ScrapedPage:
         within = deadline - self._monotonic()
         try:
-            page = await self._client.fetch(url, within=within, take=door.pages.read, in_blocks=PageInBlocks)
+            page = await self._client.fetch(
+                url, within=within, take=door.pages.read, knows=door.pages.knows, in_blocks=PageInBlocks
+            )
         except dialect.NotAnAgentError:
             raise ScrapeError(ScrapeOutcome.NOT_AN_AGENT, "no agent metrics on the page") from None
         except dialect.NoTaskCountError:

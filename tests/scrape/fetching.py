@@ -35,7 +35,7 @@ class Joined:
 
 
 async def fetch_url(client: PageClient, url: URL, within: float = TIMEOUT) -> bytes:
-    return await client.fetch(url, within=within, take=bytes, in_blocks=Joined)
+    return await client.fetch(url, within=within, take=bytes, knows=lambda page: False, in_blocks=Joined)
 
 
 async def fetch(client: PageClient, server: HostileServer, within: float = TIMEOUT) -> bytes:

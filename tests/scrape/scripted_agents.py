@@ -69,7 +69,13 @@ class ScriptedAgents:
     """How often a host was asked while it had not answered yet."""
 
     async def fetch(
-        self, url: URL, *, within: float, take: Callable[[bytes], _T], in_blocks: Callable[[], Blocks[_T]]
+        self,
+        url: URL,
+        *,
+        within: float,
+        take: Callable[[bytes], _T],
+        knows: Callable[[bytes], bool],
+        in_blocks: Callable[[], Blocks[_T]],
     ) -> _T:
         """Answer as scripted."""
         host, port, filtered = url.host or "", url.port or 0, bool(url.query)

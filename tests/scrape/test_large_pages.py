@@ -2,9 +2,10 @@
 
 import asyncio
 import gzip
+import time
 import tracemalloc
 import zlib
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from itertools import count, pairwise
 
 import pytest
@@ -91,9 +92,16 @@ def test_a_line_longer_than_a_block_loses_itself(length: int, cuts: list[int], n
 # -- over HTTP ---------------------------------------------------------------------------------------------------------
 
 
-async def fetched(client: PageClient, server: HostileServer, within: float = PATIENCE) -> PageReading:
+async def fetched(
+    client: PageClient,
+    server: HostileServer,
+    within: float = PATIENCE,
+    pages: AgentPages | None = None,
+    in_blocks: type[PageInBlocks] = PageInBlocks,
+) -> PageReading:
+    pages = pages or AgentPages()
     url = URL(f"http://{server.host}:{server.port}/metrics")
-    return await client.fetch(url, within=within, take=AgentPages().read, in_blocks=PageInBlocks)
+    return await client.fetch(url, within=within, take=pages.read, knows=pages.knows, in_blocks=in_blocks)
 
 
 PACKED = zlib.compress(LARGE)
@@ -175,8 +183,7 @@ async def test_a_large_page_that_is_no_longer_wanted_is_read_no_further() -> Non
             return super().step()
 
     async with HostileServer(hostile.page(LARGE)) as server, PageClient(ScrapeSettings()) as client:
-        url = URL(f"http://{server.host}:{server.port}/metrics")
-        task = asyncio.create_task(client.fetch(url, within=PATIENCE, take=AgentPages().read, in_blocks=Watched))
+        task = asyncio.create_task(fetched(client, server, in_blocks=Watched))
         await asyncio.wait_for(begun.wait(), PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -205,6 +212,57 @@ async def test_large_pages_take_turns_and_all_of_them_together_one_step_each_tim
     assert [name for name, _ in order] == ["a", "b", "c", "a", "c", "a"]
     between = [later - before for (_, before), (_, later) in pairwise(order)]
     assert between == [2] * 5
+
+
+async def test_small_pages_that_have_taken_their_share_of_a_turn_leave_the_rest_for_the_next() -> None:
+    """Fifty of 60 KB that are hard to read would otherwise hold the loop up for half a second, all in one turn."""
+    turns = Turns()
+    turns.spend(0.006)
+    assert not turns.crowded
+    turns.spend(0.006)
+    assert turns.crowded
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not turns.crowded
+
+
+def costly_page(serial: int) -> bytes:
+    """Return a page that is not large, and takes long to read since it is never the same."""
+    line = b'matillion_agent_task_running_unit{a="%d.%d"} 1\n'
+    return b"".join(line % (serial, number) for number in range(990))
+
+
+async def test_pages_that_wait_for_their_turn_are_read_like_all_others(client: PageClient) -> None:
+    """One in each turn of the loop, over the same connections; whoever has nothing to do with them is not held up."""
+    pages = [hostile.page(costly_page(serial)) for serial in range(40)]
+    begun = read_before_last = 0
+
+    class Slow(AgentPages):
+        def read(self, page: bytes) -> PageReading:
+            nonlocal begun
+            begun += 1
+            time.sleep(0.01)  # what a costly page takes at least, on any machine
+            return super().read(page)
+
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(HostileServer(page)) for page in pages]
+        good, known = await stack.enter_async_context(HostileServer(hostile.page())), AgentPages()
+        await fetched(client, good, pages=known)
+        for _ in range(2):
+            fetches = [asyncio.create_task(fetched(client, server, pages=Slow())) for server in servers]
+            last = asyncio.create_task(fetched(client, good, pages=known))
+            most = 0
+            while not all(fetch.done() for fetch in fetches):
+                before = begun
+                await asyncio.sleep(0)
+                most = max(most, begun - before)
+                read_before_last = read_before_last if last.done() else begun
+            assert last.result() == READING
+            assert read_before_last < len(fetches)
+            assert {fetch.result().reading.tasks_active for fetch in fetches} == {990}
+            assert most <= 2
+            begun = 0
+        assert all(server.connections == 1 for server in servers)
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
