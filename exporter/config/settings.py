@@ -318,8 +318,8 @@ class PodLogsSettings(Section):
     enabled: Flag = False
     """Whether to follow the logs."""
     failure_pattern: RegularExpression | None = None
-    """Regular expression that matches a failed task in a log line. There is no default: the lines differ between
-    images."""
+    """Regular expression that matches a failed task in a log line, in the syntax of RE2 (no look-around, no references
+    to groups). There is no default: the lines differ between images."""
     max_lines_per_second: Annotated[int, WholeNumber(1)] = 1000
     """Maximum log lines per agent and second; lines beyond that are skipped, counted and logged."""
     max_streams: Annotated[int, WholeNumber(1, 100)] = 100

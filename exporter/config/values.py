@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
 from exporter.config.durations import MAX_SECONDS, LeadTime, format_duration, parse_duration, parse_lead_time
+from exporter.config.line_pattern import LinePattern
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.outlets import MetricSet
 from exporter.fleet.protection import COST, MARK
@@ -236,12 +237,7 @@ def _read_path(text: str) -> Path:
 
 
 def _read_regular_expression(text: str) -> str:
-    if not text:
-        raise ValueError("an empty one is found in every line")
-    try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{error}") from None
+    LinePattern(text)
     return text
 
 

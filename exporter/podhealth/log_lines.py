@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 
 NANOSECONDS = 1_000_000_000
 MAX_SEARCHED_BYTES = 16 * 1024
-"""Bytes of a line that are searched. Container runtimes split lines there (CRI: 16 KiB), and it bounds a search."""
+"""Bytes of a line that are searched. Container runtimes split lines there (CRI: 16 KiB), and it bounds the
+time of a search, which is linear in it."""
 MAX_STAMP_BYTES = 64
 """More than a line's time takes (RFC 3339 with nanoseconds and a zone: 35 bytes) and the space after it."""
 
-_LINE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d) ?")
+_LINE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}+)\d*+)?(Z|[+-]\d\d:\d\d) ?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ and those of a container that restarted twice meanwhile.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -17,6 +16,7 @@ from typing import NoReturn
 import structlog
 
 from exporter.config import PodLogsSettings
+from exporter.config.line_pattern import LinePattern
 from exporter.fleet.model import Target
 from exporter.kube.api import KubeReader
 from exporter.kube.election import Leadership
@@ -57,7 +57,7 @@ class PodLogs:
         self._client = client
         self._store = store
         self._leadership = leadership
-        self._search = Search(re.compile(settings.failure_pattern), settings.max_lines_per_second, on_skipped)
+        self._search = Search(LinePattern(settings.failure_pattern), settings.max_lines_per_second, on_skipped)
         self._refusals: dict[str, Trouble] = {}
         self._pace = pace or FollowingPace()
         self._wall = wall

@@ -13,6 +13,7 @@ import pytest
 from cfnlint import api
 
 from exporter.config import PodLogsSettings
+from exporter.config.line_pattern import LinePattern
 from tests.alerts.test_cloudwatch_template import alarms, key
 from tests.fakes.cloudformation import Template
 from tests.fakes.log_filter import MetricFilter, as_shipped
@@ -57,9 +58,9 @@ def test_failures_count_in_the_series_of_the_exporter(fleet: str) -> None:
 
 def test_lines_match_as_they_do_in_the_exporter() -> None:
     """One regular expression, given to both, finds the same lines."""
-    exporter = re.compile(PodLogsSettings(enabled=True, failure_pattern=PATTERN).failure_pattern or "")
+    exporter = LinePattern(PodLogsSettings(enabled=True, failure_pattern=PATTERN).failure_pattern or "")
     shipped = MetricFilter(properties())
-    assert {line: exporter.search(line) is not None for line in LINES} == LINES
+    assert {line: exporter.found_in(line.encode()) for line in LINES} == LINES
     assert {line: shipped.count(as_shipped(line, **ADDED)) is not None for line in LINES} == LINES
 
 
