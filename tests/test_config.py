@@ -26,6 +26,7 @@ from exporter.config import (
     load,
 )
 from exporter.config.shape import keys
+from exporter.config.yaml_source import MAX_VALUES, _StrictLoader
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.kube.selector import parse_selector
 from tests.configuration import report
@@ -120,10 +121,30 @@ def test_a_control_character_is_named_with_its_line(write) -> None:
     assert report(write("cluster: a\nlog: \x07")) == "line 2: the character 0x0007 is not allowed in YAML"
 
 
-@pytest.mark.slow
-def test_nesting_without_end_is_refused_in_words(write) -> None:
-    """Not with a RecursionError."""
-    assert report(write("[" * 20_000)) == "lists or mappings are nested too deeply"
+@pytest.mark.parametrize("unit", ["[", "{", "- ", "? ", "a: {", "[[],"])
+def test_nesting_without_end_is_refused_in_words(write, unit: str) -> None:
+    """Soon, and not with a RecursionError."""
+    assert re.fullmatch(
+        r"line 1, column [0-9]{2,3}: lists or mappings are nested too deeply", report(write(unit * 20_000))
+    )
+
+
+def test_nesting_as_deep_as_allowed_is_read(write) -> None:
+    """Whatever is made of it."""
+    assert "is not a mapping" in report(write("[" * 49 + "]" * 49))
+    assert report(write("cluster: " + "[" * 48 + "]" * 48)).startswith("line 1: cluster: a list of 1 is not")
+
+
+def test_a_text_of_very_many_values_is_refused() -> None:
+    """Before it takes the memory of the container; its size in bytes says little about that."""
+
+    class Loader(_StrictLoader):
+        max_values = 10
+
+    assert len(Loader("[a, b, c, d, e, f, g, h, i]").get_single_node().value) == 9
+    with pytest.raises(yaml.MarkedYAMLError, match="more than 10 keys and values"):
+        Loader("[a, b, c, d, {e: f, g: h}, i]").get_single_node()
+    assert _StrictLoader.max_values == MAX_VALUES
 
 
 @given(st.text(alphabet="{}[]:,-!&*?|>'\"#%@` \nab01.~<=", max_size=60) | st.text(max_size=60))

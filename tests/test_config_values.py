@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
 from exporter.config.durations import MAX_SECONDS, format_duration, parse_duration
-from exporter.config.problems import shown
+from exporter.config.problems import ConfigError, Problem, shown
 from exporter.config.settings import ProtectionSettings
 from exporter.fleet.protection import COST, MARK
 
@@ -158,3 +158,23 @@ def test_annotations_that_kubernetes_refuses(given_value: object, reason: str) -
     """None at all, what is no key, what is no text, what is too long, and what the exporter writes itself."""
     with pytest.raises(ValidationError, match=re.escape(reason)):
         ProtectionSettings(annotations=given_value)
+
+
+@pytest.mark.parametrize("unit", ["x", "user:secret@", "\n", "é", "/"])
+def test_a_problem_is_readable_however_long_what_was_given_is(unit: str) -> None:
+    """Its key, its value and what a library says about it are cut; nothing secret is left of it."""
+    long = unit * 50_000
+    problem = Problem(("discovery", long, 3), f"{shown(long)} is not allowed; {long}")
+    assert len(shown(long)) <= 80
+    assert len(str(problem)) <= 1200
+    assert "secret" not in shown(long)
+
+
+def test_of_very_many_problems_the_first_are_shown() -> None:
+    """With the number of the others."""
+    error = ConfigError("targets.yaml", [Problem((number,), "wrong") for number in range(10_000)])
+    lines = str(error).split("\n")
+    assert lines[0] == "targets.yaml: 10000 problems"
+    assert lines[1:3] == ["  [0]: wrong", "  [1]: wrong"]
+    assert lines[-1] == "  and 9800 more"
+    assert len(lines) == 202

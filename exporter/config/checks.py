@@ -24,22 +24,26 @@ class Findings:
 
     wrong: Collection[Path]
     problems: list[Problem] = field(default_factory=list)
+    _above: frozenset[Path] = field(init=False, repr=False)
+    """All that one of `wrong` is within."""
+
+    def __post_init__(self) -> None:
+        self.wrong = frozenset(self.wrong)
+        self._above = frozenset(bad[:length] for bad in self.wrong for length in range(len(bad) + 1))
 
     def add(self, path: str | Path, message: str, *also: str) -> None:
         """Report a problem at `path`; `also` are the other settings it rests on."""
         at = split(path)
-        if not any(_related(involved, bad) for involved in (at, *map(split, also)) for bad in self.wrong):
+        if not any(map(self._rests_on_wrong, (at, *map(split, also)))):
             self.problems.append(Problem(at, message))
+
+    def _rests_on_wrong(self, path: Path) -> bool:
+        return path in self._above or any(path[:length] in self.wrong for length in range(len(path)))
 
 
 def split(path: str | Path) -> Path:
     """Return a dotted path of keys as a tuple."""
     return tuple(path.split(".")) if isinstance(path, str) else path
-
-
-def _related(one: Path, other: Path) -> bool:
-    shared = min(len(one), len(other))
-    return one[:shared] == other[:shared]
 
 
 def check(settings: Settings, wrong: Collection[Path]) -> list[Problem]:
@@ -76,8 +80,9 @@ def _discovery(settings: Settings, findings: Findings) -> None:
 
 
 def _repeated(where: Path, values: Sequence[str], findings: Findings) -> None:
+    seen: dict[str, int] = {}
     for index, value in enumerate(values):
-        first = values.index(value)
+        first = seen.setdefault(value, index)
         if first != index:
             findings.add(
                 (*where, index),

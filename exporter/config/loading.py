@@ -129,10 +129,11 @@ def _validate(data: dict[str, Any]) -> tuple[Settings, _Wrong]:
             for one in details:
                 wrong.problems.append(_describe(one, wrong.paths))
         # From the end, so that positions in lists stay true while items go.
-        paths = sorted((one["loc"] for one in details), reverse=True)
+        paths = sorted({one["loc"] for one in details}, reverse=True)
         if not any([_remove(data, path, wrong.paths) for path in paths]):  # noqa: C419 - all of them are to be removed
             # What is required is missing: what should have held it goes.
-            _remove(data, paths[0][:-1], wrong.paths)
+            for holder in sorted({path[:-1] for path in paths}, reverse=True):
+                _remove(data, holder, wrong.paths)
 
 
 def _remove(data: dict[str, Any], path: Path, removed: set[Path]) -> bool:

@@ -12,8 +12,13 @@ Path = tuple[str | int, ...]
 """Where a setting is: keys, and positions in lists."""
 
 _MAX_SHOWN_LENGTH = 80
-_CREDENTIALS = re.compile(r"[^\s/\"]+@")
-_SIMPLE_KEY = re.compile(r"[A-Za-z0-9_.-]+")
+_MAX_MESSAGE_LENGTH = 1000
+"""Characters. The longest message of our own lists the keys of a section, 300; libraries' may quote the file."""
+_MAX_SHOWN_PROBLEMS = 200
+"""More than anyone reads; a list of targets that is another list has one for each."""
+_CREDENTIALS = re.compile(r"(?<![^\s/\"])[^\s/\"]+@")
+"""A search begins where a word does, so that its time is linear in the text."""
+_SIMPLE_KEY = re.compile(rf"[A-Za-z0-9_.-]{{1,{_MAX_SHOWN_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,8 @@ class Problem:
     def __str__(self) -> str:
         """Return the line for a person."""
         at = "" if self.line is None else f"line {self.line}"
-        return ": ".join(part for part in (at, self.origin or dotted(self.path), self.message) if part)
+        place = _cut(self.origin or dotted(self.path), _MAX_MESSAGE_LENGTH)
+        return ": ".join(part for part in (at, place, _cut(self.message, _MAX_MESSAGE_LENGTH)) if part)
 
 
 class ConfigError(ValueError):
@@ -42,10 +48,13 @@ class ConfigError(ValueError):
         super().__init__(subject, self.problems)
 
     def __str__(self) -> str:
-        """Return the report; a single problem is one line."""
+        """Return the report; a single problem is one line, and of very many the first are shown."""
         if len(self.problems) == 1:
             return f"{self.subject}: {self.problems[0]}"
-        return "\n  ".join([f"{self.subject}: {len(self.problems)} problems", *map(str, self.problems)])
+        more = len(self.problems) - _MAX_SHOWN_PROBLEMS
+        rest = [f"and {more} more"] if more > 0 else []
+        lines = [*map(str, self.problems[:_MAX_SHOWN_PROBLEMS]), *rest]
+        return "\n  ".join([f"{self.subject}: {len(self.problems)} problems", *lines])
 
 
 def placed(problems: Iterable[Problem], lines: Mapping[Path, int]) -> list[Problem]:
@@ -80,5 +89,8 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}" if value else "an empty list"
     text = _CREDENTIALS.sub("***@", str(value)) if isinstance(value, str) else value
-    line = json.dumps(text, ensure_ascii=False, default=str)
-    return line if len(line) <= _MAX_SHOWN_LENGTH else f"{line[: _MAX_SHOWN_LENGTH - 1]}…"
+    return _cut(json.dumps(text, ensure_ascii=False, default=str), _MAX_SHOWN_LENGTH)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -7,7 +7,6 @@ accepts all that is allowed, and refuses as much of the rest as JSON Schema and 
 Knows no setting by name.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
 from exporter.config.durations import MAX_SECONDS, LeadTime, format_duration, parse_duration, parse_lead_time
 from exporter.config.line_pattern import LinePattern
+from exporter.config.problems import shown
 from exporter.fleet.cloudwatch_catalogue import select
 from exporter.fleet.outlets import MetricSet
 from exporter.fleet.protection import COST, MARK
@@ -205,7 +205,7 @@ class AnnotationMap:
         for key, value in given.items():
             prefix = key.partition("/")[0] if isinstance(key, str) else ""
             if not isinstance(key, str) or not re.fullmatch(_ANNOTATION_KEY, key) or len(prefix) > _MAX_PREFIX:
-                raise ValueError(f"the key {json.dumps(key, default=str)} is not a Kubernetes annotation key")
+                raise ValueError(f"the key {shown(key)} is not a Kubernetes annotation key")
             if key in self.reserved:
                 raise ValueError(f"{key} is written by the exporter itself")
             if not isinstance(value, str):

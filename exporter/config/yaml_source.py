@@ -16,8 +16,13 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from exporter.config.problems import Path, Problem, shown
 
-LARGEST_BYTES = 64 * 1024 * 1024
-"""A list of 100,000 targets takes a tenth of it; a device or a log file given by mistake is not read for ever."""
+LARGEST_BYTES = 8 * 1024 * 1024
+"""A list of 25,000 targets takes a quarter of it; a device or a log file given by mistake is not read for ever."""
+MAX_VALUES = 250_000
+"""Keys and values, about 0.7 KB of memory each while a file is read. A list of 25,000 targets has 225,000."""
+MAX_DEPTH = 50
+"""Lists and mappings within one another. The settings have seven; of what is in brackets, PyYAML looks at each level
+again at each word of a line."""
 
 _TAG = "tag:yaml.org,2002:"
 _KEPT = ("null", "bool", "int", "float", "str", "seq", "map")
@@ -26,6 +31,8 @@ _RESOLVED_ELSEWISE = {f"{_TAG}{name}" for name in ("timestamp", "merge", "value"
 
 class _StrictLoader(yaml.SafeLoader):
     """PyYAML's safe loader with the traps taken out."""
+
+    max_values = MAX_VALUES
 
     yaml_constructors = {  # noqa: RUF012 - PyYAML's own class attribute
         tag: constructor
@@ -40,12 +47,27 @@ class _StrictLoader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.complaints: list[Problem] = []
+        self._values = self._depth = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]  # types-PyYAML has no types for the parser
+        self._values += 1
+        if self._values > self.max_values:
+            raise ConstructorError(None, None, f"more than {self.max_values} keys and values", event.start_mark)
+        if self._depth >= MAX_DEPTH:
+            raise _too_deep(event.start_mark)
         if event is not None and getattr(event, "anchor", None):
             raise ConstructorError(None, None, "anchors and aliases (& and *) are not supported", event.start_mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def fetch_flow_collection_start(self, token: type) -> None:
+        if self.flow_level >= MAX_DEPTH:
+            raise _too_deep(self.get_mark())
+        super().fetch_flow_collection_start(token)
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         if isinstance(node, MappingNode):
@@ -70,6 +92,10 @@ class _StrictLoader(yaml.SafeLoader):
                 message = f"the key {shown(key.value)} is already set on line {first_lines[key.value]}"
                 self.complaints.append(_at(mark, message))
             first_lines.setdefault(key.value, mark.line + 1)
+
+
+def _too_deep(mark: yaml.Mark) -> ConstructorError:
+    return ConstructorError(None, None, "lists or mappings are nested too deeply", mark)
 
 
 def _refuse_tag(_loader: _StrictLoader, node: Node) -> None:
@@ -121,8 +147,6 @@ def parse_yaml(text: str) -> Document:
         line = text.count("\n", 0, error.position) + 1
         message = f"line {line}: the character {error.character:#06x} is not allowed in YAML"
         return Document(problems=[Problem((), message)])
-    except RecursionError:
-        return Document(problems=[Problem((), "lists or mappings are nested too deeply")])
     finally:
         if loader is not None:
             loader.dispose()

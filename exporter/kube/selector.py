@@ -22,6 +22,7 @@ _VALUE = re.compile(rf"(?:{_NAME})?", re.ASCII)
 _SPACE = " \t\r\n"
 """The API server accepts no other white space either."""
 _TOKEN = re.compile(rf"[{_SPACE}]*(==|=|!=|!|\(|\)|,|<|>|[^{_SPACE}=!(),<>]+)")
+_LONGEST_SHOWN = 80
 _SPECIAL = frozenset({"=", "==", "!=", "!", "(", ")", ","})
 
 
@@ -155,4 +156,6 @@ def _set(tokens: _Tokens) -> frozenset[str]:
 
 
 def _shown(token: str | None) -> str:
-    return "the end" if token is None else repr(token)
+    if token is None:
+        return "the end"
+    return repr(token if len(token) <= _LONGEST_SHOWN else f"{token[:_LONGEST_SHOWN]}…")

@@ -6,7 +6,6 @@ a CA that was removed is no longer trusted. Open connections stay as they are, b
 as long as every CA that may have signed it is still trusted.
 """
 
-import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ Certificate = Mapping[str, Any]
 ExtraInfo = Callable[[str], Any]
 """`get_extra_info` of a transport or a request."""
 
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 class ServerTls:
@@ -158,7 +157,8 @@ class ServerTls:
             raise ServeError(f"{setting}: {source} holds no certificate in PEM form") from None
         # Every CA in the file is trusted, also an intermediate one without its root: as Kubernetes' own servers do.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        return frozenset("".join(body.split()) for body in _CERTIFICATE.findall(text))
+        blocks = (block.partition(_END) for block in text.split(_BEGIN)[1:])
+        return frozenset("".join(body.split()) for body, end, _ in blocks if end)
 
 
 class _EncryptedKeyError(Exception):
