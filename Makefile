@@ -12,7 +12,7 @@ WORKERS := -n 5 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast properties lint format alerts dashboards docs site bench soak chaos pins tools clean
+.PHONY: help demo test test-fast properties fuzz lint format alerts dashboards docs site bench soak chaos pins tools clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ test-fast: $(READY)  ## the tests that need no server and no second
 
 properties: $(READY)  ## the property tests, with thirty times as many examples, other ones each time
 	$(BIN)/python -m pytest $(WORKERS) -m hypothesis --hypothesis-profile=nightly --timeout=3600
+
+fuzz: $(READY)  ## random texts for all that reads some from outside (ARGS="--seconds 3600", or the names of targets)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 # Its schemas come with it; nothing is downloaded.
 SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from exporter.fleet.read_back import LAST_TIME
+
 NANOSECONDS = 1_000_000_000
 MAX_SEARCHED_BYTES = 16 * 1024
 """Bytes of a line that are searched. Container runtimes split lines there (CRI: 16 KiB), and it bounds the
@@ -45,6 +47,8 @@ class LineParser:
             except (ValueError, OverflowError):
                 return None
             self._second = (second, zone)
+        if not 0 <= self._epoch <= LAST_TIME:
+            return None
         nanoseconds = int(fraction.ljust(9, b"0")) if fraction is not None else 0
         return LogLine(self._epoch * NANOSECONDS + nanoseconds, raw[match.end() :])
 

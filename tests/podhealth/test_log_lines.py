@@ -33,6 +33,8 @@ def test_line_with_its_time(raw: bytes, after_begin: int, text: bytes) -> None:
         b"unable to retrieve container logs for containerd://5f",
         b"2024-03-01 10:00:00 x",
         b"2024-13-45T10:00:00Z x",
+        b"9999-12-31T23:59:59-00:01 x",
+        b"1969-12-31T23:59:59Z x",
     ],
 )
 def test_line_without_a_time_is_none_of_the_agents(raw: bytes) -> None:

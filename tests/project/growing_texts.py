@@ -1,7 +1,6 @@
 """What reads text that comes from outside, each with texts that would cost a careless reader a multiple of their size.
 
-A row names the regular expressions that it runs, as `path:name` below `exporter`. What no row runs is in `BOUNDED`,
-with the reason.
+A row names the regular expressions that it runs, as `path:name` below `exporter`.
 """
 
 import io
@@ -388,14 +387,3 @@ ROWS: Sequence[Row] = (
         ("aws/endpoints.py:_MANAGED_PROMETHEUS",),
     ),
 )
-
-BOUNDED = {
-    "doctor/fargate.py:_TAINT": "the scheduler's message, cut to 300 characters (`line`), with bounded digits",
-    "simulator/agent.py:QUALITY": "the demo's own agents; at most five characters match",
-    "web/hosts.py:_HOST": "a header of at most 8190 bytes (aiohttp), and its parts are bounded",
-    "web/runbooks.py:_VARIABLE": "a page of the package, with names of at most 253 characters filled in",
-    "web/runbooks.py:_DASHBOARD": "a page of the package",
-    "web/runbooks.py:_TAG": "a part of such a page",
-    "web/runbooks.py:_LINK": "a page of the package",
-}
-"""Regular expressions that no text from outside reaches unbounded, and why."""
