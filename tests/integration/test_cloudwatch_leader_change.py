@@ -4,6 +4,7 @@ The figures stand in docs/cloudwatch.md.
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -12,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.fakes.cloudwatch import FakeCloudWatch, Fault
 from tests.fakes.cloudwatch_publishing import CREDENTIALS
 from tests.fakes.control_plane import ControlPlane
 from tests.fakes.exporter_process import Exporter, exporter
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -104,6 +105,46 @@ async def test_a_change_of_leader_is_a_gap_that_is_not_filled(
     least = LEASE_DURATION - RETRY_PERIOD - PERIOD
     assert least <= crash <= LEASE_DURATION + 1.2 * RETRY_PERIOD + PERIOD + START
     assert orderly < least, "it does not wait for the lease to run out"
+
+
+async def test_a_stopped_leader_publishes_nothing_when_it_goes_on(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Its lease has run out while it did not run: neither the period that has begun nor what waits in its spool."""
+    environment = CREDENTIALS | {"KUBECONFIG": str(control_plane.kubeconfig)}
+    election = {"lease_name": namespace, "lease_duration": "3s", "renew_deadline": "2s", "retry_period": "500ms"}
+    async with FakeCloudWatch(time.time) as cloudwatch, AsyncExitStack() as processes:
+
+        async def start(name: str) -> Exporter:
+            folder = tmp_path / name
+            folder.mkdir()
+            # By the dimension of the cluster it is seen who published what.
+            given = settings(namespace, cloudwatch.url, folder) | {"cluster": name, "leader_election": election}
+            replica = await processes.enter_async_context(exporter(folder, given, environment))
+            await replica.ready()
+            return replica
+
+        def by(name: str, since: int = 0) -> int:
+            return sum(("ClusterName", name) in datum.dimensions for datum in cloudwatch.taken[since:])
+
+        first = await start("first")
+        assert await leader([first]) is first
+        await eventually(lambda: by("first") > 0)
+        second = await start("second")
+        # What it cannot send waits in its spool, and one request is under way when it is stopped.
+        cloudwatch.fail(Fault.HANG)
+        sent = cloudwatch.requests
+        await eventually(lambda: cloudwatch.requests > sent, pause=0.001)
+        first.process.send_signal(signal.SIGSTOP)
+        assert await leader([second]) is second
+        cloudwatch.fail(Fault.NONE)
+        await eventually(lambda: by("second") > 1)
+        taken = len(cloudwatch.taken)
+        first.process.send_signal(signal.SIGCONT)
+        await eventually(lambda: by("second", taken) > 3)
+        _, page = await first.get("/metrics")
+        assert "\nmatillion_fleet_exporter_leader 0" in page
+        assert by("first", taken) == 0
 
 
 def gap_around(moment: float, cloudwatch: FakeCloudWatch) -> float:
