@@ -252,7 +252,7 @@ ROWS: Sequence[Row] = (
         (*_pasted, *of("Bearer ", "Basic a", "\x00", "\x1b[1m", "passphrase", "api_key", "\u2028")),
         ("logs.py:_SECRET_KEY", "logs.py:_SECRET_TEXT", "logs.py:_CONTROL", "logs.py:_CONTROL_BUT_NEWLINE"),
     ),
-    Row("text on a terminal", terminal.visible, (*_pasted, *of("\x1b")), ("terminal.py:_CONTROL",)),
+    Row("text on a terminal", terminal.visible, (*_pasted, *of("\x1b", "\u200b")), ("terminal.py:_OBEYED",)),
     Row(
         "paragraph on a terminal",
         lambda text: terminal.Paper(80, colours=False).paragraph(text, 4),
