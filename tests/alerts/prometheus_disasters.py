@@ -13,6 +13,9 @@ from tests.factories import NOW, WALL_NOW, make_scaler
 
 FIRST, SECOND, OTHER = "10.0.0.1:9850", "10.0.0.2:9850", "other-exporter/10.0.0.9:9850"
 
+LEGACY = frozenset({"MatillionAgentLegacyMetrics info"})
+"""The healthy fleet has an agent of an old image, which is said after an hour."""
+
 Fires = frozenset[tuple[str, str]]
 
 
@@ -30,6 +33,9 @@ class Disaster:
     health: Word
     minutes: int = 45
     """How long it is watched: promtool takes some seconds for an hour of a large fleet."""
+
+    later: frozenset[str] = frozenset()
+    """What else is firing after eight hours."""
 
     @property
     def replicas(self) -> dict[str, Course]:
@@ -153,10 +159,13 @@ DISASTERS: Mapping[str, Disaster] = {
         health=Word.DOWN,
     ),
     "the external metrics API answers nothing but 403": Disaster(
-        course=_forbidden, fires={"MatillionExternalMetricsFailing warning": 20}, health=Word.OK
+        course=_forbidden, fires={"MatillionExternalMetricsFailing warning": 20}, health=Word.OK, later=LEGACY
     ),
     "the spool is in memory": Disaster(
-        course=since_onset(_in_memory), fires={"MatillionExporterSpoolNotDurable warning": 15}, health=Word.OK
+        course=since_onset(_in_memory),
+        fires={"MatillionExporterSpoolNotDurable warning": 15},
+        health=Word.OK,
+        later=LEGACY,
     ),
     "one of two installations is gone": Disaster(
         course=lambda minute: World(several(1), own(minute)),
@@ -179,5 +188,6 @@ DISASTERS: Mapping[str, Disaster] = {
         beside=fleet(*(agent(f"etl-{n}", age=60.0) for n in range(3))),
         fires={"MatillionReplicasDisagree warning": 5},
         health=Word.OK,
+        later=LEGACY,
     ),
 }

@@ -204,7 +204,9 @@ def _rule_groups() -> list[dict[str, Any]]:
     return [group for _, text in files(Settings()) for group in yaml.safe_load(text)["groups"]]
 
 
-def run_promtool(folder: Path, groups: Sequence[dict[str, Any]], *, alert: str | None = None) -> None:
+def run_promtool(
+    folder: Path, groups: Sequence[dict[str, Any]], *, alert: str | None = None, evaluated_every: str = "1m"
+) -> None:
     """Run the groups against the rules as they are generated: the recording rules and one alert, or all alerts.
 
     Raises AssertionError with promtool's own words.
@@ -216,7 +218,7 @@ def run_promtool(folder: Path, groups: Sequence[dict[str, Any]], *, alert: str |
     (folder / "rules.yaml").write_text(json.dumps({"groups": rule_groups}))
     document = {
         "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
+        "evaluation_interval": evaluated_every,
         "group_eval_order": [rule_group["name"] for rule_group in rule_groups],
         "tests": list(groups),
     }

@@ -8,11 +8,12 @@ import pytest
 
 from exporter.fleet.health import Word
 from tests.alerts.inhibitions import inhibitions, matches
-from tests.alerts.prometheus_case import ONSET
+from tests.alerts.prometheus_case import HOUR, ONSET
 from tests.alerts.prometheus_disasters import DISASTERS, Disaster
 from tests.alerts.prometheus_timeline import PROMTOOL, group, run_promtool
 from tests.alerts.test_prometheus_rules import DOCUMENTED
 
+NIGHT = 8 * HOUR
 FLEET_IS_DOWN = {
     "MatillionFleetNoCapacity critical",
     "MatillionFleetDisconnected critical",
@@ -51,6 +52,29 @@ def test_in_each_disaster_what_must_fire_does_and_nothing_else(tmp_path: Path) -
         for name, disaster in DISASTERS.items()
     ]
     run_promtool(tmp_path, groups)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_after_eight_hours_the_same_is_firing(tmp_path: Path) -> None:
+    """Nothing resolves by itself, and nothing joins in but what is said of every such fleet.
+
+    Evaluated every five minutes, which takes a quarter of the time; the test above is about the minutes.
+    """
+    groups = [
+        group(name, disaster.replicas, NIGHT)
+        | {
+            "promql_expr_test": [
+                {
+                    "expr": 'group by (alertname, severity) (ALERTS{alertstate="firing"})',
+                    "eval_time": f"{NIGHT}m",
+                    "exp_samples": samples({*disaster.fires, *disaster.later}),
+                }
+            ]
+        }
+        for name, disaster in DISASTERS.items()
+    ]
+    run_promtool(tmp_path, groups, evaluated_every="5m")
 
 
 @pytest.mark.parametrize("name", DISASTERS)
