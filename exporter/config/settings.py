@@ -33,6 +33,7 @@ from exporter.config.values import (
     ObjectName,
     PodName,
     RegularExpression,
+    StorageResolution,
     UrlPath,
     WholeNumber,
 )
@@ -240,7 +241,7 @@ class CloudWatchSettings(Section):
     """CloudWatch namespace of the metrics."""
     interval: Annotated[float, Duration(1, 3600)] = 60.0
     """Publishing interval: a divisor or a multiple of one minute, the unit of CloudWatch's periods."""
-    storage_resolution: Literal[1, 60] = 60
+    storage_resolution: StorageResolution = 60
     """CloudWatch storage resolution in seconds: 60, or 1 for alarms faster than a minute, at a higher price."""
     metrics: CloudWatchMetrics = ("default",)
     """Which metrics are published; each is billed per fleet. The alarms of the template need `default`."""

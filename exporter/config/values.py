@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
+from pydantic import BaseModel, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
 from pydantic_core import CoreSchema, core_schema
 
 from exporter.config.addresses import HostPort, parse_agent_address, parse_listen
@@ -28,6 +28,16 @@ from exporter.fleet.protection import COST, MARK
 from exporter.kube.selector import parse_selector
 
 Flag = Annotated[bool, Strict()]
+
+
+def _no_flag(given: object) -> object:
+    """Refuse true and false, which are 1 and 0 to Python."""
+    if isinstance(given, bool):
+        raise ValueError("")
+    return given
+
+
+StorageResolution = Annotated[Literal[1, 60], BeforeValidator(_no_flag)]
 
 
 @runtime_checkable
