@@ -190,7 +190,7 @@ def _publishing() -> tuple[Placed, ...]:
         Placed(
             graph(
                 "CloudWatch data points by outcome",
-                "Data points per second. Rejected, expired and overflowed ones are lost.",
+                "Data points per second. All but the accepted ones are lost.",
                 [Query(of_replicas("cloudwatch_datums_total", also_by="outcome", rate=True), _OUTCOME)],
             ),
             8,

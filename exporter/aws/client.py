@@ -2,16 +2,22 @@
 
 Whatever goes wrong with a request is an AwsError of one of these kinds:
 
-    rejected    something in the request is wrong, and will be the next time
+    rejected    the service says that something in the request is wrong, as it will be the next time
+    too_large   the service, or something on the way, takes no request of this size
     throttled   too much at once
     denied      no credentials, expired ones, or no permission
     timeout     no answer in time; the service may have acted all the same
     failed      not reached, or a response that shows nothing about the request
 
+Only the service's own response counts, in success too: a proxy's page with HTTP 200 is a failure. Whatever else
+answers in its place (a page of HTML with 400, 404, 411, 414, 431, 5xx) shows something about the way and nothing about
+what was sent.
+
 Independent of what is requested.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -41,6 +47,12 @@ _READ_TIMEOUT = 6.0
 # The library's own retries are for a hiccup. An outage is the caller's business.
 _ATTEMPTS = 3
 _MAX_REASON_LENGTH = 500
+_XML_HEAD_BYTES = 4096
+"""Within these the root of a document begins."""
+_ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<(?:[A-Za-z0-9]+:)?([A-Za-z0-9]+)[\s/>]")
+"""Only an XML declaration may stand before it: AWS sends no more. The library parses the document in full."""
+_ERRORS_FROM = 300
+"""Lowest HTTP status that the library takes for an error."""
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html, API_GetMetricData.html and
 # CommonErrors.html
@@ -52,10 +64,11 @@ _REJECTED = {
     "ValidationError",
     "ValidationException",
     "InvalidFormat",
-    "MalformedQueryString",
-    "RequestEntityTooLarge",
-    "RequestEntityTooLargeException",
 }
+_BAD_REQUEST = 400
+"""Status of each of them."""
+_TOO_LARGE = {"RequestEntityTooLarge", "RequestEntityTooLargeException"}
+_CONTENT_TOO_LARGE = 413
 _THROTTLED = {
     "Throttling",
     "ThrottlingException",
@@ -101,6 +114,7 @@ class AwsFailure(StrEnum):
     """What kind of failure it is."""
 
     REJECTED = "rejected"
+    TOO_LARGE = "too_large"
     THROTTLED = "throttled"
     DENIED = "denied"
     TIMEOUT = "timeout"
@@ -119,6 +133,13 @@ class AwsError(Exception):
 
 class WithdrawnError(Exception):
     """A request is not sent, or not sent again, because its sender may no longer do so."""
+
+
+class ForeignAnswerError(Exception):
+    """A response with a status of success is not the service's."""
+
+    def __init__(self, status: int, found: str) -> None:
+        super().__init__(f"HTTP {status} with {found} is not from AWS; does a proxy answer in its place?")
 
 
 class AwsClient:
@@ -188,8 +209,11 @@ class AwsClient:
             if self._client is None:
                 if self._loader is None:
                     self._loader = await asyncio.to_thread(_load_descriptions, self._service)
-                self._client = await self._opened.enter_async_context(self._make_client(self._loader))
-                self._client.meta.events.register("before-send", self._before_send)
+                client = await self._opened.enter_async_context(self._make_client(self._loader))
+                client.meta.events.register("before-send", self._before_send)
+                client.meta.events.register("before-parse", _must_be_named)
+                client.meta.events.register("after-call", _must_have_request_id)
+                self._client = client
             return self._client
 
     def _before_send(self, **_: object) -> None:
@@ -221,6 +245,32 @@ def _load_descriptions(service: str) -> Loader:
     return loader
 
 
+def _must_be_named(operation_model: Any, response_dict: Any, **_: Any) -> None:
+    """Check that a successful response is the operation's. Raises ForeignAnswerError.
+
+    In the query protocol it is XML whose root is named after the operation (smithy.io, "AWS query protocol").
+    """
+    if response_dict["status_code"] >= _ERRORS_FROM or operation_model.service_model.resolved_protocol != "query":
+        return
+    root = _root(response_dict["body"])
+    if root != f"{operation_model.name}Response":
+        kind = response_dict["headers"].get("Content-Type", "no content type")
+        found = f"an element {root}" if root else f"{len(response_dict['body'])} bytes that are not XML"
+        raise ForeignAnswerError(response_dict["status_code"], f"{found} ({kind})")
+
+
+def _root(body: bytes) -> str:
+    """Return the name of an XML document's root, without its namespace; empty if the body does not begin with one."""
+    found = _ROOT.match(body[:_XML_HEAD_BYTES])
+    return "" if found is None else found[1].decode()
+
+
+def _must_have_request_id(http_response: Any, parsed: Any, **_: Any) -> None:
+    """Check that a successful response has the number that AWS gives each request. Raises ForeignAnswerError."""
+    if http_response.status_code < _ERRORS_FROM and not parsed.get("ResponseMetadata", {}).get("RequestId"):
+        raise ForeignAnswerError(http_response.status_code, "no RequestId")
+
+
 def _timestamp(text: str) -> datetime:
     """Return a time in ISO 8601, as AWS sends it, in a hundredth of the 100 µs that the library's own reader takes."""
     try:
@@ -244,6 +294,7 @@ def failure(error: Exception) -> AwsError:
             return AwsError(AwsFailure.DENIED, reason)
         case (
             WithdrawnError()
+            | ForeignAnswerError()
             | BotoCoreError()
             | ResponseParserError()
             | aiohttp.ClientError()
@@ -262,7 +313,9 @@ def _of_response(response: Any) -> AwsError:
     reason = f"{code}: {error.get('Message', '')} (HTTP {status})"[:_MAX_REASON_LENGTH]
     if code in _THROTTLED or status == 429:  # noqa: PLR2004 - the code's name is its meaning: Too Many Requests
         return AwsError(AwsFailure.THROTTLED, reason)
-    if status < 500 and (code in _REJECTED or status == 413):  # noqa: PLR2004 - server errors; Content Too Large
+    if status == _CONTENT_TOO_LARGE or code in _TOO_LARGE:
+        return AwsError(AwsFailure.TOO_LARGE, reason)
+    if status == _BAD_REQUEST and code in _REJECTED:
         return AwsError(AwsFailure.REJECTED, reason)
     if code in _DENIED or status in {401, 403}:
         return AwsError(AwsFailure.DENIED, reason)

@@ -40,6 +40,9 @@ _TIME_MARGIN = 300.0
 _BASELINE_KEPT = 3600.0
 # Requests the current period may take to find a datum that CloudWatch rejects; the rest goes with the backlog.
 _MAX_CURRENT_REQUESTS = 64
+# Single datums that may be too large, one after the other with nothing accepted in between, before it is taken for an
+# outage: a proxy that takes only small requests may refuse the distributions of a minute, and take all else.
+_MAX_TOO_LARGE = 10
 _LAST_PERIOD, _BASELINE = "last_period", "baseline"
 
 
@@ -291,10 +294,12 @@ class CloudWatchPublisher:
         """Send rows in as few requests as the limits allow; return whether CloudWatch has judged all of them.
 
         Rows that were accepted leave the spool, and so do those that are rejected by themselves: a request that is
-        rejected is halved until those are found.
+        rejected is halved until those are found. So is one that is too large; a single datum cannot be, so that it
+        stays for later, and does not keep the others.
         """
         waiting = deque(rows[cut] for cut in batches([row.datum.wire_bytes() for row in rows]))
-        requests = 0
+        requests = too_large = 0
+        judged = True
         while waiting:
             if requests:
                 await asyncio.sleep(pause)
@@ -306,15 +311,21 @@ class CloudWatchPublisher:
             self._observer.cloudwatch_requested(answer.outcome)
             if answer.outcome is not PutOutcome.ACCEPTED and not self._leadership.is_leader():
                 return False
-            self._report.answered(answer, self._spool.datums)
-            if answer.outcome is PutOutcome.REJECTED and len(batch) > 1:
+            if answer.outcome is not PutOutcome.TOO_LARGE or too_large == _MAX_TOO_LARGE:
+                self._report.answered(answer, self._spool.datums)
+            if answer.outcome in {PutOutcome.REJECTED, PutOutcome.TOO_LARGE} and len(batch) > 1:
                 half = len(batch) // 2
                 waiting.extendleft((batch[half:], batch[:half]))
+            elif answer.outcome is PutOutcome.TOO_LARGE and too_large < _MAX_TOO_LARGE:
+                too_large += 1
+                judged = False
+                self._report.too_large(batch[0].datum, answer.reason)
             elif answer.outcome in {PutOutcome.ACCEPTED, PutOutcome.REJECTED}:
+                too_large = 0
                 if answer.outcome is PutOutcome.REJECTED:
                     self._report.rejected(batch[0].datum, answer.reason)
                 await self._spool.remove([row.id for row in batch])
                 self._observer.cloudwatch_datums(answer.outcome, len(batch))
             else:
                 return False
-        return True
+        return judged

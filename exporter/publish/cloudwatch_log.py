@@ -12,6 +12,9 @@ from exporter.trouble import ONCE_EACH, Trouble
 _log = structlog.get_logger(__name__)
 
 
+_LET_THROUGH = "let the proxies on the way to CloudWatch pass requests of 1 MB"
+
+
 class PublishingLog:
     """Logs each state once, until it changes."""
 
@@ -27,6 +30,11 @@ class PublishingLog:
             _log,
             "CloudWatch rejects a datum; it is dropped",
             level=logging.ERROR,
+            remembered=ONCE_EACH,
+        )
+        self._too_large = Trouble(
+            _log,
+            "a datum is too large for the way to CloudWatch; it is spooled and sent later",
             remembered=ONCE_EACH,
         )
         self._dropped = Trouble(_log, "data that CloudWatch did not accept is dropped", level=logging.ERROR)
@@ -48,6 +56,8 @@ class PublishingLog:
                 "give the pod a role that allows cloudwatch:PutMetricData in the namespace "
                 f"{self._settings.namespace} (documentation: cloudwatch)"
             )
+        if outcome is PutOutcome.TOO_LARGE:
+            return _LET_THROUGH
         if outcome is PutOutcome.THROTTLED:
             return "none if it recovers; otherwise request a higher PutMetricData quota or publish less often"
         return (
@@ -59,6 +69,11 @@ class PublishingLog:
         """Log, once per series, that CloudWatch will never accept its datum."""
         series = str(datum.series)
         self._rejected.report(series, series=series, time=datum.time, reason=reason)
+
+    def too_large(self, datum: Datum, reason: str) -> None:
+        """Log, once per series, that its datum does not get through."""
+        series = str(datum.series)
+        self._too_large.report(series, series=series, time=datum.time, reason=reason, fix=_LET_THROUGH)
 
     def dropped(self, expired: int, overflowed: int) -> None:
         """Log when data that was never sent begins to be lost."""

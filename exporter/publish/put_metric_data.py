@@ -17,6 +17,7 @@ class PutOutcome(StrEnum):
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    TOO_LARGE = "too_large"
     THROTTLED = "throttled"
     DENIED = "denied"
     TIMEOUT = "timeout"

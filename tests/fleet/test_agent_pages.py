@@ -63,8 +63,6 @@ LABELS = st.sampled_from(
         b'{version="2",commit_hash=""}',
         b'{a="1"',
         b'{a="#"}',
-        b'{a="} 1"}',
-        b'{a="} 1"}\t',
     ]
 )
 NAMES = st.sampled_from(
@@ -103,15 +101,6 @@ def test_what_is_remembered_changes_no_reading(
     for series, values in written:
         page = b"\n".join(name + labels + b" " + value for (name, labels), value in zip(series, values, strict=False))
         assert read_by(agent, page) == read_closely(page)
-
-
-def test_a_line_that_is_no_sample_is_not_known_by_one_that_was() -> None:
-    """What is before the last blank of both may be the same, where a text has a brace and a blank."""
-    agent = AgentPages()
-    whole = agent.read(TASKS + b' 1\nmatillion_agent_task_queued_unit{a="} 1"}\t7\n')
-    assert (whole.reading.tasks_queued, whole.rejected_lines) == (7.0, 0)
-    cut = agent.read(TASKS + b' 1\nmatillion_agent_task_queued_unit{a="} 1\n')
-    assert (cut.reading.tasks_queued, cut.rejected_lines) == (None, 1)
 
 
 def hostile_page(number: int, serial: int) -> bytes:
