@@ -13,13 +13,14 @@ from exporter.fleet.model import AgentSnapshot, AgentStatus
 from tests.factories import NOW, WALL_NOW, make_facts, make_reading, make_target
 
 NOTED = LastReading("u", "matillion", "etl", "agent-1", 7.0, 1, 2, WALL_NOW, None)
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=253)
 TIMES = st.none() | st.floats(0, 1e10)
 READINGS = st.builds(
     LastReading,
-    st.text(),
-    st.text(),
-    st.text(),
-    st.text(),
+    NAMES,
+    NAMES,
+    NAMES,
+    NAMES,
     st.floats(0, 1e9, exclude_min=True),
     st.none() | st.integers(0, 9),
     st.none() | st.integers(0, 1000),
