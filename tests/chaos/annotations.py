@@ -14,8 +14,8 @@ COST_SECONDS = 60.0
 """Least time between two writes of a pod's deletion cost alone (docs/scaling.md)."""
 PACE_SECONDS = 20.0
 """For a look at all agents (2 s), a repetition (5 s), and the writes for those that changed since the last look."""
-WRITE_SECONDS = 0.25
-"""For each pod when none has annotations yet: five writes a second at most, each of which takes its time."""
+WRITE_SECONDS = 0.5
+"""For each pod when none has annotations yet: five writes a second at most, each of which takes its time on top."""
 
 
 def annotations_right(seen: Annotated, looks: Sequence[MetricsSeen], facts: Facts) -> Verdicts:

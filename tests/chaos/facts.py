@@ -76,6 +76,14 @@ class Facts:
             for one in faults
         )
 
+    def saw_until(self, replica: str, at: float) -> float:
+        """Return until when before an instant a replica surely saw the list of pods: `at`, or before the outage."""
+        faults = self.happenings.of(replica, "API server")
+        for fault in sorted(faults, key=lambda one: one.began, reverse=True):
+            if fault.began <= at <= fault.ended + self._pause_after(fault, faults):
+                at = fault.began
+        return at
+
     def _pause_after(self, fault: Happened, faults: Sequence[Happened]) -> float:
         """Return how long after a fault the list may not be asked for: failures that follow each other add up."""
         if fault.ended == inf:

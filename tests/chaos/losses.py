@@ -26,7 +26,7 @@ def _wrong_loss(departure: DepartureSeen, seen: DeparturesSeen, facts: Facts) ->
     lost = departure.tasks_lost
     if lost is None:
         return "has lost an unknown number of tasks, although it was watched" if watched and not pod.hostile else None
-    shown, nothing = _shown(pod, facts), {0.0}
+    shown, nothing = _shown(pod, seen, facts), {0.0}
     # Of what was not watched until its end, nothing may have been known.
     possible = (nothing if pod.end is End.CLEAN else shown) if watched and not pod.hostile else shown | nothing
     if lost not in possible:
@@ -35,10 +35,14 @@ def _wrong_loss(departure: DepartureSeen, seen: DeparturesSeen, facts: Facts) ->
     return f"was lost as {departure.reason}, but was {pod.end}" if misnamed else None
 
 
-def _shown(pod: Pod, facts: Facts) -> set[float]:
-    """Return the counts that its last reading may have had. A new leader has the readings of the one before."""
+def _shown(pod: Pod, seen: DeparturesSeen, facts: Facts) -> set[float]:
+    """Return the counts that its last reading may have had. A new leader has the readings of the one before.
+
+    A reading counts if it was current when the pod was last known to exist: before the list of pods could not be seen.
+    """
     assert pod.leaves is not None
-    since = pod.leaves - facts.times.stale_after - facts.settled - facts.slack(pod.leaves)
+    last_known = facts.saw_until(seen.replica, pod.leaves)
+    since = last_known - facts.times.stale_after - facts.settled - facts.slack(pod.leaves)
     until = (pod.gone or pod.leaves) + facts.slack(pod.leaves)
     pages = [page for reader in facts.boots for page in facts.truth.readable(pod.name, reader, since, until)]
     return {float(page.active) for page in pages}
@@ -68,7 +72,7 @@ def losses_complete(seen: DeparturesSeen, facts: Facts) -> Verdicts:
             old_enough
             and pod.gone < seen.asked - window
             and _watched(pod, seen, facts)
-            and min(_shown(pod, facts), default=0)
+            and min(_shown(pod, seen, facts), default=0)
         ):
             yield None if pod.name in said else f"{pod.name}, {pod.end}, is not among those that ended"
 

@@ -74,10 +74,10 @@ def one_publisher(record: Record, facts: Facts) -> Verdicts:
     """Nothing is sent by a replica while another leads, but for what it held when it was stopped or cut off."""
     for replica, (since, until) in _reigns(record, facts):
         for sent in record.sent:
-            if sent.replica != replica and since <= sent.arrived <= until:
+            if since <= sent.arrived <= until:
                 stopped = any(boot.paused(since - 60, sent.arrived) for boot in facts.boots[sent.replica])
                 wrong = f"{sent.replica} publishes at {sent.arrived - record.began:.1f} s, while {replica} leads"
-                yield None if stopped else wrong
+                yield None if sent.replica == replica or stopped else wrong
 
 
 def _reigns(record: Record, facts: Facts) -> Iterator[tuple[str, tuple[float, float]]]:

@@ -98,3 +98,14 @@ def test_a_count_that_is_not_the_sum_is_seen() -> None:
     assert wrong(losses.losses_add_up(seen(LOST, counted=11.0), there())) == [
         "etl has lost 11 to 11 tasks, but its agents 12"
     ]
+
+
+def test_a_reading_from_before_an_outage_may_count() -> None:
+    """What an agent had when it was last known to exist is lost, however long the list could not be seen since."""
+    late = replace(POD_GONE, leaves=MADE + 250, gone=MADE + 251, hostile=True)
+    outage = Happened(Kind.API_AWAY, "both", MADE + 10, MADE + 310)
+    after = replace(seen(LOST), asked=MADE + 330, answered=MADE + 330)
+    assert wrong(losses.losses_right(after, facts(pod=late, gone_wrong=outage))) == []
+    assert wrong(losses.losses_right(after, facts(pod=late)))
+    other = replace(after, departures=(replace(LOST, tasks_lost=11.0),))
+    assert wrong(losses.losses_right(other, facts(pod=late, gone_wrong=outage)))
