@@ -19,9 +19,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600, help="for all targets together (default: 600)")
     parser.add_argument("--seed", type=int, default=0, help="of libFuzzer (default: another one each time)")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="where texts are kept from run to run")
-    parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], help="default: all")
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)} (default: all)")
     given = parser.parse_args()
     chosen = given.targets or list(TARGETS)
+    if unknown := set(chosen) - set(TARGETS):
+        parser.error(f"there is no target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     found = []
     for name in chosen:
         try:
