@@ -172,7 +172,11 @@ def _id(number: int) -> str:
 def _record(points: Iterable[tuple[datetime, float]], span: Span, history: History) -> int:
     left_out = 0
     for at, value in points:
-        slot = int(at.timestamp() // SLOT_SECONDS)
+        try:
+            slot = int(at.timestamp() // SLOT_SECONDS)
+        except (ValueError, OverflowError):  # a date of the year 1, as no period has
+            left_out += 1
+            continue
         if not span.first <= slot < span.end:
             continue
         tasks = known_tasks(value)

@@ -6,16 +6,15 @@ overwritten: the file is renamed first, and stays beside the new one.
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
 
 import structlog
 
 from exporter.config import ForecastSettings
+from exporter.disk_thread import DiskThread
 from exporter.forecast.history import History
 from exporter.history.encoding import Decoded, Entries, decode, updated
 from exporter.history.past import Past
@@ -30,9 +29,6 @@ _log = structlog.get_logger(__name__)
 FORMAT = "matillion-fleet-exporter history 1"
 MAX_BYTES = 64 * 1024 * 1024
 """Size of a file that is read: 100 fleets take some 5 MB."""
-
-_Given = ParamSpec("_Given")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ class HistoryFile:
         self._file = LockedFile(settings.path, max_bytes=MAX_BYTES)
         self._fleets: dict[FleetKey, _Stored] | None = None
         """None until the file has been read."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self._thread = DiskThread("history")
         self._log = _log.bind(file=str(settings.path))
         self._recorder = Recorder(store, days=settings.days, log=self._log)
         event = "history cannot be stored; it is kept in memory, and lost at the end of the process; will retry"
@@ -71,7 +67,7 @@ class HistoryFile:
                 tasks.create_task(self._recorder.run(self._pace.sample_every), name="recording of demand")
                 tasks.create_task(self._write(), name="history file")
         finally:
-            self._thread.shutdown(wait=False)
+            self._thread.close()
 
     async def _write(self) -> None:
         try:
@@ -80,7 +76,8 @@ class HistoryFile:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(self._pace.last_timeout):
                     await self._save()
-            await self._in_thread(self._file.close)
+            if not self._thread.busy:
+                self._file.close()
 
     async def _try(self) -> bool:
         """Read the file unless it has been read, then store what is recorded; return whether that succeeded."""
@@ -109,7 +106,7 @@ class HistoryFile:
             addition = self._recorder.addition(fleet)
             after[fleet] = self._with(after.get(fleet, _Stored()), fleet, addition, now)
             await asyncio.sleep(0)
-        await self._in_thread(self._replace, {fleet: stored.entries for fleet, stored in after.items()})
+        await self._thread.run(self._replace, {fleet: stored.entries for fleet, stored in after.items()})
         self._fleets = after
         for fleet in admitted:
             self._recorder.saved(fleet, after[fleet].decoded)
@@ -122,10 +119,10 @@ class HistoryFile:
     async def _read(self) -> dict[FleetKey, _Stored]:
         """Return what the file has; set it aside if not all of it can be read. Raises OSError."""
         now = self._store.wall_now()
-        found, refused = await self._in_thread(self._load, now)
+        found, refused = await self._thread.run(self._load, now)
         if refused:
             mark = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H-%M-%SZ}.unread"
-            kept = await self._in_thread(self._file.set_aside, mark)
+            kept = await self._thread.run(self._file.set_aside, mark)
             self._log.warning(
                 "the history file is not valid; it is kept, and what can be read of it is used",
                 kept=str(kept),
@@ -133,11 +130,6 @@ class HistoryFile:
                 refused=refused[:5],
             )
         return found
-
-    async def _in_thread(self, work: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
-        """Run in the file's thread, one after the other. It is completed even if its caller is cancelled."""
-        loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._thread, lambda: work(*args, **kwargs)))
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 

@@ -14,14 +14,14 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import Self, TypeVar
 
 import structlog
 
+from exporter.disk_thread import DiskThread
 from exporter.publish.datum import Datum
 from exporter.publish.spool_file import AT_ONCE, FIRST_ID_IN_MEMORY, MEMORY, NotASpoolError, Row, SpoolFile
 from exporter.trouble import Trouble
@@ -33,8 +33,10 @@ _MAX_IN_MEMORY = 100_000
 # SQLite's primary result codes for a file whose content is damaged, and one that is no database at all.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-_Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
+
+_CLOSE_SECONDS = 1.0
+"""For the end of what is still being written; the process has five."""
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ class Spool:
     def __init__(self, path: Path, *, max_datums: int) -> None:
         self._path = path
         self._max_datums = max_datums
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._thread = DiskThread("spool")
         self._disk: SpoolFile | None = None
         self._memory: SpoolFile | None = None
         self._damaged = path.with_name(f"{path.name}.damaged")
@@ -96,34 +98,31 @@ class Spool:
 
     async def __aenter__(self) -> Self:
         """Open the file, or begin in memory."""
-        await self._in_thread(self._open_disk)
+        await self._thread.run(self._open_disk)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the file; what waits in memory is lost."""
-        await self._in_thread(self._close)
-        self._thread.shutdown()
+        """Close the file; what waits in memory is lost. A disk that hangs is left alone: it has what was written."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._thread.run(self._close)
+        self._thread.close()
 
     async def notes(self) -> dict[str, str]:
         """Return the notes that the last `add` before a restart left."""
-        return await self._in_thread(self._notes)
+        return await self._thread.run(self._notes)
 
     async def add(self, datums: Sequence[Datum], notes: Mapping[str, str], *, expire_before: float) -> Added:
         """Keep datums, and notes that replace those of the same names; drop datums from before a time."""
-        return await self._in_thread(self._add, datums, notes, expire_before)
+        return await self._thread.run(self._add, datums, notes, expire_before)
 
     async def oldest(self, max_datums: int, *, not_before: float, not_after: float) -> list[Row]:
         """Return up to `max_datums` of the datums between two times, oldest first."""
-        return await self._in_thread(self._oldest, max_datums, not_before, not_after)
+        return await self._thread.run(self._oldest, max_datums, not_before, not_after)
 
     async def remove(self, ids: Sequence[int]) -> None:
         """Forget datums that are not to be sent any more."""
-        await self._in_thread(self._remove, ids)
-
-    async def _in_thread(self, work: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
-        """Run in the spool's thread. The work is completed even if its caller is cancelled."""
-        loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._thread, lambda: work(*args, **kwargs)))
+        await self._thread.run(self._remove, ids)
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 

@@ -86,9 +86,11 @@ class SpoolFile:
         [(application,)] = execute("PRAGMA application_id")
         [(layout,)] = execute("PRAGMA user_version")
         # SQLite's own have no statement, but for the table of the last numbers.
-        found = execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'sqlite_sequence'")
+        # As bytes: what is damaged may be no text.
+        found = execute("SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE sql NOT NULL AND name <> 'sqlite_sequence'")
         tables = {sql for (sql,) in found}
-        if tables and (application, layout, tables) != (_APPLICATION_ID, _LAYOUT, set(_SCHEMA)):
+        schema = {statement.encode() for statement in _SCHEMA}
+        if tables and (application, layout, tables) != (_APPLICATION_ID, _LAYOUT, schema):
             raise NotASpoolError("it is not a spool file of this version")
         # Not a write-ahead log: what is committed there still needs room in the file, and without it neither grows.
         execute("PRAGMA journal_mode = PERSIST")

@@ -7,16 +7,13 @@ new one.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from threading import Thread
 from time import time
-from typing import Any, TypeVar
 
 import structlog
 
+from exporter.disk_thread import DiskThread
 from exporter.locked_file import LockedFile
 from exporter.trouble import Trouble
 from exporter.web.history import MAX_FLEETS, MAX_POINTS, History
@@ -32,8 +29,6 @@ LAST_TIMEOUT = 1.0
 """Seconds for the last write. The listener has two to end, and the process five."""
 MAX_BYTES = 64 * 1024 * 1024
 """Size of a file that is read: three times what is written of a hundred fleets, for releases with more figures."""
-
-_Result = TypeVar("_Result")
 
 
 class PointsFile:
@@ -56,7 +51,7 @@ class PointsFile:
         self._last_timeout = last_timeout
         self._file = LockedFile(path, max_bytes=MAX_BYTES)
         self._was_read = False
-        self._busy: asyncio.Future[Any] | None = None
+        self._thread = DiskThread("history of the status page")
         self._log = _log.bind(file=str(path))
         event = "the status page's history cannot be stored; it is kept in memory, and lost at a restart; will retry"
         self._trouble = Trouble(self._log, event, "the status page's history can be stored again")
@@ -69,8 +64,9 @@ class PointsFile:
                 await asyncio.sleep(self._write_every)
         finally:
             await self._try(self._last_timeout)
-            if not self._is_busy():
+            if not self._thread.busy:
                 self._file.close()
+            self._thread.close()
 
     async def _try(self, seconds: float) -> None:
         try:
@@ -86,27 +82,9 @@ class PointsFile:
     async def _save(self) -> None:
         """Read the file unless it has been read, then write it. Raises OSError."""
         if not self._was_read:
-            self._history.restore(await self._in_thread(self._load))
+            self._history.restore(await self._thread.run(self._load))
             self._was_read = True
-        await self._in_thread(partial(self._file.replace, written(self._history.kept())))
-
-    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
-        """Do something that blocks, after what is still being done; it is completed even if its caller is cancelled.
-
-        Its thread does not keep the process from ending, as one of a pool would.
-        """
-        if self._busy is not None and self._is_busy():
-            await asyncio.wait([self._busy])
-        done: Future[_Result] = Future()
-        result = asyncio.wrap_future(done)
-        # Where nobody waits any more, the next write shows what is wrong.
-        result.add_done_callback(asyncio.Future.exception)
-        self._busy = result
-        Thread(target=_do, args=(work, done), name="history of the status page", daemon=True).start()
-        return await asyncio.shield(result)
-
-    def _is_busy(self) -> bool:
-        return self._busy is not None and not self._busy.done()
+        await self._thread.run(self._file.replace, written(self._history.kept()))
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 
@@ -126,12 +104,3 @@ class PointsFile:
         if found:
             self._log.info("the status page's history is read", fleets=len(found))
         return found
-
-
-def _do(work: Callable[[], _Result], done: Future[_Result]) -> None:
-    try:
-        result = work()
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the result is awaited
-        done.set_exception(error)
-    else:
-        done.set_result(result)

@@ -141,7 +141,7 @@ def page(*results: str, token: str = "", more: str = "") -> str:
     return (
         '<GetMetricDataResponse xmlns="http://monitoring.amazonaws.com/doc/2010-08-01/"><GetMetricDataResult>'
         f"<MetricDataResults>{''.join(results)}</MetricDataResults>{token}{more}</GetMetricDataResult>"
-        "</GetMetricDataResponse>"
+        "<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></GetMetricDataResponse>"
     )
 
 
@@ -171,6 +171,13 @@ async def test_impossible_values_are_gaps() -> None:
     found = await read(CloudWatch(page(result(*points))))
     assert list(found.histories[ETL].slots(FIRST - 1, 27)) == [GAP, 3, *[GAP] * 5, 4, *[GAP] * 19]
     assert found.left_out == 5
+
+
+async def test_impossible_dates_are_left_out() -> None:
+    """A date that is no Unix time, as no period has."""
+    found = await read(CloudWatch(page(result((0, 3), ("0001-01-01T00:00:00", 4)))))
+    assert list(found.histories[ETL].slots(FIRST, 2)) == [3, GAP]
+    assert found.left_out == 1
 
 
 @pytest.mark.parametrize(

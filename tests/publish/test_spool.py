@@ -95,13 +95,14 @@ async def test_work_that_is_not_awaited_is_done(tmp_path: Path) -> None:
     """Cancelled in the middle of adding or removing, what was begun is finished."""
     async with spool(tmp_path) as one:
         block = threading.Event()
-        one._thread.submit(block.wait)
+        blocked = asyncio.create_task(one._thread.run(block.wait))
         adding = asyncio.create_task(one.add(datums(100), {}, expire_before=0))
         await asyncio.sleep(0.01)
         adding.cancel()
         await asyncio.gather(adding, return_exceptions=True)
         block.set()
         assert await times(one) == [100]
+        assert await blocked
 
 
 # -- disks that fail ---------------------------------------------------------------------------------------------------
