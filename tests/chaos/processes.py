@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Iterable, Sequence
+from signal import SIGTERM
 
 from tests.chaos.facts import Facts, Verdicts
 from tests.chaos.pulse import Beat
@@ -77,7 +78,9 @@ def ends_in_order(boot: Boot, late: float = 0.0) -> Verdicts:
     """Each process ends only when it is told to: with exit code 0, within five seconds and what is `late`."""
     if boot.ended is None or boot.killed:
         return
-    if boot.told is None or boot.code != 0:
+    if boot.told is not None and boot.code == -SIGTERM and (boot.answered is None or boot.told < boot.answered):
+        yield None  # told before it had begun
+    elif boot.told is None or boot.code != 0:
         yield f"ended with exit code {boot.code}{'' if boot.told else ' without being told to'}"
     else:
         # A stopped process ends when it goes on.

@@ -69,6 +69,7 @@ def test_growth_is_seen_in_a_fitted_line() -> None:
         (Boot(1, 0.0, ended=50.0, code=1), "ended with exit code 1 without being told to"),
         (Boot(1, 0.0, ended=50.0, code=0), "ended with exit code 0 without being told to"),
         (Boot(1, 0.0, ended=50.0, code=1, told=49.0), "ended with exit code 1"),
+        (Boot(1, 0.0, ended=50.0, code=-15, told=49.0, answered=40.0), "ended with exit code -15"),
         (Boot(1, 0.0, ended=56.5, code=0, told=50.0), "took 6.5 s to end"),
     ],
 )
@@ -82,6 +83,7 @@ def test_ends_in_order() -> None:
     assert wrong(processes.ends_in_order(Boot(1, 0.0, ended=51.0, code=0, told=50.0))) == []
     stopped = Boot(1, 0.0, ended=71.0, code=0, told=50.0, pauses=[(49.0, 70.0)])
     assert wrong(processes.ends_in_order(stopped)) == []
+    assert wrong(processes.ends_in_order(Boot(1, 0.0, ended=50.0, code=-15, told=49.0))) == [], "it had not begun"
     for boot in (Boot(1, 0.0), Boot(1, 0.0, ended=50.0, code=-9, killed=True)):
         assert list(processes.ends_in_order(boot)) == []
 
