@@ -36,7 +36,9 @@ def annotations_right(seen: Annotated, looks: Sequence[MetricsSeen], facts: Fact
         if all(work > 0 for work in _counts(pod, since, seen.answered, facts, queued=True)):
             wrong = f"{pod.name} has had work for {window:.0f} s and is not protected"
             yield None if seen.protected.get(pod.name) else wrong
-        possible = {cost_of(count) for count in _counts(pod, since - COST_SECONDS, seen.answered, facts)}
+        # Costs come last, and small changes after great ones: all others may have their turn first.
+        cost_since = since - COST_SECONDS - WRITE_SECONDS * len(seen.costs)
+        possible = {cost_of(count) for count in _counts(pod, cost_since, seen.answered, facts)}
         # Without tasks a pod costs nothing, which need not be written.
         possible |= {None} if 0 in possible else set()
         cost = seen.costs.get(pod.name)
