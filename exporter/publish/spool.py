@@ -33,6 +33,9 @@ _MAX_IN_MEMORY = 100_000
 # SQLite's primary result codes for a file whose content is damaged, and one that is no database at all.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
+# SQLite quotes a damaged schema in its message, which Python then cannot decode.
+_DISK_ERRORS = (sqlite3.Error, OSError, UnicodeDecodeError)
+
 _Result = TypeVar("_Result")
 
 _CLOSE_SECONDS = 1.0
@@ -225,7 +228,7 @@ class Spool:
             return None
         try:
             return work(self._disk)
-        except (sqlite3.Error, OSError) as error:
+        except _DISK_ERRORS as error:
             self._failed(error)
             if not _is_full(error):
                 self._close_disk()
@@ -249,11 +252,11 @@ class Spool:
         try:
             try:
                 disk = SpoolFile(self._path)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if not _is_damaged(error):
                     raise
                 disk = self._recreate(error)
-        except (sqlite3.Error, OSError) as error:
+        except _DISK_ERRORS as error:
             self._failed(error)
             return
         self._disk = disk
@@ -301,7 +304,7 @@ def _is_full(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
-def _is_damaged(error: sqlite3.DatabaseError) -> bool:
+def _is_damaged(error: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
     """Whether the file was a spool and is of no use any more, rather than not to be had just now."""
     if isinstance(error, NotASpoolError):
         return False

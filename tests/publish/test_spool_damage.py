@@ -51,6 +51,7 @@ CUTS = st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.5, 0.999, 1.0])
 @given(PLACES, CONTENTS, CUTS, st.booleans())
 @example(0.0, b"\0" * 100, 0.0, False)
 @example(0.5, b"", 0.5, True)
+@example(0.0703925082165935, b"\x80", 0.0, False)
 def test_whatever_happens_to_the_file(at: float, content: bytes, cut: float, in_use: bool) -> None:
     """At rest or in use: nothing raises, and what comes after is kept and sent."""
 
