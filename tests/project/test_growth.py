@@ -26,6 +26,7 @@ MOST_CALLS = 2000
 FUNCTIONS = {"compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 
 BOUNDED = {
+    "aws/client.py:_ROOT": "the first 4096 bytes of a response, matched at their beginning only",
     "doctor/fargate.py:_TAINT": "the scheduler's message, cut to 300 characters (`line`), with bounded digits",
     "simulator/agent.py:QUALITY": "the demo's own agents; at most five characters match",
     "web/hosts.py:_HOST": "a header of at most 8190 bytes (aiohttp), and its parts are bounded",
