@@ -16,13 +16,15 @@ PACE_SECONDS = 20.0
 """For a look at all agents (2 s), a repetition (5 s), and the writes for those that changed since the last look."""
 WRITE_SECONDS = 0.5
 """For each pod when none has annotations yet: five writes a second at most, each of which takes its time on top."""
+UNLED_SECONDS = 60.0
+"""After so long without a leader most agents have other work, and all have to be written again."""
 
 
 def annotations_right(seen: Annotated, looks: Sequence[MetricsSeen], facts: Facts) -> Verdicts:
     """Every good agent with work is protected, and its deletion cost is that of its work, within the pace.
 
     Only while a replica has led all the time and reached the API server, and when leaders have had the time to begin
-    with all pods. `looks` are all that told of a leader so far.
+    with all pods, at first and after a time without any. `looks` are all that told of a leader so far.
     """
     window = facts.settled + PACE_SECONDS + 5 * facts.slack(seen.answered)
     since = seen.asked - window
@@ -57,10 +59,15 @@ def cost_of(tasks: int) -> int | None:
 
 
 def _led_seconds(looks: Sequence[MetricsSeen]) -> float:
-    """Return how long leaders have led so far."""
+    """Return how long leaders have led since nobody did for long."""
     own = [[look for look in looks if look.replica == replica] for replica in {look.replica for look in looks}]
     pairs = (pair for replica in own for pair in pairwise(replica))
-    return sum(after.answered - before.answered for before, after in pairs if before.leads and after.leads)
+    led = sorted((before.answered, after.answered) for before, after in pairs if before.leads and after.leads)
+    seconds, last = 0.0, 0.0
+    for begin, end in led:
+        seconds = end - begin if begin - last > UNLED_SECONDS else seconds + end - begin
+        last = end
+    return seconds
 
 
 def _led_since(since: float, seen: Annotated, looks: Sequence[MetricsSeen], facts: Facts) -> bool:

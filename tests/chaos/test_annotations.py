@@ -51,6 +51,16 @@ def test_what_is_wrong_is_seen(given: Annotated, sentence: str) -> None:
     assert wrong(annotations_right(given, led(), facts(*PAGES))) == [sentence]
 
 
+def test_after_a_time_without_a_leader_all_are_written_again() -> None:
+    """An outage of the API server ends all leaderships; whoever leads next begins with all pods, at the pace."""
+    many = replace(RIGHT, protected={}, costs=RIGHT.costs | {f"other-{number}": 1 for number in range(100)})
+    away = [look for look in led() if not MADE + 60 < look.answered < MADE + 140]
+    between = [replace(look, leads=False) for look in led() if MADE + 60 < look.answered < MADE + 140]
+    looks = sorted([*away, *between], key=lambda look: look.answered)
+    assert list(annotations_right(many, looks, facts(*PAGES))) == []
+    assert len(wrong(annotations_right(many, led(), facts(*PAGES)))) == 1
+
+
 def test_a_cost_may_be_that_of_work_of_the_last_minute() -> None:
     """A cost alone is written once a minute at most."""
     before = [replace(page, active=3) for page in PAGES[:30]]
