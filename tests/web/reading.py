@@ -13,7 +13,8 @@ DRAWN = "document.querySelectorAll('.fleet').length"
 
 
 async def text_of(page: Page, selector: str) -> str:
-    """Return what a reader sees in an element."""
+    """Return what a reader sees in an element, once it is there: the page draws each answer when it comes."""
+    await page.until(f"document.querySelector({selector!r}) !== null")
     return " ".join((await page.evaluate(f"document.querySelector({selector!r}).innerText")).split())
 
 
