@@ -6,7 +6,6 @@ instead, because Prometheus is given the same list. Exit 0, or 2 when it cannot 
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from benchmarks.exporter import exporter, until_ready
 from benchmarks.scrape import agents
 from benchmarks.scrape.processes import Program, ProgramError
 from benchmarks.visibility import free_port, kubeconfig
@@ -28,7 +28,6 @@ QUIET_SECONDS, OPEN_SECONDS = 60.0, 180.0
 REFRESH_SECONDS = 5.0
 """Of the status page."""
 _HOST = "127.0.0.1"
-_READY_WITHIN = 60.0
 _PAGE = ("exporter", "fleets", "agents", "departures?latest=100", "history")
 _MIB = 1024 * 1024
 _FIELDS_OF_A_MANAGER: dict[str, Any] = {f"f:{name}": {"f:value": {}, "k:{}": {".": {}}} for name in map(str, range(60))}
@@ -51,7 +50,7 @@ async def _measure(directory: Path) -> None:
     url = f"http://{_HOST}:{page}"
     async with _api_server() as api_server, aiohttp.ClientSession(url) as pages:
         with _exporter(directory, api_server, page) as program:
-            await _until_ready(program, pages)
+            await until_ready(program, pages)
             before = program.cpu_seconds()
             await asyncio.sleep(QUIET_SECONDS)
             _say("the page closed", program, (program.cpu_seconds() - before) / QUIET_SECONDS)
@@ -126,24 +125,7 @@ def _exporter(directory: Path, api_server: str, page: int) -> Program:
         "scalers": {"enabled": False},
         "web": {"listen": f"{_HOST}:{page}"},
     }
-    file = directory / "exporter.yaml"
-    file.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "exporter", "run", "--config", str(file)]
-    return Program("fleet-exporter", command, directory / "exporter.log")
-
-
-async def _until_ready(program: Program, pages: aiohttp.ClientSession) -> None:
-    deadline = time.monotonic() + _READY_WITHIN
-    while time.monotonic() < deadline:
-        program.check()
-        try:
-            async with pages.get("/readyz") as ready:
-                if ready.ok:
-                    return
-        except aiohttp.ClientError:
-            pass
-        await asyncio.sleep(0.2)
-    raise ProgramError(f"fleet-exporter did not become ready within {_READY_WITHIN:.0f} s")
+    return exporter(directory, settings)
 
 
 if __name__ == "__main__":

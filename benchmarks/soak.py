@@ -33,13 +33,12 @@ from benchmarks.scrape.report import missed, table
 from exporter.fleet.protection import PROTECTION
 from tests.chaos.agents import start_agents
 from tests.chaos.pods import Pods
-from tests.chaos.replicas import Times, fake_time_library, settings
+from tests.chaos.replicas import Times, ended, fake_time_library, settings
 from tests.chaos.world import rules
 from tests.fakes.cloudwatch import FakeCloudWatch
 from tests.fakes.cloudwatch_publishing import CREDENTIALS
 from tests.fakes.control_plane import Admin, ControlPlane, assets
 from tests.fakes.ports import free_port
-from tests.waiting import PATIENCE
 
 NAMESPACE = "matillion"
 AGENTS = 60
@@ -164,7 +163,7 @@ async def _soak(
         cloudwatch = FakeCloudWatch(lambda: begin + options.speed * (time.time() - begin))
         await resources.enter_async_context(cloudwatch)
         agents = await start_agents(folder / "truth", seed=1, first=1)
-        resources.push_async_callback(_end, agents)
+        resources.push_async_callback(ended, agents)
         host = 60 + os.getpid() % 180
         pods = Pods(admin, NAMESPACE, good=agents, hostile=agents, chance=random_pods, host=host)
         await pods.begin(AGENTS, 0.0)
@@ -172,7 +171,7 @@ async def _soak(
         config["contexts"][0]["context"]["namespace"] = NAMESPACE
         (folder / "kubeconfig").write_text(json.dumps(config))
         exporter = await _start(folder, library, cloudwatch.url, options.speed)
-        resources.push_async_callback(_end, exporter.process)
+        resources.push_async_callback(ended, exporter.process)
         churn = asyncio.create_task(pods.come_and_go(120 * options.pods / seconds))
         resources.push_async_callback(_cancelled, churn)
         looks = await _looked(exporter, admin, churn, seconds, options.speed)
@@ -271,16 +270,6 @@ def _held(pid: int) -> tuple[float, float]:
     process = Path(f"/proc/{pid}")
     resident = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return resident / 2**20, sum(1 for _ in (process / "fd").iterdir())
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), PATIENCE / 10)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from structlog.testing import capture_logs
-from yarl import URL
 
 from benchmarks.scrape.figures import verdict
+from benchmarks.silent_agents import SilentAgents
 from exporter.config import ScrapeSettings
 from exporter.fleet.model import Dialect, Endpoint
 from exporter.fleet.policy import Policy
 from exporter.publish.cloudwatch import Pace
 from exporter.scrape.client import PageClient
 from exporter.scrape.outcome import ScrapeError
-from exporter.scrape.pages import Blocks
 from exporter.scrape.poller import Poller
 from exporter.scrape.reader import AgentReader
 from exporter.store.snapshots import SnapshotStore
@@ -152,29 +151,9 @@ async def publishing_begun() -> float:
             return await longest_turn(first_datum())
 
 
-class _Silent:
-    """Agents that never answer."""
-
-    async def fetch(
-        self,
-        url: URL,
-        *,
-        within: float,
-        take: Callable[[bytes], _T],
-        knows: Callable[[bytes], bool],
-        in_blocks: Callable[[], Blocks[_T]],
-    ) -> _T:
-        """Take until cancelled."""
-        await asyncio.Event().wait()
-        raise AssertionError(url, within, take, knows, in_blocks)
-
-    def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
-        """Take note of nothing."""
-
-
 async def agents_begun() -> float:
     """Return the microseconds of the processor that the beginning with an agent takes, of ten thousand."""
-    settings, silent = ScrapeSettings(interval=15.0), _Silent()
+    settings, silent = ScrapeSettings(interval=15.0), SilentAgents()
     store = SnapshotStore(Policy(), monotonic=time.monotonic, wall=time.time)
     random_phases = random.Random(1)  # noqa: S311 - it spreads scrapes over time
     poller = Poller(settings, store, silent, silent, monotonic=time.monotonic, phases=random_phases)

@@ -21,6 +21,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from benchmarks.exporter import exporter
 from benchmarks.scrape import agents
 from benchmarks.scrape.figures import Verdict, percentile, samples, total, verdict
 from benchmarks.scrape.processes import Program, ProgramError
@@ -188,10 +189,7 @@ def _exporter(directory: Path, api_server: str, page: int, api: int) -> Program:
             "key_file": str(directory / "tls.key"),
         },
     }
-    file = directory / "exporter.yaml"
-    file.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "exporter", "run", "--config", str(file)]
-    return Program("fleet-exporter", command, directory / "exporter.log")
+    return exporter(directory, settings)
 
 
 async def _until_up(program: Program, session: aiohttp.ClientSession, pages: aiohttp.ClientSession) -> None:

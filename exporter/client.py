@@ -1,7 +1,6 @@
 """Asks a running exporter for its fleets and agents; whatever goes wrong is one sentence with what to do about it."""
 
 import argparse
-import json
 import ssl
 import sys
 from base64 import b64encode
@@ -17,6 +16,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from exporter.config import WebSettings
+from exporter.fleet.read_back import read_json
 
 Json = dict[str, Any]
 
@@ -179,8 +179,8 @@ class StatusClient:
     async def _document(self, path: str, query: Mapping[str, str] = {}) -> Any:
         status, body = await self._get(f"api/v1/{path}", query)
         try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
+            document = read_json(body)
+        except ValueError:
             document = None
         if status != HTTPStatus.OK:
             message = document.get("error") if isinstance(document, dict) else None

@@ -6,7 +6,6 @@ slow answer is not left out of the figures.
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from pathlib import Path
 
 import aiohttp
 
+from benchmarks.exporter import exporter, until_ready
 from benchmarks.scale.growth import AGENTS
 from benchmarks.scrape import agents
 from benchmarks.scrape.figures import percentile
-from benchmarks.scrape.processes import Program, ProgramError
+from benchmarks.scrape.processes import Program
 from benchmarks.visibility import free_port
 
 FLEETS = 200
@@ -26,7 +26,6 @@ RATE = 1000
 """Requests a second."""
 SECONDS = 15.0
 _HOST = "127.0.0.1"
-_READY_WITHIN = 90.0
 _CONNECTIONS = 50
 _CHEAPEST = ("/healthz",)
 
@@ -50,7 +49,7 @@ async def measure(directory: Path) -> tuple[Load, Load]:
     with agents.serve(directory, FLEETS * AGENTS), _exporter(directory, port) as program:
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
         async with aiohttp.ClientSession(f"http://{_HOST}:{port}", connector=connector) as client:
-            await _until_ready(program, client)
+            await until_ready(program, client)
             idle = await _cores(program)
             routes = [f"/api/v1/fleets/bench/fleet-{number}/demand" for number in range(FLEETS)]
             return await _load(program, client, _CHEAPEST, idle), await _load(program, client, routes, idle)
@@ -96,21 +95,4 @@ def _exporter(directory: Path, port: int) -> Program:
         "scrape": {"interval": "15s", "endpoints": [{"kind": "otel", "port": agents.PORT, "path": agents.PATH}]},
         "web": {"listen": f"{_HOST}:{port}"},
     }
-    file = directory / "exporter.yaml"
-    file.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "exporter", "run", "--config", str(file)]
-    return Program("fleet-exporter", command, directory / "exporter.log")
-
-
-async def _until_ready(program: Program, client: aiohttp.ClientSession) -> None:
-    deadline = time.monotonic() + _READY_WITHIN
-    while time.monotonic() < deadline:
-        program.check()
-        try:
-            async with client.get("/readyz") as ready:
-                if ready.ok:
-                    return
-        except aiohttp.ClientError:
-            pass
-        await asyncio.sleep(0.5)
-    raise ProgramError(f"fleet-exporter did not become ready within {_READY_WITHIN:.0f} s")
+    return exporter(directory, settings)

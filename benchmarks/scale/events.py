@@ -7,18 +7,16 @@ script in memory.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from yarl import URL
-
 from benchmarks.scale.growth import Growth
+from benchmarks.silent_agents import SilentAgents
 from exporter.config import KubernetesSettings, ScrapeSettings
 from exporter.discovery.pods import PodDiscovery
 from exporter.fleet.policy import Policy
 from exporter.kube.api import Json, Query, Resource
-from exporter.scrape.pages import Blocks
 from exporter.scrape.poller import Poller
 from exporter.store.snapshots import SnapshotStore
 from tests.fakes.background import background
@@ -69,26 +67,6 @@ class _Script:
         await asyncio.Event().wait()
 
 
-class _Silent:
-    """Agents that never answer."""
-
-    async def fetch(
-        self,
-        url: URL,
-        *,
-        within: float,
-        take: Callable[[bytes], _T],
-        knows: Callable[[bytes], bool],
-        in_blocks: Callable[[], Blocks[_T]],
-    ) -> _T:
-        """Wait until cancelled."""
-        await asyncio.Event().wait()
-        raise AssertionError(url, within, take, knows, in_blocks)
-
-    def scraped(self, outcome: str, seconds: float, rejected_lines: int) -> None:
-        """Take note of nothing."""
-
-
 def _pod(number: int, fleets: int) -> dict[str, Any]:
     labels = {"app.kubernetes.io/name": "matillion-agent", "app.kubernetes.io/instance": f"fleet-{number % fleets}"}
     address = {"podIP": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"}
@@ -100,7 +78,7 @@ async def _burst(pods: Sequence[Json], events: Sequence[bytes], after: int) -> t
     script = _Script(pods, events)
     store = SnapshotStore(Policy(), monotonic=time.monotonic, wall=time.time)
     discovery = PodDiscovery(KubernetesSettings(), script, store, on_restart=lambda _: None)
-    silent = _Silent()
+    silent = SilentAgents()
     phases = random.Random(1)  # noqa: S311 - it spreads scrapes over time
     poller = Poller(ScrapeSettings(interval=300.0), store, silent, silent, monotonic=time.monotonic, phases=phases)
     async with background(poller.run()), background(discovery.run()):

@@ -49,8 +49,7 @@ class PodDiscovery:
 
         `on_restart` is called whenever a watch is restarted. `endpoints` are tried for agents that declare none, best
         first. `protection` are the annotations that protect a pod from disruption. `own` are the addresses of this
-        process' pod. `monotonic` must be the clock that
-        the store uses; `wall` gives Unix time.
+        process' pod. `monotonic` must be the clock that the store uses; `wall` gives Unix time.
         """
         namespaces: Sequence[str | None] = tuple(dict.fromkeys(settings.namespaces)) or (None,)
         self._reflectors: dict[str, Reflector[Found]] = {}

@@ -4,7 +4,6 @@ The API server records for each field its owner (kubernetes.io, "Server-Side App
 `spec.replicas` in it again takes running agents away; the vendor's chart has it there with every upgrade.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from exporter.doctor.check import Check, CheckFailedError, Finding, not_checked,
 from exporter.doctor.environment import REQUEST_SECONDS, Environment, described
 from exporter.doctor.keda import DEPLOYMENTS
 from exporter.doctor.workloads import Fleets, fleets_in, scalers_in
+from exporter.fleet.read_back import read_json
 from exporter.fleet.scaler import Scaler
 from exporter.kube.api import AccessDeniedError, ApiError, KubeError
 from exporter.kube.fields import Json, count, mapping, mappings, text
@@ -141,7 +141,7 @@ def _program(manager: str) -> _Program:
 
 def _applied_replicas(annotations: Json) -> bool:
     try:
-        applied = json.loads(text(annotations.get(LAST_APPLIED)) or "{}")
-    except (ValueError, RecursionError):
+        applied = read_json(text(annotations.get(LAST_APPLIED)) or "{}")
+    except ValueError:
         return False
     return count(mapping(mapping(applied).get("spec")).get("replicas")) is not None

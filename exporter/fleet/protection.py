@@ -13,6 +13,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from exporter.fleet.model import Agent, AgentState, Fleet, Reading
+from exporter.fleet.read_back import read_json
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 """A ReplicaSet deletes the cheapest pods first; a pod without it costs 0 (kubernetes.io, "ReplicaSet")."""
@@ -92,8 +93,8 @@ def read_mark(value: object) -> Mark | None:
 @lru_cache(maxsize=16)
 def _parsed_mark(value: str) -> Mark | None:
     try:
-        given = json.loads(value)
-    except (ValueError, RecursionError):
+        given = read_json(value)
+    except ValueError:
         return None
     if not isinstance(given, dict) or not isinstance(given.get("by"), str):
         return None

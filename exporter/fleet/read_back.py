@@ -5,8 +5,9 @@ whole numbers of any length and text that cannot be encoded. Each check is true 
 further care. Pure, and total.
 """
 
-from collections.abc import Iterable
-from typing import TypeGuard
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, TypeGuard
 
 LAST_TIME = 253_402_300_799
 """Unix time of the last second of the year 9999, beyond which no date can be written (datetime.MAXYEAR)."""
@@ -14,6 +15,14 @@ HIGHEST_COUNT = 2**53
 """Up to here every whole number is a float as well."""
 _MAX_NAME_LENGTH = 253
 """Kubernetes' names are DNS subdomains (kubernetes.io, "Object Names and IDs"); label values are shorter."""
+
+
+def read_json(text: str | bytes, decode: Callable[[str], object] | None = None) -> Any:
+    """Return the value of a JSON text, read by `decode` if given. Raises ValueError, for a nesting too deep as well."""
+    try:
+        return json.loads(text) if decode is None else decode(text if isinstance(text, str) else text.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def is_number(value: object, lowest: float, highest: float) -> TypeGuard[float]:

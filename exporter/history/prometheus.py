@@ -6,7 +6,6 @@ https://prometheus.io/docs/prometheus/latest/querying/api/#range-queries
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import ceil
@@ -21,6 +20,7 @@ from exporter import __version__
 from exporter.aws.endpoints import managed_prometheus_region
 from exporter.config import ForecastSettings
 from exporter.fleet.outlets import PREFIX
+from exporter.fleet.read_back import read_json
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
 from exporter.history.periodic import Found, PeriodicPast, SourceError, Span, known_tasks
 from exporter.kube.fields import line, mapping, sequence, text
@@ -208,8 +208,8 @@ async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
 def _take(body: bytes, span: Span, histories: dict[FleetKey, History]) -> int:
     """Record the points of an answer; return how many are no demand. Raises SourceError."""
     try:
-        document = mapping(json.loads(body))
-    except (ValueError, RecursionError):
+        document = mapping(read_json(body))
+    except ValueError:
         raise _invalid("its answer is not JSON") from None
     if document.get("status") != "success":
         raise _invalid(f"its answer has no status success{_error_of(document)}")
@@ -270,8 +270,8 @@ def _point(value: object) -> tuple[int, float]:
 
 def _error_text(body: bytes) -> str:
     try:
-        return _error_of(mapping(json.loads(body)))
-    except (ValueError, RecursionError):
+        return _error_of(mapping(read_json(body)))
+    except ValueError:
         return ""
 
 

@@ -3,6 +3,8 @@
 import json
 from typing import NoReturn
 
+from exporter.fleet.read_back import read_json
+
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
@@ -16,7 +18,4 @@ def parse_json(raw: bytes | str) -> object:
 
     Raises ValueError for anything else, such as NaN, or a nesting that is too deep for any object of Kubernetes.
     """
-    try:
-        return _DECODER.decode(raw if isinstance(raw, str) else raw.decode())
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    return read_json(raw, _DECODER.decode)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
 
-from exporter.fleet.read_back import is_count, is_unix_time
+from exporter.fleet.read_back import is_count, is_unix_time, read_json
 
 MAX_DATUMS = 1000
 """Datums in one request."""
@@ -121,11 +121,7 @@ class Datum:
     @classmethod
     def from_json(cls, time: int, text: str) -> "Datum":
         """Read what `to_json` wrote. Raises ValueError for anything else, and for what CloudWatch would refuse."""
-        try:
-            row = json.loads(text)
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
-        match row:
+        match read_json(text):
             case [str(metric), str(unit), int(resolution), [*dimensions], [*values], [*counts]] if (
                 is_count(resolution) and all(map(_is_pair, dimensions)) and all(map(_is_value, values))
             ):

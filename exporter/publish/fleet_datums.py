@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from exporter.fleet.cloudwatch_catalogue import AGENT_DIMENSION, FLEET_DIMENSIONS, CloudWatchMetric
 from exporter.fleet.model import Agent, AgentState, Fleet
 from exporter.fleet.outlets import FleetFigure
-from exporter.fleet.read_back import HIGHEST_COUNT, is_number, is_unix_time
+from exporter.fleet.read_back import HIGHEST_COUNT, is_number, is_unix_time, read_json
 from exporter.publish.datum import Datum, DatumSeries, distribution
 
 Increases = Mapping[tuple[str, str], float]
@@ -50,11 +50,7 @@ class Baseline:
     @classmethod
     def from_json(cls, text: str) -> "Baseline":
         """Read what `to_json` wrote. Raises ValueError for anything else."""
-        try:
-            given = json.loads(text)
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
-        match given:
+        match read_json(text):
             case {"time": time, "counters": dict(by_metric)} if is_unix_time(time):
                 return cls(time, {metric: _noted(counters) for metric, counters in by_metric.items()})
         raise ValueError("it is not an object with a time and counters")

@@ -23,7 +23,7 @@ import structlog
 
 from exporter.fleet.last_reading import LastReading
 from exporter.fleet.policy import Policy
-from exporter.fleet.read_back import is_unix_time
+from exporter.fleet.read_back import is_unix_time, read_json
 from exporter.kube.api import Json, KubeError, KubeObjects, Resource
 from exporter.kube.config_maps import CHANGED_MEANWHILE, read_or_new, version, write
 from exporter.kube.election import Leadership
@@ -64,11 +64,7 @@ class Note:
     @classmethod
     def from_text(cls, given: str) -> "Note":
         """Read what `note_text` returns. Raises ValueError for anything else."""
-        try:
-            document = json.loads(given)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-        match document:
+        match read_json(given):
             case {"time": time, "scope": str(scope), "agents": [*agents], **more} if is_unix_time(time):
                 fleets = more.get("gone", [])
                 if isinstance(fleets, list):

@@ -20,10 +20,11 @@ import structlog
 
 from exporter.fleet.model import Fleet
 from exporter.forecast.history import History as Past
+from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
 from exporter.web.documents import Document, Json, ahead_document, known, stored_document
-from exporter.web.points import FIGURES, POINT, FleetKey, says_nothing, silent, time_of
+from exporter.web.points import FIGURES, POINT, says_nothing, silent, time_of
 
 log = structlog.get_logger(__name__)
 

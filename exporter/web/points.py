@@ -9,13 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite, isnan, nan
 from struct import Struct
-from typing import TypeAlias
 from zlib import crc32
 
 from exporter.fleet.figures import FLEET_FIGURES
-
-FleetKey: TypeAlias = tuple[str, str]
-"""Namespace and name."""
+from exporter.fleet.read_back import read_json
+from exporter.store.restarts import FleetKey
 
 FIGURES = tuple(figure for figure in FLEET_FIGURES if figure.history is True)
 """What a point holds of a fleet; the names are those of the JSON answer."""
@@ -80,11 +78,7 @@ def read(content: bytes, *, max_points: int, max_fleets: int) -> dict[FleetKey, 
 
 def _head(line: bytes) -> tuple[list[str], dict[FleetKey, int]]:
     """Return the names of the figures, and the number of points of each fleet. Raises ValueError."""
-    try:
-        head = json.loads(line.decode())
-    except RecursionError:
-        raise ValueError("its head is nested too deeply") from None
-    match head:
+    match read_json(line.decode()):
         case {"figures": [*names], "fleets": [*listed]} if all(isinstance(name, str) for name in names):
             fleets = dict(map(_fleet, listed))
             if len(fleets) == len(listed) and len(set(names)) == len(names):

@@ -15,9 +15,10 @@ import structlog
 
 from exporter.disk_thread import DiskThread
 from exporter.locked_file import LockedFile
+from exporter.store.restarts import FleetKey
 from exporter.trouble import Trouble
 from exporter.web.history import MAX_FLEETS, MAX_POINTS, History
-from exporter.web.points import FleetKey, read, written
+from exporter.web.points import read, written
 
 _log = structlog.get_logger(__name__)
 

@@ -180,7 +180,7 @@ class Replica:
         finally:
             if self.boot.ended is None:
                 self.boot.told = self.boot.told or time.monotonic()
-                self.boot.code = await _ended(process)
+                self.boot.code = await ended(process)
                 self.boot.ended = time.monotonic()
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -270,7 +270,7 @@ def _mounted(folder: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-async def _ended(process: asyncio.subprocess.Process) -> int:
+async def ended(process: asyncio.subprocess.Process) -> int:
     """End a process whatever state it is in, and return its exit code."""
     if process.returncode is None:
         process.send_signal(signal.SIGCONT)
