@@ -7,6 +7,8 @@ errors are those of `api`.
 """
 
 import os
+import socket
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -39,6 +41,11 @@ ANSWER_BYTES = 32 * 1024 * 1024
 """Largest whole answer. A page of a hundred pods is about 1 MB; the metrics of ten thousand pods are 5 MB."""
 LINE_BYTES = 8 * 1024 * 1024
 """Longest line of a stream. etcd holds objects up to 1.5 MiB; as JSON they are larger."""
+
+PROBE_AFTER, PROBE_EVERY, PROBES = 15, 5, 3
+"""Seconds, seconds and number of TCP's own probes of a stream that is silent: a server that is gone without a word, as
+after a failed node or a forgotten NAT entry, is noticed after half a minute. client-go's pings take 45 s
+(kubernetes/kubernetes#95981)."""
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -132,11 +139,13 @@ class KubeClient:
         raises UnreachableError.
 
         The iterator raises InactiveError after `idle_timeout` seconds without data, UnreachableError when the answer is
-        cut off or lasts longer than `total_timeout` seconds. A last line without a line break is yielded too.
+        cut off, when the server's host does not respond to TCP, or after `total_timeout` seconds. A last line without a
+        line break is yielded too.
         """
         deadline = aiohttp.ClientTimeout(total=total_timeout, connect=CONNECT_SECONDS, sock_read=idle_timeout)
         request = _Request("GET", resource, query, deadline)
         async with self._answer(request) as response, aclosing(self._lines(request, response, keep)) as lines:
+            _probe(response)
             yield lines
 
     async def _lines(
@@ -248,6 +257,19 @@ class _Request:
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}"
+
+
+def _probe(response: aiohttp.ClientResponse) -> None:
+    """Have TCP notice that the host of a silent stream is gone."""
+    connection = response.connection
+    # The options are Linux's; elsewhere, and for a stream that has already ended, the idle timeout is all there is.
+    if sys.platform != "linux" or connection is None or connection.transport is None:
+        return
+    own = connection.transport.get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+    own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)
+    own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
 def _json_object(raw: bytes) -> Json | None:

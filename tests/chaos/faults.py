@@ -138,14 +138,21 @@ def _lane(lane: Lane, chance: random.Random, seconds: float) -> Iterator[Fault]:
     at = chance.uniform(*lane.rest) / 2
     turns: list[tuple[Kind, str]] = []
     while at + lane.length[1] <= seconds:
-        if not turns:
-            turns = [(kind, name) for kind in lane.kinds for name in _sufferers(kind)]
-            chance.shuffle(turns)
-        kind, replica = turns.pop()
+        turns = turns or _turns(lane, chance)
+        kind, replica = turns.pop(0)
         length = lane.own.get(kind) or chance.uniform(*lane.length)
         if at + length <= seconds:
             yield Fault(at, length, kind, replica)
             at += length + chance.uniform(*lane.rest)
+
+
+def _turns(lane: Lane, chance: random.Random) -> list[tuple[Kind, str]]:
+    """Return what each replica is to suffer: each kind once, so that a run has all of them, then the other replica's."""
+    first = [(kind, chance.choice(_sufferers(kind))) for kind in lane.kinds]
+    then = [(kind, name) for kind in lane.kinds for name in _sufferers(kind) if (kind, name) not in first]
+    chance.shuffle(first)
+    chance.shuffle(then)
+    return first + then
 
 
 def _sufferers(kind: Kind) -> tuple[str, ...]:

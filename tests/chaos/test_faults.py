@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.chaos import judge
@@ -33,6 +33,7 @@ def test_faults_of_a_part_follow_each_other(seed: int, seconds: float, scale: fl
         assert all(one.end < next_one.start for one, next_one in pairwise(own))
 
 
+@example(seed=96)  # where five minutes once came too late in the turns to fit
 @given(SEEDS)
 def test_twenty_minutes_have_every_kind(seed: int) -> None:
     """Every kind comes in a run of the usual length, whatever the seed; the API server is away for five minutes."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from exporter.kube.api import AccessDeniedError, ApiError, ExpiredError, InactiveError, Resource, UnreachableError
-from exporter.kube.client import KubeClient
+from exporter.kube.client import PROBE_AFTER, KubeClient
 from tests.fakes.kube_api import ScriptedKubeApi, kubeconfig, lines, obj, page, reply, status
 from tests.waiting import eventually
 
@@ -165,6 +166,23 @@ async def test_silent_stream_is_inactive(api: ScriptedKubeApi, client: KubeClien
     with pytest.raises(InactiveError, match="sent nothing"):
         await drain(client, got, idle=0.2)
     assert got == [b"one"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the options are Linux's")
+async def test_silent_stream_is_probed(api: ScriptedKubeApi, client: KubeClient) -> None:
+    """The kernel probes the server's host, which may be gone without a word, well before the idle timeout."""
+    api.script(lists=[lines(b"one\n", then="hang")])
+    async with client.stream(PODS, idle_timeout=70) as stream:
+        assert await anext(stream) == b"one"
+        assert 0 < await asyncio.to_thread(_next_probe, int(api.url.rpartition(":")[2])) <= PROBE_AFTER
+
+
+def _next_probe(port: int) -> float:
+    """Return the seconds until the kernel probes the connection to this port of loopback (proc(5), /proc/net/tcp)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    [(timer, ticks)] = [row[5].split(":") for row in rows if row[2] == f"0100007F:{port:04X}" and row[3] == "01"]
+    assert timer == "02"  # of keepalive
+    return int(ticks, 16) / 100  # USER_HZ
 
 
 async def test_stream_has_a_last_hour(api: ScriptedKubeApi, client: KubeClient) -> None:
