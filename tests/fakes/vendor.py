@@ -17,7 +17,8 @@ SETS = {file.stem: file for file in sorted(FOLDER.glob("*.yaml"))}
 
 def vendor_objects(name: str, *kinds: str) -> list[Json]:
     """Return the objects of a set; of these kinds only, where any is named."""
-    found = [one for one in yaml.safe_load_all(SETS[name].read_text(encoding="utf-8")) if one is not None]
+    text = SETS[name].read_text(encoding="utf-8")
+    found = [one for one in yaml.load_all(text, yaml.CSafeLoader) if one is not None]
     return [one for one in found if not kinds or one["kind"] in kinds]
 
 

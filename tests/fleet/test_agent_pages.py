@@ -41,6 +41,15 @@ def read_by(pages: AgentPages, page: bytes) -> Result:
         return type(error)
 
 
+def test_a_page_with_other_values_is_known() -> None:
+    """Whoever reads it tells so from a page that takes long, before it is read."""
+    pages = AgentPages()
+    assert not pages.knows(b"app_active_task_count 3\n")
+    pages.read(b"app_active_task_count 3\n")
+    assert pages.knows(b"app_active_task_count 17\n")
+    assert not pages.knows(b"app_active_request_count 17\n")
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_a_page_says_the_same_each_time(path: Path) -> None:
     """Read closely, recognized, and after another one was read in between."""
