@@ -20,8 +20,8 @@ settings.register_profile("ci", settings.get_profile("local"), derandomize=True,
 settings.register_profile("nightly", deadline=None, derandomize=False, max_examples=1500, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
-# Each TLS context reads all the CAs that the machine trusts, which takes 30 ms, and each program that a test starts makes
-# some. Nothing here is signed by any of them.
+# Each TLS context reads all the CAs that the machine trusts, which takes 30 ms, and each program that a test starts
+# makes some. Nothing here is signed by any of them.
 os.environ["SSL_CERT_FILE"] = os.devnull
 
 # A shell's background job ignores Ctrl-C, and so would each program that tests start and end by it.

@@ -147,7 +147,7 @@ def _lane(lane: Lane, chance: random.Random, seconds: float) -> Iterator[Fault]:
 
 
 def _turns(lane: Lane, chance: random.Random) -> list[tuple[Kind, str]]:
-    """Return what each replica is to suffer: each kind once, so that a run has all of them, then the other replica's."""
+    """Return what each replica is to suffer: each kind once, so that all are had, then the other replica's."""
     first = [(kind, chance.choice(_sufferers(kind))) for kind in lane.kinds]
     then = [(kind, name) for kind in lane.kinds for name in _sufferers(kind) if (kind, name) not in first]
     chance.shuffle(first)
