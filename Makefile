@@ -10,7 +10,7 @@ WORKERS := -n 5 --dist loadfile --no-loadscope-reorder
 
 # Where they compute all the time, each worker more than there are cores only costs its own start. To measure what is
 # covered makes them take three times as long, so that only the core, which is to be covered completely, pays for it.
-BUSY := -n 2 --dist loadfile
+BUSY := -n auto --maxprocesses 8 --dist loadfile
 CORE := tests/fleet tests/forecast
 
 # Without its bytecode, each worker and each exporter that a test starts would compile all that it imports.
