@@ -59,6 +59,16 @@ async def scraped(
         yield running, agents
 
 
+def unread() -> int:
+    """Return how many bytes of the agents Linux holds for the exporter at most, for one agent (proc(5), /proc/net/tcp).
+
+    The kernel's memory for them counts in the pod's.
+    """
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    from_agents = [row for row in rows if row[2].partition(":")[0].endswith("097F")]
+    return max((int(row[4].partition(":")[2], 16) for row in from_agents), default=0)
+
+
 async def asked(agents: list[HostileServer], *, times: int) -> None:
     """Wait until each agent was asked that often: once less, it was also read, or given up."""
     await eventually(lambda: all(len(agent.requests) >= times for agent in agents))
@@ -84,3 +94,19 @@ async def test_the_limit_of_the_chart_holds_whatever_comes(tmp_path: Path) -> No
     pages = [page for page in PAGES.values() for page in (page, PAGES["a page without its end"])]
     async with scraped(tmp_path, (pages * 4)[:180], timeout=2.0) as (running, _):
         assert mebibytes(running.process, "VmHWM") < limit_of_the_chart() / 2
+
+
+async def test_what_waits_in_the_kernel_is_bounded(tmp_path: Path) -> None:
+    """Pages that wait for their turn grow no connection's buffer, which Linux would take from the pod's memory."""
+    held = []
+
+    async def look() -> None:
+        while True:
+            held.append(unread())
+            await asyncio.sleep(0.05)
+
+    async with scraped(tmp_path, [PAGES["a page without an end"]] * 40, timeout=2.0):
+        looking = asyncio.create_task(look())
+        await eventually(lambda: len(held) >= 60)
+        looking.cancel()
+    assert 0 < max(held) <= 256 * 1024
