@@ -77,7 +77,9 @@ class Paper:
     def paragraph(self, text: str, indent: int) -> list[str]:
         """Return the text wrapped to fit an indent, which the first line lacks; only words longer than a line break."""
         room = max(self.width - indent, _NARROWEST // 2)
-        lines = textwrap.wrap(visible(text), room, break_on_hyphens=False) or [""]
+        # textwrap copies the rest of a long word, and of a long row of spaces, for each line that it makes of it.
+        words = (word[at : at + room] for word in visible(text).split(" ") for at in range(0, len(word), room))
+        lines = textwrap.wrap(" ".join(words), room, break_on_hyphens=False) or [""]
         return [lines[0], *(" " * indent + line for line in lines[1:])]
 
 

@@ -257,6 +257,7 @@ ROWS: Sequence[Row] = (
         "paragraph on a terminal",
         lambda text: terminal.Paper(80, colours=False).paragraph(text, 4),
         (*_sentences, *of("a", "a-")),
+        size=16_384,
     ),
     Row(
         "reasons alike",
