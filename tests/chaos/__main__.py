@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.faults import Kind
 from tests.chaos.report import Report
 from tests.chaos.run import run
 from tests.fakes.control_plane import assets
@@ -22,6 +23,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--agents", type=int, default=150)
     parser.add_argument("--scale", type=float, default=1.0, help="of all times: settings of the exporter and faults")
+    parser.add_argument(
+        "--without",
+        metavar="PART",
+        choices=sorted({kind.part for kind in Kind}),
+        nargs="*",
+        default=(),
+        help="is spared",
+    )
     parser.add_argument("--folder", type=Path, help="where logs are kept; default: a temporary one")
     parser.add_argument("--report", type=Path, default=Path("build/chaos.json"))
     options = parser.parse_args()
@@ -34,7 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        given = {name: getattr(options, name) for name in ("seed", "minutes", "agents", "scale")}
+        given = {name: getattr(options, name) for name in ("seed", "minutes", "agents", "scale", "without")}
         try:
             report = asyncio.run(_until_told(run(binaries, folder, **given)))
         except asyncio.CancelledError:

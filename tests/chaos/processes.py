@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from signal import SIGTERM
 
 from tests.chaos.facts import Facts, Verdicts
@@ -17,13 +17,18 @@ END_SECONDS = 5.0
 """Within which everything ends after SIGTERM (docs/architecture.md)."""
 WARM_SECONDS = 60.0
 """A process takes more and more until it has seen what there is."""
-MIB_A_MINUTE = 4.0
-"""Growth that a fitted line may have: noise of hostile pages. Ten minutes of it are less than a tenth of the limit."""
-DESCRIPTORS_A_MINUTE = 4.0
+SETTLED_SECONDS = 300.0
+"""From then on it has also seen agents go that it remembers for some minutes, and been the leader, or an outage."""
+SLOPE_SECONDS = 30.0
+FEWEST_SLOPES = 20
+FIT_SECONDS = 180.0
+"""A line is fitted to no less."""
+GROWTH_A_MINUTE = 4.0
+"""MiB and descriptors, in most half minutes: beyond what the first minutes take."""
+SETTLED_GROWTH_A_MINUTE = 1.0
+"""MiB and descriptors, of settled processes. A page that is larger than any before still takes some."""
 LAST_WORDS = "fleet-exporter: "
 """How the sentence for a person begins with which a process ends that failed."""
-FIT_SECONDS = 180.0
-"""A line is fitted to no less: a process takes more in its first minutes, which is no leak."""
 
 
 def alive(beat: Beat, facts: Facts) -> Verdicts:
@@ -62,16 +67,58 @@ def within_memory(use: Use, _: Facts) -> Verdicts:
     yield None if use.rss < LIMIT_BYTES else f"takes {use.rss / 1024**2:.0f} MiB"
 
 
-def flat(uses: Sequence[Use], warm: float = WARM_SECONDS) -> Verdicts:
-    """Neither memory nor descriptors grow with the age of the processes: one line through all of them."""
-    settled = [use for use in uses if use.at - use.booted >= warm]
-    minutes = [(use.at - use.booted) / 60 for use in settled]
-    if not settled or max(minutes) - min(minutes) < FIT_SECONDS / 60:
-        return
-    memory = statistics.linear_regression(minutes, [use.rss / 1024**2 for use in settled]).slope
-    yield f"grows by {memory:.1f} MiB a minute" if memory > MIB_A_MINUTE else None
-    descriptors = statistics.linear_regression(minutes, [use.descriptors for use in settled]).slope
-    yield f"takes {descriptors:.1f} more descriptors a minute" if descriptors > DESCRIPTORS_A_MINUTE else None
+def flat(uses: Sequence[Use]) -> Verdicts:
+    """Neither memory nor descriptors grow with the age of the processes.
+
+    In most half minutes they grow by no more than what a young process takes; the half minutes in which something
+    happens for the first time are the fewer ones. A line through all that settled processes take does not rise.
+    """
+    lives: dict[tuple[str, float], list[Use]] = {}
+    for use in uses:
+        lives.setdefault((use.replica, use.booted), []).append(use)
+    for unit, value in _TAKEN.items():
+        curves = [[(use.at - use.booted, value(use)) for use in life] for life in lives.values()]
+        for growth, limit in (
+            (_usual_growth(curves), GROWTH_A_MINUTE),
+            (_settled_growth(curves), SETTLED_GROWTH_A_MINUTE),
+        ):
+            if growth is not None:
+                yield f"takes {growth:.1f} {unit} more each minute" if growth > limit else None
+
+
+_TAKEN: Mapping[str, Callable[[Use], float]] = {
+    "MiB of memory": lambda use: use.rss / 1024**2,
+    "descriptors": lambda use: use.descriptors,
+}
+_Curve = Sequence[tuple[float, float]]
+"""What a process takes at an age in seconds, by age."""
+
+
+def _usual_growth(curves: Iterable[_Curve]) -> float | None:
+    """Return the median growth within half a minute, per minute; None for too few half minutes."""
+    slopes = []
+    for curve in curves:
+        later = 0
+        warm = [point for point in curve if point[0] >= WARM_SECONDS]
+        for age, taken in warm:
+            while later < len(warm) and warm[later][0] - age < SLOPE_SECONDS:
+                later += 1
+            if later < len(warm):
+                slopes.append((warm[later][1] - taken) / (warm[later][0] - age) * 60)
+    return statistics.median(slopes) if len(slopes) >= FEWEST_SLOPES else None
+
+
+def _settled_growth(curves: Iterable[_Curve]) -> float | None:
+    """Return the slope per minute of one line for all processes, each from its own mean; None if none lasted."""
+    minutes: list[float] = []
+    taken: list[float] = []
+    for curve in curves:
+        settled = [point for point in curve if point[0] >= SETTLED_SECONDS]
+        if settled and settled[-1][0] - settled[0][0] >= FIT_SECONDS:
+            ages, values = zip(*settled, strict=True)
+            minutes += [(age - statistics.fmean(ages)) / 60 for age in ages]
+            taken += [value - statistics.fmean(values) for value in values]
+    return statistics.linear_regression(minutes, taken).slope if minutes else None
 
 
 def ends_in_order(boot: Boot, late: float = 0.0) -> Verdicts:

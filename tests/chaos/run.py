@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tests.chaos.faults import Fault, Happened, Happenings, Kind, schedule
@@ -24,8 +24,17 @@ QUIET_INTERVALS = 4
 """How long nothing goes wrong any more at the end."""
 
 
-async def run(binaries: Path, folder: Path, *, seed: int, minutes: float, agents: int, scale: float) -> Report:
-    """Run it all; the report tells what was violated."""
+async def run(
+    binaries: Path,
+    folder: Path,
+    *,
+    seed: int,
+    minutes: float,
+    agents: int,
+    scale: float,
+    without: Collection[str] = (),
+) -> Report:
+    """Run it all; the report tells what was violated. The parts of the world in `without` are spared."""
     times = Times().scaled(scale)
     # Faults come thicker than the settings alone would have it: a minute is to have some of each part.
     possible = schedule(seed, minutes * 60, scale * HURRY if scale < 1 else 1.0)
@@ -41,7 +50,7 @@ async def run(binaries: Path, folder: Path, *, seed: int, minutes: float, agents
             take=judge.take,
             seldom=min(4.0, times.lease_duration / 4),
         )
-        possible = [fault for fault in possible if _can(fault, there, report)]
+        possible = [fault for fault in possible if _can(fault, there, report, without)]
         async with asyncio.TaskGroup() as group:
 
             async def during(*parts: Part, do: Part) -> None:
@@ -68,9 +77,11 @@ async def run(binaries: Path, folder: Path, *, seed: int, minutes: float, agents
     return report
 
 
-def _can(fault: Fault, there: World, report: Report) -> bool:
-    """Return whether a fault can be had on this machine; note it if not."""
-    if fault.kind is Kind.DISK_FULL and not there.mounted:
+def _can(fault: Fault, there: World, report: Report, without: Collection[str]) -> bool:
+    """Return whether a fault is to be had, and can be on this machine; note it if not."""
+    if fault.kind.part in without:
+        report.left_out[fault.kind] = f"it was asked for (--without '{fault.kind.part}')"
+    elif fault.kind is Kind.DISK_FULL and not there.mounted:
         report.left_out[fault.kind] = "this process may not mount a volume"
     elif fault.kind in {Kind.CLOCK_FORTH, Kind.CLOCK_BACK} and fake_time_library() is None:
         report.left_out[fault.kind] = "libfaketime is not installed (make tools)"

@@ -1,6 +1,7 @@
 """The invariants of the processes hold for what is right, and are violated by what is wrong."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -52,15 +53,40 @@ def test_memory_above_the_limit_is_seen() -> None:
     assert wrong(processes.within_memory(use(1, 512), facts())) == ["takes 512 MiB"]
 
 
-def test_growth_is_seen_in_a_fitted_line() -> None:
-    """What grows by more than noise is seen; what swings does not grow; a short life has no line."""
-    swinging = [use(n / 4, 200 + 40 * (n % 2), 200 + 20 * (n % 3)) for n in range(80)]
-    assert wrong(processes.flat(swinging)) == []
-    assert wrong(processes.flat([use(n / 4, 100 + 5 * n / 4) for n in range(80)])) == ["grows by 5.0 MiB a minute"]
-    assert wrong(processes.flat([use(n / 4, 100, 200 + n * 5) for n in range(80)])) == [
-        "takes 20.0 more descriptors a minute"
+def life(
+    take: Callable[[float], float], minutes: float = 20, descriptors: Callable[[float], int] = lambda _: 200
+) -> list[Use]:
+    """Return what a process takes by its age in minutes, looked at every four seconds."""
+    ages = [second / 60 for second in range(0, int(minutes * 60), 4)]
+    return [use(age, take(age), descriptors(age)) for age in ages]
+
+
+def restarted(take: Callable[[float], float], minutes: float) -> list[Use]:
+    """Return the same for five processes, one after the other."""
+    return [replace(one, booted=n, at=n + one.at - one.booted) for n in range(5) for one in life(take, minutes)]
+
+
+def test_what_does_not_grow() -> None:
+    """What swings, what young processes take, and what they take once for something new; nor is a short life judged."""
+    young = life(lambda age: 115 + 3 * min(age, 5))
+    for uses in (
+        life(lambda age: 200 + 40 * (int(4 * age) % 2), descriptors=lambda age: 200 + 20 * (int(4 * age) % 3)),
+        young,
+        restarted(lambda age: 115 + 12 * (age > 1.5) + 12 * (age > 3), minutes=4),
+    ):
+        assert wrong(processes.flat(uses)) == []
+        assert list(processes.flat(uses))
+    assert list(processes.flat(life(lambda age: 100 * age, minutes=1.5))) == []
+
+
+def test_growth_is_seen() -> None:
+    """What grows all the time, in processes that are killed soon; little, in one that lasts; and descriptors."""
+    assert wrong(processes.flat(restarted(lambda age: 100 + 5 * age, minutes=4))) == [
+        "takes 5.0 MiB of memory more each minute"
     ]
-    assert list(processes.flat([use(n / 4, 100 * n) for n in range(11)])) == []
+    assert wrong(processes.flat(life(lambda age: 100 + 1.5 * age))) == ["takes 1.5 MiB of memory more each minute"]
+    [_, settled] = wrong(processes.flat(life(lambda _: 100, descriptors=lambda age: int(20 * age))))
+    assert settled == "takes 20.0 descriptors more each minute"
 
 
 @pytest.mark.parametrize(
