@@ -44,8 +44,8 @@ _FILTER_PARAMETER = {Dialect.OTEL: "name[]", Dialect.LEGACY: "includedNames"}
 # A lost SYN is sent again after 1 s (RFC 6298), so half of the usual 3 s allows for one; a pod whose packets are
 # dropped then leaves the other half of the scrape to its second endpoint.
 _CONNECT_SHARE = 0.5
-# What Linux begins with (tcp_rmem; it doubles the number). It would go on to 6 MB and more for each connection whose page
-# waits for its turn, all of it in the pod's memory.
+# What Linux begins with (tcp_rmem; it doubles the number). It would go on to 6 MB and more for each connection whose
+# page waits for its turn, all of it in the pod's memory.
 _UNREAD_BYTES = 64 * 1024
 # zlib's window size, plus "expect a gzip or zlib header": both are sent under the names gzip and deflate.
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32

@@ -92,9 +92,6 @@ class HttpConnection(asyncio.Protocol):
         self._turns = turns
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Any] | None = None
-        self._parser = HttpResponseParser(self)
-        # Some servers write the size of a chunk in a field of fixed width; Prometheus reads them too.
-        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self.idle_since = 0.0
         self._reset(None)
 
@@ -160,8 +157,9 @@ class HttpConnection(asyncio.Protocol):
             raise
         finally:
             timer.cancel()
-            # What it raises refers to this frame, and would be kept with it until the garbage collector comes around.
-            del waiter
+            # What it raises refers to this frame, and would be kept with it until the garbage collector comes around,
+            # which is rare (service.py). The timer refers to a TimeoutError that may be what is raised.
+            del waiter, timer
         return taken
 
     def abort(self) -> None:
@@ -175,9 +173,13 @@ class HttpConnection(asyncio.Protocol):
     # -- asyncio's side -----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport."""
+        """Store the transport, and begin to parse."""
         # uvloop's transports are none of asyncio's by class, only by what they do.
         self._transport = cast(asyncio.Transport, transport)
+        # It refers back to here. uvloop makes a protocol for each attempt to connect, and most of a dead agent fail.
+        self._parser = HttpResponseParser(self)
+        # Some servers write the size of a chunk in a field of fixed width; Prometheus reads them too.
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
 
     def data_received(self, data: bytes) -> None:
         """Read on. An unsolicited response ends the connection: each response would then answer the request before."""
@@ -289,6 +291,8 @@ class HttpConnection(asyncio.Protocol):
             waiter.set_result(result(*page))
         except Exception as error:  # noqa: BLE001 - raised again where the answer is waited for
             waiter.set_exception(error)
+        finally:
+            del waiter  # as in `ask`
 
     def _fail(self, error: BaseException) -> None:
         waiter = self._waiter
