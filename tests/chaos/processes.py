@@ -23,7 +23,7 @@ SLOPE_SECONDS = 30.0
 FEWEST_SLOPES = 20
 FIT_SECONDS = 180.0
 """A line is fitted to no less."""
-GROWTH_A_MINUTE = 4.0
+GROWTH_A_MINUTE = 2.0
 """MiB and descriptors, in most half minutes: beyond what the first minutes take."""
 SETTLED_GROWTH_A_MINUTE = 1.0
 """MiB and descriptors, of settled processes. A page that is larger than any before still takes some."""
