@@ -262,10 +262,11 @@ class _Request:
 def _probe(response: aiohttp.ClientResponse) -> None:
     """Have TCP notice that the host of a silent stream is gone."""
     connection = response.connection
-    # The options are Linux's; elsewhere, and for a stream that has already ended, the idle timeout is all there is.
-    if sys.platform != "linux" or connection is None or connection.transport is None:
+    transport = connection.transport if connection is not None else None
+    # The options are Linux's; elsewhere the idle timeout is all there is, and a stream may be over by now.
+    if sys.platform != "linux" or transport is None or transport.is_closing():
         return
-    own = connection.transport.get_extra_info("socket")
+    own = transport.get_extra_info("socket")
     own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
     own.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)

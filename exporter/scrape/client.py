@@ -5,7 +5,6 @@ state: the poller decides which page to fetch when.
 """
 
 import asyncio
-import socket
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -44,9 +43,6 @@ _FILTER_PARAMETER = {Dialect.OTEL: "name[]", Dialect.LEGACY: "includedNames"}
 # A lost SYN is sent again after 1 s (RFC 6298), so half of the usual 3 s allows for one; a pod whose packets are
 # dropped then leaves the other half of the scrape to its second endpoint.
 _CONNECT_SHARE = 0.5
-# What Linux begins with (tcp_rmem; it doubles the number). It would go on to 6 MB and more for each connection whose
-# page waits for its turn, all of it in the pod's memory.
-_UNREAD_BYTES = 64 * 1024
 # zlib's window size, plus "expect a gzip or zlib header": both are sent under the names gzip and deflate.
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
@@ -164,7 +160,7 @@ class PageClient:
         soon = loop.time() + self._connect_timeout
         try:
             async with asyncio.timeout_at(min(soon, deadline)):
-                transport, connection = await loop.create_connection(
+                _, connection = await loop.create_connection(
                     lambda: HttpConnection(self._max_bytes, self._turns), *place
                 )
         except TimeoutError:
@@ -173,7 +169,6 @@ class PageClient:
             raise ScrapeError(ScrapeOutcome.TIMEOUT, f"no connection within {self._connect_timeout:g} s") from None
         except OSError as error:
             raise ScrapeError(ScrapeOutcome.CONNECT, _connect_reason(error)) from error
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
         return connection
 
 

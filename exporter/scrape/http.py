@@ -10,6 +10,7 @@ Knows nothing of metrics pages: the caller's `Intake` decides which responses ar
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -30,6 +31,9 @@ _MAX_PROVISIONAL = 10
 _MAX_CHUNKS = 20_000
 # An object takes forty bytes by itself, however few it holds.
 _MAX_PIECES = 64
+# What Linux begins with (tcp_rmem; it doubles the number). It would go on to 6 MB and more for each connection whose
+# page waits for its turn, all of it in the pod's memory.
+_UNREAD_BYTES = 64 * 1024
 _START = b"HTTP/1."
 _SWITCHING_PROTOCOLS = 101
 _FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding"})
@@ -176,6 +180,8 @@ class HttpConnection(asyncio.Protocol):
         """Store the transport, and begin to parse."""
         # uvloop's transports are none of asyncio's by class, only by what they do.
         self._transport = cast(asyncio.Transport, transport)
+        if not transport.is_closing():  # a deadline may have come first
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
         # It refers back to here. uvloop makes a protocol for each attempt to connect, and most of a dead agent fail.
         self._parser = HttpResponseParser(self)
         # Some servers write the size of a chunk in a field of fixed width; Prometheus reads them too.
