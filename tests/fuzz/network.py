@@ -69,12 +69,21 @@ def _check_reading(page: PageReading) -> None:
         assert text is None or 0 < len(text) <= 128
 
 
+class _Socket:
+    """Takes any option."""
+
+    def setsockopt(self, *option: int) -> None: ...
+
+
 class _Transport(asyncio.Transport):
     """A connection whose other side is the text."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"socket": _Socket()})
         self.aborted = False
+
+    def is_closing(self) -> bool:
+        return self.aborted
 
     def write(self, data: bytes | bytearray | memoryview) -> None: ...
 
