@@ -216,9 +216,11 @@ def one_core(directory: Path, plan: Plan, say: Say) -> OneCore:
 def allowed(plan: Plan) -> Plan:
     """Return the plan with as many agents as one process may have connections to, each of which is an open file.
 
-    The exporter raises its soft limit to the hard one by itself, as this does.
+    The exporter raises its soft limit to the hard one by itself.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return plan
     return replace(plan, many_agents=min(plan.many_agents, hard - _OTHER_FILES))
 
 

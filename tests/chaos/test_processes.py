@@ -68,10 +68,9 @@ def restarted(take: Callable[[float], float], minutes: float) -> list[Use]:
 
 def test_what_does_not_grow() -> None:
     """What swings, what young processes take, and what they take once for something new; nor is a short life judged."""
-    young = life(lambda age: 115 + 3 * min(age, 5))
     for uses in (
         life(lambda age: 200 + 40 * (int(4 * age) % 2), descriptors=lambda age: 200 + 20 * (int(4 * age) % 3)),
-        young,
+        life(lambda age: 115 + 3 * min(age, 5)),
         restarted(lambda age: 115 + 12 * (age > 1.5) + 12 * (age > 3), minutes=4),
     ):
         assert wrong(processes.flat(uses)) == []

@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from tests.fakes import hostile
+from tests.fakes.background import background
 from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.hostile import Behaviour, HostileServer
 from tests.fakes.hostile_pages import PAGES
+from tests.fakes.tcp_table import connections
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -60,13 +62,11 @@ async def scraped(
 
 
 def unread() -> int:
-    """Return how many bytes of the agents Linux holds for the exporter at most, for one agent (proc(5), /proc/net/tcp).
+    """Return how many bytes of the agents (127.9.x.y) Linux holds for the exporter at most, for one agent.
 
     The kernel's memory for them counts in the pod's.
     """
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    from_agents = [row for row in rows if row[2].partition(":")[0].endswith("097F")]
-    return max((int(row[4].partition(":")[2], 16) for row in from_agents), default=0)
+    return max((one.unread for one in connections() if one.remote.partition(":")[0].endswith("097F")), default=0)
 
 
 async def asked(agents: list[HostileServer], *, times: int) -> None:
@@ -105,8 +105,6 @@ async def test_what_waits_in_the_kernel_is_bounded(tmp_path: Path) -> None:
             held.append(unread())
             await asyncio.sleep(0.05)
 
-    async with scraped(tmp_path, [PAGES["a page without an end"]] * 40, timeout=2.0):
-        looking = asyncio.create_task(look())
+    async with scraped(tmp_path, [PAGES["a page without an end"]] * 40, timeout=2.0), background(look()):
         await eventually(lambda: len(held) >= 60)
-        looking.cancel()
     assert 0 < max(held) <= 256 * 1024

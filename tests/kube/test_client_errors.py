@@ -13,6 +13,7 @@ from aiohttp import web
 from exporter.kube.api import AccessDeniedError, ApiError, ExpiredError, InactiveError, Resource, UnreachableError
 from exporter.kube.client import PROBE_AFTER, KubeClient
 from tests.fakes.kube_api import ScriptedKubeApi, kubeconfig, lines, obj, page, reply, status
+from tests.fakes.tcp_table import ESTABLISHED, connections
 from tests.waiting import eventually
 
 PODS = Resource("", "v1", "pods", "matillion")
@@ -178,11 +179,11 @@ async def test_silent_stream_is_probed(api: ScriptedKubeApi, client: KubeClient)
 
 
 def _next_probe(port: int) -> float:
-    """Return the seconds until the kernel probes the connection to this port of loopback (proc(5), /proc/net/tcp)."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    [(timer, ticks)] = [row[5].split(":") for row in rows if row[2] == f"0100007F:{port:04X}" and row[3] == "01"]
-    assert timer == "02"  # of keepalive
-    return int(ticks, 16) / 100  # USER_HZ
+    """Return the seconds until the kernel probes the connection to this port of loopback."""
+    server = f"0100007F:{port:04X}"
+    [own] = [one for one in connections() if (one.remote, one.state) == (server, ESTABLISHED)]
+    assert own.timer == "02"
+    return own.timer_seconds
 
 
 async def test_stream_has_a_last_hour(api: ScriptedKubeApi, client: KubeClient) -> None:
