@@ -12,6 +12,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
+pytest_plugins = ["tests.fakes.control_plane_fixtures"]
+
 # Each property has tests by example beside it. Half of Hypothesis' usual number of examples finds what breaks plainly;
 # what needs luck is looked for every night, among many more than anyone waits for.
 settings.register_profile("local", deadline=None, max_examples=50)

@@ -1,13 +1,10 @@
 """What was asked of the API server by whom, and whether it was allowed: its audit log."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chart.rendering import Json, Objects
-
-POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +22,33 @@ class Request:
     """Which binding allowed it."""
 
 
-def flags(folder: Path) -> tuple[str, ...]:
-    """Return what makes kube-apiserver write its audit log into a folder."""
-    policy = folder / "audit-policy.json"
-    policy.write_text(json.dumps(POLICY), encoding="utf-8")
-    return (f"--audit-policy-file={policy}", f"--audit-log-path={folder / 'audit.log'}")
+class Requests:
+    """What a user asked so far, each request once."""
 
+    def __init__(self, log: Path, user: str) -> None:
+        """Take the API server's audit log, which grows; what was in it before is not read."""
+        self._log = log
+        self._user = user
+        self._read = log.stat().st_size
+        self._asked: dict[Request, None] = {}
 
-def requests(folder: Path, user: str) -> list[Request]:
-    """Return what a user asked so far, each request once."""
-    return list(dict.fromkeys(_requests(folder / "audit.log", user)))
+    def __call__(self) -> list[Request]:
+        """Read on to where the last whole line ends."""
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            written = log.read()
+        lines, _, _ = written.rpartition(b"\n")
+        self._read += len(lines)
+        for line in lines.splitlines():
+            if self._user.encode() in line:
+                self._take(json.loads(line))
+        return list(self._asked)
 
-
-def _requests(log: Path, user: str) -> Iterator[Request]:
-    for line in log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        if event["user"]["username"] != user or "objectRef" not in event or event["stage"] == "RequestReceived":
-            continue
+    def _take(self, event: Json) -> None:
+        if event["user"]["username"] != self._user or "objectRef" not in event or event["stage"] == "RequestReceived":
+            return
         what, said = event["objectRef"], event.get("annotations", {})
-        yield Request(
+        asked = Request(
             verb=event["verb"],
             group=what.get("apiGroup", ""),
             resource="/".join(part for part in (what["resource"], what.get("subresource")) if part),
@@ -52,6 +57,7 @@ def _requests(log: Path, user: str) -> Iterator[Request]:
             allowed=said.get("authorization.k8s.io/decision") == "allow",
             reason=said.get("authorization.k8s.io/reason", ""),
         )
+        self._asked[asked] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart import audit
 from tests.chart.rendering import Chart
 from tests.fakes.built_image import Image, image
-from tests.fakes.control_plane_fixtures import admin, control_plane, control_plane_folder, control_plane_of_folder
 from tests.fakes.helm import Tool
 from tools.programs import MissingError, programs
 
-__all__ = ["admin", "control_plane", "control_plane_folder", "control_plane_of_folder", "image"]
+__all__ = ["image"]
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +43,3 @@ def pod_folder(image: Image) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="pod-", dir=image.folder))
     folder.chmod(0o755)
     return folder
-
-
-@pytest.fixture(scope="session")
-def control_plane_flags(control_plane_folder: Path) -> tuple[str, ...]:
-    """Let the API server keep an audit log."""
-    return audit.flags(control_plane_folder)

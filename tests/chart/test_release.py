@@ -9,6 +9,7 @@ import shutil
 import ssl
 from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,9 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def adapted(control_plane_of_folder: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adapted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the chart as the API server accepts it."""
-    if control_plane_of_folder.version >= ALLOWED:
+    if control_plane.version >= ALLOWED:
         return CHART
     chart = tmp_path_factory.mktemp("chart") / "chart"
     shutil.copytree(CHART, chart)
@@ -211,8 +212,9 @@ def test_nothing_is_left_behind(cluster: Cluster) -> None:
     assert set(cluster.kubectl(*look).split()) == others
 
 
-def serve(cluster: Cluster, group: str, kind: str) -> None:
-    """Register a kind of another project in the API server."""
+@contextmanager
+def serving(cluster: Cluster, group: str, kind: str) -> Iterator[None]:
+    """Register a kind of another project in the API server, for a while."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}}
     plural = f"{kind.lower()}s"
@@ -229,6 +231,10 @@ def serve(cluster: Cluster, group: str, kind: str) -> None:
     }
     cluster.kubectl("apply", "--validate=false", "--filename", "-", stdin=json.dumps(crd))
     cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.{group}", "--timeout=30s")
+    try:
+        yield
+    finally:
+        cluster.kubectl("delete", "crd", f"{plural}.{group}")
 
 
 def test_a_keda_that_is_too_old_is_refused(cluster: Cluster) -> None:
@@ -237,13 +243,10 @@ def test_a_keda_that_is_too_old_is_refused(cluster: Cluster) -> None:
         "autoscaling": {"mode": "kedaCloudWatch", "fleets": [{"name": "etl", "max": 5}]},
         "config": {"cluster": "prod", "cloudwatch": {"enabled": True, "region": "eu-west-1"}},
     }
-    serve(cluster, "keda.sh", "ScaledObject")
-    assert "this cluster's KEDA is older than 2.16" in cluster.upgrade(values, dry_run="server")
-    serve(cluster, "eventing.keda.sh", "ClusterCloudEventSource")
-    try:
-        output = cluster.upgrade(values, dry_run="server")
-    finally:
-        cluster.kubectl("delete", "crd", "clustercloudeventsources.eventing.keda.sh")
+    with serving(cluster, "keda.sh", "ScaledObject"):
+        assert "this cluster's KEDA is older than 2.16" in cluster.upgrade(values, dry_run="server")
+        with serving(cluster, "eventing.keda.sh", "ClusterCloudEventSource"):
+            output = cluster.upgrade(values, dry_run="server")
     assert "Scaled, by kedaCloudWatch" in output
     assert "Helm could not determine the installed version" not in output
 
@@ -259,21 +262,22 @@ def test_notes_warn_of_conflicts(cluster: Cluster) -> None:
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "etl-runner"},
         },
     }
-    serve(cluster, "keda.sh", "ScaledObject")
     for one in (hpa, policy("vendors", {})):
         cluster.kubectl("apply", "--validate=false", "--filename", "-", stdin=json.dumps(one))
     fleets = [{"name": "etl", "deployment": "etl-runner", "max": 5}]
     # Only a dry run: this server falls over objects of such kinds.
     values: Json = {"autoscaling": {"mode": "kedaMetricsApi", "fleets": fleets}}
     closed = values | {"networkPolicy": {"agents": {"enabled": False}}}
-    output = " ".join(cluster.upgrade(closed, dry_run="server").split())
+    with serving(cluster, "keda.sh", "ScaledObject"):
+        output = " ".join(cluster.upgrade(closed, dry_run="server").split())
     assert "WARNING: there is no Deployment matillion/etl-runner, so the fleet etl is not scaled." in output
     assert "get deployments -l app.kubernetes.io/instance=etl" in output
     assert "WARNING: the Deployment matillion/etl-runner is also scaled by the HPA vendors." in output
     assert "WARNING: the namespace matillion has network policies, but none from this chart." in output
     cluster.kubectl("delete", "hpa,networkpolicy", "vendors", "--namespace", "matillion")
     cluster.kubectl("create", "deployment", "etl-runner", "--image=none", "--namespace", "matillion")
-    output = cluster.upgrade(values, dry_run="server")
+    with serving(cluster, "keda.sh", "ScaledObject"):
+        output = cluster.upgrade(values, dry_run="server")
     cluster.kubectl("delete", "deployment", "etl-runner", "--namespace", "matillion")
     assert "Check next" in output
     assert "- the Deployment matillion/etl-runner, 2 to 5 agents, by the demand of the fleet etl" in output

@@ -147,6 +147,7 @@ async def test_rights(
     objects = chart.objects(**values)
     account = await given_account(admin, kubectl, control_plane, objects)
     user = f"system:serviceaccount:{account['metadata']['namespace']}:{account['metadata']['name']}"
+    asked = audit.Requests(control_plane.audit_log, user)
     token = await token_of(admin, account)
     cluster = Cluster(control_plane.port, control_plane.ca.certificate_file, token, account["metadata"]["namespace"])
     secrets = {
@@ -163,15 +164,14 @@ async def test_rights(
         if case.serves_metrics:
             await ask_metric(pod, control_plane, agents[0])
         rights = list(audit.rights(objects, account))
-        await until_used(control_plane.folder, user, [right for right in rights if not at_the_end(right)])
+        await until_used(asked, [right for right in rights if not at_the_end(right)])
         pod.terminate()
         code, log = await pod.end()
     assert code == 0, log
-    await until_used(control_plane.folder, user, rights)
-    asked = audit.requests(control_plane.folder, user)
-    assert [one for one in asked if not one.allowed] == []
+    await until_used(asked, rights)
+    assert [one for one in asked() if not one.allowed] == []
     ours = account["metadata"]["name"]
-    assert [one for one in asked if ours not in one.reason] == [], "allowed by somebody else's binding"
+    assert [one for one in asked() if ours not in one.reason] == [], "allowed by somebody else's binding"
 
 
 async def leave_mark(admin: Admin, instance: str) -> None:
@@ -212,15 +212,14 @@ async def until_read(pod: Pod, tasks: dict[str, int]) -> None:
         raise AssertionError(f"{shown} instead of {tasks}") from None
 
 
-async def until_used(folder: Path, user: str, rights: list[Right]) -> None:
+async def until_used(asked: audit.Requests, rights: list[Right]) -> None:
     """Wait until every right was used; fails with those that were not."""
     unused = rights
     try:
         async with asyncio.timeout(PATIENCE):
             while unused:
                 await asyncio.sleep(0.2)
-                asked = audit.requests(folder, user)
-                unused = [right for right in rights if not any(right.covers(one) for one in asked)]
+                unused = [right for right in rights if not any(right.covers(one) for one in asked())]
     except TimeoutError:
         raise AssertionError(f"never used: {unused}") from None
 

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import ssl
 import subprocess
 import time
@@ -23,6 +22,7 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.fakes.certificate_authority import CertificateAuthority, write_key
+from tests.fakes.ports import free_port
 from tests.waiting import PATIENCE
 
 Json = dict[str, Any]
@@ -30,6 +30,7 @@ Json = dict[str, Any]
 READY_SECONDS = 90.0
 """For a server to come up: seconds on an idle machine, many on a busy one."""
 PROGRAMS = ("etcd", "kube-apiserver")
+AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}
 NEWEST_FIRST = {
     "horizontalpodautoscalers": ("autoscaling", "v2", "v2beta2"),
     "poddisruptionbudgets": ("policy", "v1", "v1beta1"),
@@ -45,33 +46,22 @@ def assets() -> Path | None:
     return Path(folder)
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [cast(int, sock.getsockname()[1]) for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
-
-
 class ControlPlane:
     """etcd and one API server that can be stopped and started. Blocking: use it from fixtures, or in a thread."""
 
-    def __init__(self, binaries: Path, folder: Path, flags: tuple[str, ...] = ()) -> None:
-        """Prepare a control plane in an empty folder; `flags` are more of them for kube-apiserver."""
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        """Prepare a control plane in an empty folder."""
         self.binaries = binaries
         self.folder = folder
-        self.flags = flags
-        self.etcd_port, self._etcd_peer_port, self.port = free_ports(3)
+        self.etcd_port, self._etcd_peer_port, self.port = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.ca = CertificateAuthority(folder, "ca")
         self.front_proxy_ca = CertificateAuthority(folder, "front-proxy-ca")
         self._admin_files = self.ca.issue("admin", "test-admin", "system:masters")
         self._tls = ssl.create_default_context(cafile=str(self.ca.certificate_file))
         self._tls.load_cert_chain(*map(str, self._admin_files))
+        self.audit_log = folder / "audit.log"
+        """Who asked what of the API server, and whether it was allowed: audit.k8s.io/v1 Events, a line each."""
         self._etcd: subprocess.Popen[bytes] | None = None
         self._api_server: subprocess.Popen[bytes] | None = None
         self._api_flags = self._write_certificates()
@@ -115,7 +105,7 @@ class ControlPlane:
 
     def start_api_server(self) -> None:
         """Start the API server, or start it again: the same port, the same etcd."""
-        self._api_server = self._spawn("kube-apiserver", *self._api_flags, *self.flags)
+        self._api_server = self._spawn("kube-apiserver", *self._api_flags)
         self._wait("kube-apiserver", self._api_server, lambda: self._admin_get("/readyz"))
 
     def stop_api_server(self) -> None:
@@ -148,7 +138,9 @@ class ControlPlane:
 
     def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{program}.log").open("ab") as log:
-            return subprocess.Popen([self.binaries / program, *arguments], stdout=log, stderr=log)
+            return subprocess.Popen(
+                [self.binaries / program, *arguments], stdout=log, stderr=log, env=os.environ | {"GOGC": "400"}
+            )
 
     def _wait(self, program: str, process: subprocess.Popen[bytes], probe: Callable[[], object]) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -174,6 +166,8 @@ class ControlPlane:
     def _write_certificates(self) -> list[str]:
         server = self.ca.issue("apiserver", "kube-apiserver", hosts=("127.0.0.1", "localhost", "10.0.0.1"))
         proxy = self.front_proxy_ca.issue("front-proxy-client", "front-proxy-client")
+        audit_policy = self.folder / "audit-policy.json"
+        audit_policy.write_text(json.dumps(AUDIT_POLICY), encoding="utf-8")
         service_account_key = self.folder / "service-account.key"
         write_key(service_account_key, ec.generate_private_key(ec.SECP256R1()))
         return [
@@ -199,6 +193,10 @@ class ControlPlane:
             f"--proxy-client-key-file={proxy[1]}",
             # It would want a controller to make a token for each pod.
             "--disable-admission-plugins=ServiceAccount",
+            # They bypass the watch cache, so that a compaction reaches their watchers.
+            "--watch-cache-sizes=configmaps#0",
+            f"--audit-policy-file={audit_policy}",
+            f"--audit-log-path={self.audit_log}",
         ]
 
     def _write_kubeconfig(self, name: str, user: Json) -> Path:

@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from tests.fakes.control_plane import Admin, ControlPlane, free_ports
+from tests.fakes.control_plane import Admin, ControlPlane
+from tests.fakes.ports import free_port
 
 PROGRAM = "kube-controller-manager"
 
@@ -21,10 +22,9 @@ def available(plane: ControlPlane) -> bool:
 @asynccontextmanager
 async def controllers(plane: ControlPlane) -> AsyncIterator[None]:
     """Run the controllers, each as its service account in a cluster; the autoscaler looks three times a second."""
-    (port,) = free_ports(1)
     flags = [
         f"--kubeconfig={plane.kubeconfig}",
-        f"--secure-port={port}",
+        f"--secure-port={free_port()}",
         "--bind-address=127.0.0.1",
         f"--cert-dir={plane.folder}",
         f"--service-account-private-key-file={plane.folder / 'service-account.key'}",

@@ -29,9 +29,12 @@ class Exporter:
             return answer.status, await (answer.json() if answer.content_type == "application/json" else answer.text())
 
     async def ready(self) -> None:
-        """Wait until /readyz says so."""
+        """Wait until /readyz says so. Raises AssertionError with its log where it ends before."""
         async with asyncio.timeout(PATIENCE):
             while True:
+                if self.process.returncode is not None:
+                    code, log = await self.end()
+                    raise AssertionError(f"the exporter ended with {code}: {log}")
                 try:
                     status, _ = await self.get("/readyz")
                 except OSError:

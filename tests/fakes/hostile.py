@@ -256,6 +256,7 @@ def by_filter(filtered: Behaviour, whole: Behaviour) -> Behaviour:
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
 
+@cache
 def gzip_bomb(size: int) -> bytes:
     """Return a gzip body that expands a thousand times, to `size` bytes of blank lines."""
     return gzip.compress(b"\n" * size)

@@ -1,4 +1,4 @@
-"""One real control plane for all tests of a session, and what most of them need of it."""
+"""What most tests beside a real control plane need of it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -13,22 +13,7 @@ from exporter.kube.client import KubeClient
 from exporter.kube.watch import WatchTiming
 from tests.fakes.background import background
 from tests.fakes.control_plane import ControlPlane
-from tests.fakes.control_plane_fixtures import (
-    admin,
-    control_plane,
-    control_plane_folder,
-    control_plane_of_folder,
-    namespace,
-)
 from tests.fakes.kube_recorders import FAST, RecordingSink
-
-__all__ = ["admin", "control_plane", "control_plane_folder", "control_plane_of_folder", "namespace"]
-
-
-@pytest.fixture(scope="session")
-def control_plane_flags() -> tuple[str, ...]:
-    """Let ConfigMaps bypass the API server's watch cache, so that a compaction reaches their watchers."""
-    return ("--watch-cache-sizes=configmaps#0",)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from exporter.simulator.simulation import FleetPlan, Simulation
 from exporter.simulator.story import Story
 from exporter.simulator.vitals import CURRENT
 from tests.fakes.cloudwatch_command_line import ask_cloudwatch
+from tests.fakes.ports import free_port
 from tests.waiting import PATIENCE
 
 
@@ -255,8 +256,6 @@ async def test_a_demand_is_followed(demand: tuple[Demand, aiohttp.ClientSession]
 
 async def test_an_exporter_that_is_gone_is_no_answer() -> None:
     """A refused connection is a reason like any other."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    async with aiohttp.ClientSession(address) as session:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{free_port()}") as session:
         with pytest.raises(NoAnswerError, match="ClientConnectorError"):
             await get_json(session, "/")
