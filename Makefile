@@ -17,7 +17,7 @@ CORE := tests/fleet tests/forecast
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage properties fuzz lint format alerts dashboards docs site bench soak chaos pins tools clean
+.PHONY: help demo test test-fast coverage properties fuzz lint lint-types lint-style lint-generated format alerts dashboards docs site bench soak chaos pins tools clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -52,25 +52,32 @@ fuzz: $(READY)  ## random texts for all that reads some from outside (ARGS="--se
 SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
 
 lint: $(READY)  ## style, types, layers, generated files, the documentation's site, the workflows
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target lint-types lint-style lint-generated
+
+lint-types: $(READY)
+	$(BIN)/mypy
+
+lint-style: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml exporter
 	$(BIN)/python -m tools.audit
 	$(BIN)/deno lint --quiet exporter tests
 	$(BIN)/deno check --quiet exporter tests
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+
+lint-generated: $(READY)
 	$(BIN)/python -m alerts.build --check
 	$(BIN)/python -m dashboards.build --check
 	$(BIN)/python -m tools.build --check
 	$(BIN)/python -m benchmarks.scaling --check
 	$(BIN)/python -m tools.build_night --check
 	$(BIN)/python -m tools.site
-	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
-	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
-	$(SCHEMA) vendor.dependabot .github/dependabot.yml
-	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
-	$(SCHEMA) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 format: $(READY)  ## put the style right
 	$(BIN)/ruff check --fix
