@@ -35,7 +35,7 @@ from exporter.publish.instruments import Instrument
 from exporter.serve.compression import stream
 from exporter.store.snapshots import SnapshotStore
 
-# Series rendered between two turns of the event loop: about 1 ms of work.
+# Agents, or lines, gone through between two turns of the event loop: about 1 ms of work.
 _SLICE = 1000
 
 _Of = TypeVar("_Of")
@@ -215,7 +215,8 @@ class MetricsPage:
         openmetrics = content_type.startswith("application/openmetrics-text")
 
         def pieces() -> Iterator[bytes]:
-            for piece in render(self._source.fleets(), openmetrics=openmetrics):
+            fleets = filter(None, map(self._source.fleet, self._source.fleet_keys()))
+            for piece in render(fleets, openmetrics=openmetrics):
                 # What is no character cannot be written, and must not cost everybody the page.
                 yield piece.encode(errors="replace")
             # Last, because in OpenMetrics it brings the mark of the page's end with it.
@@ -224,28 +225,34 @@ class MetricsPage:
         return await stream(request, pieces(), {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"})
 
 
-def render(fleets: Sequence[Fleet], *, openmetrics: bool) -> Iterator[str]:
-    """Yield the series of the fleets and their agents in pieces of at most some thousand lines."""
-    of_fleets = [(_labels(FLEET_LABELS, (fleet.namespace, fleet.name)), fleet) for fleet in fleets]
+def render(fleets: Iterable[Fleet], *, openmetrics: bool) -> Iterator[str]:
+    """Yield the series of the fleets and their agents in pieces, each after at most some thousand agents and lines.
+
+    A piece is empty where so many agents had nothing to show, and after each fleet, which is computed when it is taken.
+    """
+    of_fleets: list[tuple[str, Fleet]] = []
+    for fleet in fleets:
+        of_fleets.append((_labels(FLEET_LABELS, (fleet.namespace, fleet.name)), fleet))
+        yield ""
     of_scalers = [
         (_labels((*FLEET_LABELS, *ScalerFigure.labels), (fleet.namespace, fleet.name, scaler.name)), scaler)
-        for fleet in fleets
+        for _, fleet in of_fleets
         for scaler in fleet.scalers or ()
     ]
-    of_agents = [
-        (_labels(AGENT_LABELS, (fleet.namespace, fleet.name, agent.snapshot.target.pod)), agent)
-        for fleet in fleets
-        for agent in _one_per_pod(fleet.agents)
-    ]
+    of_agents: list[tuple[str, Agent]] = []
+    for _, fleet in of_fleets:
+        agents = iter(_one_per_pod(fleet.agents))
+        while part := list(islice(agents, _SLICE)):
+            pods = [(fleet.namespace, fleet.name, agent.snapshot.target.pod) for agent in part]
+            of_agents += zip((_labels(AGENT_LABELS, pod) for pod in pods), part, strict=True)
+            yield ""
     yield from _families(FLEET_FAMILIES, of_fleets, openmetrics=openmetrics)
     yield from _figures(FLEET_FIGURES, of_fleets, openmetrics=openmetrics)
     for histogram in FLEET_HISTOGRAMS:
         yield from _sliced(histogram, _histogram_lines(histogram, of_fleets), openmetrics=openmetrics)
     yield from _figures(SCALER_FIGURES, of_scalers, openmetrics=openmetrics)
     yield from _families(AGENT_FAMILIES, of_agents, openmetrics=openmetrics)
-    for figure in AGENT_FIGURES:
-        counted = [(labels, agent) for labels, agent in of_agents if counts_now(figure, agent)]
-        yield from _figures((figure,), counted, openmetrics=openmetrics)
+    yield from _figures(AGENT_FIGURES, of_agents, openmetrics=openmetrics, shown=counts_now)
 
 
 def _one_per_pod(agents: Sequence[Agent]) -> Iterable[Agent]:
@@ -267,33 +274,43 @@ def _families(families: Iterable[Family[_Of]], subjects: _Subjects[_Of], *, open
         yield from _sliced(family, _labelled_lines(family, subjects), openmetrics=openmetrics)
 
 
-def _figures(figures: Iterable[Figure[_Of]], subjects: _Subjects[_Of], *, openmetrics: bool) -> Iterator[str]:
+def _figures(
+    figures: Iterable[Figure[_Of]],
+    subjects: _Subjects[_Of],
+    *,
+    openmetrics: bool,
+    shown: Callable[[Figure[_Of], _Of], bool] = lambda _figure, _subject: True,
+) -> Iterator[str]:
     for figure in figures:
         if figure.metrics is True:
-            yield from _sliced(figure, _lines(figure, subjects), openmetrics=openmetrics)
+            yield from _sliced(figure, _lines(figure, subjects, shown), openmetrics=openmetrics)
 
 
 def _sliced(row: Row[Any], lines: Iterator[str], *, openmetrics: bool) -> Iterator[str]:
-    """Yield one family in slices, nothing at all if it has no series."""
+    """Yield one family in slices; nothing but empty ones if it has no series."""
     # OpenMetrics names the family of a counter without the suffix of its samples.
     name = row.metric_name.removesuffix("_total") if openmetrics and row.type == "counter" else row.metric_name
     header = f"# HELP {name} {row.explained('Absent')}\n# TYPE {name} {row.type}\n"
-    while piece := "".join(islice(lines, _SLICE)):
-        yield header + piece
-        header = ""
+    while part := list(islice(lines, _SLICE)):
+        if piece := "".join(part):
+            piece, header = header + piece, ""
+        yield piece
 
 
-def _lines(figure: Figure[_Of], subjects: _Subjects[_Of]) -> Iterator[str]:
+# Each of these yields something for each subject, if only an empty line, so that a slice ends in time without any.
+
+
+def _lines(figure: Figure[_Of], subjects: _Subjects[_Of], shown: Callable[[Figure[_Of], _Of], bool]) -> Iterator[str]:
     name, read = figure.metric_name, figure.read
     for labels, subject in subjects:
-        value = read(subject)
-        if value is not None:
-            yield f"{name}{{{labels}}} {float(value)!r}\n"
+        value = read(subject) if shown(figure, subject) else None
+        yield f"{name}{{{labels}}} {float(value)!r}\n" if value is not None else ""
 
 
 def _labelled_lines(family: Family[_Of], subjects: _Subjects[_Of]) -> Iterator[str]:
     name = family.metric_name
     for labels, subject in subjects:
+        yield ""
         for own_labels, value in family.read(subject):
             yield f"{name}{{{labels},{_labels(family.labels, own_labels)}}} {float(value)!r}\n"
 
@@ -301,6 +318,7 @@ def _labelled_lines(family: Family[_Of], subjects: _Subjects[_Of]) -> Iterator[s
 def _histogram_lines(row: HistogramFamily[_Of], subjects: _Subjects[_Of]) -> Iterator[str]:
     name = row.metric_name
     for labels, subject in subjects:
+        yield ""
         histogram = row.read(subject)
         if histogram is None:
             continue

@@ -3,7 +3,11 @@
 import asyncio
 import gzip
 import shutil
-from collections.abc import AsyncIterator, Iterable, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -15,7 +19,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from exporter.fleet.model import Fleet
+from exporter.fleet.model import AgentSnapshot, Fleet
 from exporter.publish import instruments
 from exporter.publish.prometheus import CloudWatchMetrics, ExporterMetrics, MetricsPage, render
 from tests.factories import make_facts, make_fleet, make_reading, make_snapshot
@@ -30,8 +34,11 @@ class Source:
         self.current = fleets
         self.age = sync_age
 
-    def fleets(self) -> Sequence[Fleet]:
-        return self.current
+    def fleet_keys(self) -> Sequence[tuple[str, str]]:
+        return [(fleet.namespace, fleet.name) for fleet in self.current]
+
+    def fleet(self, key: tuple[str, str]) -> Fleet | None:
+        return next((fleet for fleet in self.current if (fleet.namespace, fleet.name) == key), None)
 
     def targets(self) -> int:
         return sum(len(fleet.agents) for fleet in self.current)
@@ -275,6 +282,57 @@ def test_rendering_comes_in_small_pieces() -> None:
     page = "".join(pieces)
     assert page.count("# TYPE matillion_fleet_agent_tasks_active gauge") == 1
     assert page.count("\nmatillion_fleet_agent_tasks_active{") == 2500
+
+
+def calls_per_piece(fleets: Iterable[Fleet]) -> list[int]:
+    """Return how many Python functions are entered for each piece of a page: work, by a measure that has no noise."""
+    pieces, calls, counted = render(fleets, openmetrics=False), 0, []
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        for _ in pieces:
+            counted.append(calls)
+            calls = 0
+    finally:
+        sys.setprofile(before)
+    return [*counted, calls]
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        pytest.param(partial(make_snapshot, facts=make_facts(restarts=2)), id="with every figure"),
+        pytest.param(partial(make_snapshot, reading=None, error="refused"), id="with next to none"),
+    ],
+)
+def test_no_piece_takes_longer_in_a_larger_fleet(snapshot: Callable[[str], AgentSnapshot]) -> None:
+    """Whatever its agents have to show, and what they do not. What a fleet itself shows of all its agents is apart."""
+
+    def most(agents: int) -> int:
+        fleet = make_fleet([snapshot(f"agent-{number}") for number in range(agents)])
+        of_fleet = sum(1 for piece in render([replace(fleet, agents=())], openmetrics=False) if piece)
+        return max(calls_per_piece([fleet])[1 + agents // 1000 + of_fleet :])
+
+    assert 1000 <= most(6000) == most(3000) <= 20_000
+
+
+def test_fleets_are_computed_one_by_one() -> None:
+    """Each when the one before it has given way: with many, they take longer than all that is written of them."""
+    taken: list[Fleet] = []
+
+    def fleets() -> Iterator[Fleet]:
+        for number in range(20):
+            taken.append(make_fleet(name=f"fleet-{number}"))
+            yield taken[-1]
+
+    assert [(piece, len(taken)) for piece in islice(render(fleets(), openmetrics=False), 20)] == [
+        ("", number + 1) for number in range(20)
+    ]
 
 
 def test_an_empty_registry_still_ends_openmetrics() -> None:
