@@ -6,6 +6,7 @@ still be believed.
 
 import asyncio
 import gc
+import math
 import random
 import resource
 import signal
@@ -78,7 +79,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
     `started` is called with the URL of the web server on this machine once that listens. Raises PartFailedError, or
     KubeError and ServeError for what cannot even be started.
     """
-    _allow_many_sockets()
+    files = _allow_many_files()
     async with AsyncExitStack() as resources:
         lag = LoopLag()
         store = SnapshotStore(settings.capacity.policy, monotonic=time.monotonic, wall=time.time, heard_at=lag.heard_at)
@@ -105,7 +106,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         parts: dict[str, Part] = {
             **_discovery(settings, kube, store, metrics),
             **_forecast(settings, past, store),
-            "scraping": await _scraping(settings.scrape, store, metrics, resources),
+            "scraping": await _scraping(settings.scrape, files, store, metrics, resources),
             "state log": StateLog(store).run,
             **_external_metrics(settings, kube, store, metrics, lag),
             **await _led(settings, kube, store, metrics, resources, leadership=leadership, past=past),
@@ -187,9 +188,9 @@ def _discovery(
 
 
 async def _scraping(
-    settings: ScrapeSettings, store: SnapshotStore, metrics: ExporterMetrics, resources: AsyncExitStack
+    settings: ScrapeSettings, files: float, store: SnapshotStore, metrics: ExporterMetrics, resources: AsyncExitStack
 ) -> Part:
-    client = await resources.enter_async_context(PageClient(settings))
+    client = await resources.enter_async_context(PageClient(settings, files=files))
     phases = random.Random()  # noqa: S311 - it spreads scrapes over time, it keeps no secret
     return Poller(settings, store, client, metrics, monotonic=time.monotonic, phases=phases).run
 
@@ -390,7 +391,8 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop.set)
 
 
-def _allow_many_sockets() -> None:
-    """Raise the process' limit of open files as far as it may: each agent keeps a connection."""
+def _allow_many_files() -> float:
+    """Raise the process' limit of open files as far as it may, and return it: each connection to an agent is one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return math.inf if hard == resource.RLIM_INFINITY else hard

@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+import re
+import resource
 import signal
 import socket
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 
-from tests.fakes.exporter_process import exporter
-from tests.waiting import PATIENCE
+from tests.fakes.exporter_process import Exporter, exporter
+from tests.fakes.hostile import HostileServer, page
+from tests.fakes.ports import free_port
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +57,39 @@ async def test_a_signal_while_an_agent_hangs(tmp_path: Path) -> None:
                 running.process.terminate()
                 code, _ = await asyncio.wait_for(running.end(), 9)
     assert code == 0
+
+
+async def test_more_agents_than_open_files(tmp_path: Path) -> None:
+    """All are read, and no scrape fails."""
+    agents, files = 150, 100
+    async with AsyncExitStack() as stack:
+        port = free_port()
+        hosts = [f"127.98.0.{number + 1}" for number in range(agents)]
+        for host in hosts:
+            await stack.enter_async_context(HostileServer(page(), host, port))
+        targets = [{"address": f"{host}:{port}", "fleet": "f", "namespace": "n", "pod": host} for host in hosts]
+        settings = {
+            "discovery": {"static": {"targets": targets}},
+            "scrape": {"interval": "2s", "timeout": "2s", "concurrency": 8},
+        }
+        running = await stack.enter_async_context(exporter(tmp_path, settings, files=files))
+        await running.ready()
+        await eventually(lambda: _scraped(running, 4 * agents))
+        assert resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE) == (files, files)
+        status, fleet = await running.get("/api/v1/fleets/n/f")
+        scrapes = await _scrapes(running)
+    assert (status, fleet["trusted"], fleet["agents"]["serving"]) == (200, True, agents)
+    assert {outcome for outcome, count in scrapes.items() if count} == {"ok"}
+
+
+async def _scraped(running: Exporter, wanted: int) -> bool:
+    return (await _scrapes(running))["ok"] >= wanted
+
+
+async def _scrapes(running: Exporter) -> dict[str, float]:
+    """Return how many scrapes have ended so far, by their outcome."""
+    _, found = await running.get("/metrics")
+    return {outcome: float(count) for outcome, count in re.findall(r'scrapes_total\{outcome="(.*?)"\} (\S+)', found)}
 
 
 async def test_an_agent_that_does_not_answer_is_not_zero(tmp_path: Path) -> None:

@@ -25,9 +25,11 @@ PROGRAMS = {"nginx": "nginx-light", "prometheus": "prometheus"}
 """What the benchmark needs, and the Debian package that has it."""
 _NETWORK = "127.30"
 _PER_BLOCK = 250
+_PER_WORKER = 10_000
+"""Agents. Each connection is an open file, and a process may have 20,000 of those in some containers."""
 _CONFIGURATION = """
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile {files};
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log warn;
@@ -45,7 +47,7 @@ http {{
   fastcgi_temp_path {directory}/fastcgi;
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
-  server {{ listen 0.0.0.0:{port} backlog=4096; root {directory}/root; }}
+  server {{ listen 0.0.0.0:{port} backlog=4096 reuseport; root {directory}/root; }}
 }}
 """
 
@@ -98,7 +100,13 @@ def serve(directory: Path, agents: int, cores: set[int] | None = None) -> Progra
     connections = 4 * agents + 100
     configuration = directory / "nginx.conf"
     configuration.write_text(
-        _CONFIGURATION.format(directory=directory, connections=connections, files=connections + 100, port=PORT)
+        _CONFIGURATION.format(
+            directory=directory,
+            workers=-(-agents // _PER_WORKER),
+            connections=connections,
+            files=connections + 100,
+            port=PORT,
+        )
     )
     return Program(
         "nginx", [nginx, "-c", str(configuration), "-e", str(directory / "nginx.log")], directory / "nginx.out", cores

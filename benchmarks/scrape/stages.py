@@ -4,12 +4,11 @@ Each stage starts what it needs and leaves nothing behind. What the numbers mean
 """
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +26,6 @@ FORMATS: Mapping[str, Mapping[str, str]] = {
 }
 # A reader that asks at a fixed interval meets every agent at the same age each time; an odd fraction does not.
 _OFF_BEAT = 0.37
-_OTHER_FILES = 1000
 # The exporter's gauge of stalls shows the worst of the last minute.
 _MINUTE = 60.0
 
@@ -211,17 +209,6 @@ def one_core(directory: Path, plan: Plan, say: Say) -> OneCore:
         result.stall = exporter.stall(ours.count.answer)
         result.page_seconds = ours.count.answer.seconds
     return result
-
-
-def allowed(plan: Plan) -> Plan:
-    """Return the plan with as many agents as one process may have connections to, each of which is an open file.
-
-    The exporter raises its soft limit to the hard one by itself.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        return plan
-    return replace(plan, many_agents=min(plan.many_agents, hard - _OTHER_FILES))
 
 
 def _after_a_pause(exporter: Exporter, headers: Mapping[str, str]) -> Answer:

@@ -5,6 +5,7 @@ state: the poller decides which page to fetch when.
 """
 
 import asyncio
+import math
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -43,6 +44,8 @@ _FILTER_PARAMETER = {Dialect.OTEL: "name[]", Dialect.LEGACY: "includedNames"}
 # A lost SYN is sent again after 1 s (RFC 6298), so half of the usual 3 s allows for one; a pod whose packets are
 # dropped then leaves the other half of the scrape to its second endpoint.
 _CONNECT_SHARE = 0.5
+# The rest is for whatever else is a file: clients, watches, the spool.
+_SHARE_OF_FILES = 0.75
 # zlib's window size, plus "expect a gzip or zlib header": both are sent under the names gzip and deflate.
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
@@ -73,7 +76,10 @@ class PageClient:
     Does not follow redirects, use proxies, keep cookies or decompress beyond `max_body_bytes`.
     """
 
-    def __init__(self, settings: ScrapeSettings) -> None:
+    def __init__(self, settings: ScrapeSettings, *, files: float = math.inf) -> None:
+        """Take how many files the process may have open: with more agents than that, some are connected to anew."""
+        self._most_connections = files * _SHARE_OF_FILES
+        self._asking = 0
         self._connect_timeout = settings.timeout * _CONNECT_SHARE
         self._max_bytes = settings.max_body_bytes
         # Longer than two intervals, or each scrape would open a connection of its own.
@@ -126,6 +132,7 @@ class PageClient:
         # One for both attempts: where there is a second one, nothing came in answer to the first.
         intake = _Intake(take, knows, in_blocks, self._max_bytes)
         connection = self._idle.pop(place, None)
+        self._asking += 1
         try:
             if connection is not None and connection.usable:
                 try:
@@ -140,6 +147,8 @@ class PageClient:
         except TimeoutError:
             waiting_for = "the rest of the page" if connection is not None and connection.answering else "an answer"
             raise ScrapeError(ScrapeOutcome.TIMEOUT, f"waited {round(within, 1):g} s for {waiting_for}") from None
+        finally:
+            self._asking -= 1
 
     async def _send(
         self, place: _Place, connection: HttpConnection, request: bytes, intake: "_Intake[_T]", deadline: float
@@ -156,6 +165,9 @@ class PageClient:
 
     async def _connect(self, place: _Place, deadline: float) -> HttpConnection:
         """Return a new connection. Raises ScrapeError, and TimeoutError at the deadline."""
+        if self._idle and self._asking + len(self._idle) > self._most_connections:
+            # The agent that was read last is the one whose connection is needed last.
+            self._idle.popitem()[1].abort()
         loop = asyncio.get_running_loop()
         soon = loop.time() + self._connect_timeout
         try:

@@ -67,15 +67,23 @@ class Exporter:
 
 @asynccontextmanager
 async def exporter(
-    tmp_path: Path, settings: dict[str, Any], environment: Mapping[str, str] | None = None
+    tmp_path: Path,
+    settings: dict[str, Any],
+    environment: Mapping[str, str] | None = None,
+    *,
+    files: int | None = None,
 ) -> AsyncIterator[Exporter]:
-    """Run the exporter with these settings on a free port; `environment` is added to this process' own."""
+    """Run the exporter with these settings on a free port; `environment` is added to this process' own.
+
+    It may have so many `files` open, if that is given.
+    """
     port = free_port()
     config = tmp_path / "config.yaml"
     # JSON is YAML.
     config.write_text(json.dumps({"web": {"listen": f"127.0.0.1:{port}"}, "log": {"format": "json"}} | settings))
+    limited = [] if files is None else ["prlimit", f"--nofile={files}:{files}"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "exporter", "run", "--config", str(config),
+        *limited, sys.executable, "-m", "exporter", "run", "--config", str(config),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | (environment or {}),
     )  # fmt: skip
     try:

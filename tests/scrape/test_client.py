@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import zlib
+from contextlib import AsyncExitStack
 
 import pytest
 from yarl import URL
@@ -98,6 +99,19 @@ async def test_one_connection_serves_all_scrapes(client: PageClient) -> None:
         for _ in range(10):
             assert await fetch(client, server) == OTEL_PAGE
         assert (server.connections, len(server.requests)) == (1, 10)
+
+
+async def test_more_agents_than_open_files_are_all_read() -> None:
+    """A quarter of the files is left for the rest. Whose connection had to go is connected to anew, and no more."""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(PageClient(ScrapeSettings(timeout=TIMEOUT), files=4))
+        servers = [await stack.enter_async_context(HostileServer(hostile.page())) for _ in range(5)]
+        for _ in range(4):
+            for server in servers:
+                assert await fetch(client, server) == OTEL_PAGE
+                assert len(client._idle) <= 3
+        # Three of five could be kept; one that gives way for each that has none leaves two or three of them in use.
+        assert 5 + 3 * 2 <= sum(server.connections for server in servers) <= 5 + 3 * 3
 
 
 async def test_a_connection_that_was_closed_meanwhile_is_made_again(client: PageClient) -> None:
