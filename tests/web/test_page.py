@@ -154,7 +154,7 @@ async def test_nothing_becomes_markup(page: Page) -> None:
     fleet = make_fleet([make_snapshot(evil, age=99.0, error=evil)], namespace=evil, name=evil)
     async with serve(StaticView([fleet], reason=evil)) as url:
         await page.goto(url)
-        await page.until(f"{DRAWN} === 1")
+        await page.until("document.querySelector('td.reason') !== null")
         assert evil in await page.evaluate("document.querySelector('h3').textContent")
         assert evil in await page.evaluate("document.querySelector('td.reason').textContent")
         assert evil in await page.evaluate("document.querySelector('#banner').textContent")
