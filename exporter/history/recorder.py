@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from exporter.forecast.history import GAP, SLOT_SECONDS, SLOTS, History
 from exporter.history.encoding import MAX_TASKS, Decoded
 from exporter.retry import Backoff
+from exporter.store import in_turn
 from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
@@ -95,6 +96,7 @@ class Recorder:
     async def run(self, every: float) -> None:
         """Record the demand every so many seconds until cancelled."""
         while True:
+            await in_turn.compute(self._store)
             self.sample()
             await asyncio.sleep(every)
 

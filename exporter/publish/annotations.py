@@ -21,6 +21,7 @@ from exporter.fleet.protection import AnnotationRules, Patch, pod_patch
 from exporter.kube.api import KubeError, KubeWriter, Resource
 from exporter.kube.election import Leadership
 from exporter.retry import Backoff
+from exporter.store import in_turn
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
 
@@ -120,6 +121,7 @@ class PodAnnotations:
             return 0
         if self._source.not_ready_reason() is not None:
             return 0
+        await in_turn.compute(self._source)
         due = heapq.nlargest(_ROUND, self._due(), key=self._priority)
         for target, patch in due:
             if self._leadership.is_leader() and not self._closed(target.namespace):

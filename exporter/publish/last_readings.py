@@ -28,6 +28,7 @@ from exporter.kube.api import Json, KubeError, KubeObjects, Resource
 from exporter.kube.config_maps import CHANGED_MEANWHILE, read_or_new, version, write
 from exporter.kube.election import Leadership
 from exporter.kube.fields import mapping, text
+from exporter.store import in_turn
 from exporter.store.departures import Missed
 from exporter.store.gone_fleets import GoneFleet
 from exporter.store.snapshots import SnapshotStore
@@ -258,6 +259,7 @@ class LastReadings:
     async def _write(self) -> None:
         """Write the current readings, then count what was missed if no other leader has. Raises KubeError."""
         stored = self._stored or await self._read()
+        await in_turn.compute(self._source)
         # The answer to an earlier write of ours may have been lost.
         ours = version(stored) == self._first_version or _note(stored) == self._sent
         missed, self._missed = (self._missed if ours else ()), ()

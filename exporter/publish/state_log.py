@@ -9,6 +9,7 @@ from exporter.fleet.departure import Departure
 from exporter.fleet.explain import explain
 from exporter.fleet.health import Word, health
 from exporter.fleet.model import Agent, AgentState, Fleet
+from exporter.store import in_turn
 from exporter.store.snapshots import SnapshotStore
 
 _log = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ class StateLog:
         """Look at the fleets now and then, until cancelled. What is not complete yet after a start is no news."""
         while True:
             if self._source.not_ready_reason() is None:
+                await in_turn.compute(self._source)
                 self.check()
             await asyncio.sleep(_CHECK_EVERY)
 

@@ -13,6 +13,8 @@ from exporter.store.queue_scope import QueueScope
 _RECOMPUTE_AFTER = 0.2
 # Without a new reading a fleet still changes as readings age.
 _RECOMPUTE_ANYWAY_AFTER = 1.0
+# A fleet of thousands of agents takes longer than usual. It may take this share of a core, and is kept for longer then.
+_SHARE_OF_CORE = 0.05
 
 
 @dataclass(slots=True)
@@ -24,6 +26,8 @@ class Group:
     fleet: Fleet | None = None
     """None also after a target or the outlook has changed: that takes effect at once."""
     computed_at: float = 0.0
+    computed_in: float = 0.0
+    """How long it took, in seconds."""
     queue_scope: QueueScope = field(default_factory=QueueScope)
     outlook: Outlook | None = None
     scale_in_since: float | None = None
@@ -45,11 +49,12 @@ class Group:
 
     def due(self, now: float) -> bool:
         """Return whether the last `Fleet` is too old."""
-        return now >= self.computed_at + (_RECOMPUTE_AFTER if self.new_readings else _RECOMPUTE_ANYWAY_AFTER)
+        after = _RECOMPUTE_AFTER if self.new_readings else _RECOMPUTE_ANYWAY_AFTER
+        return now >= self.computed_at + max(after, min(_RECOMPUTE_ANYWAY_AFTER, self.computed_in / _SHARE_OF_CORE))
 
-    def computed(self, fleet: Fleet) -> None:
-        """Keep a `Fleet` that was computed now."""
-        self.fleet, self.computed_at, self.new_readings = fleet, fleet.now, False
+    def computed(self, fleet: Fleet, seconds: float) -> None:
+        """Keep a `Fleet` that took so long to be computed."""
+        self.fleet, self.computed_at, self.computed_in, self.new_readings = fleet, fleet.now, seconds, False
         self.scale_in_since, self.lasting = fleet.scale_in.since, fleet.lasting
         self.served |= fleet.states[AgentState.SERVING] > 0
         self.scaled |= bool(fleet.scalers) and bool(self.snapshots)

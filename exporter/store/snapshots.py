@@ -350,7 +350,7 @@ class SnapshotStore:
                 before=group.lasting,
                 outlook=group.outlook,
             )
-            group.computed(fleet)
+            group.computed(fleet, self._monotonic() - now)
             return fleet
         return group.fleet
 

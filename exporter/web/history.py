@@ -20,6 +20,7 @@ import structlog
 
 from exporter.fleet.model import Fleet
 from exporter.forecast.history import History as Past
+from exporter.store import in_turn
 from exporter.store.restarts import FleetKey
 from exporter.store.snapshots import SnapshotStore
 from exporter.trouble import Trouble
@@ -112,6 +113,7 @@ class History:
     async def run(self) -> None:
         """Take points until cancelled."""
         while True:
+            await in_turn.compute(self._view)
             self.sample()
             ready = self._view.not_ready_reason() is None
             await asyncio.sleep(self._interval if ready else min(self._interval, _UNTIL_READY))

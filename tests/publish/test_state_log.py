@@ -25,6 +25,12 @@ class Source:
     def fleets(self) -> Sequence[Fleet]:
         return self.current
 
+    def fleet_keys(self) -> Sequence[tuple[str, str]]:
+        return [(fleet.namespace, fleet.name) for fleet in self.current]
+
+    def fleet(self, key: tuple[str, str]) -> Fleet | None:
+        return next((fleet for fleet in self.current if (fleet.namespace, fleet.name) == key), None)
+
     def now(self) -> float:
         return NOW
 

@@ -45,6 +45,10 @@ class StaticView:
             raise self.failing
         return self.shown
 
+    def fleet_keys(self) -> Sequence[tuple[str, str]]:
+        """Return which fleets there are."""
+        return [(fleet.namespace, fleet.name) for fleet in self.shown]
+
     def fleet(self, key: tuple[str, str]) -> Fleet | None:
         """Return one of the fleets."""
         return next((fleet for fleet in self.fleets() if (fleet.namespace, fleet.name) == key), None)
