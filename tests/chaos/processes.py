@@ -23,10 +23,8 @@ SLOPE_SECONDS = 30.0
 FEWEST_SLOPES = 20
 FIT_SECONDS = 180.0
 """A line is fitted to no less."""
-GROWTH_A_MINUTE = 2.0
-"""MiB and descriptors, in most half minutes: beyond what the first minutes take."""
-SETTLED_GROWTH_A_MINUTE = 1.0
-"""MiB and descriptors, of settled processes. A page that is larger than any before still takes some."""
+GROWTH_A_MINUTE = 1.0
+"""MiB and descriptors. A page that is larger than any before still takes some."""
 LAST_WORDS = "fleet-exporter: "
 """How the sentence for a person begins with which a process ends that failed."""
 
@@ -70,20 +68,19 @@ def within_memory(use: Use, _: Facts) -> Verdicts:
 def flat(uses: Sequence[Use]) -> Verdicts:
     """Neither memory nor descriptors grow with the age of the processes.
 
-    In most half minutes they grow by no more than what a young process takes; the half minutes in which something
-    happens for the first time are the fewer ones. A line through all that settled processes take does not rise.
+    What leaks, leaks in every half minute. A young process takes steps of some MiB, each when something happens for the
+    first time, and one that is killed after three minutes may have one in most half minutes. So what counts is by how
+    much it grows in the quarter of them in which it grows least. A line through all that settled processes take does
+    not rise.
     """
     lives: dict[tuple[str, float], list[Use]] = {}
     for use in uses:
         lives.setdefault((use.replica, use.booted), []).append(use)
     for unit, value in _TAKEN.items():
         curves = [[(use.at - use.booted, value(use)) for use in life] for life in lives.values()]
-        for growth, limit in (
-            (_usual_growth(curves), GROWTH_A_MINUTE),
-            (_settled_growth(curves), SETTLED_GROWTH_A_MINUTE),
-        ):
+        for growth in (_least_growth(curves), _settled_growth(curves)):
             if growth is not None:
-                yield f"takes {growth:.1f} {unit} more each minute" if growth > limit else None
+                yield f"takes {growth:.1f} {unit} more each minute" if growth > GROWTH_A_MINUTE else None
 
 
 _TAKEN: Mapping[str, Callable[[Use], float]] = {
@@ -94,8 +91,8 @@ _Curve = Sequence[tuple[float, float]]
 """What a process takes at an age in seconds, by age."""
 
 
-def _usual_growth(curves: Iterable[_Curve]) -> float | None:
-    """Return the median growth within half a minute, per minute; None for too few half minutes."""
+def _least_growth(curves: Iterable[_Curve]) -> float | None:
+    """Return the lower quartile of the growth within half a minute, per minute; None for too few half minutes."""
     slopes = []
     for curve in curves:
         later = 0
@@ -105,7 +102,7 @@ def _usual_growth(curves: Iterable[_Curve]) -> float | None:
                 later += 1
             if later < len(warm):
                 slopes.append((warm[later][1] - taken) / (warm[later][0] - age) * 60)
-    return statistics.median(slopes) if len(slopes) >= FEWEST_SLOPES else None
+    return statistics.quantiles(slopes, n=4)[0] if len(slopes) >= FEWEST_SLOPES else None
 
 
 def _settled_growth(curves: Iterable[_Curve]) -> float | None:
