@@ -20,8 +20,7 @@ def main() -> int:
     """Run the measurements and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scrape", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three minutes instead of seven; writes no document")
-    quick = parser.parse_args().quick
-    plan = QUICK if quick else FULL
+    plan = QUICK if parser.parse_args().quick else FULL
     try:
         for program in PROGRAMS:
             find(program)
@@ -35,7 +34,7 @@ def main() -> int:
         return _NOT_MEASURED
     text, missed = report.text(compared, many, plan)
     print(f"\n{text}")
-    if not quick:
+    if plan is FULL:
         report.write(text, _DOCUMENT)
         _say(f"written to docs/{_DOCUMENT.name}")
     for row in missed:

@@ -62,9 +62,6 @@ class Fleets:
     def fleet_keys(self) -> Sequence[tuple[str, str]]:
         return [(fleet.namespace, fleet.name) for fleet in self.current]
 
-    def fleet(self, key: tuple[str, str]) -> Fleet | None:
-        return next((fleet for fleet in self.current if (fleet.namespace, fleet.name) == key), None)
-
     def not_ready_reason(self) -> str | None:
         return self.missing
 

@@ -13,7 +13,7 @@ def _candidates() -> list[int]:
     """Return, in random order, the ports that the kernel does not give to whoever asks for any."""
     first, last = map(int, re.findall(r"\d+", _RANGE.read_text())) if _RANGE.exists() else (32768, 60999)
     ports = [port for port in range(10_000, 2**16) if not first <= port <= last]
-    Random(os.getpid()).shuffle(ports)  # noqa: S311
+    Random(os.getpid()).shuffle(ports)  # noqa: S311 - it keeps processes apart, and no secret
     return ports
 
 

@@ -13,6 +13,9 @@ async def test_others_run_between_two_fleets() -> None:
     store = SnapshotStore(POLICY, monotonic=lambda: NOW, wall=lambda: WALL_NOW)
     targets = [make_target(f"{fleet}-0", fleet=fleet, uid=fleet, address=fleet) for fleet in ("a", "b", "c")]
     store.replace("static", targets)
+    early = asyncio.create_task(in_turn.compute(store))
+    await asyncio.sleep(0)
+    assert early.done(), "nobody reads fleets before all agents were asked once"
     for target in targets:
         store.scraped(target, make_reading(), url="http://agent", seconds=0.1)
     computing = asyncio.create_task(in_turn.compute(store))
