@@ -1,11 +1,13 @@
 """Publishing to CloudWatch when all is well: each minute once, whole, by the leader, and what it costs."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.aws.client import load_descriptions
 from exporter.config import CloudWatchSettings, SpoolSettings
 from exporter.fleet.model import Fleet
 from exporter.publish.cloudwatch import CloudWatchPublisher, Pace
@@ -48,6 +50,26 @@ async def test_each_minute_is_published_once(tmp_path: Path, cloudwatch: FakeClo
     assert running.counts.datums == {"accepted": 5}
     assert 1 <= running.counts.requests["accepted"] <= running.counts.requests.total() <= 5
     assert cloudwatch.violations == []
+
+
+async def test_to_become_the_leader_reads_no_descriptions(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
+    """The library's megabyte of JSON is read before anything else runs: to parse it stalls the event loop."""
+    read: list[str] = []
+    watched = False
+
+    def audit(event: str, arguments: tuple[object, ...]) -> None:
+        if watched and event == "open" and str(arguments[0]).endswith((".json", ".json.gz")):
+            read.append(str(arguments[0]))
+
+    sys.addaudithook(audit)  # there is no way to remove it
+    load_descriptions.cache_clear()
+    try:
+        async with publishing(tmp_path, cloudwatch):
+            watched = True
+            await cloudwatch.until(lambda: bool(cloudwatch.taken))
+    finally:
+        watched = False
+    assert read == []
 
 
 async def test_all_of_a_minute_is_one_request(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:

@@ -217,7 +217,7 @@ async def test_publishing_goes_on_without_a_disk(tmp_path: Path, cloudwatch: Fak
             cloudwatch.fail(Fault.NONE)
             await running.drained()
     assert set(cloudwatch.times("CapacityTasks").values()) == {1}
-    assert [line["event"] for line in log if "spool" in line["event"]] == [
+    assert [line["event"] for line in log if line["event"].startswith("the spool")] == [
         "the spool cannot be written to disk; unsent data is in memory only"
     ]
 
