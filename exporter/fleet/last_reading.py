@@ -51,7 +51,7 @@ class LastReading:
 
     @classmethod
     def from_json(cls, given: object) -> "LastReading":
-        """Read what `dataclasses.astuple` gives, once it was JSON. Raises ValueError for anything else."""
+        """Read the list of its fields' values, once it was JSON. Raises ValueError for anything else."""
         match given:
             case [
                 str(uid),

@@ -36,7 +36,7 @@ class GoneFleet:
 
     @classmethod
     def from_json(cls, given: object) -> "GoneFleet":
-        """Read what `dataclasses.astuple` gives, once it was JSON. Raises ValueError for anything else."""
+        """Read the list of its fields' values, once it was JSON. Raises ValueError for anything else."""
         match given:
             case [
                 str(namespace),
