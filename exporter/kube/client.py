@@ -44,6 +44,9 @@ ANSWER_BYTES = 32 * 1024 * 1024
 LINE_BYTES = 8 * 1024 * 1024
 """Longest line of a stream. etcd holds objects up to 1.5 MiB; as JSON they are larger."""
 
+_BUFFER_BYTES = 2 * 1024 * 1024
+"""What is read ahead of a stream, as the library has it: objects are up to 1.5 MiB."""
+
 PROBE_AFTER, PROBE_EVERY, PROBES = 15, 5, 3
 """Seconds, seconds and number of TCP's own probes of a stream that is silent: a server that is gone without a word, as
 after a failed node or a forgotten NAT entry, is noticed after half a minute. client-go's pings take 45 s
@@ -297,7 +300,7 @@ def _read_environment_once(api: "ApiClient") -> None:
     """
     rest = api.rest_client
     theirs = rest.pool_manager
-    rest.pool_manager = aiohttp.ClientSession(connector=theirs.connector, read_bufsize=LINE_BYTES // 4)
+    rest.pool_manager = aiohttp.ClientSession(connector=theirs.connector, read_bufsize=_BUFFER_BYTES)
     theirs.detach()
 
 

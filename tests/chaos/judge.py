@@ -135,7 +135,7 @@ class Judge:
         for beat in self._beats:
             self._hold(HEALTH, processes.alive(beat, facts), beat.answered, beat.replica)
         every_use = [use for uses in self._uses.values() for use in uses]
-        self._hold(FLAT, processes.flat(every_use), time.monotonic(), "both")
+        self._hold(FLAT, processes.flat(every_use, self._facts), time.monotonic(), "both")
         for name, one in replicas.items():
             for boot in one.boots:
                 at = boot.ended or time.monotonic()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from signal import SIGTERM
 
 from tests.chaos.facts import Facts, Verdicts
+from tests.chaos.faults import Kind
 from tests.chaos.pulse import Beat
 from tests.chaos.replicas import Boot
 from tests.chaos.seen import Use
@@ -23,6 +24,8 @@ SLOPE_SECONDS = 30.0
 FEWEST_SLOPES = 20
 FIT_SECONDS = 180.0
 """A line is fitted to no less."""
+KNOWN_AGAIN_SECONDS = 60.0
+"""After an outage: until pods are listed, at most half a minute, and every agent is read."""
 GROWTH_A_MINUTE = 1.0
 """MiB and descriptors. A page that is larger than any before still takes some."""
 LAST_WORDS = "fleet-exporter: "
@@ -65,22 +68,32 @@ def within_memory(use: Use, _: Facts) -> Verdicts:
     yield None if use.rss < LIMIT_BYTES else f"takes {use.rss / 1024**2:.0f} MiB"
 
 
-def flat(uses: Sequence[Use]) -> Verdicts:
+def flat(uses: Sequence[Use], facts: Facts) -> Verdicts:
     """Neither memory nor descriptors grow with the age of the processes.
 
     What leaks, leaks in every half minute. A young process takes steps of some MiB, each when something happens for the
     first time, and one that is killed after three minutes may have one in most half minutes. So what counts is by how
     much it grows in the quarter of them in which it grows least. A line through all that settled processes take does
     not rise.
+
+    The minutes without an API server are left out: of the agents that leave then, none is followed by another that is
+    known, so that most connections end, and begin again later.
     """
     lives: dict[tuple[str, float], list[Use]] = {}
-    for use in uses:
+    for use in (one for one in uses if not _knew_few(one, facts)):
         lives.setdefault((use.replica, use.booted), []).append(use)
     for unit, value in _TAKEN.items():
         curves = [[(use.at - use.booted, value(use)) for use in life] for life in lives.values()]
         for growth in (_least_growth(curves), _settled_growth(curves)):
             if growth is not None:
                 yield f"takes {growth:.1f} {unit} more each minute" if growth > GROWTH_A_MINUTE else None
+
+
+def _knew_few(use: Use, facts: Facts) -> bool:
+    return any(
+        one.kind is Kind.API_AWAY and one.began <= use.at <= one.ended + KNOWN_AGAIN_SECONDS
+        for one in facts.happenings.of(use.replica, Kind.API_AWAY.part)
+    )
 
 
 _TAKEN: Mapping[str, Callable[[Use], float]] = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos import processes
+from tests.chaos.faults import BOTH, Happened, Kind
 from tests.chaos.pulse import Beat
 from tests.chaos.replicas import Boot
 from tests.chaos.seen import Use
@@ -74,23 +75,40 @@ def test_what_does_not_grow() -> None:
         restarted(lambda age: 115 + 12 * (age > 1.5) + 12 * (age > 3), minutes=4),
         restarted(lambda age: 115 + 10 * (age > 1.2) + 10 * (age > 2) + 10 * (age > 2.8), minutes=3.3),
     ):
-        assert wrong(processes.flat(uses)) == []
-        assert list(processes.flat(uses))
-    assert list(processes.flat(life(lambda age: 100 * age, minutes=1.5))) == []
+        assert wrong(processes.flat(uses, facts())) == []
+        assert list(processes.flat(uses, facts()))
+    assert list(processes.flat(life(lambda age: 100 * age, minutes=1.5), facts())) == []
 
 
 def test_growth_is_seen() -> None:
     """What grows all the time, in processes that are killed soon; little, in one that lasts; and descriptors."""
-    assert wrong(processes.flat(restarted(lambda age: 100 + 5 * age, minutes=4))) == [
+    assert wrong(processes.flat(restarted(lambda age: 100 + 5 * age, minutes=4), facts())) == [
         "takes 5.0 MiB of memory more each minute"
     ]
     # What is freed late comes in arenas of a MiB (CPython, pymalloc).
-    [arenas] = wrong(processes.flat(restarted(lambda age: 100 + int(3 * age), minutes=4)))
+    [arenas] = wrong(processes.flat(restarted(lambda age: 100 + int(3 * age), minutes=4), facts()))
     assert arenas == "takes 1.9 MiB of memory more each minute"
-    *_, settled = wrong(processes.flat(life(lambda age: 100 + 1.5 * age)))
+    *_, settled = wrong(processes.flat(life(lambda age: 100 + 1.5 * age), facts()))
     assert settled == "takes 1.5 MiB of memory more each minute"
-    [_, settled] = wrong(processes.flat(life(lambda _: 100, descriptors=lambda age: int(20 * age))))
+    [_, settled] = wrong(processes.flat(life(lambda _: 100, descriptors=lambda age: int(20 * age)), facts()))
     assert settled == "takes 20.0 descriptors more each minute"
+
+
+def test_few_connections_without_an_api_server_are_no_growth_later() -> None:
+    """Agents that are gone are not followed by others then; what grows all the same is seen."""
+    true = facts()
+    away = Happened(Kind.API_AWAY, BOTH, BOOTED + 60 * 5, BOOTED + 60 * 8)
+
+    def connected(age: float) -> int:
+        return 150 if not 5 <= age < 8.9 else 40
+
+    dip = life(lambda _: 100, descriptors=connected)
+    [sentence] = wrong(processes.flat(dip, true))
+    assert sentence.endswith("descriptors more each minute")
+    true.happenings.all.append(away)
+    assert wrong(processes.flat(dip, true)) == []
+    [_, leak] = wrong(processes.flat(life(lambda _: 100, descriptors=lambda age: connected(age) + int(20 * age)), true))
+    assert leak == "takes 20.0 descriptors more each minute"
 
 
 @pytest.mark.parametrize(
