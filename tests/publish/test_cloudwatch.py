@@ -72,6 +72,21 @@ async def test_to_become_the_leader_reads_no_descriptions(tmp_path: Path, cloudw
     assert read == []
 
 
+async def test_the_next_leadership_has_the_same_client(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
+    """To make a client, and its first connection, holds the event loop: once in the life of a process."""
+    load_descriptions.cache_clear()
+    async with publishing(tmp_path, cloudwatch) as running:
+        await cloudwatch.until(lambda: len(cloudwatch.taken) == 1)
+        await running.drained()
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
+        running.task = asyncio.create_task(running.publisher.run())
+        cloudwatch.wall.now += 60
+        await cloudwatch.until(lambda: len(cloudwatch.taken) == 2)
+    asked = load_descriptions.cache_info()
+    assert asked.hits + asked.misses == 2, "at the start, and for one client"
+
+
 async def test_all_of_a_minute_is_one_request(tmp_path: Path, cloudwatch: FakeCloudWatch) -> None:
     """All fleets and metrics go out together, within seconds of the minute's beginning, and their cost is told."""
     fleets = [make_fleet([make_snapshot(fleet=f"f{n}", facts=make_facts())], name=f"f{n}") for n in range(20)]
