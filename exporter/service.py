@@ -118,7 +118,7 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         gc.freeze()
         # With the usual thresholds ten thousand agents made a full collection of 230 ms several times a minute; with
         # these there was none. Reference counts free nearly all there is, so collecting less often costs little. Of the
-        # youngest, ten thousand take 5 to 12 ms and fifty thousand 40 to 107, just when many requests have failed.
+        # youngest, ten thousand take 5 to 23 ms and fifty thousand 40 to 107, just when many requests have failed.
         gc.set_threshold(10_000, 100, 100)
         _log.info("exporter starts", version=__version__, cluster=settings.cluster, parts=list(parts))
         try:

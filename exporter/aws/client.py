@@ -144,7 +144,10 @@ class ForeignAnswerError(Exception):
 
 
 class AwsClient:
-    """An async context manager around the library's client, which it makes when it is first needed."""
+    """An async context manager around the library's client, which it makes when it is first needed.
+
+    Entered at the start of a process, it has read by then what would stall the event loop later.
+    """
 
     def __init__(
         self,
@@ -174,7 +177,8 @@ class AwsClient:
         self._stale = False
 
     async def __aenter__(self) -> Self:
-        """Return the client; nothing is connected yet."""
+        """Read the library's descriptions of the service; nothing is connected yet."""
+        await asyncio.to_thread(load_descriptions, self._service)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -207,8 +211,7 @@ class AwsClient:
                 self._client, self._stale = None, False
                 await self._opened.aclose()
             if self._client is None:
-                loader = await asyncio.to_thread(load_descriptions, self._service)
-                client = await self._opened.enter_async_context(self._make_client(loader))
+                client = await self._opened.enter_async_context(self._make_client())
                 client.meta.events.register("before-send", self._before_send)
                 client.meta.events.register("before-parse", _must_be_named)
                 client.meta.events.register("after-call", _must_have_request_id)
@@ -221,9 +224,9 @@ class AwsClient:
         if not self._may_send():
             raise WithdrawnError("it was not sent, because this process may no longer do so")
 
-    def _make_client(self, loader: Loader) -> Any:
+    def _make_client(self) -> Any:
         session = AioSession()  # type: ignore[no-untyped-call]  # the libraries have no annotations
-        session.register_component("data_loader", loader)  # type: ignore[no-untyped-call]  # as above
+        session.register_component("data_loader", load_descriptions(self._service))  # type: ignore[no-untyped-call]  # as above
         parsers = session.get_component("response_parser_factory")  # type: ignore[no-untyped-call]  # as above
         parsers.set_parser_defaults(timestamp_parser=_timestamp)
         config = AioConfig(  # type: ignore[no-untyped-call]  # as above
@@ -238,9 +241,9 @@ class AwsClient:
 
 @cache
 def load_descriptions(service: str) -> Loader:
-    """Read what making a client of a service takes: a megabyte of JSON, which is kept for the next one.
+    """Read what making a client of a service takes: a megabyte of JSON, once.
 
-    It holds the interpreter's lock for 50 ms, also in a thread. A process with deadlines calls it at its start.
+    It holds the interpreter's lock for 50 ms, also in a thread.
     """
     loader: Loader = create_loader()  # type: ignore[no-untyped-call]  # the libraries have no annotations
     for description in ("service-2", "endpoint-rule-set-1"):

@@ -74,7 +74,8 @@ class CloudWatchReader:
         )
 
     async def __aenter__(self) -> Self:
-        """Return the reader; nothing is connected yet."""
+        """Prepare for the first request; nothing is connected yet."""
+        await self._aws.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:

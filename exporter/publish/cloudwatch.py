@@ -28,7 +28,7 @@ from exporter.publish.cloudwatch_log import PublishingLog
 from exporter.publish.datum import MAX_AHEAD, MAX_DATUMS, OLDEST, Datum, batches
 from exporter.publish.fleet_datums import Baseline, Selection, count, monthly_dollars, with_own_series
 from exporter.publish.periods import period_of, wait
-from exporter.publish.put_metric_data import MetricDataClient, PutOutcome, prepare
+from exporter.publish.put_metric_data import MetricDataClient, PutOutcome
 from exporter.publish.spool import Spool
 from exporter.publish.spool_file import Row
 from exporter.retry import Backoff
@@ -145,8 +145,7 @@ class CloudWatchPublisher:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Open the spool and take up where the last process stopped; blocks the event loop for about 50 ms."""
-        prepare()
+        """Open the spool and take up where the last process stopped."""
         await self._resources.enter_async_context(self._spool)
         await self._resources.enter_async_context(self._client)
         notes = await self._spool.notes()

@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from exporter.aws.client import AwsClient, AwsError, load_descriptions
+from exporter.aws.client import AwsClient, AwsError
 from exporter.publish.datum import Datum
-
-_SERVICE = "cloudwatch"
-
-
-def prepare() -> None:
-    """Read what the library needs for its first client, so that to become the leader stalls nothing."""
-    load_descriptions(_SERVICE)
 
 
 class PutOutcome(StrEnum):
@@ -53,10 +46,13 @@ class MetricDataClient:
     ) -> None:
         """Take where to send; `may_send` is asked before each request, and each repetition of it."""
         self._namespace = namespace
-        self._aws = AwsClient(_SERVICE, region=region, endpoint_url=endpoint_url, deadline=deadline, may_send=may_send)
+        self._aws = AwsClient(
+            "cloudwatch", region=region, endpoint_url=endpoint_url, deadline=deadline, may_send=may_send
+        )
 
     async def __aenter__(self) -> Self:
-        """Return the client; nothing is connected yet."""
+        """Prepare for the first request; nothing is connected yet."""
+        await self._aws.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,5 +1,6 @@
 """The way to the API server: through a proxy or not, and nothing of the environment but that."""
 
+import json
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,11 +11,13 @@ from aiohttp import web
 
 from exporter.kube.api import CredentialsError, Resource
 from exporter.kube.client import KubeClient
+from tests.fakes.answering import answering
 from tests.fakes.kube_api import ScriptedKubeApi, kubeconfig, page
 
 PODS = Resource("", "v1", "pods", "matillion")
 AWAY = "http://api.cluster.example:6443"
 """Cannot be reached but through a proxy: the name does not exist (RFC 2606)."""
+NO_PODS = {"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": []}
 
 
 class Proxy:
@@ -25,11 +28,10 @@ class Proxy:
         self.passwords: list[str | None] = []
         self.url = ""
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """Answer with no pods."""
+    async def note(self, request: web.Request, _: web.StreamResponse) -> None:
+        """Keep what a request asks for."""
         self.asked.append(request.raw_path)
         self.passwords.append(request.headers.get("Proxy-Authorization"))
-        return web.json_response({"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": []})
 
 
 @pytest.fixture
@@ -39,14 +41,8 @@ async def proxy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     served = Proxy()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", served.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield served
-    await runner.cleanup()
+    async with answering(200, json.dumps(NO_PODS), "application/json", prepare=served.note) as served.url:
+        yield served
 
 
 def config(folder: Path, url: str, **cluster: str) -> dict[str, str]:
