@@ -56,7 +56,7 @@ async def test_a_drain_that_was_cut_short_is_seen_first(page: Page) -> None:
         link += "'/runbooks/MatillionAgentDrainCutShort?namespace=matillion&fleet=busy&pod=b-9')"
         assert await page.evaluate(link)
         assert "b-8" not in await text_of(page, "#agents")
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_what_a_reader_sees(page: Page) -> None:
@@ -89,7 +89,7 @@ async def test_what_a_reader_sees(page: Page) -> None:
         table = await text_of(page, "#agents")
         assert "agent-1" in table
         assert "b-0" not in table
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_what_is_withheld(page: Page) -> None:
@@ -131,7 +131,7 @@ async def test_what_scales_a_fleet(page: Page) -> None:
         assert await page.evaluate("document.querySelector('.fleet h3').innerText") == "matillion/etl", (
             "the worst first"
         )
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_what_was_passed_over(page: Page) -> None:
@@ -145,7 +145,7 @@ async def test_what_was_passed_over(page: Page) -> None:
         assert "No fleet was found." in await text_of(page, "main")
         view.others = ()
         await page.until("document.querySelector('#remarks').children.length === 0")
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_nothing_becomes_markup(page: Page) -> None:
@@ -160,7 +160,7 @@ async def test_nothing_becomes_markup(page: Page) -> None:
         assert evil in await page.evaluate("document.querySelector('#banner').textContent")
         assert await page.evaluate("document.querySelectorAll('main img, main script, main svg[onload]').length") == 0
         assert await page.evaluate("document.title") != "owned"
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_its_policy_holds(page: Page) -> None:
@@ -172,7 +172,7 @@ async def test_its_policy_holds(page: Page) -> None:
         assert await page.evaluate(thrown) == "TypeError"
         fetched = "fetch('http://127.0.0.1:1/').then(() => 'went', () => 'refused')"
         assert await page.evaluate(fetched) == "refused"
-    assert any("Content Security Policy" in complaint for complaint in page.complaints)
+        assert any("Content Security Policy" in complaint for complaint in page.complaints)
 
 
 async def test_charts(page: Page) -> None:
@@ -217,7 +217,7 @@ async def test_lost_tasks(page: Page) -> None:
         assert first.startswith("etl-2 matillion/etl draining – 7 scale-in ")
         assert second.startswith("etl-1 matillion/etl OOMKilled 12 – ended ")
         assert "lost in 24 h 12 tasks" in await text_of(page, ".fleet")
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 def lost(tasks: float) -> Mapping[LossReason, float]:
@@ -267,9 +267,11 @@ async def test_charts_go_on_after_a_restart(page: Page, tmp_path: Path) -> None:
             view.instant += 15
             server.history.sample()
         await page.until(f"{STRETCHES} === '4,3'")
+        # What it had still to load when the first server ended, its icon for one, was refused.
+        page.complaints[:] = [complaint for complaint in page.complaints if "ERR_CONNECTION_REFUSED" not in complaint]
         await page.goto(f"http://{given['listen']}/")
         await page.until(f"{STRETCHES} === '4,3'")
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_a_clock_that_is_set_back(page: Page) -> None:
@@ -303,7 +305,7 @@ async def test_not_ready_yet(page: Page) -> None:
         assert "3 not looked at yet" in await text_of(page, ".states")
         assert await text_of(page, "#agents") == "No agent was looked at yet."
         assert await page.evaluate("document.querySelectorAll('main .bad, main .problems').length") == 0
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_many_agents(page: Page) -> None:
@@ -333,4 +335,4 @@ async def test_screens_and_tastes(page: Page, *, width: int, dark_mode: bool) ->
         assert one == other or one[0] < other[0], "cards beside each other are equally high"
         # Nothing of the table stands outside either: the reason of a state is what a reader came for.
         assert await page.evaluate("(({scrollWidth, clientWidth}) => scrollWidth <= clientWidth)" + TABLE)
-    assert page.complaints == []
+        assert page.complaints == []

@@ -58,7 +58,7 @@ async def test_what_is_expected_stands_to_the_right_of_now(page: Page) -> None:
         )
         label = await page.evaluate("document.querySelector('.fleet svg').ariaLabel")
         assert label == "matillion/etl: tasks over the last 1 h, and expected in the next 15 min"
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_the_forecast_of_the_past_is_shown_where_it_was_made_for(page: Page) -> None:
@@ -73,7 +73,7 @@ async def test_the_forecast_of_the_past_is_shown_where_it_was_made_for(page: Pag
         assert "demand 12 forecast 48 (made 60 s before)" in await text_of(page, LEGEND)
         await page.evaluate(POINT % 0.99)
         assert (await text_of(page, LEGEND)).endswith("expected 48")
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 POINT = """(() => {
@@ -101,7 +101,7 @@ async def test_a_chart_is_read_with_the_keyboard(page: Page) -> None:
         assert await page.evaluate("document.activeElement.tagName") == "svg"
         await press(page, "Escape")
         assert await text_of(page, LEGEND) == whole
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def press(page: Page, key: str) -> None:
@@ -118,7 +118,7 @@ async def test_a_withheld_forecast_has_its_reason(page: Page) -> None:
         assert await page.evaluate("document.querySelectorAll('.outlook b').length") == 0
         assert await page.evaluate(MARKS) == []
         assert not {"ground", "band", "expected", "now", "forecast"} & set(await page.evaluate(KINDS))
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_without_the_setting_there_is_nothing_of_it(page: Page) -> None:
@@ -131,7 +131,7 @@ async def test_without_the_setting_there_is_nothing_of_it(page: Page) -> None:
         assert await page.evaluate(MARKS) == []
         for word in ("forecast", "expected", "ahead"):
             assert word not in await text_of(page, ".fleet")
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_the_demand_ahead_of_an_untrusted_fleet_is_withheld(page: Page) -> None:
@@ -139,7 +139,7 @@ async def test_the_demand_ahead_of_an_untrusted_fleet_is_withheld(page: Page) ->
     async with serve_past(make_outlook(), make_outlook(), untrusted=True) as url:
         await shown(page, url)
         assert (await text_of(page, ".outlook")).endswith("; demand ahead withheld")
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 @pytest.mark.parametrize("width", [360, 1600])
@@ -157,4 +157,4 @@ async def test_screens_and_themes(page: Page, *, width: int, dark_mode: bool) ->
         for selector in (".mark.label", ".mark.here", ".mark.tasks", ".mark.time", ".outlook", ".legend .expected"):
             contrast = await page.evaluate(CONTRAST % repr(selector))
             assert contrast >= 4.5, selector
-    assert page.complaints == []
+        assert page.complaints == []

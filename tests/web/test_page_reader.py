@@ -50,7 +50,7 @@ async def test_a_refresh_touches_nothing_that_has_not_changed(page: Page) -> Non
         assert await page.evaluate(same)
         assert await page.evaluate("scrollY") == before > 0
         assert await page.evaluate("document.activeElement.innerText") == "Agent"
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_what_a_reader_chose_is_in_the_address(page: Page) -> None:
@@ -78,7 +78,7 @@ async def test_what_a_reader_chose_is_in_the_address(page: Page) -> None:
             assert await page.evaluate("document.querySelector('#search').value") == "l- lane"
             await page.goto(url + "/" + address)
             await page.until(READY)
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_equal_reasons_are_one_row_that_opens(page: Page) -> None:
@@ -153,7 +153,7 @@ async def test_a_point_that_was_clicked_stays(page: Page) -> None:
         assert await page.evaluate(legend)
         await page.evaluate("document.querySelector('h1').click()")
         assert not await page.evaluate(legend)
-    assert page.complaints == []
+        assert page.complaints == []
 
 
 async def test_on_a_phone_what_is_wrong_is_on_the_first_screen(page: Page) -> None:
