@@ -8,6 +8,9 @@ READY  := $(VENV)/.ready
 # which starts the servers of its tests once.
 WORKERS := -n 5 --dist loadfile --no-loadscope-reorder
 
+# The quick ones wait less.
+QUICK := -n 3 --dist loadfile --hypothesis-profile=quick
+
 # Where they compute all the time, each worker more than there are cores only costs its own start. To measure what is
 # covered makes them take three times as long, so that only the core, which is to be covered completely, pays for it.
 BUSY := -n auto --maxprocesses 8 --dist loadfile
@@ -17,7 +20,7 @@ CORE := tests/fleet tests/forecast
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage properties fuzz lint lint-types lint-style lint-generated format alerts dashboards docs site bench soak chaos pins tools clean
+.PHONY: help demo test test-fast coverage properties fuzz lint lint-types lint-style lint-generated lint-tests format alerts dashboards docs site bench soak chaos pins tools clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -37,7 +40,7 @@ test: $(READY) tools lint  ## everything: checks, the core's tests, which cover 
 	$(BIN)/python -m pytest $(WORKERS) $(CORE:%=--ignore=%)
 
 test-fast: $(READY)  ## the tests that need no server and no second
-	$(BIN)/python -m pytest $(BUSY) -m 'not slow' -q
+	$(BIN)/python -m pytest $(QUICK) -m 'not slow' -q
 
 coverage: $(READY)  ## what of everything the tests cover (ARGS="-m 'not slow'" and so on)
 	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
@@ -51,8 +54,8 @@ fuzz: $(READY)  ## random texts for all that reads some from outside (ARGS="--se
 # Its schemas come with it; nothing is downloaded.
 SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
 
-lint: $(READY)  ## style, types, layers, generated files, the documentation's site, the workflows
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target lint-types lint-style lint-generated
+lint: $(READY)  ## style, types, layers, generated files, the documentation's site, the workflows, that all tests load
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target lint-types lint-style lint-generated lint-tests
 
 lint-types: $(READY)
 	$(BIN)/mypy
@@ -78,6 +81,10 @@ lint-generated: $(READY)
 	$(BIN)/python -m benchmarks.scaling --check
 	$(BIN)/python -m tools.build_night --check
 	$(BIN)/python -m tools.site
+
+# This also compiles them. Of a new checkout, each of the workers below would do that for itself, for ten seconds.
+lint-tests: $(READY)
+	@found=$$($(BIN)/python -m pytest --collect-only -qqq) || { echo "$$found"; exit 1; }
 
 format: $(READY)  ## put the style right
 	$(BIN)/ruff check --fix

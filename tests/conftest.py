@@ -18,6 +18,8 @@ pytest_plugins = ["tests.fakes.control_plane_fixtures"]
 # what needs luck is looked for every night, among many more than anyone waits for.
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
+# `make test-fast` is for what breaks at once.
+settings.register_profile("quick", settings.get_profile("local"), max_examples=15)
 # Where CI is set, hypothesis itself turns chance off for each profile that does not say otherwise.
 settings.register_profile("nightly", deadline=None, derandomize=False, max_examples=1500, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
@@ -59,9 +61,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what the session itself has on its heap out of the garbage collector's walks, which are many (see below)."""
+    """Keep what the session itself has on its heap out of the garbage collector's walks, which are many (see below).
+
+    They begin after 20,000 new objects, not after every 700.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture

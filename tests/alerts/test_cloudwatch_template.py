@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint import api
 
 from alerts.pairs import pairs
 from alerts.runbook_pages import RUNBOOKS
@@ -18,7 +17,7 @@ from exporter.fleet.departure import LossReason
 from exporter.fleet.model import Fleet
 from exporter.publish.fleet_datums import fleet_key
 from tests.factories import make_facts, make_fleet, make_memory, make_reading, make_snapshot
-from tests.fakes.cloudformation import Template
+from tests.fakes.cloudformation import Template, complaints
 from tests.fakes.cloudwatch_alarm import INSUFFICIENT_DATA, breaches, evaluate
 from tests.fakes.cloudwatch_publishing import HandClock, publishing, selection
 from tests.fakes.moto import moto_server, reader
@@ -98,7 +97,7 @@ def published(fleet: Fleet) -> set[SeriesKey]:
 @pytest.mark.slow
 def test_cfn_lint_finds_nothing() -> None:
     """The template is sound for CloudFormation: no error and no warning, and no exemption."""
-    assert api.lint(TEMPLATE.read_text(encoding="utf-8")) == []
+    assert complaints(TEMPLATE) == []
 
 
 def test_every_alarm_matches_what_is_published() -> None:

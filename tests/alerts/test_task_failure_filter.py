@@ -10,12 +10,11 @@ from typing import Any
 
 import aioboto3
 import pytest
-from cfnlint import api
 
 from exporter.config import PodLogsSettings
 from exporter.config.line_pattern import LinePattern
 from tests.alerts.test_cloudwatch_template import alarms, key
-from tests.fakes.cloudformation import Template
+from tests.fakes.cloudformation import Template, complaints
 from tests.fakes.log_filter import MetricFilter, as_shipped
 from tests.fakes.moto import moto_server
 
@@ -46,7 +45,7 @@ def properties(**parameters: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_cfn_lint_finds_nothing() -> None:
     """The template is sound for CloudFormation: no error and no warning, and no exemption."""
-    assert api.lint(TEMPLATE.read_text(encoding="utf-8")) == []
+    assert complaints(TEMPLATE) == []
 
 
 @pytest.mark.parametrize("fleet", ["etl", "*"])

@@ -18,14 +18,26 @@ from tools.project import PROJECT
 
 TEXT = "\n".join(file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.tf")))
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
-VARIABLES = dict(blocks("variable"))
-OBJECTS = [(kind, *one) for kind in ("resource", "data") for one in objects(kind)]
+HEADS: list[tuple[str, str, str]] = re.findall(r'^(resource|data) "(\w+)" "(\w+)"', TEXT, re.MULTILINE)
+"""Kind, type and name of each object, without the second that it takes to read HCL."""
 CLOUDWATCH = (ROOT / "docs" / "cloudwatch.md").read_text(encoding="utf-8")
 FORECAST = (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8")
 TEMPLATES = ROOT / "alerts" / "cloudwatch"
-each_object = pytest.mark.parametrize(
-    ("kind", "type_name", "content"), [(kind, one, content) for kind, one, _, content in OBJECTS]
-)
+
+
+def variables() -> dict[str, Any]:
+    """Return each variable's block by its name."""
+    return dict(blocks("variable"))
+
+
+def all_objects() -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Return the block of each resource and each data source by its kind, type and name."""
+    return {(kind, *names): content for kind in ("resource", "data") for *names, content in objects(kind)}
+
+
+def test_every_object_is_read() -> None:
+    """What the tests below go through is all that there is."""
+    assert all_objects().keys() == set(HEADS)
 
 
 @pytest.mark.skipif(shutil.which("terraform") is None, reason="no terraform is installed here")
@@ -36,11 +48,10 @@ def test_form() -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-@each_object
-def test_arguments_are_documented(kind: str, type_name: str, content: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("kind", "type_name", "name"), HEADS)
+def test_arguments_are_documented(kind: str, type_name: str, name: str) -> None:
     """Each exists in the provider's documentation, and none that is required is missing."""
-    facts = FACTS[kind][type_name]
-    _check(facts, content)
+    _check(FACTS[kind][type_name], all_objects()[kind, type_name, name])
 
 
 def _check(facts: dict[str, Any], content: dict[str, Any]) -> None:
@@ -55,7 +66,7 @@ def _check(facts: dict[str, Any], content: dict[str, Any]) -> None:
 
 def test_facts_are_of_what_is_used() -> None:
     """And each names the page it was read from."""
-    assert {(kind, one) for kind, one, *_ in OBJECTS} == {(kind, one) for kind, facts in FACTS.items() for one in facts}
+    assert {(kind, one) for kind, one, _ in HEADS} == {(kind, one) for kind, facts in FACTS.items() for one in facts}
     sources = [one["source"] for facts in FACTS.values() for one in facts.values()]
     assert all(re.fullmatch(r"hashicorp/terraform-provider-(aws|helm) \S+", source) for source in sources)
 
@@ -65,7 +76,7 @@ REFERENCE = re.compile(r"(?<![\w.\"-])(data\.)?((?:aws|helm)_\w+)\.(\w+)(?:\[[^\
 
 def test_references_lead_somewhere() -> None:
     """What outputs and expressions name is there, with an attribute that the documentation has."""
-    known = {(kind, one, name) for kind, one, name, _ in OBJECTS}
+    known = set(HEADS)
     found = REFERENCE.findall(TEXT)
     assert len(found) > 10
     for data, type_name, name, attribute in found:
@@ -76,18 +87,18 @@ def test_references_lead_somewhere() -> None:
             assert attribute in facts["required"] | facts["optional"] | facts["attributes"], f"{type_name}.{attribute}"
     values = named_values()
     assert set(re.findall(r"\blocal\.(\w+)", TEXT)) == set(values)
-    assert set(re.findall(r"\bvar\.(\w+)", TEXT)) == set(VARIABLES)
+    assert set(re.findall(r"\bvar\.(\w+)", TEXT)) == set(variables())
 
 
 def test_variables_say_what_they_are() -> None:
     """Type and description; one that is text of a certain form says what is wrong with any other."""
-    for name, content in VARIABLES.items():
+    for name, content in variables().items():
         assert {"type", "description"} <= set(content), name
         assert content["description"].endswith("."), name
         if content["type"] == "string":
             assert content["validation"][0]["error_message"].startswith(name), name
         assert f"`{name}`" in README, name
-    assert [name for name, content in VARIABLES.items() if "default" not in content] == ["cluster_name"]
+    assert [name for name, content in variables().items() if "default" not in content] == ["cluster_name"]
 
 
 def test_outputs_say_what_they_are() -> None:
@@ -101,7 +112,7 @@ def test_versions_have_both_ends() -> None:
     """A new major version of Terraform or of a provider is tried before it is allowed."""
     (terraform,) = read((FOLDER / "versions.tf").read_text(encoding="utf-8"))["terraform"]
     (providers,) = terraform["required_providers"]
-    assert set(providers) == {one.partition("_")[0] for _, one, *_ in OBJECTS}
+    assert set(providers) == {one.partition("_")[0] for _, one, _ in HEADS}
     ranges = [terraform["required_version"], *(one["version"] for one in providers.values())]
     assert all(re.fullmatch(r">= \d+\.\d+, < \d+\.\d+", one) for one in ranges)
 
@@ -110,7 +121,7 @@ def test_the_policy_is_the_documented_one() -> None:
     """docs/cloudwatch.md has it; the doctor checks that permission and asks for no other."""
     permission, trust = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", CLOUDWATCH, re.DOTALL))
     values = named_values()
-    given = {"var.metric_namespace": VARIABLES["metric_namespace"]["default"]}
+    given = {"var.metric_namespace": variables()["metric_namespace"]["default"]}
     assert replaced(values["publish"], given) == permission["Statement"][0]
     assert given["var.metric_namespace"] == CloudWatchSettings().namespace
     assert f"`{values['read']['Action']}`" in CLOUDWATCH
@@ -129,8 +140,8 @@ def test_the_policy_is_the_documented_one() -> None:
     issuer = "oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE0123456789"
     given = {
         "local.issuer": issuer,
-        "var.namespace": VARIABLES["namespace"]["default"],
-        "var.service_account": VARIABLES["service_account"]["default"],
+        "var.namespace": variables()["namespace"]["default"],
+        "var.service_account": variables()["service_account"]["default"],
         "one(data.aws_iam_openid_connect_provider.this[*].arn)": f"arn:aws:iam::111122223333:oidc-provider/{issuer}",
     }
     assert replaced(values["irsa_trust"], given) == trust
@@ -142,7 +153,7 @@ def test_the_policy_is_the_documented_one() -> None:
 @pytest.mark.parametrize(("stack", "variable"), [("fleet", "fleets"), ("task_failures", "task_failures")])
 def test_stacks_fit_their_templates(stack: str, variable: str) -> None:
     """What the module sets and what its caller may set are together the template's parameters."""
-    content = next(one for _, kind, name, one in OBJECTS if (kind, name) == ("aws_cloudformation_stack", stack))
+    content = all_objects()["resource", "aws_cloudformation_stack", stack]
     path = re.search(r"\$\{path\.module\}/(\S+?)\"", content["template_body"])
     assert path is not None
     file = (FOLDER / path[1]).resolve()
@@ -152,7 +163,7 @@ def test_stacks_fit_their_templates(stack: str, variable: str) -> None:
     assert len(text.encode()) <= 51_200
     parameters = yaml.safe_load(re.sub(r"!\w+", "", text))["Parameters"]
     own = set(re.findall(r"(\w+) = ", content["parameters"].partition("}, each.value")[0].partition("}, var.")[0]))
-    free = set(re.findall(r'"(\w+)"', VARIABLES[variable]["validation"][0]["condition"]))
+    free = set(re.findall(r'"(\w+)"', variables()[variable]["validation"][0]["condition"]))
     assert own | free == set(parameters)
     assert {name for name, one in parameters.items() if "Default" not in one} <= own
 
@@ -162,7 +173,7 @@ def test_the_chart_takes_the_values(chart: Chart, tmp_path: Path) -> None:
     """What the module gives to the chart renders, and the service account is the one that may assume the role."""
     role = "arn:aws:iam::111122223333:role/prod-eks-fleet-exporter"
     given = {
-        "var.service_account": VARIABLES["service_account"]["default"],
+        "var.service_account": variables()["service_account"]["default"],
         'var.credentials == "irsa" ? aws_iam_role.exporter.arn : ""': role,
         "var.cluster_name": "prod-eks",
         "local.agent_namespaces": ["matillion"],
@@ -175,7 +186,7 @@ def test_the_chart_takes_the_values(chart: Chart, tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(values | {"image": {"repository": "r", "tag": "", "digest": ""}}), encoding="utf-8")
     rendered = chart.objects(file)
     account = rendered.one("ServiceAccount")["metadata"]
-    assert account["name"] == VARIABLES["service_account"]["default"]
+    assert account["name"] == variables()["service_account"]["default"]
     assert account["annotations"] == {"eks.amazonaws.com/role-arn": role}
     settings = yaml.safe_load(rendered.one("ConfigMap", "matillion-fleet-exporter")["data"]["config.yaml"])
     assert settings["cloudwatch"]["enabled"] is True
@@ -189,5 +200,5 @@ def test_the_lines_to_paste() -> None:
     for module in modules:
         (content,) = module.values()
         assert content["source"].startswith(f"git::{PROJECT.source}//deploy/terraform?ref=v")
-        assert set(content) - {"source", "depends_on", "providers"} <= set(VARIABLES)
+        assert set(content) - {"source", "depends_on", "providers"} <= set(variables())
     assert len(examples[0].strip().splitlines()) - 2 <= 6

@@ -1,5 +1,6 @@
 """Reads a CloudFormation template and works out its intrinsic functions, as far as our templates use them."""
 
+import importlib
 import re
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,12 @@ def _read(path: Path) -> dict[str, Any]:
     """Return what a file says: hundreds of tests ask, each for a template of its own."""
     document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader with our tags
     return document
+
+
+def complaints(path: Path) -> list[Any]:
+    """Return what cfn-lint finds wrong with a template. It takes a second to load, so only who asks for it does."""
+    found: list[Any] = importlib.import_module("cfnlint.api").lint(path.read_text(encoding="utf-8"))
+    return found
 
 
 class Template:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import Mapping
+from functools import cache
 from itertools import count
 
 from tests.fakes import hostile
@@ -59,32 +60,34 @@ def filled(page: bytes) -> bytes:
     return page * (4 * MIB // len(page))
 
 
-MANY = series(4900, 735)
-PAGES: Mapping[str, Behaviour] = {
-    "thousands of series with new labels": never_the_same(MANY),
-    "a thousand series with new labels": never_the_same(series(900, 4000)),
-    "a small page with new labels": never_the_same(series(80, 700)),
-    "series with eighty labels": never_the_same(many_labels(900, 80)),
-    "series with a thousand labels": never_the_same(many_labels(330, 1800)),
-    "versions": never_the_same(builds(900)),
-    "a hundred thousand samples": never_the_same(filled(TASKS + b" 1\n")),
-    "labels of 1 MB": never_the_same((TASKS + b'{a="' + SERIAL + b"x" * MIB + b'"} 1\n') * 3),
-    "thousands of families": never_the_same(
-        b"".join(b"matillion_agent_x%d_%b 1\n" % (family, SERIAL) for family in range(100_000)) + TASKS + b" 1\n"
-    ),
-    "a HELP line of 3 MB": never_the_same(b"# HELP " + TASKS + SERIAL + b"h" * (3 * MIB) + b"\n" + TASKS + b" 1\n"),
-    "exemplars": never_the_same(filled(TASKS + b'{a="1"} 1 # {trace_id="' + SERIAL + b"t" * 99 + b'"} 1 1.5\n')),
-    "blank lines": answer(response(b"\n" * (4 * MIB))),
-    "a page without an end": hostile.flood(head(), TASKS + b" 1\n"),
-    "chunks without an end": hostile.flood(CHUNKED, chunk(b"#\n" * 512)),
-    "tiny chunks": tiny_chunks,
-    "a gzip bomb": answer(response(hostile.gzip_bomb(64 * MIB), "200 OK", GZIP)),
-    "a page in gzip": answer(response(gzip.compress(MANY), "200 OK", GZIP)),
-    "gzip that says nothing": hostile.flood(head("200 OK", GZIP) + hostile.silent_deflate(99), b"\0\0\0\xff\xff"),
-    "a head of 64 KB": answer(head("200 OK", "X: " + "x" * 65_536)),
-    "a field of 15 KB": answer(response(TASKS + b" 1\n", content_type="text/plain; " + "x" * 15_000)),
-    "a page without its end": withheld(MANY),
-    "a comment without its end": withheld(b"#" * (4 * MIB)),
-    "gzip without its end": withheld(gzip.compress(MANY)),
-}
-"""Every way in which a page may be large."""
+@cache
+def pages() -> Mapping[str, Behaviour]:
+    """Return every way in which a page may be large."""
+    many = series(4900, 735)
+    return {
+        "thousands of series with new labels": never_the_same(many),
+        "a thousand series with new labels": never_the_same(series(900, 4000)),
+        "a small page with new labels": never_the_same(series(80, 700)),
+        "series with eighty labels": never_the_same(many_labels(900, 80)),
+        "series with a thousand labels": never_the_same(many_labels(330, 1800)),
+        "versions": never_the_same(builds(900)),
+        "a hundred thousand samples": never_the_same(filled(TASKS + b" 1\n")),
+        "labels of 1 MB": never_the_same((TASKS + b'{a="' + SERIAL + b"x" * MIB + b'"} 1\n') * 3),
+        "thousands of families": never_the_same(
+            b"".join(b"matillion_agent_x%d_%b 1\n" % (family, SERIAL) for family in range(100_000)) + TASKS + b" 1\n"
+        ),
+        "a HELP line of 3 MB": never_the_same(b"# HELP " + TASKS + SERIAL + b"h" * (3 * MIB) + b"\n" + TASKS + b" 1\n"),
+        "exemplars": never_the_same(filled(TASKS + b'{a="1"} 1 # {trace_id="' + SERIAL + b"t" * 99 + b'"} 1 1.5\n')),
+        "blank lines": answer(response(b"\n" * (4 * MIB))),
+        "a page without an end": hostile.flood(head(), TASKS + b" 1\n"),
+        "chunks without an end": hostile.flood(CHUNKED, chunk(b"#\n" * 512)),
+        "tiny chunks": tiny_chunks,
+        "a gzip bomb": answer(response(hostile.gzip_bomb(64 * MIB), "200 OK", GZIP)),
+        "a page in gzip": answer(response(gzip.compress(many), "200 OK", GZIP)),
+        "gzip that says nothing": hostile.flood(head("200 OK", GZIP) + hostile.silent_deflate(99), b"\0\0\0\xff\xff"),
+        "a head of 64 KB": answer(head("200 OK", "X: " + "x" * 65_536)),
+        "a field of 15 KB": answer(response(TASKS + b" 1\n", content_type="text/plain; " + "x" * 15_000)),
+        "a page without its end": withheld(many),
+        "a comment without its end": withheld(b"#" * (4 * MIB)),
+        "gzip without its end": withheld(gzip.compress(many)),
+    }

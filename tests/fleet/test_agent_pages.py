@@ -117,6 +117,7 @@ def hostile_page(number: int, serial: int) -> bytes:
     return b"".join(TASKS + b'{a="%d",b="%09d%b"} 1\n' % (place, serial, b"x" * 600) for place in range(number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [80, 400])
 def test_what_is_kept_of_a_page_does_not_depend_on_its_labels(number: int) -> None:
     """Ten agents, each with 55 or 260 KB of labels that are new each time, keep less than 1 KB each."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from math import ceil
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -255,6 +256,7 @@ def test_replacement_is_bounded(snapshots: list[AgentSnapshot], policy: Policy) 
     assert fleet.replacement_tasks <= target * (len(snapshots) - fleet.states[DRAINING])
 
 
+@pytest.mark.slow
 @given(ANY, st.integers(0, 11), st.integers(0, 40), st.integers(0, 40), POLICIES)
 def test_more_work_never_means_less_demand(
     snapshots: list[AgentSnapshot], which: int, more: int, more_queued: int, policy: Policy

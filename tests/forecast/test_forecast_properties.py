@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_bounded_and_deterministic(
         assert month[2] >= 3
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.permutations(range(8, 15)), st.floats(0, 86399))
 def test_the_order_of_like_days_is_irrelevant(order: list[int], second: float) -> None:
@@ -58,6 +60,7 @@ def test_the_order_of_like_days_is_irrelevant(order: list[int], second: float) -
     assert ours.tasks == other.tasks
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(DAY, DAY)
 def test_a_replay_only_adds(demand: array[int], forecast: array[int]) -> None:

@@ -197,6 +197,7 @@ def test_a_pattern_that_moved_is_learned_within_three_days() -> None:
     assert tasks(forecaster().expected(history, instant(MONDAY, 3), 60.0)) == BATCH
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_a_cache_alone() -> None:
     """Asked day by day with a history that is trimmed, it forecasts what a new one does: replicas agree."""
     history, ours = recorded(nightly, before(MONDAY, 28)), forecaster()

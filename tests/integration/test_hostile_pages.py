@@ -13,7 +13,7 @@ from tests.fakes import hostile
 from tests.fakes.background import background
 from tests.fakes.exporter_process import Exporter, exporter
 from tests.fakes.hostile import Behaviour, HostileServer
-from tests.fakes.hostile_pages import PAGES
+from tests.fakes.hostile_pages import pages
 from tests.fakes.tcp_table import connections
 from tests.waiting import eventually
 
@@ -80,7 +80,7 @@ async def test_agents_that_turn_hostile_take_next_to_nothing(tmp_path: Path) -> 
         good = mebibytes(running.process, "VmRSS")
         hostile_ones = agents[::3]
         for agent, name in zip(hostile_ones, cycle((*VALID, *CUT_OFF)), strict=False):
-            agent.behaviour = PAGES[name]
+            agent.behaviour = pages()[name]
             agent.requests.clear()
         await asked(hostile_ones, times=6)
         assert mebibytes(running.process, "VmHWM") <= 1.3 * good + 10
@@ -91,8 +91,9 @@ async def test_agents_that_turn_hostile_take_next_to_nothing(tmp_path: Path) -> 
 
 async def test_the_limit_of_the_chart_holds_whatever_comes(tmp_path: Path) -> None:
     """Every agent is hostile at once, in every way there is, and pages that never end pile up; half of it is enough."""
-    pages = [page for page in PAGES.values() for page in (page, PAGES["a page without its end"])]
-    async with scraped(tmp_path, (pages * 4)[:180], timeout=2.0) as (running, _):
+    cut_off = pages()["a page without its end"]
+    served = [page for page in pages().values() for page in (page, cut_off)]
+    async with scraped(tmp_path, (served * 4)[:180], timeout=2.0) as (running, _):
         assert mebibytes(running.process, "VmHWM") < limit_of_the_chart() / 2
 
 
@@ -105,6 +106,6 @@ async def test_what_waits_in_the_kernel_is_bounded(tmp_path: Path) -> None:
             held.append(unread())
             await asyncio.sleep(0.05)
 
-    async with scraped(tmp_path, [PAGES["a page without an end"]] * 40, timeout=2.0), background(look()):
+    async with scraped(tmp_path, [pages()["a page without an end"]] * 40, timeout=2.0), background(look()):
         await eventually(lambda: len(held) >= 60)
     assert 0 < max(held) <= 256 * 1024

@@ -27,6 +27,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_sample_month(capsys: pytest.CaptureFixture[str]) -> None:
     """Thirty days, a value every five minutes, the same for the same seed."""
     assert main(["simulate", "--month", "nightly"]) == 0

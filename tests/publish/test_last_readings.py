@@ -353,6 +353,7 @@ async def test_notes_that_are_too_old(world: World) -> None:
     assert log == []
 
 
+@pytest.mark.slow
 async def test_a_fleet_too_large_for_one_note(world: World, started: Replica) -> None:
     """The agents with the most tasks are noted, and it is logged once that some are left out."""
     world.pods = {f"{'a-very-long-name-of-a-pod' * 9}-{n}": 1 + n % 20 for n in range(2000)}

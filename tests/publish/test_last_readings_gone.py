@@ -34,6 +34,7 @@ async def rested(world: World) -> None:
         assert known(replica) == [("etl", 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.looptime
 async def test_a_fleet_without_agents_outlives_the_exporter(world: World) -> None:
     """However long ago the note was written, within its day; the readings in it are of no use by then."""

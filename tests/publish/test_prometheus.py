@@ -303,6 +303,7 @@ def calls_per_piece(fleets: Iterable[Fleet]) -> list[int]:
     return [*counted, calls]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "snapshot",
     [

@@ -5,6 +5,7 @@ import gzip
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from itertools import count, pairwise
 
@@ -21,7 +22,7 @@ from exporter.scrape.pages import PageInBlocks
 from exporter.scrape.turns import BLOCK_BYTES, ONE_GO_BYTES, Turns
 from tests.fakes import hostile
 from tests.fakes.hostile import GZIP, OTEL_PAGE, HostileServer, chunk, head, response
-from tests.fakes.hostile_pages import PAGES
+from tests.fakes.hostile_pages import pages
 from tests.scrape.fetching import CHUNKED, OPENMETRICS, refusal
 from tests.waiting import PATIENCE
 
@@ -232,6 +233,7 @@ def costly_page(serial: int) -> bytes:
     return b"".join(line % (serial, number) for number in range(990))
 
 
+@pytest.mark.slow
 async def test_pages_that_wait_for_their_turn_are_read_like_all_others(client: PageClient) -> None:
     """One in each turn of the loop, over the same connections; whoever has nothing to do with them is not held up."""
     pages = [hostile.page(costly_page(serial)) for serial in range(40)]
@@ -280,26 +282,28 @@ async def most_held(behaviour: hostile.Behaviour, within: float) -> int:
             tracemalloc.stop()
 
 
-LARGEST = {
-    "series": hostile.streamed(response(b'matillion_agent_task_running_unit{a="%b"} 1\n' % (b"x" * 4000) * 1000)),
-    "blank lines": hostile.streamed(response(b"\n" * 2**22)),
-    "gzip": hostile.streamed(response(gzip.compress(LARGE * 10), "200 OK", GZIP)),
-    "a gzip bomb": hostile.streamed(response(hostile.gzip_bomb(2**26), "200 OK", GZIP)),
-    "gzip that says nothing": PAGES["gzip that says nothing"],
-    "chunks without an end": PAGES["chunks without an end"],
+LARGEST: Mapping[str, Callable[[], hostile.Behaviour]] = {
+    "series": lambda: hostile.streamed(
+        response(b'matillion_agent_task_running_unit{a="%b"} 1\n' % (b"x" * 4000) * 1000)
+    ),
+    "blank lines": lambda: hostile.streamed(response(b"\n" * 2**22)),
+    "gzip": lambda: hostile.streamed(response(gzip.compress(LARGE * 10), "200 OK", GZIP)),
+    "a gzip bomb": lambda: hostile.streamed(response(hostile.gzip_bomb(2**26), "200 OK", GZIP)),
+    "gzip that says nothing": lambda: pages()["gzip that says nothing"],
+    "chunks without an end": lambda: pages()["chunks without an end"],
 }
 
 
-@pytest.mark.parametrize("behaviour", LARGEST.values(), ids=LARGEST.keys())
+@pytest.mark.parametrize("kind", LARGEST)
 @pytest.mark.slow
-async def test_no_more_of_a_page_is_held_than_what_came_in_at_once(behaviour: hostile.Behaviour) -> None:
+async def test_no_more_of_a_page_is_held_than_what_came_in_at_once(kind: str) -> None:
     """Of 4 MiB less than one; the server in the same process has sent ahead a little."""
-    assert await most_held(behaviour, PATIENCE) < 2**20
+    assert await most_held(LARGEST[kind](), PATIENCE) < 2**20
 
 
 async def test_tiny_chunks_are_not_kept_one_by_one(client: PageClient) -> None:
     """20,000 of them are 20 KB, and as objects a megabyte."""
-    assert await most_held(PAGES["tiny chunks"], 0.5) < 2**19
+    assert await most_held(pages()["tiny chunks"], 0.5) < 2**19
 
 
 async def test_what_a_connection_keeps_between_two_scrapes_is_nothing_that_was_sent(client: PageClient) -> None:

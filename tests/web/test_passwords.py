@@ -12,6 +12,7 @@ from tests.waiting import PATIENCE
 SALT, KEY = "c2FsdHNhbHRzYWx0c2FsdA==", "a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U="
 
 
+@pytest.mark.slow
 def test_a_hash_survives_its_text_and_hides_its_secrets() -> None:
     """What is written is read back; a repr shows neither salt nor key."""
     made = PasswordHash.make("pässword")
@@ -98,6 +99,7 @@ async def test_checks_in_line_are_bounded() -> None:
     assert await check.accepts("a", "right")
 
 
+@pytest.mark.slow
 def test_the_program_writes_a_line_of_the_users_file() -> None:
     """The documented way to make a hash makes one that opens, and refuses what could not work."""
 

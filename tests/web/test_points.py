@@ -40,6 +40,7 @@ _POINTS = st.lists(
 _KEYS = st.tuples(st.text(min_size=1), st.text(min_size=1))
 
 
+@pytest.mark.slow
 @given(st.dictionaries(_KEYS, _POINTS, max_size=3))
 def test_what_is_read_is_what_was_written(tracks: dict[tuple[str, str], list[tuple[float, list[float]]]]) -> None:
     """Of every name, number and length; only the instants are left out."""

@@ -62,6 +62,7 @@ def deno(*arguments: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_its_own_tests(tmp_path: Path) -> None:
     """They pass, and leave no branch of it untried."""
     coverage = (f"--coverage={tmp_path}", "--coverage-threshold", "100")
