@@ -152,6 +152,12 @@ async def created(admin: Admin, agents: Agents, **tasks: float) -> None:
 # -- protection --------------------------------------------------------------------------------------------------------
 
 
+def protected(agents: Agents) -> dict[str | None, bool]:
+    """Return what the exporter itself knows of its pods' protection."""
+    targets = [agent.snapshot.target for fleet in agents.store.fleets() for agent in fleet.agents]
+    return {target.pod: target.facts.protected for target in targets if target.facts}
+
+
 async def test_protection_appears_and_goes(admin: Admin, namespace: str, agents: Agents, kube: KubeClient) -> None:
     """Pods with work carry the annotations, draining ones too; after `idle_for` without work they do not."""
     await created(admin, agents, idle=0, busy=3, leaving=2)
@@ -159,13 +165,8 @@ async def test_protection_appears_and_goes(admin: Admin, namespace: str, agents:
     await admin.delete_pod(namespace, "leaving")
     async with writing(agents, kube):
         await reaches(admin, namespace, {"idle": {}, "busy": MINE, "leaving": MINE})
-        snapshots = {agent.snapshot.target.pod: agent for fleet in agents.store.fleets() for agent in fleet.agents}
-        facts = {pod: agent.snapshot.target.facts for pod, agent in snapshots.items()}
-        assert {pod: fact.protected for pod, fact in facts.items() if fact} == {
-            "idle": False,
-            "busy": True,
-            "leaving": True,
-        }
+        # What the API server shows, the watch of the exporter has a little later.
+        await eventually(lambda: protected(agents) == {"idle": False, "busy": True, "leaving": True})
         agents.tasks |= {"idle": 1, "busy": 0, "leaving": 0}
         await reaches(admin, namespace, {"idle": MINE, "busy": {}, "leaving": {}})
     assert (await metadata(admin, pod_path(namespace, "busy")))["labels"] == LABELS, "nothing else is changed"
