@@ -82,7 +82,7 @@ lint-generated: $(READY)
 	$(BIN)/python -m tools.build_night --check
 	$(BIN)/python -m tools.site
 
-# This also compiles them. Of a new checkout, each of the workers below would do that for itself, for ten seconds.
+# This also compiles them. Of a new checkout, each worker of `make test` would do that for itself, for ten seconds.
 lint-tests: $(READY)
 	@found=$$($(BIN)/python -m pytest --collect-only -qqq) || { echo "$$found"; exit 1; }
 

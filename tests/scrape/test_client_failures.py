@@ -182,10 +182,10 @@ BAD = {
     "chunks without an end": Case(hostile.flood(CHUNKED, chunk(b"#\n" * 512)), ScrapeOutcome.TOO_LARGE, TOO_LARGE),
     "a body without an end": Case(hostile.flood(head(), b"#\n"), ScrapeOutcome.TOO_LARGE, TOO_LARGE),
     "gzip bomb": Case(
-        hostile.answer(response(hostile.gzip_bomb(16 * MIB), "200 OK", GZIP)), ScrapeOutcome.TOO_LARGE, TOO_LARGE
+        hostile.answer(response(hostile.gzip_bomb(64 * MIB), "200 OK", GZIP)), ScrapeOutcome.TOO_LARGE, TOO_LARGE
     ),
     "deflate bomb": Case(
-        hostile.answer(response(hostile.deflate_bomb(16 * MIB), "200 OK", "Content-Encoding: deflate")),
+        hostile.answer(response(hostile.deflate_bomb(64 * MIB), "200 OK", "Content-Encoding: deflate")),
         ScrapeOutcome.TOO_LARGE,
         TOO_LARGE,
     ),

@@ -236,7 +236,7 @@ def costly_page(serial: int) -> bytes:
 @pytest.mark.slow
 async def test_pages_that_wait_for_their_turn_are_read_like_all_others(client: PageClient) -> None:
     """One in each turn of the loop, over the same connections; whoever has nothing to do with them is not held up."""
-    pages = [hostile.page(costly_page(serial)) for serial in range(40)]
+    costly = [hostile.page(costly_page(serial)) for serial in range(40)]
     begun = read_before_last = 0
 
     class Slow(AgentPages):
@@ -247,7 +247,7 @@ async def test_pages_that_wait_for_their_turn_are_read_like_all_others(client: P
             return super().read(page)
 
     async with AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(HostileServer(page)) for page in pages]
+        servers = [await stack.enter_async_context(HostileServer(page)) for page in costly]
         good, known = await stack.enter_async_context(HostileServer(hostile.page())), AgentPages()
         await fetched(client, good, pages=known)
         for _ in range(2):
