@@ -116,10 +116,10 @@ async def run(settings: Settings, stop: asyncio.Event, started: Callable[[str], 
         # What start-up made stays for good; left in the collector's sight it would be walked through again and again.
         gc.collect()
         gc.freeze()
-        # With the usual thresholds ten thousand agents made a full collection of 230 ms several times a minute; with
-        # these there was none. Reference counts free nearly all there is, so collecting less often costs little. Of the
-        # youngest, ten thousand take 5 to 23 ms and fifty thousand 40 to 107, just when many requests have failed.
-        gc.set_threshold(10_000, 100, 100)
+        # With the usual thresholds ten thousand agents made a full collection of 230 ms many times a minute. Reference
+        # counts free nearly all there is, so one after each 12,000 young ones is enough. With 20,000 agents a young one
+        # takes 20 to 40 ms; the next generation 40 to 80 after every four of them, and 170 to 400 after every hundred.
+        gc.set_threshold(10_000, 3, 3_000)
         _log.info("exporter starts", version=__version__, cluster=settings.cluster, parts=list(parts))
         try:
             async with asyncio.TaskGroup() as group:
